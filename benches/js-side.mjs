@@ -1,0 +1,98 @@
+// A JavaScript side of the benchmarks: wasi-native, or this Node's own V8 with node:wasi.
+//
+// sides.mjs starts this program and asks it for one measurement at a time, in the words that
+// wasmtime/src/main.rs lists, and two more for what only JavaScript has:
+//
+//     enter NAME EXPORT COUNT           -> time          COUNT calls f(i, i) from JavaScript
+//     version                           -> TEXT
+
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { createInterface } from 'node:readline';
+
+const require = createRequire(import.meta.url);
+const ours = process.argv[2] === 'ours';
+const { WASI } = ours ? require('../index.js') : require('node:wasi');
+const wasm = ours ? require('../index.js') : WebAssembly;
+
+const guests = new Map();
+
+const requests = {
+  version: () => (ours ? `wasi-native ${require('../package.json').version}` : `V8 ${process.versions.v8}`),
+
+  compile(path) {
+    const bytes = readFileSync(path);
+    return timed(() => new wasm.Module(bytes)).time;
+  },
+
+  load(name, path, ...directories) {
+    const module = new wasm.Module(readFileSync(path));
+    const preopens = Object.fromEntries(directories.map((directory) => directory.split('=')));
+    const wasi = new WASI({ version: 'preview1', preopens });
+    const imports = wasi.getImportObject();
+    for (const { module: from, name: item } of wasm.Module.imports(module)) {
+      if (from in wasi.getImportObject()) continue;
+      imports[from] ??= {};
+      // CRuby's bridge to JavaScript goes unused, so any value will do there.
+      imports[from][item] = item === 'increment' ? (value) => (value + 1) | 0 : () => 0;
+    }
+    guests.set(name, { instance: new wasm.Instance(module, imports), wasi });
+  },
+
+  call(name, item, ...words) {
+    const guest = find(name);
+    // node:wasi serves only an instance that it has initialized itself.
+    if (item === '_initialize') return timed(() => guest.wasi.initialize(guest.instance)).time;
+    const { time, result } = timed(() => guest.instance.exports[item](...words.map(Number)));
+    return [time, result];
+  },
+
+  write(name, address, hex) {
+    const bytes = Buffer.from(hex, 'hex');
+    new Uint8Array(find(name).instance.exports.memory.buffer).set(bytes, Number(address));
+  },
+
+  read(name, address, length) {
+    return Buffer.from(find(name).instance.exports.memory.buffer, Number(address), Number(length)).toString('hex');
+  },
+
+  instantiate(path, count) {
+    const module = new wasm.Module(readFileSync(path));
+    return timed(() => {
+      for (let i = 0; i < count; i++) new wasm.Instance(module, {});
+    }).time;
+  },
+
+  enter(name, item, count) {
+    const target = find(name).instance.exports[item];
+    return timed(() => {
+      for (let i = 0; i < count; i++) target(i, i);
+    }).time;
+  },
+
+  free: (name) => void guests.delete(name),
+};
+
+function find(name) {
+  if (!guests.has(name)) throw new Error(`nothing loaded as ${name}`);
+  return guests.get(name);
+}
+
+function timed(work) {
+  const start = process.hrtime.bigint();
+  const result = work();
+  return { time: process.hrtime.bigint() - start, result };
+}
+
+for await (const line of createInterface({ input: process.stdin })) {
+  const [request, ...words] = line.split('\t');
+  let reply;
+  try {
+    reply = ['ok', requests[request](...words)].flat().filter((word) => word !== undefined);
+  } catch (error) {
+    reply = ['error', `${error.name}: ${error.message}`.replaceAll(/\s+/g, ' ')];
+  }
+  process.stdout.write(`${reply.join('\t')}\n`);
+  // What the request left behind is collected now, not in the middle of the next measurement.
+  gc();
+}

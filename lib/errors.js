@@ -1,0 +1,89 @@
+'use strict';
+// The error classes of the WebAssembly namespace, and the errors that native code throws.
+
+/** A class like the native errors: callable without `new`, its name on the prototype. */
+function errorClass(name) {
+  const constructor = {
+    [name]: function (message, options) {
+      const target = new.target || constructor;
+      const args = options === undefined ? [] : [options];
+      const error = Reflect.construct(Error, [message, ...args], target);
+      Error.captureStackTrace(error, target);
+      return error;
+    },
+  }[name];
+  Object.setPrototypeOf(constructor, Error);
+  const hidden = { writable: true, enumerable: false, configurable: true };
+  const prototype = Object.create(Error.prototype, {
+    constructor: { value: constructor, ...hidden },
+    name: { value: name, ...hidden },
+    message: { value: '', ...hidden },
+  });
+  Object.defineProperty(constructor, 'prototype', { value: prototype, writable: false });
+  Object.defineProperty(constructor, 'length', { value: 1 });
+  return constructor;
+}
+
+const CompileError = errorClass('CompileError');
+const LinkError = errorClass('LinkError');
+const RuntimeError = errorClass('RuntimeError');
+
+/** What `proc_exit` throws. `WASI.start` turns it into its result. */
+class Exit extends Error {
+  constructor(exitCode) {
+    super(`the WASI program called proc_exit(${exitCode})`);
+    this.code = 'ERR_WASI_EXIT';
+    this.exitCode = exitCode;
+  }
+}
+
+function coded(Class, code, message) {
+  const error = new Class(message);
+  error.code = code;
+  return error;
+}
+
+/** The lines of a stack that are ours: the glue between JavaScript and wasm. */
+const OURS = /\((?:wasi-native\/|eval at .*wasi-native\/)|\bwasi-native\/(?:export|import|wasi)\//;
+
+/** Puts the wasm frames where V8 would have them: above those of the JavaScript that called. */
+function addFrames(error, frames) {
+  const stack = error.stack;
+  if (typeof stack !== 'string') return error;
+  const lines = stack.split('\n');
+  const first = lines.findIndex((line) => /^ {4}at /.test(line));
+  const head = first < 0 ? lines : lines.slice(0, first);
+  const rest = first < 0 ? [] : lines.slice(first).filter((line) => !OURS.test(line));
+  const value = [...head, ...frames.split('\n').filter(Boolean), ...rest].join('\n');
+  Object.defineProperty(error, 'stack', { value, writable: true, configurable: true });
+  return error;
+}
+
+/** Makes the errors that native code throws (src/node/failure.rs). */
+function makeError(kind, message, frames) {
+  switch (kind) {
+    case 'compile':
+      return coded(CompileError, 'ERR_WASI_COMPILE', message);
+    case 'link':
+      return coded(LinkError, 'ERR_WASI_LINK', message);
+    case 'runtime': {
+      const error = coded(RuntimeError, 'ERR_WASI_TRAP', message);
+      Error.captureStackTrace(error, makeError);
+      return addFrames(error, frames);
+    }
+    case 'range':
+      return coded(RangeError, 'ERR_WASI_RANGE', message);
+    case 'exit':
+      return new Exit(Number(message));
+    case 'option':
+      return coded(Error, 'ERR_WASI_OPTION', message);
+    default:
+      return coded(
+        Error,
+        'ERR_WASI_INTERNAL',
+        `a bug in wasi-native, please report it: ${message}`
+      );
+  }
+}
+
+module.exports = { CompileError, LinkError, RuntimeError, Exit, coded, makeError };

@@ -1,0 +1,364 @@
+'use strict';
+// Functions across the boundary: wasm functions as JavaScript calls them, JavaScript functions
+// as wasm calls them.
+//
+// Arguments and results lie in the window (binding.js). The rule that makes one window enough:
+// everything that can run user code, so every conversion, comes before the first store; from
+// there to the call, and from the call to the last load, no user code runs.
+//
+// A signature is a string like `il:d`: i32 and i64 to f64. The letters: i l f d for the numbers,
+// r for funcref, e for externref, x for what JavaScript cannot have.
+
+const { native, realm, call, i32, i64, f32, f64, TARGET } = require('./binding');
+const { Cache } = require('./cache');
+const { join } = require('./group');
+const { toReference, fromReference, sweep } = require('./references');
+
+/**
+ * What we know of each function that stands for a wasm function: `address`, `group`, `signature`.
+ */
+const records = new WeakMap();
+const byAddress = new Cache();
+
+const HIGH = 2 ** 32;
+
+/** ToBigInt64 for what is not yet a BigInt. */
+function toBigInt(value) {
+  return BigInt.asIntN(64, value);
+}
+
+/**
+ * The address for a funcref. `holder` is the function it is passed to or returned to, or the
+ * table or global it is put into.
+ */
+function toAddress(value, holder) {
+  if (value === null) return 0;
+  const record = records.get(value);
+  if (record === undefined) {
+    throw new TypeError('a funcref must be null or a WebAssembly function');
+  }
+  // A table or global joins the native groups itself; between functions it is asked for.
+  if (join(holder.group, record.group) && holder.address !== undefined) {
+    native.linkFunctions(realm, holder.address, record.address);
+  }
+  return record.address;
+}
+
+/** The function at the address in a window slot. */
+function fromAddress(slot, holder) {
+  const address = (i32[4 * slot] >>> 0) + (i32[4 * slot + 1] >>> 0) * HIGH;
+  return address === 0 ? null : functionAt(address, holder.group);
+}
+
+/** The function at an address, always the same for the same address. */
+function functionAt(address, group, signature, index) {
+  const known = byAddress.get(address);
+  if (known !== undefined) return known;
+  if (signature === undefined) [signature, index] = native.describeFunction(realm, address);
+  const record = { address, group, signature };
+  const wrapper = makers.export(signature)(String(index), record);
+  records.set(wrapper, record);
+  byAddress.set(address, wrapper);
+  return wrapper;
+}
+
+// ---- single values, for tables, globals, and where signatures are not compiled
+
+/** Converts a JavaScript value to a value of this type; may run user code. */
+function convert(letter, value, holder) {
+  switch (letter) {
+    case 'i':
+      return value | 0;
+    case 'l':
+      return toBigInt(value);
+    case 'f':
+    case 'd':
+      return +value;
+    case 'r':
+      return toAddress(value, holder);
+    case 'e':
+      return value;
+    default:
+      throw new TypeError('JavaScript cannot have a value of this WebAssembly type');
+  }
+}
+
+/** Stores a converted value into a slot. */
+function store(letter, slot, value) {
+  switch (letter) {
+    case 'i':
+      i32[4 * slot] = value;
+      break;
+    case 'l':
+      i64[2 * slot] = value;
+      break;
+    case 'f':
+      f32[4 * slot] = value;
+      break;
+    case 'd':
+      f64[2 * slot] = value;
+      break;
+    case 'r':
+      i32[4 * slot] = value;
+      i32[4 * slot + 1] = value / HIGH;
+      break;
+    case 'e':
+      i32[4 * slot] = toReference(value);
+      i32[4 * slot + 1] = 0;
+      break;
+  }
+}
+
+/** The value in a slot. */
+function load(letter, slot, holder) {
+  switch (letter) {
+    case 'i':
+      return i32[4 * slot];
+    case 'l':
+      return i64[2 * slot];
+    case 'f':
+      return f32[4 * slot];
+    case 'd':
+      return f64[2 * slot];
+    case 'r':
+      return fromAddress(slot, holder);
+    case 'e':
+      return fromReference(i32[4 * slot]);
+    default:
+      throw new TypeError('JavaScript cannot have a value of this WebAssembly type');
+  }
+}
+
+/** The values of an iterable, which must be as many as the function has results. */
+function list(iterable, count) {
+  const iterate = iterable?.[Symbol.iterator];
+  if (typeof iterate !== 'function') {
+    throw new TypeError(`a function with ${count} results must return an iterable`);
+  }
+  const values = [...{ [Symbol.iterator]: () => iterate.call(iterable) }];
+  if (values.length !== count) {
+    throw new TypeError(`a function with ${count} results returned ${values.length} values`);
+  }
+  return values;
+}
+
+function refuse() {
+  throw new TypeError('a function with v128 values cannot be called from JavaScript or call it');
+}
+
+// ---- wrappers, compiled once for each signature
+
+/** Source text for the parts of a wrapper. */
+const source = {
+  names: (params) => Array.from(params, (_, index) => `a${index}`).join(', '),
+
+  /** Converts the variables a0, a1... in place. One alone can be converted by its store. */
+  convert: (letters) =>
+    Array.from(letters, (letter, k) => {
+      switch (letter) {
+        case 'i':
+          return letters.length > 1 ? `a${k} |= 0;` : '';
+        case 'l':
+          return letters.length > 1 ? `if (typeof a${k} !== 'bigint') a${k} = toBigInt(a${k});` : '';
+        case 'r':
+          return `a${k} = toAddress(a${k}, holder);`;
+        case 'e':
+          return '';
+        default:
+          return letters.length > 1 ? `a${k} = +a${k};` : '';
+      }
+    }).join(' '),
+
+  store: (letters) =>
+    Array.from(letters, (letter, k) => {
+      switch (letter) {
+        case 'i':
+          return `i32[${4 * k}] = a${k};`;
+        case 'l':
+          return `i64[${2 * k}] = a${k};`;
+        case 'f':
+          return `f32[${4 * k}] = a${k};`;
+        case 'd':
+          return `f64[${2 * k}] = a${k};`;
+        case 'r':
+          return `i32[${4 * k}] = a${k}; i32[${4 * k + 1}] = a${k} / ${HIGH};`;
+        default:
+          return `i32[${4 * k}] = toReference(a${k}); i32[${4 * k + 1}] = 0;`;
+      }
+    }).join(' '),
+
+  loads: (letters) =>
+    Array.from(letters, (letter, k) => {
+      switch (letter) {
+        case 'i':
+          return `i32[${4 * k}]`;
+        case 'l':
+          return `i64[${2 * k}]`;
+        case 'f':
+          return `f32[${4 * k}]`;
+        case 'd':
+          return `f64[${2 * k}]`;
+        case 'r':
+          return `fromAddress(${k}, holder)`;
+        default:
+          return `fromReference(i32[${4 * k}])`;
+      }
+    }).join(', '),
+
+  results: (letters) => {
+    if (letters.length === 0) return '';
+    const loads = source.loads(letters);
+    return letters.length === 1 ? `return ${loads};` : `return [${loads}];`;
+  },
+
+  sweep: (letters) => (letters.includes('e') ? 'sweep();' : ''),
+
+  /** A wasm function for JavaScript. A method has no `prototype` and cannot be constructed. */
+  export: (params, results) => `
+    return (index, holder) => {
+      const low = holder.address | 0, high = holder.address / ${HIGH} | 0;
+      return ({ [index](${source.names(params)}) {
+        ${source.convert(params)}
+        ${source.sweep(params)}
+        ${source.store(params)}
+        i32[${4 * TARGET}] = low; i32[${4 * TARGET + 1}] = high;
+        call();
+        ${source.results(results)}
+      } })[index];
+    };`,
+
+  /** A WASI function for JavaScript: `holder.number` is its number, `holder.call` calls it. */
+  wasi: (params, results) => `
+    return (name, holder) => ({ [name](${source.names(params)}) {
+      ${source.convert(params)}
+      const view = holder.view();
+      ${source.store(params)}
+      i32[${4 * TARGET}] = holder.number;
+      holder.call(view);
+      ${source.results(results)}
+    } })[name];`,
+
+  /** A JavaScript function for wasm: the shim takes and leaves everything in the window. */
+  import: (params, results) => {
+    const called = `f(${source.loads(params)})`;
+    const variables = source.names(results);
+    const take = [
+      `${called};`,
+      `let a0 = ${called};`,
+      `let [${variables}] = list(${called}, ${results.length});`,
+    ][Math.min(results.length, 2)];
+    return `
+    return (f, holder) => () => {
+      ${take}
+      ${source.convert(results)}
+      ${source.sweep(results)}
+      ${source.store(results)}
+    };`;
+  },
+};
+
+const environment = {
+  call, i32, i64, f32, f64, toBigInt, toAddress, fromAddress, toReference, fromReference, sweep, list,
+};
+
+/** The same wrappers without compiling: for processes that refuse code from strings. */
+const interpreted = {
+  export: (params, results) => (index, holder) =>
+    named(index, params.length, (args) => {
+      const values = Array.from(params, (letter, k) => convert(letter, args[k], holder));
+      sweep();
+      values.forEach((value, k) => store(params[k], k, value));
+      i32[4 * TARGET] = holder.address | 0;
+      i32[4 * TARGET + 1] = (holder.address / HIGH) | 0;
+      call();
+      return loadResults(results, holder);
+    }),
+
+  wasi: (params, results) => (name, holder) =>
+    named(name, params.length, (args) => {
+      const values = Array.from(params, (letter, k) => convert(letter, args[k], holder));
+      const view = holder.view();
+      values.forEach((value, k) => store(params[k], k, value));
+      i32[4 * TARGET] = holder.number;
+      holder.call(view);
+      return loadResults(results, holder);
+    }),
+
+  import: (params, results) => (f, holder) => () => {
+    const returned = f(...Array.from(params, (letter, k) => load(letter, k, holder)));
+    if (results.length === 0) return;
+    const values = results.length === 1 ? [returned] : list(returned, results.length);
+    const converted = values.map((value, k) => convert(results[k], value, holder));
+    sweep();
+    converted.forEach((value, k) => store(results[k], k, value));
+  },
+};
+
+function named(name, length, body) {
+  const wrapper = {
+    [name](...args) {
+      return body(args);
+    },
+  }[name];
+  return Object.defineProperty(wrapper, 'length', { value: length });
+}
+
+function loadResults(results, holder) {
+  if (results.length === 0) return undefined;
+  const values = Array.from(results, (letter, k) => load(letter, k, holder));
+  return results.length === 1 ? values[0] : values;
+}
+
+let canCompile = true;
+
+/** The maker of wrappers of this kind and signature. */
+function make(kind, signature) {
+  const [params, results] = signature.split(':');
+  if (signature.includes('x')) {
+    return kind === 'import' ? () => refuse : (name) => named(name, params.length, refuse);
+  }
+  if (canCompile) {
+    try {
+      const text = `'use strict';${source[kind](params, results)}
+        //# sourceURL=wasi-native/${kind}/${signature}`;
+      return new Function(...Object.keys(environment), text)(...Object.values(environment));
+    } catch (error) {
+      if (!(error instanceof EvalError)) throw error;
+      canCompile = false;
+    }
+  }
+  return interpreted[kind](params, results);
+}
+
+function cached(kind) {
+  const made = new Map();
+  return (signature) => {
+    let maker = made.get(signature);
+    if (maker === undefined) made.set(signature, (maker = make(kind, signature)));
+    return maker;
+  };
+}
+
+const makers = { export: cached('export'), import: cached('import'), wasi: cached('wasi') };
+
+/** The shim through which wasm calls `f`. `holder` stands for the function at wasm's side. */
+function shim(f, signature, holder) {
+  return makers.import(signature)(f, holder);
+}
+
+/** A WASI function as JavaScript calls it. */
+function wasiFunction(name, signature, holder) {
+  return makers.wasi(signature)(name, holder);
+}
+
+module.exports = {
+  convert,
+  functionAt,
+  load,
+  /** What is known of a function of wasm; undefined for any other value. */
+  recordOf: (value) => records.get(value),
+  shim,
+  store,
+  sweep,
+  wasiFunction,
+};

@@ -1,0 +1,111 @@
+'use strict';
+// WebAssembly.Global.
+
+const { native, realm } = require('./binding');
+const { Cache } = require('./cache');
+const { convert, load, store, sweep } = require('./functions');
+const { Group } = require('./group');
+const { describe, isObject } = require('./webidl');
+
+const LETTERS = {
+  i32: 'i', i64: 'l', f32: 'f', f64: 'd', v128: 'x', anyfunc: 'r', funcref: 'r', externref: 'e',
+};
+const DEFAULTS = { i: 0, l: 0n, f: 0, d: 0, r: null, e: undefined };
+const cache = new Cache();
+
+/** A native global on its way into the constructor. */
+class Existing {
+  constructor(handle, group) {
+    this.handle = handle;
+    this.group = group;
+  }
+}
+
+class Global {
+  #handle;
+  #letter;
+  #mutable;
+  /** What a function in the global is linked with: `{group}`. */
+  #holder;
+
+  constructor(descriptor, v = undefined) {
+    if (descriptor instanceof Existing) {
+      const [letter, mutable] = native.objectType(descriptor.handle);
+      this.#handle = descriptor.handle;
+      this.#letter = letter;
+      this.#mutable = mutable === 'm';
+      this.#holder = { group: descriptor.group };
+      return;
+    }
+    const { letter, mutable } = parse(descriptor);
+    this.#letter = letter;
+    this.#mutable = mutable;
+    this.#holder = { group: new Group() };
+    this.#put(v === undefined ? DEFAULTS[letter] : v);
+    const [id, handle] = native.createGlobal(realm, letter, mutable);
+    this.#handle = handle;
+    cache.set(id, this);
+  }
+
+  get value() {
+    native.globalGet(realm, this.#handle);
+    return load(this.#letter, 0, this.#holder);
+  }
+
+  set value(value) {
+    if (!this.#mutable) {
+      throw new TypeError("set WebAssembly.Global.value: the global is not mutable");
+    }
+    this.#put(value);
+    native.globalSet(realm, this.#handle);
+  }
+
+  valueOf() {
+    return this.value;
+  }
+
+  #put(value) {
+    const converted = convert(this.#letter, value, this.#holder);
+    sweep();
+    store(this.#letter, 0, converted);
+  }
+
+  static {
+    find = (value) =>
+      isObject(value) && #handle in value
+        ? { handle: value.#handle, group: value.#holder.group }
+        : undefined;
+  }
+}
+
+var find;
+describe(Global, 'WebAssembly.Global');
+
+function parse(descriptor) {
+  const what = 'WebAssembly.Global(): Argument 0';
+  if (!isObject(descriptor)) throw new TypeError(`${what} must be a global descriptor`);
+  const mutable = Boolean(descriptor.mutable);
+  const type = `${descriptor.value}`;
+  if (!Object.hasOwn(LETTERS, type)) {
+    const types = Object.keys(LETTERS).join(', ');
+    throw new TypeError(`${what}: property 'value' must be one of ${types}, not ${type}`);
+  }
+  return { letter: LETTERS[type], mutable };
+}
+
+/** The Global for a native one. */
+function globalFor(id, handle, group) {
+  let global = cache.get(id);
+  if (global === undefined) {
+    global = new Global(new Existing(handle, group));
+    cache.set(id, global);
+  }
+  return global;
+}
+
+/** `{handle, group}` of a Global; undefined for any other value. */
+function globalParts(value) {
+  return find(value);
+}
+
+module.exports = { Global, globalFor, globalParts };

@@ -1,0 +1,117 @@
+'use strict';
+// WebAssembly.Module, and compiling.
+
+const { native, realm } = require('./binding');
+const { CompileError, coded } = require('./errors');
+const { describe, toBytes } = require('./webidl');
+
+/** A compiled module on its way into the constructor. */
+class Compiled {
+  constructor(handle) {
+    this.handle = handle;
+  }
+}
+
+class Module {
+  #handle;
+  #imports = null;
+  #exports = null;
+
+  constructor(bytes) {
+    this.#handle =
+      bytes instanceof Compiled
+        ? bytes.handle
+        : compileNow(toBytes(bytes, 'WebAssembly.Module(): Argument 0'));
+  }
+
+  static exports(module) {
+    const list = partsOf(module, 'WebAssembly.Module.exports()').exports();
+    return list.map(({ name, kind }) => ({ name, kind }));
+  }
+
+  static imports(module) {
+    const list = partsOf(module, 'WebAssembly.Module.imports()').imports();
+    return list.map(({ module, name, kind }) => ({ module, name, kind }));
+  }
+
+  static customSections(module, sectionName) {
+    const { handle } = partsOf(module, 'WebAssembly.Module.customSections()');
+    if (sectionName === undefined) {
+      throw new TypeError('WebAssembly.Module.customSections(): Argument 1 is required');
+    }
+    return native.customSections(handle, `${sectionName}`);
+  }
+
+  /** What the rest of the package needs of a module; undefined if it is none. */
+  static #partsOf(value) {
+    if (typeof value !== 'object' || value === null || !(#handle in value)) return undefined;
+    return {
+      handle: value.#handle,
+      imports: () => (value.#imports ??= describeImports(value.#handle)),
+      exports: () => (value.#exports ??= describeExports(value.#handle)),
+    };
+  }
+
+  static {
+    find = (value) => Module.#partsOf(value);
+  }
+}
+
+var find;
+describe(Module, 'WebAssembly.Module');
+
+function describeImports(handle) {
+  const flat = native.imports(handle);
+  const list = [];
+  for (let k = 0; k < flat.length; k += 4) {
+    list.push({ module: flat[k], name: flat[k + 1], kind: flat[k + 2], type: flat[k + 3] });
+  }
+  return list;
+}
+
+function describeExports(handle) {
+  const flat = native.exports(handle);
+  const list = [];
+  for (let k = 0; k < flat.length; k += 3) {
+    list.push({ name: flat[k], kind: flat[k + 1], type: flat[k + 2] });
+  }
+  return list;
+}
+
+/** `{handle, imports(), exports()}` of a module. */
+function partsOf(value, what) {
+  const parts = find(value);
+  if (parts === undefined) {
+    throw new TypeError(`${what}: Argument 0 must be a WebAssembly.Module of wasi-native`);
+  }
+  return parts;
+}
+
+function isModule(value) {
+  return find(value) !== undefined;
+}
+
+function prefixed(what, message) {
+  return coded(CompileError, 'ERR_WASI_COMPILE', `${what}: ${message}`);
+}
+
+function compileNow(bytes) {
+  try {
+    return native.compile(realm, bytes);
+  } catch (error) {
+    throw error instanceof CompileError ? prefixed('WebAssembly.Module()', error.message) : error;
+  }
+}
+
+/** Compiles on other threads. The bytes are copied before this returns. */
+async function compile(bytes, what) {
+  const result = await native.compileAsync(toBytes(bytes, `${what}: Argument 0`));
+  if (typeof result === 'string') throw prefixed(what, result);
+  return new Module(new Compiled(result));
+}
+
+function validate(bytes) {
+  return native.validate(realm, toBytes(bytes, 'WebAssembly.validate(): Argument 0'));
+}
+
+module.exports = { Module, compile, isModule, partsOf, validate };

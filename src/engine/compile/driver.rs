@@ -1,0 +1,311 @@
+//! Compiles all functions of a module on threads of our own.
+//!
+//! Called by `Module::new`. Invariant: the result depends on the module and the settings only,
+//! never on the number of threads or their timing: results are kept by index.
+
+use super::libcalls::Libcall;
+use super::offsets::VMOffsets;
+use super::signatures::{is_native, wasm_signature};
+use super::trampolines::Trampoline;
+use super::trap::TrapCode;
+use super::environ::ModuleEnvironment;
+use super::{Tunables, translate};
+use crate::engine::error::CompileError;
+use crate::engine::module::info::*;
+use crate::engine::types::{FuncType, TypeId};
+use cranelift_codegen::isa::OwnedTargetIsa;
+use cranelift_codegen::settings::{self, Configurable};
+use cranelift_codegen::{Context, ir};
+use cranelift_entity::EntityRef;
+use cranelift_frontend::FunctionBuilderContext;
+use cranelift_module::{FuncId, ModuleReloc};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+/// How much work goes into the code.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum OptLevel {
+    /// Compile fast.
+    None,
+    /// Run fast.
+    #[default]
+    Speed,
+}
+
+/// One function as machine code. All positions are byte offsets from its start.
+#[derive(Clone, Default)]
+pub struct CompiledFunction {
+    pub code: Vec<u8>,
+    pub alignment: u32,
+    pub relocs: Vec<ModuleReloc>,
+    /// Instructions that may fault, in order.
+    pub traps: Vec<(u32, TrapCode)>,
+    /// Where code of a wasm operator starts and the operator's byte offset in the module, in
+    /// order of the code.
+    pub srclocs: Vec<(u32, u32)>,
+}
+
+/// A module as machine code: plain data.
+pub struct CompiledModule {
+    /// The module's own functions, then the libcall trampolines, then `trampolines`. A
+    /// relocation names a function by its place here.
+    pub functions: Vec<CompiledFunction>,
+    pub trampolines: Trampolines,
+}
+
+/// Where to find a trampoline among [`CompiledModule::functions`].
+#[derive(Clone, Debug, Default)]
+pub struct Trampolines {
+    pub entries: HashMap<TypeId, usize>,
+    pub hosts: HashMap<TypeId, usize>,
+    pub natives: HashMap<TypeId, usize>,
+}
+
+/// Cranelift, set up for this machine.
+pub struct Compiler {
+    pub isa: OwnedTargetIsa,
+}
+
+impl Compiler {
+    pub fn new(opt_level: OptLevel) -> Result<Compiler, CompileError> {
+        let mut flags = settings::builder();
+        let level = match opt_level {
+            OptLevel::None => "none",
+            OptLevel::Speed => "speed",
+        };
+        for (name, value) in [
+            ("opt_level", level),
+            ("preserve_frame_pointers", "true"),
+            ("is_pic", "false"),
+            ("enable_probestack", "false"),
+            ("enable_verifier", if cfg!(debug_assertions) { "true" } else { "false" }),
+            ("unwind_info", "false"),
+        ] {
+            flags.set(name, value).map_err(|error| {
+                CompileError::general(format!("cannot set {name}={value} for Cranelift: {error}"))
+            })?;
+        }
+        let isa = cranelift_native::builder()
+            .map_err(|reason| CompileError::general(format!("no code can be made for this machine: {reason}")))?
+            .finish(settings::Flags::new(flags))
+            .map_err(|error| CompileError::general(format!("no code can be made for this machine: {error}")))?;
+        // Without it Cranelift calls the C library for rounding, and nothing here may be looked
+        // up in the process.
+        let has = |flag: &str| isa.isa_flags().iter().any(|value| value.name == flag && value.as_bool() == Some(true));
+        if cfg!(target_arch = "x86_64") && !has("has_sse41") {
+            return Err(CompileError::general("this machine's processor has no SSE4.1, which compiled code needs"));
+        }
+        Ok(Compiler { isa })
+    }
+
+    /// Compiles a module of which `bytes` is the binary, on up to `threads` threads.
+    pub fn compile(
+        &self,
+        info: &ModuleInfo,
+        bytes: &[u8],
+        offsets: &VMOffsets,
+        tunables: Tunables,
+        threads: usize,
+    ) -> Result<CompiledModule, CompileError> {
+        let mut jobs: Vec<Job> = info.bodies.keys().map(Job::Body).collect();
+        jobs.extend(Libcall::ALL.iter().map(|libcall| Job::Trampoline(Trampoline::Libcall(*libcall))));
+        let mut trampolines = Trampolines::default();
+        let mut edge = |known: &mut HashMap<TypeId, usize>, ty: TypeId, make: fn(FuncType) -> Trampoline, func: &FuncType| {
+            known.entry(ty).or_insert_with(|| {
+                jobs.push(Job::Trampoline(make(func.clone())));
+                jobs.len() - 1
+            });
+        };
+        for index in info.func_refs.values().filter(|index| info.defined_func(**index).is_some()) {
+            let ty = info.func_type(*index);
+            edge(&mut trampolines.entries, ty.id(), Trampoline::Entry, ty.ty());
+        }
+        for index in (0..info.num_imported_functions).map(FuncIndex::new) {
+            let ty = info.func_type(index);
+            edge(&mut trampolines.entries, ty.id(), Trampoline::Entry, ty.ty());
+            edge(&mut trampolines.hosts, ty.id(), Trampoline::Host, ty.ty());
+            if is_native(ty.ty()) {
+                edge(&mut trampolines.natives, ty.id(), Trampoline::Native, ty.ty());
+            }
+        }
+        let module = ModuleEnvironment { isa: &*self.isa, info, offsets, tunables };
+        let functions = run(&jobs, &module, bytes, threads)?;
+        Ok(CompiledModule { functions, trampolines })
+    }
+
+    /// Compiles trampolines alone, for a host function that no module imports yet.
+    pub fn compile_edges(&self, ty: &FuncType, id: TypeId) -> Result<CompiledModule, CompileError> {
+        let info = ModuleInfo::default();
+        let Some(offsets) = VMOffsets::new(&info) else {
+            return Err(CompileError::general("an empty module has no layout"));
+        };
+        let tunables = Tunables { memory: super::MemoryStyle::Bounded, signals: true };
+        let module = ModuleEnvironment { isa: &*self.isa, info: &info, offsets: &offsets, tunables };
+        let jobs = [
+            Job::Trampoline(Trampoline::Entry(ty.clone())),
+            Job::Trampoline(Trampoline::Host(ty.clone())),
+        ];
+        let functions = run(&jobs, &module, &[], 1)?;
+        let mut trampolines = Trampolines::default();
+        trampolines.entries.insert(id, 0);
+        trampolines.hosts.insert(id, 1);
+        Ok(CompiledModule { functions, trampolines })
+    }
+}
+
+enum Job {
+    Body(DefinedFuncIndex),
+    Trampoline(Trampoline),
+}
+
+/// One thread's reusable allocations.
+struct Worker {
+    context: Context,
+    builder: FunctionBuilderContext,
+}
+
+fn run(
+    jobs: &[Job],
+    module: &ModuleEnvironment<'_>,
+    bytes: &[u8],
+    threads: usize,
+) -> Result<Vec<CompiledFunction>, CompileError> {
+    // Largest first, so that no thread is left with a long one at the end.
+    let size = |job: &Job| match job {
+        Job::Body(index) => module.info.bodies[*index].len(),
+        Job::Trampoline(_) => 0,
+    };
+    let mut order: Vec<usize> = (0..jobs.len()).collect();
+    order.sort_by_key(|i| std::cmp::Reverse(size(&jobs[*i])));
+
+    let next = AtomicUsize::new(0);
+    let failed = AtomicBool::new(false);
+    let done: Mutex<Vec<(usize, CompiledFunction)>> = Mutex::new(Vec::with_capacity(jobs.len()));
+    let error: Mutex<Option<CompileError>> = Mutex::new(None);
+    let work = || {
+        let mut worker = Worker { context: Context::new(), builder: FunctionBuilderContext::new() };
+        let mut mine = Vec::new();
+        while !failed.load(Ordering::Relaxed)
+            && let Some(i) = order.get(next.fetch_add(1, Ordering::Relaxed))
+        {
+            match worker.compile(&jobs[*i], *i, module, bytes) {
+                Ok(function) => mine.push((*i, function)),
+                Err(e) => {
+                    failed.store(true, Ordering::Relaxed);
+                    *error.lock().unwrap_or_else(PoisonError::into_inner) = Some(e);
+                }
+            }
+        }
+        done.lock().unwrap_or_else(PoisonError::into_inner).append(&mut mine);
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..threads.min(jobs.len() / 16 + 1) {
+            // A thread the system refuses is work the others do. Cranelift recurses over the
+            // code's structure, so its threads get room.
+            let _ = std::thread::Builder::new()
+                .name("wasm-compile".into())
+                .stack_size(8 << 20)
+                .spawn_scoped(scope, work);
+        }
+        work();
+    });
+    if let Some(error) = error.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        return Err(error);
+    }
+    let mut functions: Vec<CompiledFunction> = Vec::new();
+    functions.resize_with(jobs.len(), CompiledFunction::default);
+    for (i, function) in done.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        functions[i] = function;
+    }
+    Ok(functions)
+}
+
+impl Worker {
+    fn compile(
+        &mut self,
+        job: &Job,
+        place: usize,
+        module: &ModuleEnvironment<'_>,
+        bytes: &[u8],
+    ) -> Result<CompiledFunction, CompileError> {
+        self.context.clear();
+        let func = &mut self.context.func;
+        func.name = ir::UserFuncName::user(0, place as u32);
+        let offset = match job {
+            Job::Body(index) => {
+                let ty = module.info.func_type(module.info.func_index(*index)).ty();
+                func.signature = wasm_signature(ty);
+                if module.tunables.signals {
+                    limit_stack(func);
+                }
+                let range = module.info.bodies[*index].clone();
+                let offset = range.start;
+                translate::translate(module, ty, &bytes[range], offset, func, &mut self.builder)?;
+                offset
+            }
+            Job::Trampoline(trampoline) => {
+                func.signature = trampoline.signature(module.isa);
+                trampoline.translate(module.isa, func, &mut self.builder);
+                0
+            }
+        };
+        self.context.compile(module.isa, &mut Default::default()).map_err(|error| match error.inner {
+            cranelift_codegen::CodegenError::CodeTooLarge | cranelift_codegen::CodegenError::ImplLimitExceeded => {
+                CompileError::new("function too large to compile", offset as u64)
+            }
+            other => CompileError::new(format!("internal compiler error: {other}"), offset as u64),
+        })?;
+        self.collect(place)
+    }
+
+    fn collect(&self, place: usize) -> Result<CompiledFunction, CompileError> {
+        let Some(compiled) = self.context.compiled_code() else {
+            return Err(CompileError::general("internal compiler error: no code after compilation"));
+        };
+        let buffer = &compiled.buffer;
+        let id = FuncId::from_u32(place as u32);
+        let mut srclocs: Vec<(u32, u32)> = Vec::new();
+        for srcloc in buffer.get_srclocs_sorted() {
+            if srcloc.loc.is_default() || srclocs.last().is_some_and(|last| last.1 == srcloc.loc.bits()) {
+                continue;
+            }
+            srclocs.push((srcloc.start, srcloc.loc.bits()));
+        }
+        Ok(CompiledFunction {
+            code: buffer.data().to_vec(),
+            alignment: buffer.alignment,
+            relocs: buffer
+                .relocs()
+                .iter()
+                .map(|reloc| ModuleReloc::from_mach_reloc(reloc, &self.context.func, id))
+                .collect(),
+            traps: buffer
+                .traps()
+                .iter()
+                .filter_map(|trap| Some((trap.offset, TrapCode::from_clif(trap.code)?)))
+                .collect(),
+            srclocs,
+        })
+    }
+}
+
+/// Makes the prologue trap when the frame would reach below the store's limit.
+fn limit_stack(func: &mut ir::Function) {
+    use super::{offsets, signatures::POINTER};
+    let flags = func.dfg.mem_flags.insert_unchecked(ir::MemFlagsData::trusted().with_readonly());
+    let vmctx = func.create_global_value(ir::GlobalValueData::VMContext);
+    let store = func.create_global_value(ir::GlobalValueData::Load {
+        base: vmctx,
+        offset: offsets::header::STORE.into(),
+        global_type: POINTER,
+        flags,
+    });
+    let flags = func.dfg.mem_flags.insert_unchecked(ir::MemFlagsData::trusted());
+    func.stack_limit = Some(func.create_global_value(ir::GlobalValueData::Load {
+        base: store,
+        offset: offsets::store::STACK_LIMIT.into(),
+        global_type: POINTER,
+        flags,
+    }));
+}

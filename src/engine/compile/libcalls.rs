@@ -1,0 +1,54 @@
+//! The runtime functions that compiled code calls: their names, order and signatures.
+//!
+//! The compiler makes a trampoline for each, the runtime (`runtime/libcalls.rs`) fills the table
+//! behind `VMHeader::libcalls` in this order. Every libcall takes the calling instance's
+//! `VMContext` first and returns an `i64`; [`TRAPPED`] means that a trap is pending.
+
+/// Returned by a libcall or a host function to say "a trap or error is pending": no libcall has
+/// it as a result.
+pub const TRAPPED: i64 = i64::MIN;
+
+/// Calls `$callback!` with every libcall. Parameters are `u32` or `u64`.
+macro_rules! for_each_libcall {
+    ($callback:ident) => {
+        $callback! {
+            /// Traps with the given `TrapCode`.
+            raise(code: u32);
+            memory_grow(memory: u32, delta: u64);
+            memory_fill(memory: u32, dst: u64, value: u32, len: u64);
+            memory_copy(dst_memory: u32, src_memory: u32, dst: u64, src: u64, len: u64);
+            memory_init(memory: u32, data: u32, dst: u64, src: u32, len: u32);
+            data_drop(data: u32);
+            table_grow(table: u32, delta: u64, init: u64);
+            table_fill(table: u32, dst: u64, value: u64, len: u64);
+            table_copy(dst_table: u32, src_table: u32, dst: u64, src: u64, len: u64);
+            table_init(table: u32, elem: u32, dst: u64, src: u32, len: u32);
+            elem_drop(elem: u32);
+        }
+    };
+}
+pub(crate) use for_each_libcall;
+
+macro_rules! define {
+    ($($(#[$doc:meta])* $name:ident($($param:ident: $ty:ident),*);)*) => {
+        /// A runtime function of compiled code. The number is its place in the table.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        #[repr(u32)]
+        #[allow(non_camel_case_types, reason = "libcalls keep their function names")]
+        pub enum Libcall { $($(#[$doc])* $name,)* }
+
+        impl Libcall {
+            pub const ALL: &[Libcall] = &[$(Libcall::$name,)*];
+
+            /// The parameters after the `VMContext`.
+            pub fn params(self) -> &'static [cranelift_codegen::ir::Type] {
+                #[allow(non_upper_case_globals)]
+                mod ty {
+                    pub use cranelift_codegen::ir::types::{I32 as u32, I64 as u64};
+                }
+                match self { $(Libcall::$name => &[$(ty::$ty),*],)* }
+            }
+        }
+    };
+}
+for_each_libcall!(define);

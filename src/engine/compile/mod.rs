@@ -1,0 +1,41 @@
+//! Validated bodies to machine code as plain data.
+//!
+//! Called by `Module::new`. Invariant: nothing that comes out of here points into the process:
+//! a [`CompiledModule`] is bytes and offsets, the same ones however many threads made them.
+
+mod bounds;
+mod driver;
+mod environ;
+pub mod libcalls;
+mod numeric;
+pub mod offsets;
+mod simd;
+mod signatures;
+mod stack;
+mod trampolines;
+mod translate;
+pub mod trap;
+
+pub use driver::{CompiledFunction, CompiledModule, Compiler, OptLevel, Trampolines};
+
+/// Which checks compiled code carries. Part of a compiled module's identity.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Tunables {
+    /// How memories lie in the address space, as the code may assume.
+    pub memory: MemoryStyle,
+    /// Whether a fault may be a trap. Otherwise every trap is an explicit check and a libcall.
+    pub signals: bool,
+}
+
+/// How a linear memory lies in the address space.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum MemoryStyle {
+    /// All of a 32-bit index plus [`GUARD_SIZE`] is reserved: an access whose static offset is
+    /// below the guard needs no check.
+    Reserved,
+    /// Every access is checked against the current length.
+    Bounded,
+}
+
+/// Bytes that fault behind (and before) the 4 GiB of a reserved memory.
+pub const GUARD_SIZE: u64 = 32 << 20;

@@ -1,0 +1,98 @@
+//! The engine: settings and the compiler, shared by every thread of the process.
+
+use super::code::CodeObject;
+use super::compile::{CompiledModule, Compiler, MemoryStyle, OptLevel, Tunables};
+use super::error::CompileError;
+use super::module::info::ModuleInfo;
+use super::sys::Mmap;
+use super::types::SharedFuncType;
+use std::sync::Arc;
+use wasmparser::WasmFeatures;
+
+/// How modules are compiled and run.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub opt_level: OptLevel,
+    /// Threads that compile one module.
+    pub threads: usize,
+    /// The proposals a module may use.
+    pub features: WasmFeatures,
+    /// How memories lie; `None` lets the engine see what the address space allows.
+    pub memory: Option<MemoryStyle>,
+    /// Bytes of stack that wasm may use, counted from where the host enters it.
+    pub max_wasm_stack: usize,
+}
+
+/// The proposals that the engine implements.
+pub const FEATURES: WasmFeatures = WasmFeatures::WASM2
+    .union(WasmFeatures::TAIL_CALL)
+    .union(WasmFeatures::EXTENDED_CONST)
+    .union(WasmFeatures::MULTI_MEMORY)
+    .union(WasmFeatures::RELAXED_SIMD)
+    .union(WasmFeatures::WIDE_ARITHMETIC);
+
+impl Default for Config {
+    fn default() -> Config {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Config {
+            opt_level: OptLevel::Speed,
+            threads: cores.min(8),
+            features: FEATURES,
+            memory: None,
+            max_wasm_stack: 1 << 20,
+        }
+    }
+}
+
+/// Compiles modules and holds the settings of what runs them.
+#[derive(Clone)]
+pub struct Engine(Arc<Inner>);
+
+struct Inner {
+    config: Config,
+    tunables: Tunables,
+    compiler: Compiler,
+}
+
+impl Engine {
+    /// Fails if no code can be made for this machine.
+    pub fn new(config: &Config) -> Result<Engine, CompileError> {
+        let memory = config.memory.unwrap_or_else(|| {
+            // Under a limit on the address space (`ulimit -v`) a reservation may fit once but
+            // not for a second memory, so ask for a few.
+            let room = Mmap::reserve(64 << 30).is_ok();
+            if room { MemoryStyle::Reserved } else { MemoryStyle::Bounded }
+        });
+        Ok(Engine(Arc::new(Inner {
+            config: config.clone(),
+            tunables: Tunables { memory, signals: true },
+            compiler: Compiler::new(config.opt_level)?,
+        })))
+    }
+
+    pub fn tunables(&self) -> Tunables {
+        self.0.tunables
+    }
+
+    pub fn features(&self) -> WasmFeatures {
+        self.0.config.features
+    }
+
+    pub fn threads(&self) -> usize {
+        self.0.config.threads
+    }
+
+    pub fn max_wasm_stack(&self) -> usize {
+        self.0.config.max_wasm_stack
+    }
+
+    pub(super) fn compiler(&self) -> &Compiler {
+        &self.0.compiler
+    }
+
+    /// Trampolines for a host function that no module has made any for.
+    pub(super) fn compile_edges(&self, ty: &SharedFuncType) -> Result<CodeObject, CompileError> {
+        let compiled: CompiledModule = self.compiler().compile_edges(ty.ty(), ty.id())?;
+        CodeObject::load(&self.compiler().isa, compiled, Arc::new(ModuleInfo::default()), Arc::new([]))
+    }
+}

@@ -1,0 +1,56 @@
+//! What can go wrong before guest code runs. Traps, which happen while it runs, are in
+//! `runtime/traps.rs`.
+
+use std::fmt;
+
+/// A module was refused (JS API: `WebAssembly.CompileError`).
+#[derive(Clone, Debug, PartialEq)]
+pub struct CompileError {
+    pub message: String,
+    /// Byte offset in the module, where one is known.
+    pub offset: Option<u64>,
+}
+
+impl CompileError {
+    pub fn new(message: impl Into<String>, offset: u64) -> CompileError {
+        CompileError { message: message.into(), offset: Some(offset) }
+    }
+
+    /// Not about a place in the module: a limit of the engine or of the machine.
+    pub fn general(message: impl Into<String>) -> CompileError {
+        CompileError { message: message.into(), offset: None }
+    }
+
+    pub(crate) fn at(self, offset: u64) -> CompileError {
+        CompileError { offset: Some(offset), ..self }
+    }
+}
+
+impl From<wasmparser::BinaryReaderError> for CompileError {
+    fn from(error: wasmparser::BinaryReaderError) -> CompileError {
+        CompileError::new(error.message(), error.offset())
+    }
+}
+
+impl fmt::Display for CompileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.offset {
+            Some(offset) => write!(f, "{} (at offset {offset:#x})", self.message),
+            None => f.write_str(&self.message),
+        }
+    }
+}
+
+impl std::error::Error for CompileError {}
+
+/// Imports do not fit what the module asks for (JS API: `WebAssembly.LinkError`).
+#[derive(Clone, Debug, PartialEq)]
+pub struct LinkError(pub String);
+
+impl fmt::Display for LinkError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for LinkError {}

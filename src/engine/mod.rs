@@ -1,0 +1,23 @@
+//! The WebAssembly engine: bytes to machine code, and what machine code needs to run.
+//!
+//! Knows neither WASI nor Node. The rooms: `module/` (bytes to validated declarations),
+//! `compile/` (bodies to plain data), `code/` (machine code in memory), `runtime/` (what compiled
+//! code touches), `sys/` (what differs by operating system).
+
+mod code;
+pub mod compile;
+mod engine;
+mod error;
+pub mod module;
+pub mod runtime;
+mod sys;
+pub mod types;
+
+pub use code::registry::Frame;
+pub use compile::trap::TrapCode;
+pub use compile::{MemoryStyle, OptLevel};
+pub use engine::{Config, Engine, FEATURES};
+pub use error::{CompileError, LinkError};
+pub use module::{ExportType, ImportType, Module};
+pub use runtime::*;
+pub use types::*;

@@ -1,0 +1,114 @@
+//! Modules: bytes, what they declare, and their machine code.
+
+pub mod info;
+mod parse;
+
+use super::code::CodeObject;
+use super::compile::offsets::VMOffsets;
+use super::engine::Engine;
+use super::error::CompileError;
+use super::types::ExternType;
+use info::{FuncIndex, ModuleInfo};
+use std::sync::Arc;
+
+/// A compiled module: immutable, and shared by every thread of the process.
+#[derive(Clone)]
+pub struct Module(Arc<Inner>);
+
+struct Inner {
+    engine: Engine,
+    info: Arc<ModuleInfo>,
+    bytes: Arc<[u8]>,
+    offsets: VMOffsets,
+    code: CodeObject,
+}
+
+/// An import a module asks for.
+#[derive(Clone, Debug)]
+pub struct ImportType<'a> {
+    pub module: &'a str,
+    pub name: &'a str,
+    pub ty: ExternType,
+}
+
+/// An export a module offers.
+#[derive(Clone, Debug)]
+pub struct ExportType<'a> {
+    pub name: &'a str,
+    pub ty: ExternType,
+}
+
+impl Module {
+    /// Validates and compiles a module.
+    pub fn new(engine: &Engine, bytes: impl Into<Arc<[u8]>>) -> Result<Module, CompileError> {
+        let bytes = bytes.into();
+        let info = Arc::new(parse::parse(&bytes, engine.features(), engine.threads())?);
+        let offsets = VMOffsets::new(&info)
+            .ok_or_else(|| CompileError::general("the module declares too much to be laid out"))?;
+        let compiler = engine.compiler();
+        let compiled = compiler.compile(&info, &bytes, &offsets, engine.tunables(), engine.threads())?;
+        let code = CodeObject::load(&compiler.isa, compiled, info.clone(), bytes.clone())?;
+        Ok(Module(Arc::new(Inner { engine: engine.clone(), info, bytes, offsets, code })))
+    }
+
+    /// Only checks a module.
+    pub fn validate(engine: &Engine, bytes: &[u8]) -> Result<(), CompileError> {
+        parse::parse(bytes, engine.features(), engine.threads()).map(drop)
+    }
+
+    pub fn engine(&self) -> &Engine {
+        &self.0.engine
+    }
+
+    /// The imports in the module's order.
+    pub fn imports(&self) -> impl Iterator<Item = ImportType<'_>> {
+        let info = self.info();
+        info.imports.iter().map(|import| ImportType {
+            module: &import.module,
+            name: &import.name,
+            ty: info.extern_type(import.index),
+        })
+    }
+
+    /// The exports in the module's order.
+    pub fn exports(&self) -> impl Iterator<Item = ExportType<'_>> {
+        let info = self.info();
+        info.exports.iter().map(|export| ExportType { name: &export.name, ty: info.extern_type(export.index) })
+    }
+
+    /// The contents of the custom sections of this name, in order.
+    pub fn custom_sections<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+        let sections = self.info().custom_sections.iter();
+        sections.filter(move |(own, _)| own == name).map(|(_, range)| &self.0.bytes[range.clone()])
+    }
+
+    /// Bytes of machine code.
+    pub fn code_len(&self) -> usize {
+        self.0.code.len()
+    }
+
+    pub(super) fn info(&self) -> &ModuleInfo {
+        &self.0.info
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.0.bytes
+    }
+
+    pub(super) fn offsets(&self) -> &VMOffsets {
+        &self.0.offsets
+    }
+
+    pub(super) fn code(&self) -> &CodeObject {
+        &self.0.code
+    }
+}
+
+impl ModuleInfo {
+    /// The function's name in the name section of the module of which `bytes` is the binary.
+    pub fn function_name(&self, bytes: &[u8], index: FuncIndex) -> Option<String> {
+        let place = self.function_names.binary_search_by_key(&index, |(index, _)| *index).ok()?;
+        let (_, range) = self.function_names.get(place)?;
+        Some(String::from_utf8_lossy(bytes.get(range.clone())?).into_owned())
+    }
+}

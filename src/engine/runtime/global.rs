@@ -1,0 +1,102 @@
+//! Globals.
+//!
+//! Invariant: a global's value always has its type, and a function in it lives in its group.
+
+use super::group::Group;
+use super::store::Store;
+use super::traps::Error;
+use super::value::Val;
+use super::vmcontext::VMGlobalDefinition;
+use crate::engine::types::{GlobalType, ValType};
+use std::ptr::NonNull;
+
+/// A handle to a global.
+#[derive(Clone)]
+pub struct Global {
+    group: Group,
+    ty: GlobalType,
+    /// In the context of the instance that defines it, or in a [`HostGlobal`].
+    definition: NonNull<VMGlobalDefinition>,
+}
+
+/// A global that the host made.
+pub struct HostGlobal {
+    ty: GlobalType,
+    definition: VMGlobalDefinition,
+}
+
+impl HostGlobal {
+    pub(super) fn for_each_externref(&self, f: &mut dyn FnMut(u32)) {
+        for_externref(self.ty, &self.definition, f);
+    }
+}
+
+pub(super) fn for_externref(ty: GlobalType, definition: &VMGlobalDefinition, f: &mut dyn FnMut(u32)) {
+    if matches!(ty.content, ValType::Ref(r) if r.is_extern()) {
+        // SAFETY: the global's type says that the value is one of a host value.
+        f(unsafe { definition.value.externref } as u32);
+    }
+}
+
+impl Global {
+    pub fn new(store: &Store, ty: GlobalType, value: Val) -> Result<Global, Error> {
+        let group = Group::new(store);
+        let zero = VMGlobalDefinition { value: Val::default_of(ty.content).to_raw() };
+        let own = Box::new(HostGlobal { ty, definition: zero });
+        let definition = NonNull::from(&own.definition);
+        group.add(|members| members.globals.push(own));
+        let global = Global { group, ty, definition };
+        global.store(value)?;
+        Ok(global)
+    }
+
+    pub(super) fn of(group: Group, ty: GlobalType, definition: NonNull<VMGlobalDefinition>) -> Global {
+        Global { group, ty, definition }
+    }
+
+    pub fn ty(&self) -> GlobalType {
+        self.ty
+    }
+
+    pub fn get(&self) -> Val {
+        // SAFETY: our group keeps the definition, and its value has the global's type.
+        unsafe {
+            let raw = (*self.definition.as_ptr()).value;
+            Val::from_raw(self.group.store(), raw, self.ty.content)
+        }
+    }
+
+    /// Fails for an immutable global and for a value of another type.
+    pub fn set(&self, value: Val) -> Result<(), Error> {
+        if !self.ty.mutable {
+            return Err(Error::Internal("an immutable global cannot be set".into()));
+        }
+        self.store(value)
+    }
+
+    fn store(&self, value: Val) -> Result<(), Error> {
+        if !value.is_a(self.ty.content) {
+            return Err(Error::Internal(format!("a global of {} cannot hold {value:?}", self.ty.content)));
+        }
+        if let Val::Func(Some(func)) = &value {
+            func.make_callable()?;
+            self.group.join(func.group());
+        }
+        // SAFETY: our group keeps the definition; compiled code does not run while we do.
+        unsafe { (*self.definition.as_ptr()).value = value.to_raw() };
+        Ok(())
+    }
+
+    /// The same for the same global.
+    pub fn id(&self) -> usize {
+        self.definition.as_ptr() as usize
+    }
+
+    pub(super) fn group(&self) -> &Group {
+        &self.group
+    }
+
+    pub(super) fn definition(&self) -> *mut VMGlobalDefinition {
+        self.definition.as_ptr()
+    }
+}

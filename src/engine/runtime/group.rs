@@ -1,0 +1,121 @@
+//! Objects that can reach each other, owned together.
+//!
+//! Used by the handles of `runtime/`. Invariant: a pointer from one object to another (an
+//! import, a table element, a funcref in a global) stays inside one group, so whoever holds a
+//! handle to a member can follow every pointer. Groups only ever join.
+
+use super::func::HostFunc;
+use super::global::HostGlobal;
+use super::instance::InstanceObj;
+use super::memory::MemoryObj;
+use super::store::Store;
+use super::table::TableObj;
+use std::cell::RefCell;
+use std::rc::{Rc, Weak};
+
+/// A reference to a group, which it keeps alive. References to groups that have joined are
+/// interchangeable.
+#[derive(Clone)]
+pub struct Group(Rc<Node>);
+
+#[derive(Clone)]
+pub struct WeakGroup(Weak<Node>);
+
+struct Node {
+    store: Store,
+    /// The group this one became part of.
+    joined: RefCell<Option<Group>>,
+    members: RefCell<Members>,
+}
+
+/// Boxed, because compiled code and other members point to them. Code is kept by instances and
+/// host functions, which therefore go last.
+#[derive(Default)]
+pub struct Members {
+    pub memories: Vec<Box<MemoryObj>>,
+    pub tables: Vec<Box<TableObj>>,
+    pub globals: Vec<Box<HostGlobal>>,
+    pub instances: Vec<Box<InstanceObj>>,
+    pub funcs: Vec<Box<HostFunc>>,
+}
+
+impl Group {
+    pub fn new(store: &Store) -> Group {
+        let group = Group(Rc::new(Node {
+            store: store.clone(),
+            joined: RefCell::new(None),
+            members: RefCell::default(),
+        }));
+        store.register(&group);
+        group
+    }
+
+    pub fn store(&self) -> &Store {
+        &self.0.store
+    }
+
+    /// The group this one has become part of; members point back to this one.
+    pub fn root(&self) -> Group {
+        let mut root = self.clone();
+        loop {
+            let next = root.0.joined.borrow().clone();
+            match next {
+                Some(next) => root = next,
+                None => break,
+            }
+        }
+        if !Rc::ptr_eq(&root.0, &self.0) {
+            // Shortens the way for the next one.
+            *self.0.joined.borrow_mut() = Some(root.clone());
+        }
+        root
+    }
+
+    fn len(&self) -> usize {
+        let members = self.0.members.borrow();
+        members.instances.len() + members.funcs.len()
+    }
+
+    /// Adds a member. Its address does not change any more.
+    pub fn add<R>(&self, add: impl FnOnce(&mut Members) -> R) -> R {
+        add(&mut self.root().0.members.borrow_mut())
+    }
+
+    /// Makes one group of two: from now on all members of both live together.
+    pub fn join(&self, other: &Group) {
+        let (a, b) = (self.root(), other.root());
+        if Rc::ptr_eq(&a.0, &b.0) {
+            return;
+        }
+        let (a, b) = if a.len() < b.len() { (b, a) } else { (a, b) };
+        let mut moved = b.0.members.take();
+        *b.0.joined.borrow_mut() = Some(a.clone());
+        // Only roots are sure to live as long as their members.
+        moved.instances.iter().for_each(|instance| instance.set_group(&a));
+        moved.funcs.iter().for_each(|func| func.set_group(&a));
+        let mut members = a.0.members.borrow_mut();
+        members.memories.append(&mut moved.memories);
+        members.tables.append(&mut moved.tables);
+        members.globals.append(&mut moved.globals);
+        members.instances.append(&mut moved.instances);
+        members.funcs.append(&mut moved.funcs);
+    }
+
+    pub fn downgrade(&self) -> WeakGroup {
+        WeakGroup(Rc::downgrade(&self.0))
+    }
+
+    /// Calls `f` with every index of a host value that a member holds; 0 is null.
+    pub fn for_each_externref(&self, f: &mut dyn FnMut(u32)) {
+        let members = self.0.members.borrow();
+        members.tables.iter().for_each(|table| table.for_each_externref(f));
+        members.globals.iter().for_each(|global| global.for_each_externref(f));
+        members.instances.iter().for_each(|instance| instance.for_each_externref(f));
+    }
+}
+
+impl WeakGroup {
+    pub fn upgrade(&self) -> Option<Group> {
+        self.0.upgrade().map(Group)
+    }
+}

@@ -1,0 +1,166 @@
+//! The runtime functions of compiled code, behind `VMHeader::libcalls`.
+//!
+//! Called by the libcall trampolines only. Invariant: each returns, with [`TRAPPED`] if it
+//! recorded a trap or an error; none unwinds.
+
+use super::instance::InstanceObj;
+use super::traps::{self, Error, TrapCode};
+use super::vmcontext::VMContext;
+use crate::engine::compile::libcalls::{Libcall, TRAPPED, for_each_libcall};
+use std::ffi::c_void;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr;
+
+/// The libcalls' addresses in the order of [`Libcall`].
+pub struct Table(pub [*const c_void; Libcall::ALL.len()]);
+
+// SAFETY: addresses of functions.
+unsafe impl Sync for Table {}
+
+macro_rules! table {
+    ($($(#[$doc:meta])* $name:ident($($param:ident: $ty:ident),*);)*) => {
+        pub static TABLE: Table = Table([$(extern_c::$name as *const c_void,)*]);
+
+        /// The entry points: each runs its namesake of the module above behind [`run`].
+        mod extern_c {
+            use super::*;
+            $(pub unsafe extern "C" fn $name(vmctx: *mut VMContext, $($param: $ty),*) -> i64 {
+                // SAFETY: compiled code passes its own live context.
+                unsafe { run(vmctx, |instance| super::$name(instance, $($param),*)) }
+            })*
+        }
+    };
+}
+for_each_libcall!(table);
+
+/// Runs a libcall for the instance of a context.
+///
+/// # Safety
+/// `vmctx` is the context of a live instance whose wasm called a libcall trampoline.
+unsafe fn run(vmctx: *mut VMContext, call: impl FnOnce(&mut InstanceObj) -> Result<i64, TrapCode>) -> i64 {
+    // SAFETY: the owner of an instance's context is its `InstanceObj`; wasm waits for us, and
+    // nobody else refers to the object while wasm runs.
+    let instance = unsafe { &mut *(*VMContext::header(vmctx)).owner.cast::<InstanceObj>() };
+    let store = instance.store();
+    match catch_unwind(AssertUnwindSafe(|| call(instance))) {
+        Ok(Ok(result)) => result,
+        Ok(Err(code)) => {
+            // SAFETY: wasm called us through an exit trampoline.
+            unsafe { traps::record_trap(code) };
+            TRAPPED
+        }
+        Err(_) => {
+            if let Some(store) = store {
+                store.set_pending(Error::Internal("a libcall panicked: a bug in wasi-native".into()));
+            }
+            TRAPPED
+        }
+    }
+}
+
+type Result<T, E = TrapCode> = std::result::Result<T, E>;
+
+fn raise(_: &mut InstanceObj, code: u32) -> Result<i64> {
+    Err(TrapCode::from_u8(code as u8).unwrap_or(TrapCode::Unreachable))
+}
+
+fn memory_grow(instance: &mut InstanceObj, memory: u32, delta: u64) -> Result<i64> {
+    // SAFETY: a memory of the instance's group; wasm, its only other user, waits.
+    let grown = unsafe { instance.memory(memory).as_mut() }.grow(delta);
+    if let Some(store) = instance.store() {
+        store.note_memory_growth();
+    }
+    Ok(grown.map_or(-1, |old| old as i64))
+}
+
+/// The address of a range of a memory, if all of it is inside.
+fn memory_range(instance: &InstanceObj, memory: u32, start: u64, len: u64) -> Result<*mut u8> {
+    // SAFETY: a memory of the instance's group; read for a moment.
+    let memory = unsafe { instance.memory(memory).as_ref() };
+    if !memory.holds(start, len) {
+        return Err(TrapCode::MemoryOutOfBounds);
+    }
+    Ok(memory.base().wrapping_add(start as usize))
+}
+
+fn memory_fill(instance: &mut InstanceObj, memory: u32, dst: u64, value: u32, len: u64) -> Result<i64> {
+    let dst = memory_range(instance, memory, dst, len)?;
+    // SAFETY: the range is inside the memory.
+    unsafe { ptr::write_bytes(dst, value as u8, len as usize) };
+    Ok(0)
+}
+
+fn memory_copy(instance: &mut InstanceObj, dst_memory: u32, src_memory: u32, dst: u64, src: u64, len: u64) -> Result<i64> {
+    let src = memory_range(instance, src_memory, src, len)?;
+    let dst = memory_range(instance, dst_memory, dst, len)?;
+    // SAFETY: both ranges are inside their memories; they may overlap.
+    unsafe { ptr::copy(src, dst, len as usize) };
+    Ok(0)
+}
+
+fn memory_init(instance: &mut InstanceObj, memory: u32, data: u32, dst: u64, src: u32, len: u32) -> Result<i64> {
+    let dst = memory_range(instance, memory, dst, u64::from(len))?;
+    let bytes = slice(instance.data(data), src, len).ok_or(TrapCode::MemoryOutOfBounds)?;
+    // SAFETY: the range is inside the memory, the module's bytes are not.
+    unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), dst, bytes.len()) };
+    Ok(0)
+}
+
+fn slice<T>(items: &[T], start: u32, len: u32) -> Option<&[T]> {
+    let start = start as usize;
+    items.get(start..start.checked_add(len as usize)?)
+}
+
+fn data_drop(instance: &mut InstanceObj, data: u32) -> Result<i64> {
+    instance.drop_data(data);
+    Ok(0)
+}
+
+fn table_grow(instance: &mut InstanceObj, table: u32, delta: u64, init: u64) -> Result<i64> {
+    // SAFETY: a table of the instance's group; wasm, its only other user, waits.
+    let grown = unsafe { instance.table(table).as_mut() }.grow(delta, init);
+    Ok(grown.map_or(-1, |old| old as i64))
+}
+
+fn table_fill(instance: &mut InstanceObj, table: u32, dst: u64, value: u64, len: u64) -> Result<i64> {
+    // SAFETY: as in `table_grow`.
+    let table = unsafe { instance.table(table).as_mut() };
+    table.range(dst, len).ok_or(TrapCode::TableOutOfBounds)?.fill(value);
+    Ok(0)
+}
+
+fn table_copy(instance: &mut InstanceObj, dst_table: u32, src_table: u32, dst: u64, src: u64, len: u64) -> Result<i64> {
+    let (mut dst_table, mut src_table) = (instance.table(dst_table), instance.table(src_table));
+    if dst_table == src_table {
+        // SAFETY: as in `table_grow`.
+        let elements = unsafe { dst_table.as_mut() }.elements();
+        let inside = |start: u64| {
+            let end = start.checked_add(len).and_then(|end| usize::try_from(end).ok())?;
+            (end <= elements.len()).then_some(start as usize..end)
+        };
+        let (Some(from), Some(to)) = (inside(src), inside(dst)) else {
+            return Err(TrapCode::TableOutOfBounds);
+        };
+        elements.copy_within(from, to.start);
+        return Ok(0);
+    }
+    // SAFETY: as in `table_grow`; the two are different tables.
+    let (dst_table, src_table) = unsafe { (dst_table.as_mut(), src_table.as_mut()) };
+    let from = src_table.range(src, len).ok_or(TrapCode::TableOutOfBounds)?;
+    dst_table.range(dst, len).ok_or(TrapCode::TableOutOfBounds)?.copy_from_slice(from);
+    Ok(0)
+}
+
+fn table_init(instance: &mut InstanceObj, table: u32, elem: u32, dst: u64, src: u32, len: u32) -> Result<i64> {
+    let items = slice(instance.elem(elem), src, len).ok_or(TrapCode::TableOutOfBounds)?;
+    // SAFETY: as in `table_grow`.
+    let table = unsafe { instance.table(table).as_mut() };
+    let slots = table.range(dst, u64::from(len)).ok_or(TrapCode::TableOutOfBounds)?;
+    slots.copy_from_slice(items);
+    Ok(0)
+}
+
+fn elem_drop(instance: &mut InstanceObj, elem: u32) -> Result<i64> {
+    instance.drop_elem(elem);
+    Ok(0)
+}

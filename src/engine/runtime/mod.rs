@@ -1,0 +1,28 @@
+//! What compiled code runs on: stores, instances and what they are made of, calls and traps.
+//!
+//! Invariant: objects that can reach each other through imports, tables or stored references
+//! belong to one [`group`], which lives as long as any handle to a member. Compiled code and the
+//! objects refer to each other by pointer, and those pointers never leave their group.
+
+mod call;
+mod func;
+mod global;
+mod group;
+mod instance;
+mod libcalls;
+mod memory;
+mod store;
+mod table;
+pub mod traps;
+mod value;
+pub mod vmcontext;
+
+pub use func::{Func, NativeFunc};
+pub use global::Global;
+pub use instance::{Extern, Instance, InstantiateError};
+pub use memory::Memory;
+pub use store::Store;
+pub use table::Table;
+pub use traps::{Error, Trap};
+pub use value::{ExternRef, Val};
+pub use vmcontext::{VMFuncRef, VMHostContext, ValRaw};

@@ -1,0 +1,94 @@
+//! Values as the embedder holds them.
+
+use super::func::Func;
+use super::store::Store;
+use super::vmcontext::ValRaw;
+use crate::engine::types::*;
+use std::num::NonZeroU32;
+
+/// A host value as the guest holds it: an index into a table that the embedder keeps. The engine
+/// never interprets it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct ExternRef(pub NonZeroU32);
+
+/// A WebAssembly value. Floats are bits, so that NaNs keep theirs.
+#[derive(Clone, Debug)]
+pub enum Val {
+    I32(i32),
+    I64(i64),
+    F32(u32),
+    F64(u64),
+    V128(u128),
+    Func(Option<Func>),
+    Extern(Option<ExternRef>),
+}
+
+impl Val {
+    /// The null or zero of a type.
+    pub fn default_of(ty: ValType) -> Val {
+        match ty {
+            ValType::I32 => Val::I32(0),
+            ValType::I64 => Val::I64(0),
+            ValType::F32 => Val::F32(0),
+            ValType::F64 => Val::F64(0),
+            ValType::V128 => Val::V128(0),
+            ValType::Ref(r) if r.is_func() => Val::Func(None),
+            ValType::Ref(_) => Val::Extern(None),
+        }
+    }
+
+    /// Whether the value may stand where `ty` is asked for.
+    pub fn is_a(&self, ty: ValType) -> bool {
+        match (self, ty) {
+            (Val::I32(_), ValType::I32)
+            | (Val::I64(_), ValType::I64)
+            | (Val::F32(_), ValType::F32)
+            | (Val::F64(_), ValType::F64)
+            | (Val::V128(_), ValType::V128) => true,
+            (Val::Func(None), ValType::Ref(r)) => r.is_func() && r.nullable,
+            (Val::Extern(None), ValType::Ref(r)) => !r.is_func() && r.nullable,
+            (Val::Func(Some(func)), ValType::Ref(r)) => {
+                let own = RefType { nullable: false, heap: HeapType::Concrete(func.ty().id()) };
+                own.matches(r)
+            }
+            (Val::Extern(Some(_)), ValType::Ref(r)) => r.heap == HeapType::Extern,
+            _ => false,
+        }
+    }
+
+    pub(super) fn to_raw(&self) -> ValRaw {
+        let mut raw = ValRaw::ZERO;
+        match self {
+            Val::I32(v) => raw.i32 = *v,
+            Val::I64(v) => raw.i64 = *v,
+            Val::F32(v) => raw.f32 = *v,
+            Val::F64(v) => raw.f64 = *v,
+            Val::V128(v) => raw.v128 = *v,
+            Val::Func(func) => raw.func = func.as_ref().map(Func::raw),
+            Val::Extern(v) => raw.externref = v.map_or(0, |v| u64::from(v.0.get())),
+        }
+        raw
+    }
+
+    /// # Safety
+    /// `raw` holds a value of type `ty`; a function reference in it belongs to `store` and is
+    /// alive.
+    pub(super) unsafe fn from_raw(store: &Store, raw: ValRaw, ty: ValType) -> Val {
+        // SAFETY: `ty` says which field was written, by this function's contract.
+        unsafe {
+            match ty {
+                ValType::I32 => Val::I32(raw.i32),
+                ValType::I64 => Val::I64(raw.i64),
+                ValType::F32 => Val::F32(raw.f32),
+                ValType::F64 => Val::F64(raw.f64),
+                ValType::V128 => Val::V128(raw.v128),
+                ValType::Ref(r) if r.is_func() => {
+                    Val::Func(raw.func.map(|func| Func::from_raw(store, func)))
+                }
+                ValType::Ref(_) => {
+                    Val::Extern(NonZeroU32::new(raw.externref as u32).map(ExternRef))
+                }
+            }
+        }
+    }
+}

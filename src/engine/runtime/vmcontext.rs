@@ -1,0 +1,169 @@
+//! The memory that compiled code touches: `repr(C)` structs, the `VM*` family.
+//!
+//! Used by the runtime; the compiler knows the same layout through `compile/offsets.rs`, and a
+//! test there compares each offset with `offset_of!`. Invariant: a `VMContext` is one allocation,
+//! a [`VMHeader`] followed by the arrays `compile::offsets::VMOffsets` lays out for its module.
+
+use std::ffi::c_void;
+use std::ptr::NonNull;
+use std::sync::atomic::AtomicUsize;
+
+/// What a function reference's context points to, told apart by [`VMHeader::magic`].
+#[repr(C, align(16))]
+pub struct VMContext {
+    _opaque: [u8; 0],
+}
+
+/// `magic` of a wasm instance's context.
+pub const INSTANCE_MAGIC: u32 = u32::from_le_bytes(*b"inst");
+/// `magic` of a host function's context.
+pub const HOST_MAGIC: u32 = u32::from_le_bytes(*b"host");
+
+/// The start of every context, of instances and host functions alike.
+#[repr(C)]
+pub struct VMHeader {
+    pub magic: u32,
+    pub _pad: u32,
+    pub store: *mut VMStoreContext,
+    /// The `Instance` or `HostFunc` this context belongs to.
+    pub owner: *mut c_void,
+    /// The libcalls, in the order of `compile::libcalls`; null in host contexts.
+    pub libcalls: *const *const c_void,
+}
+
+/// The context of a host function.
+#[repr(C)]
+pub struct VMHostContext {
+    pub header: VMHeader,
+    /// `extern "C" fn(*mut VMHostContext, *mut ValRaw) -> u8`, or for a typed native function
+    /// `extern "C" fn(*mut VMHostContext, ...) -> i64`.
+    pub code: *const c_void,
+    /// What the code works on: the closure, or the data of a typed native function.
+    pub data: *const c_void,
+    /// The importing instance's memory, for typed native functions; null if it has none.
+    pub memory: *const VMMemoryDefinition,
+}
+
+/// The part of a store that compiled code reads and writes.
+#[repr(C)]
+pub struct VMStoreContext {
+    /// Compiled code traps when its frame would reach below this address.
+    pub stack_limit: usize,
+    /// Frame pointer, stack pointer and handler address of the innermost entry trampoline.
+    pub entry_fp: usize,
+    pub entry_sp: usize,
+    pub entry_handler: usize,
+    /// Frame pointer and return address of the last wasm frame that left for the host.
+    pub exit_fp: usize,
+    pub exit_pc: usize,
+    /// Continues at an address with a given stack, from compiled code: `sys::arch::resume`.
+    pub resume: *const c_void,
+}
+
+/// What a nested entry overwrites in a [`VMStoreContext`].
+#[derive(Clone, Copy)]
+pub struct SavedEntry {
+    stack_limit: usize,
+    entry: [usize; 3],
+    exit: [usize; 2],
+}
+
+impl VMStoreContext {
+    pub fn saved(&self) -> SavedEntry {
+        SavedEntry {
+            stack_limit: self.stack_limit,
+            entry: [self.entry_fp, self.entry_sp, self.entry_handler],
+            exit: [self.exit_fp, self.exit_pc],
+        }
+    }
+
+    pub fn restore(&mut self, saved: SavedEntry) {
+        self.stack_limit = saved.stack_limit;
+        [self.entry_fp, self.entry_sp, self.entry_handler] = saved.entry;
+        [self.exit_fp, self.exit_pc] = saved.exit;
+    }
+}
+
+/// A function reference: what a funcref points to.
+#[repr(C)]
+pub struct VMFuncRef {
+    /// The code, in the calling convention of wasm functions.
+    pub code: *const c_void,
+    /// Enters `code` from the host: `VMEntry`.
+    pub entry: *const c_void,
+    pub vmctx: *mut VMContext,
+    pub type_id: u32,
+    pub _pad: u32,
+}
+
+/// An entry trampoline: calls `code` with the arguments in `values` and leaves the results
+/// there. Returns 0 after a trap.
+pub type VMEntry =
+    unsafe extern "C" fn(vmctx: *mut VMContext, code: *const c_void, values: *mut ValRaw) -> u8;
+
+/// An imported function, in the importing instance's context.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct VMFunctionImport {
+    pub code: *const c_void,
+    pub vmctx: *mut VMContext,
+    pub func_ref: *mut VMFuncRef,
+}
+
+/// A memory as an instance sees it. `base` is here so that an access to a memory that never
+/// moves is one load away.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct VMMemory {
+    pub base: *mut u8,
+    pub definition: *mut VMMemoryDefinition,
+}
+
+/// A memory's current place and size in bytes.
+#[repr(C)]
+pub struct VMMemoryDefinition {
+    pub base: *mut u8,
+    /// Atomic because shared memories grow under other threads' eyes.
+    pub length: AtomicUsize,
+}
+
+/// A table's current place and size in elements. An element is 8 bytes: a `*mut VMFuncRef`, or
+/// the index of a host value (0 is null).
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct VMTableDefinition {
+    pub base: *mut u64,
+    pub length: usize,
+}
+
+/// A global's value.
+#[repr(C, align(16))]
+pub struct VMGlobalDefinition {
+    pub value: ValRaw,
+}
+
+/// A value as it crosses between compiled code and the host: 16 bytes, little-endian, in the
+/// low bytes. References are 8 bytes as in [`VMTableDefinition`].
+#[repr(C, align(16))]
+#[derive(Clone, Copy)]
+pub union ValRaw {
+    pub i32: i32,
+    pub i64: i64,
+    pub f32: u32,
+    pub f64: u64,
+    pub v128: u128,
+    pub func: Option<NonNull<VMFuncRef>>,
+    pub externref: u64,
+}
+
+impl ValRaw {
+    pub const ZERO: ValRaw = ValRaw { v128: 0 };
+}
+
+impl VMContext {
+    /// # Safety
+    /// `this` must be a live context.
+    pub unsafe fn header(this: *mut VMContext) -> *mut VMHeader {
+        this.cast()
+    }
+}

@@ -1,0 +1,83 @@
+//! A range of address space of our own.
+
+use std::io;
+use std::ops::Range;
+use std::ptr::NonNull;
+
+/// Bytes of a page of this machine.
+pub fn page_size() -> usize {
+    // SAFETY: a query without arguments.
+    unsafe { libc::sysconf(libc::_SC_PAGESIZE) as usize }
+}
+
+/// Private anonymous memory, unmapped when dropped. Ranges are in bytes from its start and on
+/// page boundaries.
+pub struct Mmap {
+    start: NonNull<u8>,
+    len: usize,
+}
+
+// SAFETY: it is a number and a length; who reads and writes through it answers for that.
+unsafe impl Send for Mmap {}
+// SAFETY: as above; its own methods change page protections only, which the kernel orders.
+unsafe impl Sync for Mmap {}
+
+impl Mmap {
+    /// Reserves address space that faults on every access. `len` may be 0.
+    pub fn reserve(len: usize) -> io::Result<Mmap> {
+        if len == 0 {
+            return Ok(Mmap { start: NonNull::dangling(), len });
+        }
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+        // SAFETY: a new mapping at an address of the kernel's choice touches nothing of ours.
+        let start = unsafe { libc::mmap(std::ptr::null_mut(), len, libc::PROT_NONE, flags, -1, 0) };
+        if start == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        match NonNull::new(start.cast()) {
+            Some(start) => Ok(Mmap { start, len }),
+            None => Err(io::Error::other("the kernel mapped address 0")),
+        }
+    }
+
+    pub fn start(&self) -> *mut u8 {
+        self.start.as_ptr()
+    }
+
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Makes pages readable and writable; fresh ones read as zero.
+    pub fn make_writable(&self, range: Range<usize>) -> io::Result<()> {
+        self.protect(range, libc::PROT_READ | libc::PROT_WRITE)
+    }
+
+    /// Makes pages readable and executable, no longer writable.
+    pub fn make_executable(&self, range: Range<usize>) -> io::Result<()> {
+        self.protect(range, libc::PROT_READ | libc::PROT_EXEC)
+    }
+
+    fn protect(&self, range: Range<usize>, protection: libc::c_int) -> io::Result<()> {
+        if range.is_empty() {
+            return Ok(());
+        }
+        if range.end > self.len {
+            return Err(io::Error::other("protection of pages that are not ours"));
+        }
+        // SAFETY: the range is inside our own mapping.
+        let result = unsafe {
+            libc::mprotect(self.start().add(range.start).cast(), range.len(), protection)
+        };
+        if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    }
+}
+
+impl Drop for Mmap {
+    fn drop(&mut self) {
+        if self.len != 0 {
+            // SAFETY: our own mapping, and whoever could touch it held this value.
+            unsafe { libc::munmap(self.start().cast(), self.len) };
+        }
+    }
+}

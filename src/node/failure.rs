@@ -1,0 +1,245 @@
+//! How anything that goes wrong reaches JavaScript.
+//!
+//! For `src/node` only. Invariant: whatever happens below, JavaScript sees either the very value
+//! that JavaScript threw, or an error made by the face's own classes; a panic becomes an error
+//! that names a bug in us.
+
+use super::raw::{self, Reference, Refused};
+use super::realm::Realm;
+use crate::engine::{self, CompileError, Frame, InstantiateError, LinkError, Trap};
+use crate::host::HostExit;
+use napi::sys;
+use std::any::Any;
+use std::fmt::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr;
+
+pub enum Failure {
+    /// What JavaScript threw, on its way out through wasm.
+    Exception(Exception),
+    /// To be made by the face: its kind, message, and the wasm frames of its stack.
+    Error { kind: Kind, message: String, frames: String },
+    /// Node refused a call without an exception: the environment is being torn down.
+    Stopped,
+}
+
+/// The kinds of error that the face's `makeError` knows.
+#[derive(Clone, Copy)]
+pub enum Kind {
+    Compile,
+    Link,
+    Runtime,
+    Range,
+    /// `proc_exit`; the message is the exit code.
+    Exit,
+    /// A WASI option that cannot be honoured.
+    Option,
+    Internal,
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Kind::Compile => "compile",
+            Kind::Link => "link",
+            Kind::Runtime => "runtime",
+            Kind::Range => "range",
+            Kind::Exit => "exit",
+            Kind::Option => "option",
+            Kind::Internal => "internal",
+        }
+    }
+}
+
+impl Failure {
+    pub fn new(kind: Kind, message: impl Into<String>) -> Failure {
+        Failure::Error { kind, message: message.into(), frames: String::new() }
+    }
+}
+
+impl From<Refused> for Failure {
+    fn from(_: Refused) -> Failure {
+        Failure::Stopped
+    }
+}
+
+impl From<CompileError> for Failure {
+    fn from(error: CompileError) -> Failure {
+        Failure::new(Kind::Compile, error.to_string())
+    }
+}
+
+impl From<LinkError> for Failure {
+    fn from(error: LinkError) -> Failure {
+        Failure::new(Kind::Link, error.0)
+    }
+}
+
+impl From<HostExit> for Failure {
+    fn from(exit: HostExit) -> Failure {
+        Failure::new(Kind::Exit, exit.0.to_string())
+    }
+}
+
+impl From<Trap> for Failure {
+    fn from(trap: Trap) -> Failure {
+        Failure::Error {
+            kind: Kind::Runtime,
+            message: trap.code.message().to_string(),
+            frames: stack_lines(&trap.backtrace),
+        }
+    }
+}
+
+impl From<engine::Error> for Failure {
+    fn from(error: engine::Error) -> Failure {
+        let payload = match error {
+            engine::Error::Trap(trap) => return trap.into(),
+            engine::Error::Host(payload) => payload,
+            engine::Error::Internal(message) => return Failure::new(Kind::Internal, message),
+        };
+        let payload = match payload.downcast::<Failure>() {
+            Ok(failure) => return *failure,
+            Err(other) => other,
+        };
+        match payload.downcast::<HostExit>() {
+            Ok(exit) => (*exit).into(),
+            Err(_) => Failure::new(Kind::Internal, "a host function failed with an unknown value"),
+        }
+    }
+}
+
+impl From<InstantiateError> for Failure {
+    fn from(error: InstantiateError) -> Failure {
+        match error {
+            InstantiateError::Link(error) => error.into(),
+            InstantiateError::Error(error) => error.into(),
+        }
+    }
+}
+
+impl From<Failure> for engine::Error {
+    fn from(failure: Failure) -> engine::Error {
+        engine::Error::Host(Box::new(failure))
+    }
+}
+
+/// A thrown JavaScript value, kept while wasm frames are left.
+pub struct Exception {
+    value: Reference,
+    /// Node-API refers to objects only: another value is the one element of an array.
+    boxed: bool,
+}
+
+impl Exception {
+    fn keep(env: sys::napi_env, value: sys::napi_value) -> Result<Exception, Refused> {
+        if let Ok(value) = Reference::strong(env, value) {
+            return Ok(Exception { value, boxed: false });
+        }
+        let mut array = ptr::null_mut();
+        // SAFETY: `env` is the environment of this thread, `value` a handle of its open scope.
+        unsafe {
+            raw::check(sys::napi_create_array_with_length(env, 1, &mut array))?;
+            raw::check(sys::napi_set_element(env, array, 0, value))?;
+        }
+        Ok(Exception { value: Reference::strong(env, array)?, boxed: true })
+    }
+
+    fn value(&self, env: sys::napi_env) -> Option<sys::napi_value> {
+        let mut value = self.value.get()?;
+        if self.boxed {
+            // SAFETY: the array made in `keep`, which nobody else has seen.
+            raw::check(unsafe { sys::napi_get_element(env, value, 0, &mut value) }).ok()?;
+        }
+        Some(value)
+    }
+}
+
+/// Takes what JavaScript has just thrown.
+pub fn thrown(env: sys::napi_env) -> Failure {
+    let kept = raw::take_exception(env).map(|value| Exception::keep(env, value));
+    match kept {
+        Some(Ok(exception)) => Failure::Exception(exception),
+        Some(Err(Refused)) | None => Failure::Stopped,
+    }
+}
+
+/// Leaves `failure` pending as a JavaScript exception.
+#[cold]
+pub fn throw(realm: &Realm, failure: Failure) {
+    let value = match &failure {
+        Failure::Exception(exception) => exception.value(realm.env),
+        Failure::Error { kind, message, frames } => {
+            // When this fails the environment is going down, or the exception that `makeError`
+            // itself met is pending; both say enough.
+            realm.make_error(kind.name(), message, frames).ok()
+        }
+        Failure::Stopped => None,
+    };
+    if let Some(value) = value {
+        raw::throw(realm.env, value);
+    }
+}
+
+/// Runs what a JavaScript call asks for and throws what goes wrong. `None` after a throw.
+#[inline]
+pub fn guard<T>(realm: &Realm, body: impl FnOnce() -> Result<T, Failure>) -> Option<T> {
+    match caught(body) {
+        Ok(value) => Some(value),
+        Err(failure) => {
+            throw(realm, failure);
+            None
+        }
+    }
+}
+
+/// [`guard`] for the functions that napi-rs calls.
+pub fn run<T>(realm: &Realm, body: impl FnOnce() -> Result<T, Failure>) -> napi::Result<T> {
+    // The exception is pending; the status tells napi-rs to leave it so.
+    guard(realm, body).ok_or_else(|| napi::Error::from_status(napi::Status::PendingException))
+}
+
+/// Runs `body`; a panic in it becomes a failure that names a bug in us.
+#[inline]
+pub fn caught<T>(body: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+    // What a panic leaves half done is memory-safe by the rules of Rust, and the error says that
+    // the process has met a bug.
+    catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|panic| Err(internal(panic)))
+}
+
+#[cold]
+fn internal(panic: Box<dyn Any + Send>) -> Failure {
+    let text = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("no message");
+    Failure::new(Kind::Internal, text)
+}
+
+/// What an engine error says, where only its text is wanted.
+pub fn text(error: engine::Error) -> String {
+    match error {
+        engine::Error::Trap(trap) => trap.code.message().to_string(),
+        engine::Error::Internal(message) => message,
+        engine::Error::Host(_) => "a host function failed".to_string(),
+    }
+}
+
+/// The lines of a wasm backtrace in V8's form.
+fn stack_lines(frames: &[Frame]) -> String {
+    let mut lines = String::new();
+    for frame in frames {
+        let module = frame.module_name.as_deref().unwrap_or("module");
+        let mut place = format!("wasm://wasm/{module}:wasm-function[{}]", frame.func_index);
+        if let Some(offset) = frame.wasm_offset {
+            // Writing to a String cannot fail.
+            let _ = write!(place, ":{offset:#x}");
+        }
+        let _ = match &frame.name {
+            Some(name) => writeln!(lines, "    at {name} ({place})"),
+            None => writeln!(lines, "    at {place}"),
+        };
+    }
+    lines
+}

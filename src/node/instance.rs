@@ -1,0 +1,97 @@
+//! Linking and starting instances, behind `WebAssembly.Instance`.
+//!
+//! For `lib/instance.js`, through Node-API. Invariant: the face has joined the groups of all
+//! imports before it asks, and keeps the returned instance handle in the joined group, so an
+//! address that it holds as a number is that of a living function.
+
+use super::failure::run;
+use super::module::signature;
+use super::realm::Realm;
+use crate::engine::{Extern, Instance, Module};
+use napi::bindgen_prelude::{Env, External, FromNapiRef, ToNapiValue, Uint32Array, Unknown};
+use napi::{JsValue, ValueType};
+use napi_derive::napi;
+use std::rc::Rc;
+
+/// Instantiates. An import is a handle, or a number: the address of a function that we export.
+///
+/// Returns the instance's handle, then two values for each export: a function's address and its
+/// index in its module, another object's identity and its handle.
+#[napi(catch_unwind)]
+pub fn instantiate<'env>(
+    env: &'env Env,
+    realm: &External<Rc<Realm>>,
+    module: &External<Module>,
+    imports: Vec<Unknown<'env>>,
+) -> napi::Result<Vec<Unknown<'env>>> {
+    let imports = imports.iter().map(|value| import(env, realm, value));
+    let imports = imports.collect::<napi::Result<Vec<Extern>>>()?;
+    let instance = run(realm, || Ok(Instance::new(&realm.store, module, &imports)?));
+    // The start function may have grown a memory, even if it trapped later.
+    realm.refresh_buffers();
+    let instance = instance?;
+
+    let exports = instance.exports();
+    let mut list = Vec::with_capacity(1 + 2 * exports.len());
+    list.push(External::new(instance).into_unknown(env)?);
+    for (_, export) in exports {
+        let id = match &export {
+            Extern::Func(func) => func.raw().as_ptr() as usize,
+            Extern::Table(table) => table.id(),
+            Extern::Memory(memory) => memory.id(),
+            Extern::Global(global) => global.id(),
+            Extern::Native(_) => 0,
+        };
+        list.push((id as f64).into_unknown(env)?);
+        list.push(match export {
+            Extern::Func(func) => func.index().into_unknown(env)?,
+            other => External::new(other).into_unknown(env)?,
+        });
+    }
+    Ok(list)
+}
+
+fn import(env: &Env, realm: &Realm, value: &Unknown<'_>) -> napi::Result<Extern> {
+    if value.get_type()? == ValueType::Number {
+        // SAFETY: `value` is a number.
+        let address = unsafe { value.cast::<f64>() }?;
+        // SAFETY: the face takes the address from an exported function that it has at hand.
+        return run(realm, || Ok(Extern::Func(unsafe { realm.func(address) }?)));
+    }
+    // SAFETY: a handle of this callback's scope; what is no `External<Extern>` is refused.
+    let handle = unsafe { External::<Extern>::from_napi_ref(env.raw(), value.raw()) }?;
+    Ok(Extern::clone(handle))
+}
+
+/// The signature of a function and its index in its module, for a function that came out of wasm.
+#[napi(catch_unwind)]
+pub fn describe_function(realm: &External<Rc<Realm>>, address: f64) -> napi::Result<(String, u32)> {
+    run(realm, || {
+        // SAFETY: the face has just read the address from the window, a table or a global of a
+        // group that it holds.
+        let func = unsafe { realm.func(address) }?;
+        Ok((signature(func.ty().ty()), func.index()))
+    })
+}
+
+/// Makes one group of two functions' groups: one of them is about to be handed to the other.
+#[napi(catch_unwind)]
+pub fn link_functions(realm: &External<Rc<Realm>>, one: f64, other: f64) -> napi::Result<()> {
+    run(realm, || {
+        // SAFETY: the face holds both functions.
+        let (one, other) = unsafe { (realm.func(one)?, realm.func(other)?) };
+        Ok(one.link_with(&other)?)
+    })
+}
+
+/// The indices of the host values that wasm still holds; nothing while wasm runs, whose frames
+/// may hold more.
+#[napi(catch_unwind)]
+pub fn live_references(realm: &External<Rc<Realm>>) -> Option<Uint32Array> {
+    if realm.store.is_running() {
+        return None;
+    }
+    let mut live = Vec::new();
+    realm.store.for_each_externref(&mut |reference| live.push(reference.0.get()));
+    Some(live.into())
+}

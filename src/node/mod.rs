@@ -1,0 +1,26 @@
+//! Node-API: the only room that knows JavaScript.
+//!
+//! The native half of the package: it hands the JavaScript face (`index.js`, `lib/`) a few plain
+//! functions and opaque handles. What the WebAssembly JavaScript interface says about classes,
+//! conversions, argument errors and caches is written there, in JavaScript.
+//!
+//! - [`realm`]: what one loading of the package owns; the argument window
+//! - [`call`]: JavaScript into wasm and wasm into JavaScript, the two hot paths
+//! - [`raw`]: the few Node-API calls those paths make, wrapped once
+//! - [`failure`]: how anything that goes wrong reaches JavaScript
+//! - [`module`], [`instance`], [`objects`]: behind `Module`, `Instance`, `Memory`, `Table`, `Global`
+//! - [`options`]: WASI options to a context; the only place with ambient authority
+//! - [`wasi`]: the WASI functions as JavaScript sees them
+//!
+//! Invariant: all state belongs to one realm, and a realm to one Node environment, so workers and
+//! repeated loads never meet. Every entry from JavaScript catches unwinding.
+
+pub mod call;
+pub mod failure;
+pub mod instance;
+pub mod module;
+pub mod objects;
+pub mod options;
+pub mod raw;
+pub mod realm;
+pub mod wasi;

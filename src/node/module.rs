@@ -1,0 +1,119 @@
+//! Compiling, validating and describing modules, behind `WebAssembly.Module`.
+//!
+//! For `src/node` and, through Node-API, `lib/module.js`. Invariant: bytes are copied before
+//! anything else happens, so JavaScript may change them while we compile.
+
+use super::failure::{Failure, caught, run};
+use super::realm::{Realm, engine};
+use crate::engine::{CompileError, Engine, ExternType, FuncType, HeapType, Module, ValType};
+use napi::bindgen_prelude::{ArrayBuffer, AsyncTask, Env, External, ToNapiValue, Unknown};
+use napi::{Error, JsValue, ScopedTask};
+use napi_derive::napi;
+use std::rc::Rc;
+use std::sync::Arc;
+
+#[napi(catch_unwind)]
+pub fn compile(realm: &External<Rc<Realm>>, bytes: &[u8]) -> napi::Result<External<Module>> {
+    run(realm, || Ok(External::new(Module::new(engine()?, bytes)?)))
+}
+
+#[napi(catch_unwind)]
+pub fn validate(realm: &External<Rc<Realm>>, bytes: &[u8]) -> napi::Result<bool> {
+    run(realm, || Ok(Module::validate(engine()?, bytes).is_ok()))
+}
+
+/// Compiles on another thread. The promise resolves to the module, or to the message of a
+/// `CompileError`: an error object can only be made by the face.
+#[napi(catch_unwind)]
+pub fn compile_async(bytes: &[u8]) -> napi::Result<AsyncTask<CompileTask>> {
+    let engine = engine().map_err(|error| Error::from_reason(error.to_string()))?;
+    Ok(AsyncTask::new(CompileTask { engine, bytes: Some(bytes.into()) }))
+}
+
+pub struct CompileTask {
+    engine: &'static Engine,
+    bytes: Option<Arc<[u8]>>,
+}
+
+impl<'env> ScopedTask<'env> for CompileTask {
+    type Output = Result<Module, String>;
+    type JsValue = Unknown<'env>;
+
+    fn compute(&mut self) -> napi::Result<Self::Output> {
+        let bytes = self.bytes.take().unwrap_or_default();
+        let compiled = caught(|| Ok(Module::new(self.engine, bytes)));
+        Ok(match compiled {
+            Ok(module) => module.map_err(|error: CompileError| error.to_string()),
+            Err(Failure::Error { message, .. }) => Err(format!("a bug in wasi-native: {message}")),
+            Err(_) => Err("the environment is shutting down".to_string()),
+        })
+    }
+
+    fn resolve(&mut self, env: &'env Env, output: Self::Output) -> napi::Result<Unknown<'env>> {
+        match output {
+            Ok(module) => External::new(module).into_unknown(env),
+            Err(message) => message.into_unknown(env),
+        }
+    }
+}
+
+/// The imports of a module, four strings each: module, name, kind, type (see [`type_text`]).
+#[napi(catch_unwind)]
+pub fn imports(module: &External<Module>) -> Vec<String> {
+    let each = |import: crate::engine::ImportType<'_>| {
+        let (kind, ty) = (import.ty.kind().to_string(), type_text(&import.ty));
+        [import.module.to_string(), import.name.to_string(), kind, ty]
+    };
+    module.imports().flat_map(each).collect()
+}
+
+/// The exports of a module, three strings each: name, kind, type.
+#[napi(catch_unwind)]
+pub fn exports(module: &External<Module>) -> Vec<String> {
+    let each = |export: crate::engine::ExportType<'_>| {
+        [export.name.to_string(), export.ty.kind().to_string(), type_text(&export.ty)]
+    };
+    module.exports().flat_map(each).collect()
+}
+
+/// Copies of the custom sections of this name.
+#[napi(catch_unwind)]
+pub fn custom_sections<'env>(
+    env: &'env Env,
+    module: &External<Module>,
+    name: String,
+) -> napi::Result<Vec<ArrayBuffer<'env>>> {
+    module.custom_sections(&name).map(|bytes| ArrayBuffer::from_data(env, bytes)).collect()
+}
+
+/// A type as the face reads it: `lib/types.js` has the same letters.
+/// A function is `params:results`, a global `letter` and `m` if mutable, a table `letter`.
+fn type_text(ty: &ExternType) -> String {
+    match ty {
+        ExternType::Func(ty) | ExternType::Tag(ty) => signature(ty.ty()),
+        ExternType::Table(ty) => letter(ValType::Ref(ty.element)).to_string(),
+        ExternType::Memory(_) => String::new(),
+        ExternType::Global(ty) => {
+            let mutable = if ty.mutable { "m" } else { "" };
+            format!("{}{mutable}", letter(ty.content))
+        }
+    }
+}
+
+pub fn signature(ty: &FuncType) -> String {
+    let letters = |types: &[ValType]| types.iter().copied().map(letter).collect::<String>();
+    format!("{}:{}", letters(&ty.params), letters(&ty.results))
+}
+
+/// The letter of a value type. `x` stands for those that JavaScript cannot have.
+pub fn letter(ty: ValType) -> char {
+    match ty {
+        ValType::I32 => 'i',
+        ValType::I64 => 'l',
+        ValType::F32 => 'f',
+        ValType::F64 => 'd',
+        ValType::Ref(ty) if ty.nullable && ty.heap == HeapType::Func => 'r',
+        ValType::Ref(ty) if ty.nullable && ty.heap == HeapType::Extern => 'e',
+        ValType::V128 | ValType::Ref(_) => 'x',
+    }
+}

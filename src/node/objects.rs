@@ -1,0 +1,375 @@
+//! Memories, tables and globals, behind the classes of those names.
+//!
+//! For `lib/`, through Node-API. Single values cross in the window's first slot, by the type of
+//! the table or global. Invariant: a memory's bytes stay mapped while the memory or any buffer
+//! over it lives, and a buffer that is not detached covers exactly the memory's present size
+//! whenever JavaScript runs.
+
+use super::failure::{self, Failure, Kind, run};
+use super::module::letter;
+use super::raw::{self, Reference};
+use super::realm::Realm;
+use crate::engine::{
+    Error, Extern, ExternRef, Func, Global, GlobalType, Memory, MemoryType, RefType, Table, TableType,
+    Val, ValRaw, ValType,
+};
+use napi::bindgen_prelude::{Env, External, Unknown};
+use napi::sys;
+use napi_derive::napi;
+use std::ffi::c_void;
+use std::num::NonZeroU32;
+use std::ptr::{self, NonNull};
+use std::rc::Rc;
+
+/// A made object: its identity and its handle.
+type Made = napi::Result<(f64, External<Extern>)>;
+
+fn made(id: usize, object: Extern) -> (f64, External<Extern>) {
+    (id as f64, External::new(object))
+}
+
+// ---- memories
+
+#[napi(catch_unwind)]
+pub fn create_memory(realm: &External<Rc<Realm>>, minimum: f64, maximum: Option<f64>) -> Made {
+    run(realm, || {
+        let ty = MemoryType {
+            minimum: minimum as u64,
+            maximum: maximum.map(|pages| pages as u64),
+            memory64: false,
+            shared: false,
+            page_size_log2: 16,
+        };
+        let memory = Memory::new(&realm.store, ty)
+            .map_err(|error| Failure::new(Kind::Range, failure::text(error)))?;
+        Ok(made(memory.id(), Extern::Memory(memory)))
+    })
+}
+
+/// Grows by `delta` pages and detaches the memory's buffer. Null if the memory cannot grow so far.
+#[napi(catch_unwind)]
+pub fn grow_memory(
+    realm: &External<Rc<Realm>>,
+    memory: &External<Extern>,
+    delta: f64,
+) -> napi::Result<Option<f64>> {
+    run(realm, || {
+        let memory = as_memory(memory);
+        let old = memory.grow(delta as u64);
+        if old.is_some() {
+            // Even growing by nothing renews the buffer.
+            detach(realm, |owner| owner.memory.id() == memory.id());
+        }
+        Ok(old.map(|pages| pages as f64))
+    })
+}
+
+/// What a buffer over a memory owns: its finalizer has the only pointer that is dropped.
+pub struct BufferOwner {
+    realm: Rc<Realm>,
+    memory: Memory,
+    /// The size the buffer was made for.
+    length: usize,
+    buffer: Option<Reference>,
+}
+
+/// The `ArrayBuffer` over a memory: the same one until the memory grows, or until the buffer is
+/// transferred away, which Node 20 lets happen.
+#[napi(catch_unwind)]
+pub fn memory_buffer<'env>(
+    env: &'env Env,
+    realm: &External<Rc<Realm>>,
+    memory: &External<Extern>,
+) -> napi::Result<Unknown<'env>> {
+    let realm: &Rc<Realm> = realm;
+    let value = run(realm, || {
+        let memory = as_memory(memory);
+        detach(realm, |owner| owner.memory.id() == memory.id() && owner.is_stale());
+        match live_buffer(realm, memory) {
+            Some(buffer) => Ok(buffer),
+            None => new_buffer(realm, memory),
+        }
+    })?;
+    // SAFETY: a handle of this callback's scope.
+    Ok(unsafe { Unknown::from_raw_unchecked(env.raw(), value) })
+}
+
+impl BufferOwner {
+    fn is_stale(&self) -> bool {
+        self.memory.byte_len() != self.length
+    }
+
+    fn value(&self) -> Option<sys::napi_value> {
+        self.buffer.as_ref().and_then(Reference::get)
+    }
+}
+
+fn live_buffer(realm: &Realm, memory: &Memory) -> Option<sys::napi_value> {
+    let buffers = realm.buffers.borrow();
+    // SAFETY: an entry is taken out before its owner is dropped.
+    let mut owners = buffers.iter().map(|owner| unsafe { owner.as_ref() });
+    let value = owners.find(|owner| owner.memory.id() == memory.id())?.value()?;
+    let mut detached = false;
+    // SAFETY: `value` is a handle of the open scope.
+    raw::check(unsafe { sys::napi_is_detached_arraybuffer(realm.env, value, &mut detached) }).ok()?;
+    (!detached).then_some(value)
+}
+
+fn new_buffer(
+    realm: &Rc<Realm>,
+    memory: &Memory,
+) -> Result<sys::napi_value, Failure> {
+    let length = memory.byte_len();
+    let mut value = ptr::null_mut();
+    if length == 0 {
+        // No bytes to share, and V8 would not tell us when such a buffer dies.
+        let mut data = ptr::null_mut();
+        // SAFETY: plain out pointers.
+        raw::check(unsafe {
+            sys::napi_create_arraybuffer(realm.env, 0, &mut data, &mut value)
+        })?;
+        return Ok(value);
+    }
+    let base = memory.base().cast::<c_void>();
+    let owner = BufferOwner { realm: realm.clone(), memory: memory.clone(), length, buffer: None };
+    let owner = NonNull::from(Box::leak(Box::new(owner)));
+    // SAFETY: `length` bytes from `base` stay mapped while the memory lives, and the owner keeps
+    // it until the buffer's finalizer has run.
+    let status = unsafe {
+        sys::napi_create_external_arraybuffer(
+            realm.env,
+            base,
+            length,
+            Some(drop_owner),
+            owner.as_ptr().cast(),
+            &mut value,
+        )
+    };
+    if status != sys::Status::napi_ok {
+        // SAFETY: no buffer was made, so no finalizer will run.
+        drop(unsafe { Box::from_raw(owner.as_ptr()) });
+        let text = "this Node does not allow an ArrayBuffer over memory that is not V8's";
+        return Err(match status {
+            sys::Status::napi_no_external_buffers_allowed => Failure::new(Kind::Range, text),
+            _ => Failure::Stopped,
+        });
+    }
+    let reference = Reference::weak(realm.env, value)?;
+    // SAFETY: the owner is live, and nobody else refers to it yet.
+    unsafe { (*owner.as_ptr()).buffer = Some(reference) };
+    realm.buffers.borrow_mut().push(owner);
+    Ok(value)
+}
+
+unsafe extern "C" fn drop_owner(_: sys::napi_env, _: *mut c_void, owner: *mut c_void) {
+    let Some(owner) = NonNull::new(owner.cast::<BufferOwner>()) else { return };
+    // SAFETY: made in `new_buffer`, and V8 hands it back once.
+    let owned = unsafe { Box::from_raw(owner.as_ptr()) };
+    owned.realm.buffers.borrow_mut().retain(|entry| *entry != owner);
+}
+
+/// Detaches the buffers whose memories have grown.
+#[cold]
+pub fn detach_outgrown(realm: &Realm) {
+    detach(realm, BufferOwner::is_stale);
+}
+
+fn detach(realm: &Realm, which: impl Fn(&BufferOwner) -> bool) {
+    realm.buffers.borrow_mut().retain(|owner| {
+        // SAFETY: an entry is taken out before its owner is dropped.
+        let owner = unsafe { owner.as_ref() };
+        if !which(owner) {
+            return true;
+        }
+        if let Some(buffer) = owner.value() {
+            // SAFETY: `buffer` is a handle of the open scope. Detaching one that JavaScript has
+            // transferred away already does nothing.
+            unsafe { sys::napi_detach_arraybuffer(realm.env, buffer) };
+        }
+        false
+    });
+}
+
+// ---- tables
+
+#[napi(catch_unwind)]
+pub fn create_table(
+    realm: &External<Rc<Realm>>,
+    element: String,
+    minimum: f64,
+    maximum: Option<f64>,
+) -> Made {
+    run(realm, || {
+        let element = match element.as_str() {
+            "r" => RefType::FUNCREF,
+            _ => RefType::EXTERNREF,
+        };
+        let maximum = maximum.map(|elements| elements as u64);
+        let ty = TableType { element, minimum: minimum as u64, maximum, table64: false };
+        let initial = read_value(realm, ValType::Ref(element))?;
+        let table = Table::new(&realm.store, ty, initial)
+            .map_err(|error| Failure::new(Kind::Range, failure::text(error)))?;
+        Ok(made(table.id(), Extern::Table(table)))
+    })
+}
+
+#[napi(catch_unwind)]
+pub fn table_size(table: &External<Extern>) -> f64 {
+    as_table(table).size() as f64
+}
+
+/// Puts the element into the window; false if there is none at this index.
+#[napi(catch_unwind)]
+pub fn table_get(
+    realm: &External<Rc<Realm>>,
+    table: &External<Extern>,
+    index: f64,
+) -> bool {
+    let value = as_table(table).get(index as u64);
+    value.map(|value| write_value(realm, &value)).is_some()
+}
+
+/// Sets an element to the value in the window; false if there is none at this index.
+#[napi(catch_unwind)]
+pub fn table_set(
+    realm: &External<Rc<Realm>>,
+    table: &External<Extern>,
+    index: f64,
+) -> napi::Result<bool> {
+    run(realm, || {
+        let table = as_table(table);
+        let value = read_value(realm, ValType::Ref(table.ty().element))?;
+        match table.set(index as u64, value) {
+            Ok(()) => Ok(true),
+            Err(Error::Trap(_)) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    })
+}
+
+/// Grows by `delta` elements, all the value in the window. Null if the table cannot grow so far.
+#[napi(catch_unwind)]
+pub fn grow_table(
+    realm: &External<Rc<Realm>>,
+    table: &External<Extern>,
+    delta: f64,
+) -> napi::Result<Option<f64>> {
+    run(realm, || {
+        let table = as_table(table);
+        let value = read_value(realm, ValType::Ref(table.ty().element))?;
+        Ok(table.grow(delta as u64, value)?.map(|size| size as f64))
+    })
+}
+
+// ---- globals
+
+/// Makes a global of the type with this letter, from the value in the window.
+#[napi(catch_unwind)]
+pub fn create_global(realm: &External<Rc<Realm>>, content: String, mutable: bool) -> Made {
+    run(realm, || {
+        let content = match content.as_str() {
+            "i" => ValType::I32,
+            "l" => ValType::I64,
+            "f" => ValType::F32,
+            "d" => ValType::F64,
+            "r" => ValType::FUNCREF,
+            "e" => ValType::EXTERNREF,
+            _ => ValType::V128,
+        };
+        let value = read_value(realm, content)?;
+        let ty = GlobalType { content, mutable };
+        let global = Global::new(&realm.store, ty, value)?;
+        Ok(made(global.id(), Extern::Global(global)))
+    })
+}
+
+/// Puts the value into the window.
+#[napi(catch_unwind)]
+pub fn global_get(realm: &External<Rc<Realm>>, global: &External<Extern>) {
+    write_value(realm, &as_global(global).get());
+}
+
+/// Sets the value to that in the window.
+#[napi(catch_unwind)]
+pub fn global_set(realm: &External<Rc<Realm>>, global: &External<Extern>) -> napi::Result<()> {
+    run(realm, || {
+        let global = as_global(global);
+        let value = read_value(realm, global.ty().content)?;
+        Ok(global.set(value)?)
+    })
+}
+
+/// The letter of a table's elements or a global's content, with `m` for a mutable global.
+#[napi(catch_unwind)]
+pub fn object_type(object: &External<Extern>) -> String {
+    match &**object {
+        Extern::Table(table) => letter(ValType::Ref(table.ty().element)).to_string(),
+        Extern::Global(global) => {
+            let ty = global.ty();
+            format!("{}{}", letter(ty.content), if ty.mutable { "m" } else { "" })
+        }
+        _ => String::new(),
+    }
+}
+
+// ---- values and handles
+
+/// The value of this type in the window's first slot.
+fn read_value(realm: &Realm, ty: ValType) -> Result<Val, Failure> {
+    let raw = realm.slot(0);
+    // SAFETY: the face wrote the slot as a value of this type, and a function whose address it
+    // wrote is held by a wrapper it has at hand.
+    unsafe {
+        Ok(match ty {
+            ValType::I32 => Val::I32(raw.i32),
+            ValType::I64 => Val::I64(raw.i64),
+            ValType::F32 => Val::F32(raw.f32),
+            ValType::F64 => Val::F64(raw.f64),
+            ValType::V128 => Val::V128(raw.v128),
+            ValType::Ref(ty) if ty.is_func() => {
+                Val::Func(raw.func.map(|func| Func::from_raw(&realm.store, func)))
+            }
+            ValType::Ref(_) => {
+                let index = NonZeroU32::new(raw.externref as u32);
+                Val::Extern(index.map(ExternRef))
+            }
+        })
+    }
+}
+
+fn write_value(realm: &Realm, value: &Val) {
+    let mut raw = ValRaw { v128: 0 };
+    match value {
+        Val::I32(value) => raw.i32 = *value,
+        Val::I64(value) => raw.i64 = *value,
+        Val::F32(bits) => raw.f32 = *bits,
+        Val::F64(bits) => raw.f64 = *bits,
+        Val::V128(bits) => raw.v128 = *bits,
+        Val::Func(func) => raw.func = func.as_ref().map(Func::raw),
+        Val::Extern(reference) => {
+            raw.externref = reference.map_or(0, |reference| u64::from(reference.0.get()));
+        }
+    }
+    realm.set_slot(0, raw);
+}
+
+fn as_memory(handle: &Extern) -> &Memory {
+    match handle {
+        Extern::Memory(memory) => memory,
+        _ => unreachable!("lib/memory.js holds a memory"),
+    }
+}
+
+fn as_table(handle: &Extern) -> &Table {
+    match handle {
+        Extern::Table(table) => table,
+        _ => unreachable!("lib/table.js holds a table"),
+    }
+}
+
+fn as_global(handle: &Extern) -> &Global {
+    match handle {
+        Extern::Global(global) => global,
+        _ => unreachable!("lib/global.js holds a global"),
+    }
+}

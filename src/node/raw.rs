@@ -1,0 +1,190 @@
+//! The Node-API calls of the hot paths, wrapped once.
+//!
+//! For `src/node` only. Invariant: everything here runs on the thread of the environment it was
+//! given, which Node-API requires; none of these types is `Send`.
+
+use napi::sys;
+use std::ffi::{CStr, c_void};
+use std::ptr;
+
+/// A Node-API call failed, and no exception says why: the environment is shutting down, or is out
+/// of memory.
+pub struct Refused;
+
+/// `Err` unless `status` says the call went well.
+pub fn check(status: sys::napi_status) -> Result<(), Refused> {
+    if status == sys::Status::napi_ok { Ok(()) } else { Err(Refused) }
+}
+
+/// A reference to a JavaScript object or function.
+pub struct Reference {
+    env: sys::napi_env,
+    raw: sys::napi_ref,
+}
+
+impl Reference {
+    /// Keeps the value alive.
+    pub fn strong(env: sys::napi_env, value: sys::napi_value) -> Result<Reference, Refused> {
+        Reference::new(env, value, 1)
+    }
+
+    /// Lets the value go when JavaScript has no more use for it.
+    pub fn weak(env: sys::napi_env, value: sys::napi_value) -> Result<Reference, Refused> {
+        Reference::new(env, value, 0)
+    }
+
+    fn new(env: sys::napi_env, value: sys::napi_value, count: u32) -> Result<Reference, Refused> {
+        let mut raw = ptr::null_mut();
+        // SAFETY: `env` is the environment of this thread, `value` a handle of its open scope.
+        check(unsafe { sys::napi_create_reference(env, value, count, &mut raw) })?;
+        Ok(Reference { env, raw })
+    }
+
+    /// The value, unless it was weak and is gone.
+    #[inline]
+    pub fn get(&self) -> Option<sys::napi_value> {
+        let mut value = ptr::null_mut();
+        // SAFETY: `raw` is live until `drop`.
+        let status = unsafe { sys::napi_get_reference_value(self.env, self.raw, &mut value) };
+        (status == sys::Status::napi_ok && !value.is_null()).then_some(value)
+    }
+}
+
+impl Drop for Reference {
+    fn drop(&mut self) {
+        // SAFETY: `raw` came from `napi_create_reference` and is deleted once. The environment
+        // still stands: references are dropped from its callbacks and finalizers only.
+        unsafe { sys::napi_delete_reference(self.env, self.raw) };
+    }
+}
+
+/// The handles made while this lives are let go when it ends.
+pub struct HandleScope {
+    env: sys::napi_env,
+    raw: sys::napi_handle_scope,
+}
+
+impl HandleScope {
+    #[inline]
+    pub fn open(env: sys::napi_env) -> Result<HandleScope, Refused> {
+        let mut raw = ptr::null_mut();
+        // SAFETY: `env` is the environment of this thread.
+        check(unsafe { sys::napi_open_handle_scope(env, &mut raw) })?;
+        Ok(HandleScope { env, raw })
+    }
+}
+
+impl Drop for HandleScope {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: scopes are values on the stack, so they close in the reverse order of opening.
+        unsafe { sys::napi_close_handle_scope(self.env, self.raw) };
+    }
+}
+
+/// The data pointer of the function being called.
+///
+/// # Safety
+/// `info` must be the callback info of the running callback.
+#[inline]
+pub unsafe fn callback_data(env: sys::napi_env, info: sys::napi_callback_info) -> *mut c_void {
+    let mut data = ptr::null_mut();
+    // SAFETY: the caller's; null for what we do not ask for is allowed.
+    unsafe {
+        let none = ptr::null_mut();
+        sys::napi_get_cb_info(env, info, none, ptr::null_mut(), ptr::null_mut(), &mut data);
+    }
+    data
+}
+
+/// Makes a JavaScript function of `callback`, with `data` as its data pointer, dropped with the
+/// function.
+pub fn function<T: 'static>(
+    env: sys::napi_env,
+    name: &CStr,
+    callback: unsafe extern "C" fn(sys::napi_env, sys::napi_callback_info) -> sys::napi_value,
+    data: T,
+) -> Result<sys::napi_value, Refused> {
+    unsafe extern "C" fn finalize<T>(_: sys::napi_env, data: *mut c_void, _: *mut c_void) {
+        // SAFETY: `data` is the box made below, handed back once.
+        drop(unsafe { Box::from_raw(data.cast::<T>()) });
+    }
+    let data = Box::into_raw(Box::new(data)).cast::<c_void>();
+    let mut value = ptr::null_mut();
+    let length = name.count_bytes() as isize;
+    // SAFETY: the name outlives the call; `data` lives as long as the function does, by the
+    // finalizer.
+    unsafe {
+        let status = sys::napi_create_function(
+            env,
+            name.as_ptr(),
+            length,
+            Some(callback),
+            data,
+            &mut value,
+        );
+        let status = match check(status) {
+            Ok(()) => sys::napi_add_finalizer(
+                env,
+                value,
+                data,
+                Some(finalize::<T>),
+                ptr::null_mut(),
+                ptr::null_mut(),
+            ),
+            Err(Refused) => status,
+        };
+        if let Err(refused) = check(status) {
+            drop(Box::from_raw(data.cast::<T>()));
+            return Err(refused);
+        }
+    }
+    Ok(value)
+}
+
+pub fn string(env: sys::napi_env, text: &str) -> Result<sys::napi_value, Refused> {
+    let mut value = ptr::null_mut();
+    let (start, length) = (text.as_ptr().cast(), text.len() as isize);
+    // SAFETY: pointer and length are those of `text`.
+    check(unsafe { sys::napi_create_string_utf8(env, start, length, &mut value) })?;
+    Ok(value)
+}
+
+/// Calls a JavaScript function. `Err` is [`Refused`] or leaves an exception pending.
+#[inline]
+pub fn call(
+    env: sys::napi_env,
+    function: sys::napi_value,
+    args: &[sys::napi_value],
+) -> Result<sys::napi_value, Refused> {
+    let mut result = ptr::null_mut();
+    // The receiver must be some value, and what we call looks at none: the function itself is
+    // at hand.
+    // SAFETY: all handles are of the open scope.
+    check(unsafe {
+        let argv = args.as_ptr();
+        sys::napi_call_function(env, function, function, args.len(), argv, &mut result)
+    })?;
+    Ok(result)
+}
+
+/// Takes the pending exception, if there is one.
+pub fn take_exception(env: sys::napi_env) -> Option<sys::napi_value> {
+    let mut pending = false;
+    let mut value = ptr::null_mut();
+    // SAFETY: `env` is the environment of this thread.
+    unsafe {
+        check(sys::napi_is_exception_pending(env, &mut pending)).ok()?;
+        if !pending {
+            return None;
+        }
+        check(sys::napi_get_and_clear_last_exception(env, &mut value)).ok()?;
+    }
+    (!value.is_null()).then_some(value)
+}
+
+pub fn throw(env: sys::napi_env, value: sys::napi_value) {
+    // SAFETY: `value` is a handle of the open scope. A refusal means that the environment is
+    // going down and nobody will see the exception.
+    unsafe { sys::napi_throw(env, value) };
+}

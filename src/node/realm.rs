@@ -1,0 +1,159 @@
+//! A realm: what one loading of the package in one Node environment owns.
+//!
+//! For `src/node` only. Invariant: a realm is touched by its environment's thread alone (`Rc`,
+//! never `Send`), and no native value in it keeps a JavaScript value alive except the error maker
+//! and the window: everything else that wasm can reach is kept by JavaScript objects
+//! (`lib/group.js`), where V8 sees cycles and can collect them.
+//!
+//! The *argument window* is one array of 16-byte slots that both sides see. JavaScript writes the
+//! arguments there and reads the results from there, so a call needs no conversion and no
+//! Node-API arguments. Between writing and the call, and between the call and reading, no user
+//! code runs; that makes one window enough for any depth of re-entry.
+
+use super::call;
+use super::failure::{self, Failure};
+use super::objects::BufferOwner;
+use super::raw::{self, Reference, Refused};
+use crate::engine::{CompileError, Config, Engine, Func, Store, ValRaw};
+use napi::bindgen_prelude::{Env, External, JsObjectValue, Object, Unknown};
+use napi::{Error, JsValue, sys};
+use napi_derive::napi;
+use once_cell::sync::OnceCell;
+use std::cell::{Cell, RefCell};
+use std::ptr::{self, NonNull};
+use std::rc::Rc;
+
+/// Slots for arguments and results: a function type has at most 1000 of each.
+const SLOTS: usize = 1000;
+/// The slot that names what is called: a function reference, or the number of a WASI function.
+const TARGET: usize = SLOTS;
+
+pub struct Realm {
+    pub env: sys::napi_env,
+    pub store: Store,
+    window: NonNull<ValRaw>,
+    /// Keeps the window's memory.
+    _window: Reference,
+    make_error: Reference,
+    /// `store.growths()` when the buffers were last looked at.
+    growths: Cell<u64>,
+    /// The buffers over memories that JavaScript may hold. Each entry is owned by its buffer's
+    /// finalizer.
+    pub(super) buffers: RefCell<Vec<NonNull<BufferOwner>>>,
+}
+
+impl Realm {
+    /// The window's first slots, for arguments and results.
+    #[inline]
+    pub fn slots(&self) -> *mut ValRaw {
+        self.window.as_ptr()
+    }
+
+    #[inline]
+    pub fn slot(&self, index: usize) -> ValRaw {
+        debug_assert!(index <= TARGET);
+        // SAFETY: inside the window; JavaScript writes it on this thread only, so not now.
+        unsafe { self.window.add(index).read() }
+    }
+
+    #[inline]
+    pub fn set_slot(&self, index: usize, value: ValRaw) {
+        debug_assert!(index <= TARGET);
+        // SAFETY: as in `slot`.
+        unsafe { self.window.add(index).write(value) }
+    }
+
+    #[inline]
+    pub fn target(&self) -> ValRaw {
+        self.slot(TARGET)
+    }
+
+    /// Detaches the buffers of memories that grew. To be called whenever JavaScript is about to
+    /// run after wasm did.
+    #[inline]
+    pub fn refresh_buffers(&self) {
+        let growths = self.store.growths();
+        if growths != self.growths.get() {
+            self.growths.set(growths);
+            super::objects::detach_outgrown(self);
+        }
+    }
+
+    /// An error made by the face: `makeError(kind, message, frames)`.
+    pub fn make_error(
+        &self,
+        kind: &str,
+        message: &str,
+        frames: &str,
+    ) -> Result<sys::napi_value, Refused> {
+        let make_error = self.make_error.get().ok_or(Refused)?;
+        let args = [
+            raw::string(self.env, kind)?,
+            raw::string(self.env, message)?,
+            raw::string(self.env, frames)?,
+        ];
+        raw::call(self.env, make_error, &args)
+    }
+
+    /// The function behind an address that JavaScript holds as a number.
+    ///
+    /// # Safety
+    /// `address` must be that of a function reference whose group is alive: one that came from
+    /// this realm, and whose JavaScript wrapper or holder is still there.
+    pub unsafe fn func(&self, address: f64) -> Result<Func, Failure> {
+        let raw = NonNull::new(address as usize as *mut _).ok_or(Failure::Stopped)?;
+        // SAFETY: the caller's.
+        Ok(unsafe { Func::from_raw(&self.store, raw) })
+    }
+}
+
+/// The engine of the process. Compiled code is immutable and shared by all threads, so one is
+/// enough for all environments.
+pub fn engine() -> Result<&'static Engine, CompileError> {
+    static ENGINE: OnceCell<Engine> = OnceCell::new();
+    ENGINE.get_or_try_init(|| Engine::new(&Config::default()))
+}
+
+/// Opens a realm: `{realm, window, offset, target, call}`. `makeError` makes the errors that
+/// native code throws.
+#[napi(catch_unwind)]
+pub fn open<'env>(env: &'env Env, make_error: Unknown<'env>) -> napi::Result<Object<'env>> {
+    let engine = engine().map_err(|error| Error::from_reason(error.to_string()))?;
+    let refused = |_| Error::from_reason("this environment is shutting down");
+
+    let store = Store::new(engine)
+        .map_err(|error| Error::from_reason(failure::text(error)))?;
+
+    // One slot more than there are, to begin at a multiple of 16 wherever V8 puts the bytes.
+    let mut buffer = ptr::null_mut();
+    let mut data = ptr::null_mut();
+    let size = (TARGET + 2) * size_of::<ValRaw>();
+    // SAFETY: `env` is live.
+    let status =
+        unsafe { sys::napi_create_arraybuffer(env.raw(), size, &mut data, &mut buffer) };
+    raw::check(status).map_err(refused)?;
+    let offset = data.align_offset(align_of::<ValRaw>());
+    let window = NonNull::new(data.wrapping_byte_add(offset).cast())
+        .ok_or_else(|| Error::from_reason("out of memory"))?;
+
+    let realm = Rc::new(Realm {
+        env: env.raw(),
+        store,
+        window,
+        _window: Reference::strong(env.raw(), buffer).map_err(refused)?,
+        make_error: Reference::strong(env.raw(), make_error.raw()).map_err(refused)?,
+        growths: Cell::new(0),
+        buffers: RefCell::default(),
+    });
+    let call = raw::function(env.raw(), c"call", call::call, realm.clone()).map_err(refused)?;
+    let mut opened = Object::new(env)?;
+    opened.set("realm", External::new(realm))?;
+    // SAFETY: both handles were made above, in this callback's scope.
+    unsafe {
+        opened.set("window", Unknown::from_raw_unchecked(env.raw(), buffer))?;
+        opened.set("call", Unknown::from_raw_unchecked(env.raw(), call))?;
+    }
+    opened.set("offset", offset as u32)?;
+    opened.set("slots", SLOTS as u32)?;
+    Ok(opened)
+}

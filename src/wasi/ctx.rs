@@ -1,0 +1,331 @@
+//! One program's view of its host: arguments, environment, descriptors.
+//!
+//! Made by whoever runs a guest, used by the ABI files. Invariants: a
+//! [`WasiCtx`] holds nothing that its builder was not given, so nothing of the
+//! process leaks in by default (no environment, no files, no standard
+//! streams); it may be used by many threads at once, and none waits while it
+//! holds a lock.
+
+#![forbid(unsafe_code)]
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::errno::Errno;
+use super::fdtable::{Descriptor, FdTable, Object};
+use super::file::HostFile;
+use super::poll::{Interrupt, Waiter};
+use super::random::Random;
+use super::rights::{Perms, Rights};
+use super::stdio::{InputBuffer, OutputBuffer};
+use super::sys::{self, OwnedHandle};
+use super::types::Filetype;
+
+/// How much a guest may ask of its host at once.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Open descriptors; beyond them `EMFILE`. Default 4096.
+    pub max_fds: u32,
+    /// Buffers in one vectored read or write; beyond them `EINVAL`. Default
+    /// 1024, as Linux has it.
+    pub max_iovecs: u32,
+    /// Bytes of a path; beyond them `ENAMETOOLONG`. Default 4096.
+    pub max_path: u32,
+    /// Subscriptions of one `poll_oneoff`; beyond them `EINVAL`. Default 4096.
+    pub max_subscriptions: u32,
+    /// Bytes of all arguments, and again of the whole environment, with a NUL
+    /// each. Default 2 MiB.
+    pub max_strings: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            max_fds: 4096,
+            max_iovecs: 1024,
+            max_path: 4096,
+            max_subscriptions: 4096,
+            max_strings: 2 * 1024 * 1024,
+        }
+    }
+}
+
+/// One of the three standard streams.
+#[derive(Default)]
+pub enum Stdio {
+    /// Reads end at once, writes vanish.
+    #[default]
+    Null,
+    /// That stream of this process: for descriptor 0 its standard input, and
+    /// so on.
+    Inherit,
+    /// A file, pipe or terminal of the host. Closed with the context.
+    Host(OwnedHandle),
+    /// These bytes, then the end of the file.
+    ReadBuffer(Vec<u8>),
+    /// Kept for the host, which has a clone of the same buffer.
+    WriteBuffer(OutputBuffer),
+}
+
+/// A directory a guest starts with.
+pub struct Preopen {
+    pub dir: cap_std::fs::Dir,
+    /// What the guest calls it.
+    pub guest_path: String,
+    pub perms: Perms,
+}
+
+/// Why a context could not be made.
+#[derive(Debug)]
+pub enum BuildError {
+    /// An argument or a variable contains a NUL byte.
+    Nul { what: &'static str },
+    /// The arguments or the environment exceed [`Limits::max_strings`].
+    TooLong { what: &'static str, limit: usize },
+    /// What was given for a descriptor cannot be used.
+    Descriptor { what: String, errno: Errno },
+}
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BuildError::Nul { what } => write!(f, "{what} must not contain NUL bytes"),
+            BuildError::TooLong { what, limit } => {
+                write!(f, "{what} exceed the limit of {limit} bytes")
+            }
+            BuildError::Descriptor { what, errno } => write!(f, "cannot use {what}: {errno}"),
+        }
+    }
+}
+
+impl std::error::Error for BuildError {}
+
+#[derive(Default)]
+pub struct WasiCtxBuilder {
+    args: Vec<Vec<u8>>,
+    env: Vec<(Vec<u8>, Vec<u8>)>,
+    stdio: [Stdio; 3],
+    preopens: Vec<Preopen>,
+    sockets: Vec<OwnedHandle>,
+    limits: Limits,
+}
+
+impl WasiCtxBuilder {
+    pub fn new() -> WasiCtxBuilder {
+        WasiCtxBuilder::default()
+    }
+
+    pub fn args(mut self, args: Vec<Vec<u8>>) -> WasiCtxBuilder {
+        self.args = args;
+        self
+    }
+
+    pub fn env(mut self, env: Vec<(Vec<u8>, Vec<u8>)>) -> WasiCtxBuilder {
+        self.env = env;
+        self
+    }
+
+    pub fn stdin(mut self, stdin: Stdio) -> WasiCtxBuilder {
+        self.stdio[0] = stdin;
+        self
+    }
+
+    pub fn stdout(mut self, stdout: Stdio) -> WasiCtxBuilder {
+        self.stdio[1] = stdout;
+        self
+    }
+
+    pub fn stderr(mut self, stderr: Stdio) -> WasiCtxBuilder {
+        self.stdio[2] = stderr;
+        self
+    }
+
+    /// Preopened directories get the descriptors from 3 on, in order.
+    pub fn preopen(mut self, preopen: Preopen) -> WasiCtxBuilder {
+        self.preopens.push(preopen);
+        self
+    }
+
+    /// A listening or connected socket. Sockets come after the directories,
+    /// because wasi-libc looks for directories until a number is no preopen.
+    pub fn socket(mut self, socket: OwnedHandle) -> WasiCtxBuilder {
+        self.sockets.push(socket);
+        self
+    }
+
+    pub fn limits(mut self, limits: Limits) -> WasiCtxBuilder {
+        self.limits = limits;
+        self
+    }
+
+    pub fn build(self) -> Result<WasiCtx, BuildError> {
+        let limit = self.limits.max_strings;
+        let args = StringTable::new("arguments", self.args, limit)?;
+        let pairs = self.env.into_iter().map(|(mut name, value)| {
+            name.push(b'=');
+            name.extend_from_slice(&value);
+            name
+        });
+        let env = StringTable::new("environment variables", pairs.collect(), limit)?;
+
+        let table = FdTable::new(self.limits.max_fds);
+        let add = |what: String, descriptor: Result<Descriptor, Errno>| {
+            descriptor
+                .and_then(|descriptor| table.insert(descriptor))
+                .map_err(|errno| BuildError::Descriptor { what, errno })
+        };
+        for (number, stdio) in (0..).zip(self.stdio) {
+            add(
+                format!("standard stream {number}"),
+                stdio_descriptor(number, stdio),
+            )?;
+        }
+        for preopen in self.preopens {
+            let what = format!("preopened directory {:?}", preopen.guest_path);
+            let descriptor = HostFile::preopened(preopen.dir, preopen.perms)
+                .map(|dir| Descriptor::preopened(dir, preopen.guest_path));
+            add(what, descriptor)?;
+        }
+        for socket in self.sockets {
+            add("socket".to_owned(), socket_descriptor(socket))?;
+        }
+        Ok(WasiCtx {
+            args,
+            env,
+            table,
+            limits: self.limits,
+            random: Random::default(),
+            waiter: Waiter::default(),
+        })
+    }
+}
+
+fn stdio_descriptor(number: u32, stdio: Stdio) -> Result<Descriptor, Errno> {
+    let direction = if number == 0 {
+        Rights::STREAM - Rights::FD_WRITE
+    } else {
+        Rights::STREAM - Rights::FD_READ
+    };
+    let object = match stdio {
+        Stdio::Null => Object::Null,
+        Stdio::ReadBuffer(bytes) => Object::Input(InputBuffer::new(bytes)),
+        Stdio::WriteBuffer(buffer) => Object::Output(buffer),
+        Stdio::Host(handle) => return host_stdio(direction, handle),
+        Stdio::Inherit => return host_stdio(direction, sys::inherit_stdio(number)?),
+    };
+    Ok(Descriptor::new(object, direction, Rights::empty()))
+}
+
+fn host_stdio(direction: Rights, handle: OwnedHandle) -> Result<Descriptor, Errno> {
+    let file = HostFile::inherited(handle)?;
+    let positioned = match file.filetype()? {
+        Filetype::RegularFile | Filetype::BlockDevice => true,
+        Filetype::CharacterDevice => !file.is_terminal(),
+        Filetype::Directory => return Err(Errno::Isdir),
+        _ => false,
+    };
+    let mut rights = direction;
+    if positioned {
+        rights |= Rights::FD_SEEK | Rights::FD_TELL;
+    }
+    Ok(Descriptor::new(Object::Host(file), rights, Rights::empty()))
+}
+
+fn socket_descriptor(handle: OwnedHandle) -> Result<Descriptor, Errno> {
+    let file = HostFile::inherited(handle)?;
+    if !file.filetype()?.is_socket() {
+        return Err(Errno::Notsock);
+    }
+    Ok(if sys::is_listening(file.handle()) {
+        let listener = Rights::SOCK_ACCEPT
+            | Rights::FD_READ
+            | Rights::FD_FDSTAT_SET_FLAGS
+            | Rights::FD_FILESTAT_GET
+            | Rights::POLL_FD_READWRITE;
+        Descriptor::new(Object::Host(file), listener, Rights::SOCKET)
+    } else {
+        Descriptor::new(Object::Host(file), Rights::SOCKET, Rights::empty())
+    })
+}
+
+/// The state of one running program.
+pub struct WasiCtx {
+    pub(super) args: StringTable,
+    pub(super) env: StringTable,
+    pub(super) table: FdTable,
+    pub(super) limits: Limits,
+    pub(super) random: Random,
+    pub(super) waiter: Waiter,
+}
+
+impl WasiCtx {
+    pub fn builder() -> WasiCtxBuilder {
+        WasiCtxBuilder::new()
+    }
+
+    /// A handle by which another thread ends whatever this program waits for,
+    /// now and from then on. It takes a host descriptor on first use.
+    pub fn interrupt(&self) -> Result<Arc<Interrupt>, Errno> {
+        self.waiter.interrupt()
+    }
+}
+
+/// Strings as `args_get` and `environ_get` deliver them: one block, each
+/// string ended by NUL.
+pub(super) struct StringTable {
+    pub(super) block: Vec<u8>,
+    /// Where each string starts in the block.
+    pub(super) starts: Vec<u32>,
+}
+
+impl StringTable {
+    fn new(
+        what: &'static str,
+        strings: Vec<Vec<u8>>,
+        limit: usize,
+    ) -> Result<StringTable, BuildError> {
+        let mut table = StringTable {
+            block: Vec::new(),
+            starts: Vec::new(),
+        };
+        for string in strings {
+            if string.contains(&0) {
+                return Err(BuildError::Nul { what });
+            }
+            // The limit keeps sizes within what a guest's `u32` holds.
+            let limit = limit.min(u32::MAX as usize / 2);
+            if table.block.len() + string.len() >= limit {
+                return Err(BuildError::TooLong { what, limit });
+            }
+            table.starts.push(table.block.len() as u32);
+            table.block.extend_from_slice(&string);
+            table.block.push(0);
+        }
+        Ok(table)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_context_is_shared_between_threads() {
+        fn shared<T: Send + Sync>() {}
+        shared::<WasiCtx>();
+    }
+
+    #[test]
+    fn strings_are_checked() {
+        let args = vec![b"a\0b".to_vec()];
+        assert!(matches!(
+            WasiCtx::builder().args(args).build(),
+            Err(BuildError::Nul { .. })
+        ));
+        let env = vec![(b"X".to_vec(), vec![b'y'; 3 << 20])];
+        assert!(matches!(
+            WasiCtx::builder().env(env).build(),
+            Err(BuildError::TooLong { .. })
+        ));
+    }
+}

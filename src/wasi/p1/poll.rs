@@ -1,0 +1,87 @@
+//! `poll_oneoff`: its records in guest memory.
+
+use super::super::ctx::WasiCtx;
+use super::super::errno::{Errno, Error};
+use super::super::guest::GuestMemory;
+use super::super::poll::{self, Event, EventKind, Subscribed, Subscription};
+use super::super::sys::Interest;
+use super::super::types::Clockid;
+
+const SUBSCRIPTION_SIZE: u32 = 48;
+const EVENT_SIZE: u32 = 32;
+const SUBSCRIPTION_CLOCK_ABSTIME: u16 = 1;
+const FD_READWRITE_HANGUP: u16 = 1;
+
+/// `poll_oneoff`
+pub fn poll_oneoff(
+    ctx: &WasiCtx,
+    mem: &GuestMemory<'_>,
+    in_: u32,
+    out: u32,
+    nsubscriptions: u32,
+    nevents: u32,
+) -> Result<(), Error> {
+    if nsubscriptions == 0 || nsubscriptions > ctx.limits.max_subscriptions {
+        return Err(Errno::Inval.into());
+    }
+    mem.reserve(in_, nsubscriptions as usize * SUBSCRIPTION_SIZE as usize)?;
+    mem.reserve(out, nsubscriptions as usize * EVENT_SIZE as usize)?;
+    mem.reserve(nevents, 4)?;
+    let subscriptions = (0..nsubscriptions)
+        .map(|index| decode(mem, in_ + index * SUBSCRIPTION_SIZE))
+        .collect::<Result<Vec<_>, Errno>>()?;
+    let events = poll::poll_oneoff(&ctx.table, &ctx.waiter, &subscriptions)?;
+    for (event, slot) in events.iter().zip((out..).step_by(EVENT_SIZE as usize)) {
+        encode(mem, slot, event)?;
+    }
+    Ok(mem.write_u32(nevents, events.len() as u32)?)
+}
+
+fn decode(mem: &GuestMemory<'_>, at: u32) -> Result<Subscription, Errno> {
+    let interest = |interest| {
+        Ok::<_, Errno>(Subscribed::Fd {
+            fd: mem.read_u32(at + 16)?,
+            interest,
+        })
+    };
+    let what = match mem.read_u8(at + 8)? {
+        0 => {
+            let flags = mem.read_u16(at + 40)?;
+            if flags & !SUBSCRIPTION_CLOCK_ABSTIME != 0 {
+                return Err(Errno::Inval);
+            }
+            match Clockid::from_guest(mem.read_u32(at + 16)?) {
+                Ok(id @ (Clockid::Realtime | Clockid::Monotonic)) => Subscribed::Clock {
+                    id,
+                    timeout: mem.read_u64(at + 24)?,
+                    absolute: flags & SUBSCRIPTION_CLOCK_ABSTIME != 0,
+                },
+                // A wait does not use the processor, so these never strike.
+                Ok(_) => Subscribed::Refused {
+                    kind: EventKind::Clock,
+                    errno: Errno::Notsup,
+                },
+                Err(errno) => Subscribed::Refused {
+                    kind: EventKind::Clock,
+                    errno,
+                },
+            }
+        }
+        1 => interest(Interest::Read)?,
+        2 => interest(Interest::Write)?,
+        _ => return Err(Errno::Inval),
+    };
+    Ok(Subscription {
+        userdata: mem.read_u64(at)?,
+        what,
+    })
+}
+
+fn encode(mem: &GuestMemory<'_>, at: u32, event: &Event) -> Result<(), Errno> {
+    mem.write_bytes(at, &[0; EVENT_SIZE as usize])?;
+    mem.write_u64(at, event.userdata)?;
+    mem.write_u16(at + 8, event.errno.raw())?;
+    mem.write_u8(at + 10, event.kind as u8)?;
+    mem.write_u64(at + 16, event.nbytes)?;
+    mem.write_u16(at + 24, if event.hangup { FD_READWRITE_HANGUP } else { 0 })
+}

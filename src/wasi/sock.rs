@@ -1,0 +1,79 @@
+//! What can be done with a socket the host handed in.
+//!
+//! Used by the ABI files. Invariant: sockets come only from the host or from
+//! accepting on one of those; nothing here makes or connects one.
+
+#![forbid(unsafe_code)]
+
+use std::fs::File;
+
+use super::errno::{Errno, Error};
+use super::file::HostFile;
+use super::guest::IoVecs;
+use super::poll::Waiter;
+use super::rights::Perms;
+use super::sys::{self, Interest};
+use super::types::{Fdflags, Filetype, Riflags, Roflags, Sdflags};
+
+impl HostFile {
+    fn require_socket(&self) -> Result<(), Errno> {
+        if self.filetype()?.is_socket() {
+            Ok(())
+        } else {
+            Err(Errno::Notsock)
+        }
+    }
+
+    pub fn accept(&self, flags: Fdflags, waiter: &Waiter) -> Result<HostFile, Error> {
+        self.require_socket()?;
+        if !(flags - Fdflags::NONBLOCK).is_empty() {
+            return Err(Errno::Inval.into());
+        }
+        let nonblock = flags.contains(Fdflags::NONBLOCK);
+        let connection = self.transfer(Interest::Read, waiter, || {
+            sys::accept(self.handle(), nonblock)
+        })?;
+        let known = Some(Filetype::SocketStream);
+        Ok(HostFile::opened(
+            File::from(connection),
+            known,
+            flags,
+            (true, true),
+            Perms::all(),
+        ))
+    }
+
+    pub fn receive(
+        &self,
+        into: &IoVecs<'_>,
+        flags: Riflags,
+        waiter: &Waiter,
+    ) -> Result<(usize, Roflags), Error> {
+        self.require_socket()?;
+        let peek = flags.contains(Riflags::RECV_PEEK);
+        let wait_all = flags.contains(Riflags::RECV_WAITALL);
+        let (received, cut) = self.transfer(Interest::Read, waiter, || {
+            into.receive(self.handle(), peek, wait_all)
+        })?;
+        let roflags = if cut {
+            Roflags::RECV_DATA_TRUNCATED
+        } else {
+            Roflags::empty()
+        };
+        Ok((received, roflags))
+    }
+
+    pub fn send(&self, from: &IoVecs<'_>, waiter: &Waiter) -> Result<usize, Error> {
+        self.require_socket()?;
+        self.transfer(Interest::Write, waiter, || from.send(self.handle()))
+    }
+
+    pub fn shutdown(&self, how: Sdflags) -> Result<(), Errno> {
+        self.require_socket()?;
+        sys::shutdown(
+            self.handle(),
+            how.contains(Sdflags::RD),
+            how.contains(Sdflags::WR),
+        )
+    }
+}

@@ -1,0 +1,39 @@
+//! What differs from one operating system to another, under one set of names.
+//!
+//! Used by the files beside this directory, never by the ABI files. A port
+//! adds a file here (and the vectored calls in `guest.rs`). Invariant: nothing
+//! in here takes a path that did not pass `path.rs`, and paths are resolved by
+//! cap-primitives alone; the raw calls here act on open files, on `.`, or on a
+//! single name without following a link there.
+
+#![forbid(unsafe_code)]
+
+#[cfg(unix)]
+mod unix;
+#[cfg(unix)]
+pub use unix::*;
+
+/// How `path_open` wants a file opened.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct OpenSpec {
+    pub read: bool,
+    pub write: bool,
+    pub follow: bool,
+    pub oflags: super::types::Oflags,
+    pub fdflags: super::types::Fdflags,
+}
+
+/// Which readiness to wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interest {
+    Read,
+    Write,
+}
+
+/// What was found of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Readiness {
+    pub ready: bool,
+    pub hangup: bool,
+    pub invalid: bool,
+}

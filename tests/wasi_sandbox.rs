@@ -1,0 +1,558 @@
+//! Attacks that have to fail. Every one runs with `openat2` and, where the
+//! kernel lets us refuse it to a thread, without: cap-std then walks paths by
+//! hand, which is what happens on older kernels and under many sandboxes.
+
+mod wasi_support;
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tempfile::TempDir;
+use wasi_native::wasi::{Errno, Fdflags, Oflags, Perms, Rights, WasiCtx, p1};
+use wasi_support::*;
+
+const NONE: Oflags = Oflags::empty();
+const SECRET: &str = "the secret outside";
+
+/// Runs a test in two threads, one of which cannot call `openat2`.
+fn both(test: fn()) {
+    test();
+    #[cfg(target_os = "linux")]
+    std::thread::spawn(move || {
+        openat2::refuse_in_this_thread();
+        test();
+    })
+    .join()
+    .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+}
+
+#[cfg(target_os = "linux")]
+mod openat2 {
+    const LOAD_NUMBER: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
+    const IF_EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
+    const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
+
+    /// By a seccomp filter that answers EPERM, as container runtimes do.
+    /// (ENOSYS would make cap-std give up on it in the whole process.)
+    pub fn refuse_in_this_thread() {
+        let step = |code, jt, jf, k| libc::sock_filter { code, jt, jf, k };
+        let mut filter = [
+            step(LOAD_NUMBER, 0, 0, 0),
+            step(IF_EQUAL, 0, 1, libc::SYS_openat2 as u32),
+            step(RETURN, 0, 0, libc::SECCOMP_RET_ERRNO | libc::EPERM as u32),
+            step(RETURN, 0, 0, libc::SECCOMP_RET_ALLOW),
+        ];
+        let program = libc::sock_fprog {
+            len: filter.len() as u16,
+            filter: filter.as_mut_ptr(),
+        };
+        // SAFETY: the filter outlives the call, which copies it.
+        unsafe {
+            assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+            assert_eq!(
+                libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &program),
+                0
+            );
+            let result = libc::syscall(libc::SYS_openat2, libc::AT_FDCWD, c".".as_ptr(), 0, 0);
+            assert_eq!(result, -1);
+            assert_eq!(*libc::__errno_location(), libc::EPERM);
+        }
+    }
+}
+
+/// `outside/secret` beside `inside`, of which the guest gets the latter.
+struct World {
+    guest: Guest,
+    host: TempDir,
+}
+
+fn world() -> World {
+    let host = tempfile::tempdir().unwrap();
+    let inside = host.path().join("inside");
+    std::fs::create_dir(&inside).unwrap();
+    std::fs::create_dir(host.path().join("outside")).unwrap();
+    std::fs::write(host.path().join("outside/secret"), SECRET).unwrap();
+    std::fs::create_dir_all(inside.join("sub/deep")).unwrap();
+    std::fs::write(inside.join("sub/file"), "inside").unwrap();
+    let guest = Guest::with(WasiCtx::builder().preopen(preopen(&inside, "/", Perms::READ_WRITE)));
+    World { guest, host }
+}
+
+impl World {
+    /// Everything beside the guest's directory, with contents and times.
+    fn outside(&self) -> BTreeMap<String, (String, std::time::SystemTime)> {
+        let mut all = BTreeMap::new();
+        let outside = self.host.path().join("outside");
+        let mtime = |path: &Path| std::fs::symlink_metadata(path).unwrap().modified().unwrap();
+        all.insert(".".to_owned(), (String::new(), mtime(&outside)));
+        for entry in std::fs::read_dir(&outside).unwrap() {
+            let path = entry.unwrap().path();
+            let text = std::fs::read_to_string(&path).unwrap_or_default();
+            all.insert(path.display().to_string(), (text, mtime(&path)));
+        }
+        all
+    }
+}
+
+/// Tries every path call on one path. Whatever it leads to, it is not outside.
+fn attack(guest: &mut Guest, path: &str) {
+    for follow in [0, FOLLOW] {
+        for oflags in [NONE, Oflags::DIRECTORY, Oflags::CREAT, Oflags::TRUNC] {
+            for rights in [Rights::FD_READ | Rights::FD_READDIR, Rights::FD_WRITE] {
+                let opened = guest.open_with(
+                    ROOT,
+                    path,
+                    follow,
+                    oflags,
+                    rights,
+                    Rights::empty(),
+                    Fdflags::empty(),
+                );
+                let Ok(fd) = opened else { continue };
+                if let Ok(bytes) = guest.read(fd, 100) {
+                    assert_ne!(bytes, SECRET.as_bytes(), "{path}");
+                }
+                if let Ok((entries, _)) = guest.readdir_once(fd, 0, 4096) {
+                    assert!(
+                        !entries.iter().any(|entry| entry.name == "secret"),
+                        "{path}"
+                    );
+                }
+                guest.close(fd).unwrap();
+            }
+        }
+        if let Ok(stat) = guest.stat_in(ROOT, path, follow) {
+            assert_ne!(stat.size, SECRET.len() as u64, "{path}");
+        }
+        let _ = guest.set_times(path, follow, 1, 1, 5);
+    }
+    let _ = guest.readlink(path);
+    let _ = guest.mkdir(format!("{path}/made"));
+    let _ = guest.mkdir(path);
+    let _ = guest.symlink("x", format!("{path}/made"));
+    let _ = guest.symlink("x", path);
+    let _ = guest.link("sub/file", &format!("{path}/made"));
+    let _ = guest.link(&format!("{path}/secret"), "stolen");
+    let _ = guest.link(path, "stolen");
+    let _ = guest.rename("sub/file", &format!("{path}/made"));
+    let _ = guest.rename(&format!("{path}/secret"), "stolen");
+    let _ = guest.unlink(format!("{path}/secret"));
+    let _ = guest.rmdir(path);
+    if let Ok(stolen) = guest.read_file("stolen") {
+        assert_ne!(stolen, SECRET.as_bytes(), "{path}");
+    }
+    let _ = guest.unlink("stolen");
+}
+
+#[test]
+fn links_do_not_lead_out() {
+    both(|| {
+        let targets = |outside: &str| {
+            [
+                "../outside",
+                "../outside/",
+                "../outside//",
+                "../outside/.",
+                "sub/../../outside",
+            ]
+            .map(str::to_owned)
+            .into_iter()
+            .chain([outside.to_owned(), format!("{outside}/")])
+            .collect::<Vec<_>>()
+        };
+        let outside = world().host.path().join("outside");
+        for (number, _) in targets(&outside.display().to_string()).iter().enumerate() {
+            for suffix in [
+                "",
+                "/",
+                "//",
+                "/.",
+                "/./",
+                "/secret",
+                "//secret",
+                "/./secret",
+                "/..",
+            ] {
+                let mut world = world();
+                let outside = world.host.path().join("outside").display().to_string();
+                let target = &targets(&outside)[number];
+                let inside = world.host.path().join("inside");
+                symlink(target, inside.join("link")).unwrap();
+                symlink(format!("../{target}"), inside.join("sub/link")).unwrap();
+                symlink("link/", inside.join("twice")).unwrap();
+                let before = world.outside();
+                for start in [
+                    "link",
+                    "sub/../link",
+                    "sub/link",
+                    "./link",
+                    "twice",
+                    "sub/deep/../link",
+                ] {
+                    attack(&mut world.guest, &format!("{start}{suffix}"));
+                }
+                assert_eq!(world.outside(), before, "{target} {suffix}");
+            }
+        }
+    });
+}
+
+#[test]
+fn links_the_guest_makes_do_not_lead_out() {
+    both(|| {
+        for contents in [
+            "../outside",
+            "../outside/",
+            "../outside/.",
+            "..",
+            "../",
+            "../inside/../outside",
+        ] {
+            for suffix in ["", "/", "/.", "/secret", "/outside/secret"] {
+                let mut world = world();
+                world.guest.symlink(contents, "link").unwrap();
+                let before = world.outside();
+                attack(&mut world.guest, &format!("link{suffix}"));
+                assert_eq!(world.outside(), before);
+            }
+        }
+    });
+}
+
+#[test]
+fn each_refusal_has_its_errno() {
+    both(|| {
+        let mut world = world();
+        let guest = &mut world.guest;
+        guest.symlink("../outside", "link").unwrap();
+        symlink("/etc", world.host.path().join("inside/abs")).unwrap();
+        symlink("/proc/self/fd/0", world.host.path().join("inside/magic")).unwrap();
+        for path in [
+            "..",
+            "../",
+            "../outside/secret",
+            "sub/../..",
+            "sub/deep/../../../outside",
+            "/",
+            "/etc",
+            "/proc/self/root",
+            "//",
+            "/sub/file",
+            "./../inside/sub/file",
+        ] {
+            assert_eq!(guest.stat(path), Err(Errno::Perm), "{path}");
+            assert_eq!(guest.open(path, NONE, READ), Err(Errno::Perm), "{path}");
+            assert_eq!(guest.mkdir(path), Err(Errno::Perm), "{path}");
+            assert_eq!(guest.rename("sub", path), Err(Errno::Perm), "{path}");
+            assert_eq!(guest.unlink(path), Err(Errno::Perm), "{path}");
+        }
+        for path in ["link/secret", "link/", "abs", "abs/passwd", "magic"] {
+            assert_eq!(guest.stat(path), Err(Errno::Perm), "{path}");
+            assert_eq!(guest.open(path, NONE, READ), Err(Errno::Perm), "{path}");
+        }
+        assert_eq!(
+            guest.readlink("abs"),
+            Err(Errno::Perm),
+            "it would name a place of the host"
+        );
+        assert_eq!(guest.readlink("link"), Ok("../outside".to_owned()));
+        assert_eq!(guest.stat(""), Err(Errno::Noent));
+        assert_eq!(guest.stat("a\0b"), Err(Errno::Inval));
+        assert_eq!(guest.stat(b"a\xff"), Err(Errno::Ilseq));
+        assert_eq!(guest.stat("x".repeat(4097)), Err(Errno::Nametoolong));
+        assert_eq!(guest.stat("x".repeat(4096)), Err(Errno::Nametoolong));
+        assert_eq!(guest.stat("x".repeat(300)), Err(Errno::Nametoolong));
+        assert_eq!(
+            guest.stat("./".repeat(2000)).map(|stat| stat.filetype),
+            Ok(3)
+        );
+        assert_eq!(
+            guest.open("x".repeat(64 << 10), NONE, READ),
+            Err(Errno::Nametoolong)
+        );
+        assert_eq!(guest.stat("a/".repeat(2048)), Err(Errno::Noent));
+    });
+}
+
+#[test]
+fn long_chains_of_links_end() {
+    both(|| {
+        let mut world = world();
+        let guest = &mut world.guest;
+        guest.write_file("l0", b"end").unwrap();
+        for number in 1..60 {
+            guest
+                .symlink(format!("l{}", number - 1), format!("l{number}"))
+                .unwrap();
+        }
+        assert_eq!(guest.read_file("l30"), Ok(b"end".to_vec()));
+        assert_eq!(guest.read_file("l59"), Err(Errno::Loop));
+        assert_eq!(guest.stat("l59"), Err(Errno::Loop));
+        assert_eq!(guest.lstat("l59").map(|stat| stat.filetype), Ok(7));
+    });
+}
+
+#[test]
+fn moving_an_open_directory_does_not_open_its_new_surroundings() {
+    both(|| {
+        let mut world = world();
+        let deep = world.guest.open_dir("sub/deep").unwrap();
+        let moved = world.host.path().join("outside/deep");
+        std::fs::rename(world.host.path().join("inside/sub/deep"), &moved).unwrap();
+        for path in ["..", "../secret", "../../outside/secret", "x/../../secret"] {
+            assert_eq!(
+                world.guest.stat_in(deep, path, FOLLOW),
+                Err(Errno::Perm),
+                "{path}"
+            );
+        }
+        // It stays the directory it was, wherever it is.
+        std::fs::write(moved.join("own"), b"x").unwrap();
+        assert_eq!(world.guest.names(deep).unwrap(), [".", "..", "own"]);
+        symlink("../secret", moved.join("link")).unwrap();
+        assert_eq!(world.guest.stat_in(deep, "link", FOLLOW), Err(Errno::Perm));
+    });
+}
+
+/// Names and contents with times of a tree, to see that nothing changed.
+fn snapshot(dir: &Path) -> BTreeMap<String, (Vec<u8>, std::time::SystemTime, u64)> {
+    use std::os::unix::fs::MetadataExt;
+    let mut all = BTreeMap::new();
+    let mut todo = vec![dir.to_owned()];
+    while let Some(path) = todo.pop() {
+        let meta = std::fs::symlink_metadata(&path).unwrap();
+        let mut contents = Vec::new();
+        if meta.is_dir() {
+            todo.extend(
+                std::fs::read_dir(&path)
+                    .unwrap()
+                    .map(|entry| entry.unwrap().path()),
+            );
+        } else if meta.is_file() {
+            contents = std::fs::read(&path).unwrap();
+        }
+        all.insert(
+            path.display().to_string(),
+            (contents, meta.modified().unwrap(), meta.nlink()),
+        );
+    }
+    all
+}
+
+#[test]
+fn a_read_only_preopen_stays_as_it_was() {
+    both(|| {
+        let host = tempfile::tempdir().unwrap();
+        let (ro, rw) = (host.path().join("ro"), host.path().join("rw"));
+        std::fs::create_dir_all(ro.join("d")).unwrap();
+        std::fs::create_dir_all(&rw).unwrap();
+        std::fs::write(ro.join("f"), b"contents").unwrap();
+        std::fs::write(rw.join("g"), b"other").unwrap();
+        symlink("f", ro.join("l")).unwrap();
+        let before = snapshot(&ro);
+        const RO: u32 = 3;
+        const RW: u32 = 4;
+        let mut guest = Guest::with(
+            WasiCtx::builder()
+                .preopen(preopen(&ro, "/ro", Perms::READ_ONLY))
+                .preopen(preopen(&rw, "/rw", Perms::READ_WRITE)),
+        );
+        let rofs = Err(Errno::Rofs);
+        for path in ["f", "l", "d/../f"] {
+            for (oflags, rights) in [
+                (NONE, Rights::FD_WRITE),
+                (NONE, READ_WRITE),
+                (NONE, Rights::FD_ALLOCATE),
+                (NONE, Rights::FD_FILESTAT_SET_SIZE),
+                (Oflags::TRUNC, Rights::FD_READ),
+                (Oflags::TRUNC | Oflags::CREAT, Rights::empty()),
+            ] {
+                assert_eq!(guest.open(path, oflags, rights), Err(Errno::Rofs), "{path}");
+            }
+            let append = guest.open_with(
+                RO,
+                path,
+                FOLLOW,
+                NONE,
+                Rights::FD_READ,
+                Rights::empty(),
+                Fdflags::APPEND,
+            );
+            assert_eq!(append, Err(Errno::Rofs));
+            assert_eq!(guest.set_times(path, FOLLOW, 1, 1, 5), rofs);
+            assert_eq!(guest.set_times(path, 0, 1, 1, 10), rofs);
+            assert_eq!(guest.unlink(path), rofs);
+            assert_eq!(guest.rename(path, "moved"), rofs);
+            assert_eq!(guest.rename_between((RO, path), (RW, "stolen")), rofs);
+            assert_eq!(guest.rename_between((RW, "g"), (RO, path)), rofs);
+            assert_eq!(guest.link(path, "linked"), rofs);
+            assert_eq!(
+                guest.link_between((RO, path), (RW, "linked")),
+                rofs,
+                "would be writable"
+            );
+            assert_eq!(guest.link_between((RW, "g"), (RO, "linked")), rofs);
+        }
+        assert_eq!(guest.open("new", Oflags::CREAT, READ), Err(Errno::Rofs));
+        assert_eq!(
+            guest.open("new", Oflags::CREAT | Oflags::EXCL, READ),
+            Err(Errno::Rofs)
+        );
+        assert_eq!(guest.mkdir("new"), rofs);
+        assert_eq!(guest.rmdir("d"), rofs);
+        assert_eq!(guest.symlink("f", "new"), rofs);
+        assert!(
+            guest.open("f", Oflags::CREAT, READ).is_ok(),
+            "CREAT opens what exists"
+        );
+
+        // What is open for reading cannot be turned into more.
+        let fd = guest
+            .open("f", NONE, READ | Rights::FD_FILESTAT_SET_TIMES)
+            .unwrap();
+        assert_eq!(guest.write(fd, b"x"), Err(Errno::Badf));
+        assert_eq!(guest.pwrite(fd, b"x", 0), Err(Errno::Badf));
+        for result in [
+            guest.call(|ctx, mem| p1::fd_filestat_set_times(ctx, mem, fd, 1, 1, 5)),
+            guest.call(|ctx, mem| p1::fd_filestat_set_size(ctx, mem, fd, 0)),
+            guest.call(|ctx, mem| p1::fd_allocate(ctx, mem, fd, 0, 100)),
+            guest.call(|ctx, mem| p1::fd_filestat_set_times(ctx, mem, RO, 1, 1, 5)),
+        ] {
+            assert!(
+                matches!(result, Err(Errno::Rofs | Errno::Notcapable)),
+                "{result:?}"
+            );
+        }
+        guest
+            .call(|ctx, mem| p1::fd_fdstat_set_flags(ctx, mem, fd, 1))
+            .unwrap();
+        assert_eq!(guest.write(fd, b"x"), Err(Errno::Badf));
+        // A directory beneath carries the same permissions.
+        let below = guest.open_dir("d").unwrap();
+        assert_eq!(
+            guest.open_with(
+                below,
+                "new",
+                0,
+                Oflags::CREAT,
+                READ,
+                Rights::empty(),
+                Fdflags::empty()
+            ),
+            Err(Errno::Rofs)
+        );
+        assert_eq!(guest.names(RO).unwrap(), [".", "..", "d", "f", "l"]);
+        assert_eq!(guest.read_file("l"), Ok(b"contents".to_vec()));
+        assert_eq!(snapshot(&ro), before);
+    });
+}
+
+#[test]
+fn each_permission_is_its_own() {
+    both(|| {
+        let run = |perms: Perms, test: fn(&mut Guest)| {
+            let host = tempfile::tempdir().unwrap();
+            std::fs::write(host.path().join("f"), b"x").unwrap();
+            std::fs::create_dir(host.path().join("d")).unwrap();
+            test(&mut Guest::with(WasiCtx::builder().preopen(preopen(
+                host.path(),
+                "/",
+                perms,
+            ))));
+        };
+        run(Perms::READ_WRITE - Perms::REMOVE, |guest| {
+            guest.write_file("new", b"y").unwrap();
+            assert_eq!(guest.unlink("f"), Err(Errno::Perm));
+            assert_eq!(guest.rmdir("d"), Err(Errno::Perm));
+            assert_eq!(guest.rename("f", "g"), Err(Errno::Perm));
+        });
+        run(Perms::READ_WRITE - Perms::CREATE, |guest| {
+            guest.write_file("f", b"y").unwrap();
+            assert_eq!(
+                guest.open("new", Oflags::CREAT, READ_WRITE),
+                Err(Errno::Perm)
+            );
+            assert_eq!(guest.mkdir("new"), Err(Errno::Perm));
+            assert_eq!(guest.link("f", "new"), Err(Errno::Perm));
+            assert_eq!(guest.symlink("f", "new"), Err(Errno::Perm));
+            assert_eq!(guest.rename("f", "new"), Err(Errno::Perm));
+            guest.unlink("f").unwrap();
+        });
+        run(Perms::READ_WRITE - Perms::SYMLINKS, |guest| {
+            assert_eq!(guest.symlink("f", "new"), Err(Errno::Perm));
+            guest.link("f", "new").unwrap();
+        });
+        run(Perms::READ_WRITE - Perms::READ, |guest| {
+            assert_eq!(guest.open("f", NONE, READ), Err(Errno::Perm));
+            assert_eq!(guest.stat("f"), Err(Errno::Perm));
+            assert_eq!(guest.readlink("f"), Err(Errno::Perm));
+            assert_eq!(guest.readdir_once(ROOT, 0, 100), Err(Errno::Perm));
+            guest.open("f", Oflags::TRUNC, Rights::FD_WRITE).unwrap();
+        });
+        run(Perms::READ | Perms::CREATE | Perms::REMOVE, |guest| {
+            assert_eq!(guest.open("f", NONE, READ_WRITE), Err(Errno::Perm));
+            guest.open("new", Oflags::CREAT, READ).unwrap();
+            guest.rename("new", "newer").unwrap();
+        });
+    });
+}
+
+/// Swaps a directory and a link that leads out as fast as it can while the
+/// guest opens a file through that name.
+#[test]
+fn racing_a_link_against_a_directory_wins_nothing() {
+    both(|| {
+        let mut world = world();
+        let inside = world.host.path().join("inside");
+        std::fs::create_dir(inside.join("real")).unwrap();
+        std::fs::write(inside.join("real/secret"), "harmless").unwrap();
+        symlink("../outside", inside.join("evil")).unwrap();
+        symlink("../outside/secret", inside.join("evil-file")).unwrap();
+        std::fs::write(inside.join("file"), "harmless").unwrap();
+        let before = world.outside();
+        let stop = Arc::new(AtomicBool::new(false));
+        let swapper = std::thread::spawn({
+            let (inside, stop) = (inside.clone(), stop.clone());
+            move || {
+                let exchange = |a: &str, b: &str| {
+                    let dir = std::fs::File::open(&inside).unwrap();
+                    let flags = rustix::fs::RenameFlags::EXCHANGE;
+                    rustix::fs::renameat_with(&dir, a, &dir, b, flags).unwrap();
+                };
+                while !stop.load(Ordering::Relaxed) {
+                    exchange("real", "evil");
+                    exchange("file", "evil-file");
+                }
+            }
+        });
+        let rounds = std::env::var("WASI_SWAPPER_ROUNDS")
+            .ok()
+            .and_then(|n| n.parse().ok());
+        let (mut opened, mut refused) = (0, 0);
+        for _ in 0..rounds.unwrap_or(20_000) {
+            for path in ["real/secret", "real//secret", "file"] {
+                match world.guest.read_file(path) {
+                    Ok(bytes) => {
+                        opened += 1;
+                        assert_eq!(bytes, b"harmless");
+                    }
+                    Err(_) => refused += 1,
+                }
+            }
+            let _ = world.guest.set_times("file", FOLLOW, 1, 1, 5);
+            if let Ok(stat) = world.guest.stat("real/secret") {
+                assert_eq!(stat.size, 8);
+            }
+        }
+        stop.store(true, Ordering::Relaxed);
+        swapper.join().unwrap();
+        assert!(
+            opened > 0 && refused > 0,
+            "{opened} opened, {refused} refused"
+        );
+        assert_eq!(world.outside(), before);
+    });
+}
