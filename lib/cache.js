@@ -13,10 +13,25 @@ class Cache {
     return this.#references.get(key)?.deref();
   }
 
+  /** What is there, else what `make` makes, which is then there. */
+  getOrMake(key, make) {
+    let value = this.get(key);
+    if (value === undefined) this.set(key, (value = make()));
+    return value;
+  }
+
   set(key, value) {
     this.#references.set(key, new WeakRef(value));
     this.#dead.register(value, key);
   }
 }
 
-module.exports = { Cache };
+/** A native object on its way into the constructor of its class. Users cannot make one. */
+class Existing {
+  constructor(handle, group) {
+    this.handle = handle;
+    this.group = group;
+  }
+}
+
+module.exports = { Cache, Existing };

@@ -2,7 +2,7 @@
 // WebAssembly.Global.
 
 const { native, realm } = require('./binding');
-const { Cache } = require('./cache');
+const { Cache, Existing } = require('./cache');
 const { convert, load, store, sweep } = require('./functions');
 const { Group } = require('./group');
 const { describe, isObject } = require('./webidl');
@@ -13,13 +13,8 @@ const LETTERS = {
 const DEFAULTS = { i: 0, l: 0n, f: 0, d: 0, r: null, e: undefined };
 const cache = new Cache();
 
-/** A native global on its way into the constructor. */
-class Existing {
-  constructor(handle, group) {
-    this.handle = handle;
-    this.group = group;
-  }
-}
+/** The private parts of a Global. */
+let find;
 
 class Global {
   #handle;
@@ -78,7 +73,6 @@ class Global {
   }
 }
 
-var find;
 describe(Global, 'WebAssembly.Global');
 
 function parse(descriptor) {
@@ -95,12 +89,7 @@ function parse(descriptor) {
 
 /** The Global for a native one. */
 function globalFor(id, handle, group) {
-  let global = cache.get(id);
-  if (global === undefined) {
-    global = new Global(new Existing(handle, group));
-    cache.set(id, global);
-  }
-  return global;
+  return cache.getOrMake(id, () => new Global(new Existing(handle, group)));
 }
 
 /** `{handle, group}` of a Global; undefined for any other value. */

@@ -2,7 +2,7 @@
 // WebAssembly.Memory.
 
 const { native, realm } = require('./binding');
-const { Cache } = require('./cache');
+const { Cache, Existing } = require('./cache');
 const { coded } = require('./errors');
 const { Group } = require('./group');
 const { describe, isObject, toUint32 } = require('./webidl');
@@ -10,13 +10,8 @@ const { describe, isObject, toUint32 } = require('./webidl');
 const MAX_PAGES = 65536;
 const cache = new Cache();
 
-/** A native memory on its way into the constructor. */
-class Existing {
-  constructor(handle, group) {
-    this.handle = handle;
-    this.group = group;
-  }
-}
+/** The private parts of a Memory. */
+let find;
 
 class Memory {
   #handle;
@@ -68,7 +63,6 @@ class Memory {
   }
 }
 
-var find;
 describe(Memory, 'WebAssembly.Memory');
 
 function limits(descriptor) {
@@ -90,12 +84,7 @@ function limits(descriptor) {
 
 /** The Memory for a native one. */
 function memoryFor(id, handle, group) {
-  let memory = cache.get(id);
-  if (memory === undefined) {
-    memory = new Memory(new Existing(handle, group));
-    cache.set(id, memory);
-  }
-  return memory;
+  return cache.getOrMake(id, () => new Memory(new Existing(handle, group)));
 }
 
 /** `{handle, group}` of a Memory; undefined for any other value. */

@@ -3,7 +3,7 @@
 
 const { native, realm } = require('./binding');
 const { CompileError, coded } = require('./errors');
-const { describe, toBytes } = require('./webidl');
+const { describe, isObject, toBytes } = require('./webidl');
 
 /** A compiled module on its way into the constructor. */
 class Compiled {
@@ -12,16 +12,21 @@ class Compiled {
   }
 }
 
+/** The private parts of a module. */
+let find;
+
 class Module {
   #handle;
   #imports = null;
   #exports = null;
 
   constructor(bytes) {
-    this.#handle =
-      bytes instanceof Compiled
-        ? bytes.handle
-        : compileNow(toBytes(bytes, 'WebAssembly.Module(): Argument 0'));
+    if (bytes instanceof Compiled) {
+      this.#handle = bytes.handle;
+      return;
+    }
+    const what = 'WebAssembly.Module()';
+    this.#handle = native.compile(realm, what, toBytes(bytes, `${what}: Argument 0`));
   }
 
   static exports(module) {
@@ -42,22 +47,18 @@ class Module {
     return native.customSections(handle, `${sectionName}`);
   }
 
-  /** What the rest of the package needs of a module; undefined if it is none. */
-  static #partsOf(value) {
-    if (typeof value !== 'object' || value === null || !(#handle in value)) return undefined;
-    return {
-      handle: value.#handle,
-      imports: () => (value.#imports ??= describeImports(value.#handle)),
-      exports: () => (value.#exports ??= describeExports(value.#handle)),
-    };
-  }
-
   static {
-    find = (value) => Module.#partsOf(value);
+    find = (value) => {
+      if (!isObject(value) || !(#handle in value)) return undefined;
+      return {
+        handle: value.#handle,
+        imports: () => (value.#imports ??= describeImports(value.#handle)),
+        exports: () => (value.#exports ??= describeExports(value.#handle)),
+      };
+    };
   }
 }
 
-var find;
 describe(Module, 'WebAssembly.Module');
 
 function describeImports(handle) {
@@ -91,22 +92,13 @@ function isModule(value) {
   return find(value) !== undefined;
 }
 
-function prefixed(what, message) {
-  return coded(CompileError, 'ERR_WASI_COMPILE', `${what}: ${message}`);
-}
-
-function compileNow(bytes) {
-  try {
-    return native.compile(realm, bytes);
-  } catch (error) {
-    throw error instanceof CompileError ? prefixed('WebAssembly.Module()', error.message) : error;
-  }
-}
 
 /** Compiles on other threads. The bytes are copied before this returns. */
 async function compile(bytes, what) {
   const result = await native.compileAsync(toBytes(bytes, `${what}: Argument 0`));
-  if (typeof result === 'string') throw prefixed(what, result);
+  if (typeof result === 'string') {
+    throw coded(CompileError, 'ERR_WASI_COMPILE', `${what}: ${result}`);
+  }
   return new Module(new Compiled(result));
 }
 

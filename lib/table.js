@@ -2,7 +2,7 @@
 // WebAssembly.Table.
 
 const { native, realm } = require('./binding');
-const { Cache } = require('./cache');
+const { Cache, Existing } = require('./cache');
 const { coded } = require('./errors');
 const { convert, load, store, sweep } = require('./functions');
 const { Group } = require('./group');
@@ -11,13 +11,8 @@ const { describe, isObject, toUint32 } = require('./webidl');
 const LETTERS = { anyfunc: 'r', funcref: 'r', externref: 'e' };
 const cache = new Cache();
 
-/** A native table on its way into the constructor. */
-class Existing {
-  constructor(handle, group) {
-    this.handle = handle;
-    this.group = group;
-  }
-}
+/** The private parts of a Table. */
+let find;
 
 class Table {
   #handle;
@@ -91,7 +86,6 @@ class Table {
   }
 }
 
-var find;
 describe(Table, 'WebAssembly.Table');
 
 /** What an element is when nothing was given. */
@@ -117,12 +111,7 @@ function parse(descriptor) {
 
 /** The Table for a native one. */
 function tableFor(id, handle, group) {
-  let table = cache.get(id);
-  if (table === undefined) {
-    table = new Table(new Existing(handle, group));
-    cache.set(id, table);
-  }
-  return table;
+  return cache.getOrMake(id, () => new Table(new Existing(handle, group)));
 }
 
 /** `{handle, group}` of a Table; undefined for any other value. */

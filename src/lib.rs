@@ -10,3 +10,5 @@
 //!   nor Node.
 
 pub mod engine;
+pub mod host;
+pub mod wasi;

@@ -339,6 +339,9 @@ fn run(group: &str, files: impl Iterator<Item = TestFile<'static>>, features: Wa
         }
     }
     println!("{group}: {passed} passed, {} failed, {expected_failures} expected failures", failures.len());
+    for Expected(_, file, lines, reason) in EXPECTED_FAILURES.iter().filter(|expected| expected.0 == group) {
+        println!("  expected: {file} at lines {lines:?}: {reason}");
+    }
     assert!(passed > 0, "{group} ran nothing");
     let listed: usize =
         EXPECTED_FAILURES.iter().filter(|expected| expected.0 == group).map(|expected| expected.2.len()).sum();

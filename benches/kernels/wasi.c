@@ -30,7 +30,7 @@ EXPORT(random_get) uint32_t random_get(uint32_t n) {
   return 0;
 }
 
-EXPORT(sched_yield_loop) uint32_t sched_yield_loop(uint32_t n) {
+EXPORT(sched_yield) uint32_t sched_yield(uint32_t n) {
   REPEAT(__wasi_sched_yield());
   return 0;
 }

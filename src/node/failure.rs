@@ -6,7 +6,7 @@
 
 use super::raw::{self, Reference, Refused};
 use super::realm::Realm;
-use crate::engine::{self, CompileError, Frame, InstantiateError, LinkError, Trap};
+use crate::engine::{self, CompileError, Frame, Trap};
 use crate::host::HostExit;
 use napi::sys;
 use std::any::Any;
@@ -69,12 +69,6 @@ impl From<CompileError> for Failure {
     }
 }
 
-impl From<LinkError> for Failure {
-    fn from(error: LinkError) -> Failure {
-        Failure::new(Kind::Link, error.0)
-    }
-}
-
 impl From<HostExit> for Failure {
     fn from(exit: HostExit) -> Failure {
         Failure::new(Kind::Exit, exit.0.to_string())
@@ -105,15 +99,6 @@ impl From<engine::Error> for Failure {
         match payload.downcast::<HostExit>() {
             Ok(exit) => (*exit).into(),
             Err(_) => Failure::new(Kind::Internal, "a host function failed with an unknown value"),
-        }
-    }
-}
-
-impl From<InstantiateError> for Failure {
-    fn from(error: InstantiateError) -> Failure {
-        match error {
-            InstantiateError::Link(error) => error.into(),
-            InstantiateError::Error(error) => error.into(),
         }
     }
 }

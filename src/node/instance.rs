@@ -4,16 +4,16 @@
 //! imports before it asks, and keeps the returned instance handle in the joined group, so an
 //! address that it holds as a number is that of a living function.
 
-use super::failure::run;
+use super::failure::{Failure, Kind, run};
 use super::module::signature;
 use super::realm::Realm;
-use crate::engine::{Extern, Instance, Module};
+use crate::engine::{Extern, Instance, InstantiateError, Module};
 use napi::bindgen_prelude::{Env, External, FromNapiRef, ToNapiValue, Uint32Array, Unknown};
 use napi::{JsValue, ValueType};
 use napi_derive::napi;
 use std::rc::Rc;
 
-/// Instantiates. An import is a handle, or a number: the address of a function that we export.
+/// Instantiates. `what` begins the message of a link error. An import is a handle, or a number: the address of a function that we export.
 ///
 /// Returns the instance's handle, then two values for each export: a function's address and its
 /// index in its module, another object's identity and its handle.
@@ -21,12 +21,18 @@ use std::rc::Rc;
 pub fn instantiate<'env>(
     env: &'env Env,
     realm: &External<Rc<Realm>>,
+    what: String,
     module: &External<Module>,
     imports: Vec<Unknown<'env>>,
 ) -> napi::Result<Vec<Unknown<'env>>> {
     let imports = imports.iter().map(|value| import(env, realm, value));
     let imports = imports.collect::<napi::Result<Vec<Extern>>>()?;
-    let instance = run(realm, || Ok(Instance::new(&realm.store, module, &imports)?));
+    let instance = run(realm, || {
+        Instance::new(&realm.store, module, &imports).map_err(|error| match error {
+            InstantiateError::Link(error) => Failure::new(Kind::Link, format!("{what}: {error}")),
+            InstantiateError::Error(error) => error.into(),
+        })
+    });
     // The start function may have grown a memory, even if it trapped later.
     realm.refresh_buffers();
     let instance = instance?;

@@ -3,18 +3,27 @@
 //! For `src/node` and, through Node-API, `lib/module.js`. Invariant: bytes are copied before
 //! anything else happens, so JavaScript may change them while we compile.
 
-use super::failure::{Failure, caught, run};
+use super::failure::{Failure, Kind, caught, run};
 use super::realm::{Realm, engine};
 use crate::engine::{CompileError, Engine, ExternType, FuncType, HeapType, Module, ValType};
 use napi::bindgen_prelude::{ArrayBuffer, AsyncTask, Env, External, ToNapiValue, Unknown};
-use napi::{Error, JsValue, ScopedTask};
+use napi::{Error, ScopedTask};
 use napi_derive::napi;
 use std::rc::Rc;
 use std::sync::Arc;
 
+/// Compiles now. `what` begins the message of an error.
 #[napi(catch_unwind)]
-pub fn compile(realm: &External<Rc<Realm>>, bytes: &[u8]) -> napi::Result<External<Module>> {
-    run(realm, || Ok(External::new(Module::new(engine()?, bytes)?)))
+pub fn compile(
+    realm: &External<Rc<Realm>>,
+    what: String,
+    bytes: &[u8],
+) -> napi::Result<External<Module>> {
+    run(realm, || {
+        let compiled = Module::new(engine()?, bytes);
+        let failed = |error| Failure::new(Kind::Compile, format!("{what}: {error}"));
+        Ok(External::new(compiled.map_err(failed)?))
+    })
 }
 
 #[napi(catch_unwind)]

@@ -15,7 +15,7 @@ use super::failure::{self, Failure};
 use super::objects::BufferOwner;
 use super::raw::{self, Reference, Refused};
 use crate::engine::{CompileError, Config, Engine, Func, Store, ValRaw};
-use napi::bindgen_prelude::{Env, External, JsObjectValue, Object, Unknown};
+use napi::bindgen_prelude::{Env, External, Object, Unknown};
 use napi::{Error, JsValue, sys};
 use napi_derive::napi;
 use once_cell::sync::OnceCell;

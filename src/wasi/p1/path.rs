@@ -1,5 +1,7 @@
 //! The functions on paths.
 
+#![forbid(unsafe_code)]
+
 use super::super::ctx::WasiCtx;
 use super::super::errno::{Errno, Error};
 use super::super::fdtable::{Descriptor, Object};

@@ -1,5 +1,7 @@
 //! `poll_oneoff`: its records in guest memory.
 
+#![forbid(unsafe_code)]
+
 use super::super::ctx::WasiCtx;
 use super::super::errno::{Errno, Error};
 use super::super::guest::GuestMemory;

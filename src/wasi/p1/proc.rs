@@ -1,5 +1,7 @@
 //! Arguments, environment, clocks, random bytes and the process itself.
 
+#![forbid(unsafe_code)]
+
 use super::super::clock;
 use super::super::ctx::{StringTable, WasiCtx};
 use super::super::errno::{Errno, Error};

@@ -1,5 +1,7 @@
 //! The functions on sockets.
 
+#![forbid(unsafe_code)]
+
 use super::super::ctx::WasiCtx;
 use super::super::errno::{Errno, Error};
 use super::super::fdtable::{Descriptor, Object};

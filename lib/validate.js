@@ -1,0 +1,67 @@
+'use strict';
+// Checks of options and arguments with Node's own codes and words, for `WASI`.
+
+const { inspect } = require('node:util');
+const { coded } = require('./errors');
+
+function received(value) {
+  if (value === null || value === undefined) return `Received ${value}`;
+  if (typeof value === 'function') return `Received function ${value.name}`;
+  if (typeof value === 'object') {
+    const name = value.constructor?.name;
+    if (name) return `Received an instance of ${name}`;
+    return `Received ${inspect(value, { depth: -1 })}`;
+  }
+  let text = inspect(value, { colors: false });
+  if (text.length > 28) text = `${text.slice(0, 25)}...`;
+  return `Received type ${typeof value} (${text})`;
+}
+
+function invalidType(name, expected, value) {
+  const noun = name.includes('.') ? 'property' : 'argument';
+  const text = `The "${name}" ${noun} must be ${expected}. ${received(value)}`;
+  return coded(TypeError, 'ERR_INVALID_ARG_TYPE', text);
+}
+
+function invalidValue(name, value, reason) {
+  const text = `The property '${name}' ${reason}. Received ${inspect(value)}`;
+  return coded(TypeError, 'ERR_INVALID_ARG_VALUE', text);
+}
+
+function isObject(value, name) {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw invalidType(name, 'of type object', value);
+  }
+}
+
+function isArray(value, name) {
+  if (!Array.isArray(value)) throw invalidType(name, 'an instance of Array', value);
+}
+
+function isOfType(type, value, name) {
+  if (typeof value !== type) throw invalidType(name, `of type ${type}`, value);
+}
+
+function isUndefined(value, name) {
+  if (value !== undefined) throw invalidType(name, 'undefined', value);
+}
+
+/** A number that can be a descriptor of this process. */
+function isDescriptor(value, name) {
+  isOfType('number', value, name);
+  const range = Number.isInteger(value) ? '>= 0 && <= 2147483647' : 'an integer';
+  if (!(Number.isInteger(value) && value >= 0 && value <= 2147483647)) {
+    const text = `The value of "${name}" is out of range. It must be ${range}. Received ${value}`;
+    throw coded(RangeError, 'ERR_OUT_OF_RANGE', text);
+  }
+}
+
+module.exports = {
+  invalidType,
+  invalidValue,
+  isArray,
+  isDescriptor,
+  isObject,
+  isOfType,
+  isUndefined,
+};
