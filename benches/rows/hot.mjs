@@ -1,31 +1,32 @@
-import { kernel } from '../modules.mjs';
+import { kernel, sqlite } from '../modules.mjs';
 
 // Sizes are chosen to take some tens of milliseconds.
 const sizes = {
-  fib: 31,
-  sieve: 3,
+  fib: 35,
+  sieve: 6,
   nbody: 200_000,
-  matmul: 8,
+  matmul: 15,
   sha256: 60_000,
   crc32: 150,
   quicksort: 5,
-  mandelbrot_simd: 500,
-  spectral_norm: 500,
+  mandelbrot_simd: 1200,
+  spectral_norm: 800,
   hash_map: 1_000_000,
   string_search: 12,
   dispatch: 5_000_000,
-  interpreter: 400_000,
+  interpreter: 2_000_000,
+  sqlite: 10_000,
 };
 
 export default {
-  title: 'Hot compute: C kernels',
+  title: 'Hot compute: C kernels, and SQLite',
   peers: ['node', 'wasmtime'],
   rows: Object.entries(sizes).map(([name, size]) => ({
     name,
     // V8 optimises while a function runs hot.
     warmUps: 4,
     async prepare(side) {
-      await side.ask('load', name, kernel(name));
+      await side.ask('load', name, name === 'sqlite' ? sqlite() : kernel(name));
       await side.ask('call', name, '_initialize');
     },
     async measure(side) {

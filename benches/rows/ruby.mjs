@@ -1,14 +1,14 @@
 import { ruby } from '../modules.mjs';
 
 const scripts = {
-  fib: 'def fib(n) = n < 2 ? n : fib(n - 1) + fib(n - 2); fib(21)',
+  fib: 'def fib(n) = n < 2 ? n : fib(n - 1) + fib(n - 2); fib(25)',
   while: 'i = sum = 0; while i < 1_000_000; sum += i & 3; i += 1; end; sum',
   floats: '(1..100_000).sum { |i| 1.0 / (i * i) }',
   strings: '(1..30_000).map { |i| "#{i}:#{i * i}" }.join(",").split(",").map(&:reverse).sort.last',
-  hash: 'h = Hash.new(0); 60_000.times { |i| h[i * 7919 % 1009] += i }; h.values.max',
+  hash: 'h = Hash.new(0); 150_000.times { |i| h[i * 7919 % 1009] += i }; h.values.max',
   objects: 'P = Struct.new(:x, :y) unless defined?(P); (1..40_000).map { |i| P.new(i, -i) }.sum { |p| p.x * p.y }',
-  regexp: '("ab1cd22efg333" * 1500).scan(/[a-z]+(\\d+)/).sum { |(n)| n.to_i }',
-  bignum: '(1..400).inject(:*).to_s.size',
+  regexp: '("ab1cd22efg333" * 10_000).scan(/[a-z]+(\\d+)/).sum { |(n)| n.to_i }',
+  bignum: '(1..3_000).inject(:*).to_s.size',
 };
 
 // The canonical ABI by hand, as examples/ruby.mjs explains it, over what every side can do.

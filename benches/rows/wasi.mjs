@@ -1,8 +1,7 @@
-import { mkdtempSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-import { kernel } from '../modules.mjs';
+import { cache, kernel } from '../modules.mjs';
 
 const calls = {
   clock_time_get: { count: 200_000 },
@@ -20,7 +19,8 @@ export default {
   title: 'One WASI call, in a loop inside WebAssembly',
   peers: ['node', 'wasmtime'],
   async setUp(side) {
-    const work = mkdtempSync(join(tmpdir(), 'wasi-native-bench-'));
+    const work = join(cache, 'work');
+    mkdirSync(work, { recursive: true });
     writeFileSync(join(work, 'data.bin'), Buffer.alloc(65536, 1));
     await side.ask('load', 'wasi', kernel('wasi'), `/work=${work}`, '/dev=/dev');
     await side.ask('call', 'wasi', '_initialize');

@@ -35,7 +35,7 @@ pub struct Realm {
     /// Keeps the window's memory.
     _window: Reference,
     make_error: Reference,
-    /// `store.growths()` when the buffers were last looked at.
+    /// `store.memory_growths()` when the buffers were last looked at.
     growths: Cell<u64>,
     /// The buffers over memories that JavaScript may hold. Each entry is owned by its buffer's
     /// finalizer.
@@ -72,7 +72,7 @@ impl Realm {
     /// run after wasm did.
     #[inline]
     pub fn refresh_buffers(&self) {
-        let growths = self.store.growths();
+        let growths = self.store.memory_growths();
         if growths != self.growths.get() {
             self.growths.set(growths);
             super::objects::detach_outgrown(self);

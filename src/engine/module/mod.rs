@@ -1,7 +1,7 @@
 //! Modules: bytes, what they declare, and their machine code.
 
 pub mod info;
-mod parse;
+pub(super) mod parse;
 
 use super::code::CodeObject;
 use super::compile::offsets::VMOffsets;
