@@ -315,12 +315,37 @@ fn is(value: &Val, expected: &WastRetCore<'_>) -> bool {
     }
 }
 
-/// Runs a group of files and returns how many assertions passed.
-fn run(group: &str, files: impl Iterator<Item = TestFile<'static>>, features: WasmFeatures) {
+/// Every way to compile and run: {signals, explicit} x {reserved, bounded} x {speed, none}.
+fn modes(features: WasmFeatures) -> impl Iterator<Item = Config> {
+    let all = [TrapMode::Signals, TrapMode::Explicit].into_iter().flat_map(|trap_mode| {
+        [MemoryStyle::Reserved, MemoryStyle::Bounded].into_iter().flat_map(move |memory| {
+            [OptLevel::Speed, OptLevel::None].into_iter().map(move |opt_level| (trap_mode, memory, opt_level))
+        })
+    });
+    all.map(move |(trap_mode, memory, opt_level)| Config {
+        trap_mode,
+        memory: Some(memory),
+        opt_level,
+        features,
+        threads: 1,
+        ..Config::default()
+    })
+}
+
+/// Runs a group of files in every mode.
+fn run<F: Iterator<Item = TestFile<'static>>>(group: &str, files: impl Fn() -> F, features: WasmFeatures) {
+    for config in modes(features) {
+        run_in_mode(group, files(), &config);
+    }
+    for Expected(_, file, lines, reason) in EXPECTED_FAILURES.iter().filter(|expected| expected.0 == group) {
+        println!("  expected: {file} at lines {lines:?}: {reason}");
+    }
+}
+
+fn run_in_mode(group: &str, files: impl Iterator<Item = TestFile<'static>>, config: &Config) {
     let (mut passed, mut expected_failures, mut failures) = (0, 0, Vec::new());
     for file in files {
-        let config = Config { features, threads: 1, ..Config::default() };
-        let mut runner = Runner::new(&config);
+        let mut runner = Runner::new(config);
         let buffer = file.wast().expect("the suite's own files lex");
         for directive in buffer.directives().expect("the suite's own files parse") {
             let (line, _) = directive.span().linecol_in(file.raw());
@@ -338,23 +363,25 @@ fn run(group: &str, files: impl Iterator<Item = TestFile<'static>>, features: Wa
             }
         }
     }
-    println!("{group}: {passed} passed, {} failed, {expected_failures} expected failures", failures.len());
-    for Expected(_, file, lines, reason) in EXPECTED_FAILURES.iter().filter(|expected| expected.0 == group) {
-        println!("  expected: {file} at lines {lines:?}: {reason}");
-    }
+    let Config { trap_mode, memory, opt_level, .. } = config;
+    let memory = memory.map_or(String::new(), |memory| format!("{memory:?}"));
+    println!(
+        "{group} ({trap_mode:?}, {memory}, {opt_level:?}): {passed} passed, {} failed, {expected_failures} expected failures",
+        failures.len()
+    );
     assert!(passed > 0, "{group} ran nothing");
     let listed: usize =
         EXPECTED_FAILURES.iter().filter(|expected| expected.0 == group).map(|expected| expected.2.len()).sum();
-    assert_eq!(expected_failures, listed, "{group}: what is listed as an expected failure now passes");
     let shown = failures.len().min(40);
     assert!(failures.is_empty(), "{} failures:\n{}", failures.len(), failures[..shown].join("\n"));
+    assert_eq!(expected_failures, listed, "{group}: what is listed as an expected failure now passes");
 }
 
 macro_rules! groups {
     ($($name:ident: $files:expr, $features:expr;)*) => {$(
         #[test]
         fn $name() {
-            run(stringify!($name), $files, $features);
+            run(stringify!($name), || $files, $features);
         }
     )*};
 }

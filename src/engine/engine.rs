@@ -19,8 +19,19 @@ pub struct Config {
     pub features: WasmFeatures,
     /// How memories lie; `None` lets the engine see what the address space allows.
     pub memory: Option<MemoryStyle>,
+    pub trap_mode: TrapMode,
     /// Bytes of stack that wasm may use, counted from where the host enters it.
     pub max_wasm_stack: usize,
+}
+
+/// How compiled code comes to its traps.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum TrapMode {
+    /// By faults that a signal handler of ours turns into traps.
+    #[default]
+    Signals,
+    /// By checks alone: no signal handler is installed.
+    Explicit,
 }
 
 /// The proposals that the engine implements.
@@ -39,6 +50,7 @@ impl Default for Config {
             threads: cores.min(8),
             features: FEATURES,
             memory: None,
+            trap_mode: TrapMode::Signals,
             max_wasm_stack: 1 << 20,
         }
     }
@@ -65,7 +77,7 @@ impl Engine {
         });
         Ok(Engine(Arc::new(Inner {
             config: config.clone(),
-            tunables: Tunables { memory, signals: true },
+            tunables: Tunables { memory, signals: config.trap_mode == TrapMode::Signals },
             compiler: Compiler::new(config.opt_level)?,
         })))
     }

@@ -16,7 +16,7 @@ pub mod types;
 pub use code::registry::Frame;
 pub use compile::trap::TrapCode;
 pub use compile::{MemoryStyle, OptLevel};
-pub use engine::{Config, Engine, FEATURES};
+pub use engine::{Config, Engine, FEATURES, TrapMode};
 pub use error::{CompileError, LinkError};
 pub use module::{ExportType, ImportType, Module};
 pub use runtime::*;

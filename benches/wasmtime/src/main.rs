@@ -17,7 +17,9 @@ use std::io::{BufRead, Write};
 use std::time::{Duration, Instant};
 
 use wasmtime::error::Context;
-use wasmtime::{Config, Engine, Instance, Linker, Memory, Module, Result, Store, Val, bail, format_err};
+use wasmtime::{
+    Config, Engine, Instance, Linker, Memory, Module, Result, Store, Val, bail, format_err,
+};
 use wasmtime_wasi::p1::{self, WasiP1Ctx};
 use wasmtime_wasi::{FsPerms, WasiCtxBuilder};
 
@@ -78,7 +80,8 @@ impl Peer {
                     .map(|word| Ok(Val::I32(word.parse()?)))
                     .collect::<Result<Vec<_>>>()?;
                 let mut results = vec![Val::I32(0); function.ty(&guest.store).results().len()];
-                let (time, outcome) = timed(|| function.call(&mut guest.store, &arguments, &mut results));
+                let (time, outcome) =
+                    timed(|| function.call(&mut guest.store, &arguments, &mut results));
                 outcome?;
                 Ok(match results.first() {
                     Some(result) => format!("{time}\t{}", result.i32().context("not an i32")?),
@@ -136,7 +139,8 @@ impl Peer {
         // CRuby's JavaScript bridge.
         linker.define_unknown_imports_as_default_values(&mut store, &module)?;
         let instance = linker.instantiate(&mut store, &module)?;
-        self.guests.insert(name.to_owned(), Guest { store, instance });
+        self.guests
+            .insert(name.to_owned(), Guest { store, instance });
         Ok(String::new())
     }
 
