@@ -160,7 +160,6 @@ describe('importing a JavaScript function', () => {
         l: (...args) => (seen.push(args), 2n ** 64n + 1n),
         f: (...args) => (seen.push(args), 0.1),
         none: function (...args) {
-          'use strict';
           seen.push([this, ...args]);
           return 'ignored';
         },

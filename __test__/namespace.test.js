@@ -34,7 +34,9 @@ test.each(classes)('%s has the members and attributes of the standard class', (n
     for (const [key, property] of Object.entries(Object.getOwnPropertyDescriptors(ours))) {
       const expected = Object.getOwnPropertyDescriptor(standard, key);
       expect([name, key, property.enumerable]).toEqual([name, key, expected.enumerable]);
-      expect(property.value?.length).toBe(expected.value?.length);
+      if (typeof property.value === 'function') {
+        expect(property.value.length).toBe(expected.value.length);
+      }
       expect(typeof property.set).toBe(typeof expected.set);
     }
   }
@@ -82,8 +84,7 @@ describe('Module', () => {
       (import "m" "g" (global (mut i64)))
       (import "n" "mem" (memory 1))
       (import "n" "tab" (table 1 funcref))
-      (func (export "run"))
-      (memory (export "never")) )`.replace('(memory (export "never"))', ''));
+      (func (export "run")))`);
     const module = new wn.Module(bytes);
     expect(wn.Module.imports(module)).toEqual([
       { module: 'm', name: 'f', kind: 'function' },

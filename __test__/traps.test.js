@@ -51,7 +51,7 @@ describe('a trap', () => {
     expect(lines[1]).toMatch(/^ {4}at quotient \(wasm:\/\/.*:wasm-function\[0\]:0x[0-9a-f]+\)$/);
     expect(lines[2]).toMatch(/^ {4}at middle \(wasm:\/\/.*:wasm-function\[1\]:0x[0-9a-f]+\)$/);
     expect(lines[3]).toMatch(/^ {4}at .*wasm:\/\/.*:wasm-function\[2\]:0x[0-9a-f]+/);
-    expect(lines[4]).toMatch(/^ {4}at caller \(.*traps\.test\.js/);
+    expect(lines[4]).toMatch(/^ {4}at .*traps\.test\.js/);
     expect(lines.join('\n')).not.toMatch(/wasi-native\/(export|import)/);
   });
 
@@ -72,7 +72,8 @@ describe('a trap', () => {
       { m: { f: (n) => nested.f(n) } }
     );
     const error = thrownBy(() => nested.f(0));
-    expect(error instanceof wn.RuntimeError || error instanceof RangeError).toBe(true);
+    // Whichever of the two stack checks comes first.
+    expect(['RuntimeError', 'RangeError']).toContain(error.name);
     expect(exports.divide(8, 2)).toBe(5);
   });
 

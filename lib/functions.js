@@ -6,6 +6,9 @@
 // everything that can run user code, so every conversion, comes before the first store; from
 // there to the call, and from the call to the last load, no user code runs.
 //
+// Addresses are doubles whose bits are the address. So one store passes one, which the processor
+// can forward to the load at the other side; two halves would stall it. Nothing computes with them.
+//
 // A signature is a string like `il:d`: i32 and i64 to f64. The letters: i l f d for the numbers,
 // r for funcref, e for externref, x for what JavaScript cannot have.
 
@@ -19,8 +22,6 @@ const { toReference, fromReference, sweep } = require('./references');
  */
 const records = new WeakMap();
 const byAddress = new Cache();
-
-const HIGH = 2 ** 32;
 
 /** ToBigInt64 for what is not yet a BigInt. */
 function toBigInt(value) {
@@ -46,7 +47,7 @@ function toAddress(value, holder) {
 
 /** The function at the address in a window slot. */
 function fromAddress(slot, holder) {
-  const address = (i32[4 * slot] >>> 0) + (i32[4 * slot + 1] >>> 0) * HIGH;
+  const address = f64[2 * slot];
   return address === 0 ? null : functionAt(address, holder.group);
 }
 
@@ -96,11 +97,8 @@ function store(letter, slot, value) {
       f32[4 * slot] = value;
       break;
     case 'd':
-      f64[2 * slot] = value;
-      break;
     case 'r':
-      i32[4 * slot] = value;
-      i32[4 * slot + 1] = value / HIGH;
+      f64[2 * slot] = value;
       break;
     case 'e':
       i32[4 * slot] = toReference(value);
@@ -179,9 +177,8 @@ const source = {
         case 'f':
           return `f32[${4 * k}] = a${k};`;
         case 'd':
-          return `f64[${2 * k}] = a${k};`;
         case 'r':
-          return `i32[${4 * k}] = a${k}; i32[${4 * k + 1}] = a${k} / ${HIGH};`;
+          return `f64[${2 * k}] = a${k};`;
         default:
           return `i32[${4 * k}] = toReference(a${k}); i32[${4 * k + 1}] = 0;`;
       }
@@ -216,12 +213,12 @@ const source = {
   /** A wasm function for JavaScript. A method has no `prototype` and cannot be constructed. */
   export: (params, results) => `
     return (index, holder) => {
-      const low = holder.address | 0, high = holder.address / ${HIGH} | 0;
+      const address = holder.address;
       return ({ [index](${source.names(params)}) {
         ${source.convert(params)}
         ${source.sweep(params)}
         ${source.store(params)}
-        i32[${4 * TARGET}] = low; i32[${4 * TARGET + 1}] = high;
+        f64[${2 * TARGET}] = address;
         call();
         ${source.results(results)}
       } })[index];
@@ -268,8 +265,7 @@ const interpreted = {
       const values = Array.from(params, (letter, k) => convert(letter, args[k], holder));
       sweep();
       values.forEach((value, k) => store(params[k], k, value));
-      i32[4 * TARGET] = holder.address | 0;
-      i32[4 * TARGET + 1] = (holder.address / HIGH) | 0;
+      f64[2 * TARGET] = holder.address;
       call();
       return loadResults(results, holder);
     }),

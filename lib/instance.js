@@ -56,11 +56,13 @@ function link(what, module, importObject) {
   const list = native.instantiate(realm, what, parts.handle, externs);
   keep(linking.group, list[0]);
 
-  const exports = Object.create(null);
-  parts.exports().forEach(({ name, kind, type }, index) => {
-    exports[name] = EXPORT[kind](list[2 * index + 1], list[2 * index + 2], linking.group, type);
-  });
-  return Object.freeze(exports);
+  const exports = parts.exports().map(({ name, kind, type }, index) => [
+    name,
+    EXPORT[kind](list[2 * index + 1], list[2 * index + 2], linking.group, type),
+  ]);
+  // Made as an ordinary object, because V8 keeps one that starts without a prototype as a
+  // dictionary, and calls through it are then never inlined.
+  return Object.freeze(Object.setPrototypeOf(Object.fromEntries(exports), null));
 }
 
 /** For each kind: the native import for a value, or a LinkError. */

@@ -35,7 +35,7 @@ class WASI {
     const call = native.wasiCaller(realm, context);
     const view = () => this.#bytes();
     this.wasiImport = {};
-    native.wasiFunctions(context).forEach(([name, signature], number) => {
+    native.wasiFunctions().forEach(([name, signature], number) => {
       const called = wasiFunction(name, signature, { number, call, view });
       functions.set(called, { context, name });
       this.wasiImport[name] = called;

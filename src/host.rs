@@ -1,16 +1,19 @@
-//! Joins the engine and WASI: each function of `wasi_snapshot_preview1` as a typed native host
-//! function, and by number for callers that have no compiled code.
+//! Joins the engine and WASI: each function a guest can import as a typed native host function, and
+//! by number for callers that have no compiled code.
 //!
-//! Used by `node/`. Knows no Node. Invariant: a WASI call from compiled code is one C call with
-//! the guest's own integers; nothing is boxed, and nothing unwinds out of it.
+//! Used by `node/`. Knows no Node. Invariants: a WASI call from compiled code is one C call with
+//! the guest's own integers; nothing is boxed, and nothing unwinds out of it; what the context's
+//! policy does not grant is not bound, and what it traces or answers itself goes through
+//! [`functions::call`].
 
 use crate::engine::runtime::vmcontext::VMMemoryDefinition;
 use crate::engine::{Error, FuncType, NativeFunc, TrapCode, VMHostContext, ValType};
-use crate::wasi::{self, GuestMemory, WasiCtx, p1};
+use crate::wasi::{self, Grant, GuestMemory, WasiCtx, functions, p0, p1};
 use std::ffi::c_void;
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Once};
 
 pub use p1::MODULE;
 
@@ -18,52 +21,81 @@ pub use p1::MODULE;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HostExit(pub u32);
 
-/// One function of the table.
-struct Entry {
-    name: &'static str,
-    params: &'static [ValType],
-    code: fn() -> *const c_void,
-    call: fn(&WasiCtx, &GuestMemory<'_>, &[u64]) -> Result<(), wasi::Error>,
+/// Why there is no function to bind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unavailable {
+    /// WASI has no such function: it is for somebody else to provide.
+    Unknown,
+    /// There is one, but not for this program.
+    Refused { module: &'static str, name: &'static str },
 }
 
-macro_rules! entries {
-    ($($name:ident($($arg:ident: $ty:ident),*);)*) => {
-        static ENTRIES: &[Entry] = &[$(Entry {
-            name: stringify!($name),
-            params: &[$(val_type!($ty)),*],
-            code: || native::$name as *const c_void,
-            call: |ctx, memory, args| {
-                #[allow(unused_mut, unused_variables, reason = "some functions have no arguments")]
-                let mut args = args.iter().copied();
-                $(let $arg = args.next().unwrap_or(0) as $ty;)*
-                p1::$name(ctx, memory, $($arg),*)
-            },
+impl fmt::Display for Unavailable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Unavailable::Unknown => f.write_str("there is no such WASI function"),
+            Unavailable::Refused { module, name } => write!(
+                f,
+                "the module imports {module}.{name}, which this program is not granted; \
+                 grant it by `allow`, or take it out of `deny`"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for Unavailable {}
+
+/// Two ways into a function from compiled code: straight, and by way of [`functions::call`].
+struct Native {
+    direct: fn() -> *const c_void,
+    checked: fn() -> *const c_void,
+}
+
+macro_rules! natives {
+    ($table:ident $native:ident $module:ident; $($name:ident($($arg:ident: $ty:ident),*);)*) => {
+        /// In the order of the table in [`functions`].
+        static $table: &[Native] = &[$(Native {
+            direct: || $native::$name::<true> as *const c_void,
+            checked: || $native::$name::<false> as *const c_void,
         },)*];
 
         /// What compiled code calls, by the C signature of [`NativeFunc`].
-        mod native {
+        mod $native {
             use super::*;
-            $(pub unsafe extern "C" fn $name(context: *mut VMHostContext, $($arg: $ty),*) -> i64 {
+
+            #[allow(non_camel_case_types, reason = "they are the functions' names")]
+            enum Place {
+                $($name,)*
+            }
+
+            $(pub unsafe extern "C" fn $name<const DIRECT: bool>(
+                context: *mut VMHostContext,
+                $($arg: $ty),*
+            ) -> i64 {
+                let body = |ctx: &WasiCtx, memory: &GuestMemory<'_>| {
+                    if DIRECT {
+                        return $module::$name(ctx, memory, $($arg),*);
+                    }
+                    let number = functions::first_of($module::MODULE) + Place::$name as usize;
+                    functions::call(ctx, number, memory, &[$($arg as u64),*])
+                };
                 // SAFETY: compiled code passes the context this function was bound with.
-                unsafe { run(context, |ctx, memory| p1::$name(ctx, memory, $($arg),*)) }
+                unsafe { run(context, body) }
             })*
         }
     };
 }
 
-macro_rules! val_type {
-    (u32) => {
-        ValType::I32
-    };
-    (u64) => {
-        ValType::I64
-    };
-    (i64) => {
-        ValType::I64
-    };
+macro_rules! p1_natives {
+    ($($rows:tt)*) => { natives! { P1 native_p1 p1; $($rows)* } };
 }
 
-crate::for_each_p1_function!(entries);
+macro_rules! p0_natives {
+    ($($rows:tt)*) => { natives! { P0 native_p0 p0; $($rows)* } };
+}
+
+crate::for_each_p1_function!(p1_natives);
+crate::for_each_p1_function!(p0_natives);
 
 /// Runs one WASI call for compiled code.
 ///
@@ -102,26 +134,48 @@ unsafe fn guest_memory<'a>(definition: *const VMMemoryDefinition) -> GuestMemory
     }
 }
 
-/// The names of all functions; a name's place is its number for [`call`].
+/// The names of the functions of preview 1; a name's place is its number for [`call`].
 pub fn names() -> impl Iterator<Item = &'static str> {
-    ENTRIES.iter().map(|entry| entry.name)
+    functions::all().map(|function| function.name).take(P1.len())
+}
+
+/// Module and name of all functions; their place is their number for [`call`].
+pub fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
+    functions::all().map(|function| (function.module, function.name))
 }
 
 /// The type of the function with this number.
 pub fn func_type(number: usize) -> Option<FuncType> {
-    ENTRIES.get(number).map(|entry| {
-        // Every function returns an errno, but this one returns not at all.
-        let results: &[ValType] = if entry.name == "proc_exit" { &[] } else { &[ValType::I32] };
-        FuncType::new(entry.params, results)
+    functions::get(number).map(|function| {
+        let int = |wide| if wide { ValType::I64 } else { ValType::I32 };
+        let params: Vec<ValType> = function.params.iter().map(|param| int(param.wide)).collect();
+        let results: &[ValType] = if function.returns() { &[ValType::I32] } else { &[] };
+        FuncType::new(params, results)
     })
 }
 
-/// The function of this name over `ctx`, to be bound to compiled code.
+/// The function of preview 1 with this name over `ctx`, if it is granted.
 pub fn import(ctx: &Arc<WasiCtx>, name: &str) -> Option<NativeFunc> {
-    let number = ENTRIES.iter().position(|entry| entry.name == name)?;
-    let ty = func_type(number)?;
+    import_from(ctx, MODULE, name).ok()
+}
+
+/// The function `module.name` over `ctx`, to be bound to compiled code.
+///
+/// # Errors
+/// If there is none, or if the context's policy refuses it.
+pub fn import_from(ctx: &Arc<WasiCtx>, module: &str, name: &str) -> Result<NativeFunc, Unavailable> {
+    notice_forks();
+    let number = functions::find(module, name).ok_or(Unavailable::Unknown)?;
+    let function = functions::get(number).ok_or(Unavailable::Unknown)?;
+    if ctx.grant(number) == Grant::Refused {
+        return Err(Unavailable::Refused { module: function.module, name: function.name });
+    }
+    let mut natives = P1.iter().chain(P0);
+    let native = natives.nth(number).ok_or(Unavailable::Unknown)?;
+    let ty = func_type(number).ok_or(Unavailable::Unknown)?;
+    let code = if ctx.is_direct(number) { (native.direct)() } else { (native.checked)() };
     // SAFETY: `code` was generated from the same row as `ty`, and takes `data` for a `WasiCtx`.
-    Some(unsafe { NativeFunc::new(ty, (ENTRIES[number].code)(), ctx.clone()) })
+    Ok(unsafe { NativeFunc::new(ty, code, ctx.clone()) })
 }
 
 /// Calls the function with this number for a caller without compiled code: `args` in order, the
@@ -130,14 +184,31 @@ pub fn import(ctx: &Arc<WasiCtx>, name: &str) -> Option<NativeFunc> {
 /// # Errors
 /// [`Error::Host`] with a [`HostExit`] after `proc_exit`.
 pub fn call(ctx: &WasiCtx, number: usize, memory: &GuestMemory<'_>, args: &[u64]) -> Result<u16, Error> {
-    let Some(entry) = ENTRIES.get(number) else {
-        return Err(Error::Internal(format!("WASI has no function number {number}")));
-    };
-    match catch_unwind(AssertUnwindSafe(|| (entry.call)(ctx, memory, args))) {
+    notice_forks();
+    match catch_unwind(AssertUnwindSafe(|| functions::call(ctx, number, memory, args))) {
         Ok(Ok(())) => Ok(0),
         Ok(Err(wasi::Error::Errno(errno))) => Ok(errno as u16),
         Ok(Err(wasi::Error::Exit(code))) => Err(Error::Host(Box::new(HostExit(code)))),
         Ok(Err(wasi::Error::Interrupted)) => Err(TrapCode::Interrupted.into()),
         Err(_) => Err(Error::Internal("a WASI function panicked: a bug in wasi-native".into())),
     }
+}
+
+/// Has the random streams told of forks, which saves them a system call each time they are asked.
+#[inline]
+fn notice_forks() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        #[cfg(unix)]
+        {
+            unsafe extern "C" fn in_child() {
+                wasi::random::after_fork_in_child();
+            }
+            // SAFETY: the handler adds to an atomic, which is all a child of a fork may do; the
+            // library it lies in is never unloaded.
+            if unsafe { libc::pthread_atfork(None, None, Some(in_child)) } == 0 {
+                wasi::random::rely_on_fork_notice();
+            }
+        }
+    });
 }

@@ -21,8 +21,9 @@ impl CompileError {
         CompileError { message: message.into(), offset: None }
     }
 
-    pub(crate) fn at(self, offset: u64) -> CompileError {
-        CompileError { offset: Some(offset), ..self }
+    /// Places an error that knows no place of its own.
+    pub(crate) fn or_at(self, offset: u64) -> CompileError {
+        CompileError { offset: self.offset.or(Some(offset)), ..self }
     }
 }
 

@@ -62,6 +62,11 @@ impl RefType {
         matches!(self.heap, HeapType::Extern | HeapType::NoExtern)
     }
 
+    /// Whether values of this type are exceptions.
+    pub fn is_exn(self) -> bool {
+        matches!(self.heap, HeapType::Exn | HeapType::NoExn)
+    }
+
     /// Subtyping (spec: "Matching", reference types).
     pub fn matches(self, other: RefType) -> bool {
         (other.nullable || !self.nullable) && self.heap.matches(other.heap)
@@ -237,7 +242,8 @@ impl ExternType {
 pub struct TypeId(pub u32);
 
 impl TypeId {
-    fn is_subtype_of(self, other: TypeId) -> bool {
+    /// Whether this is `other` or declared a subtype of it.
+    pub(super) fn is_subtype_of(self, other: TypeId) -> bool {
         let mut current = Some(self);
         while let Some(id) = current {
             if id == other {

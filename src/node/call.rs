@@ -5,7 +5,7 @@
 
 use super::failure::{Failure, guard, thrown};
 use super::raw::{self, HandleScope, Reference, Refused};
-use super::realm::Realm;
+use super::realm::{Realm, address};
 use crate::engine::{Error, Extern, ExternType, Func, Module, ValRaw};
 use napi::bindgen_prelude::{External, Unknown};
 use napi::{JsValue, sys};
@@ -23,17 +23,15 @@ pub unsafe extern "C" fn call(
     env: sys::napi_env,
     info: sys::napi_callback_info,
 ) -> sys::napi_value {
-    // SAFETY: `info` is ours, and the data pointer is the box made in `realm::open`, alive while
-    // the function is.
-    let realm = unsafe { &*raw::callback_data(env, info).cast::<Rc<Realm>>() };
+    // SAFETY: `info` is ours, and the data pointer is the realm that `realm::open` gave, kept by
+    // the function.
+    let realm = unsafe { &*raw::callback_data(env, info).cast::<Realm>() };
     guard(realm, || {
-        // SAFETY: JavaScript wrote the target as a function reference.
-        let target = unsafe { realm.target().func }.ok_or(Failure::Stopped)?;
-        // SAFETY: the wrapper that wrote it keeps the function's group alive, and is running.
-        let func = unsafe { Func::from_raw(&realm.store, target) };
-        // SAFETY: the window has a slot for every argument and result; the wrapper was made for
-        // this function's type and wrote the arguments by it.
-        unsafe { func.call_raw(realm.slots()) }?;
+        let target = realm.target().ok_or(Failure::Stopped)?;
+        // SAFETY: the window has a slot for every argument and result; the wrapper that wrote the
+        // target was made for its type, wrote the arguments by it, joined the groups of functions
+        // among them, is running, and keeps the function's group alive.
+        unsafe { Func::call_borrowed(&realm.store, target, realm.slots()) }?;
         Ok(())
     });
     realm.refresh_buffers();
@@ -65,7 +63,7 @@ pub fn host_function(
         let func = Func::new(&realm.store, ty, move |values| {
             call_shim(&realm_of_body, &shim, values, params, results)
         });
-        let address = func.raw().as_ptr() as usize as f64;
+        let address = address(func.id());
         Ok((address, External::new(Extern::Func(func))))
     })
 }

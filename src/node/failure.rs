@@ -215,8 +215,7 @@ pub fn text(error: engine::Error) -> String {
 fn stack_lines(frames: &[Frame]) -> String {
     let mut lines = String::new();
     for frame in frames {
-        let module = frame.module_name.as_deref().unwrap_or("module");
-        let mut place = format!("wasm://wasm/{module}:wasm-function[{}]", frame.func_index);
+        let mut place = format!("wasm://wasm:wasm-function[{}]", frame.func_index);
         if let Some(offset) = frame.wasm_offset {
             // Writing to a String cannot fail.
             let _ = write!(place, ":{offset:#x}");

@@ -6,8 +6,8 @@
 
 use super::failure::{Failure, Kind, run};
 use super::module::signature;
-use super::realm::Realm;
-use crate::engine::{Extern, Instance, InstantiateError, Module};
+use super::realm::{Realm, address};
+use crate::engine::{Extern, Func, Instance, InstantiateError, Module};
 use napi::bindgen_prelude::{Env, External, FromNapiRef, ToNapiValue, Uint32Array, Unknown};
 use napi::{JsValue, ValueType};
 use napi_derive::napi;
@@ -42,15 +42,15 @@ pub fn instantiate<'env>(
     list.push(External::new(instance).into_unknown(env)?);
     for (_, export) in exports {
         let id = match &export {
-            Extern::Func(func) => func.raw().as_ptr() as usize,
+            Extern::Func(func) => func.id(),
             Extern::Table(table) => table.id(),
             Extern::Memory(memory) => memory.id(),
             Extern::Global(global) => global.id(),
             Extern::Native(_) => 0,
         };
-        list.push((id as f64).into_unknown(env)?);
+        list.push(address(id).into_unknown(env)?);
         list.push(match export {
-            Extern::Func(func) => func.index().into_unknown(env)?,
+            Extern::Func(func) => index(&func).into_unknown(env)?,
             other => External::new(other).into_unknown(env)?,
         });
     }
@@ -69,6 +69,11 @@ fn import(env: &Env, realm: &Realm, value: &Unknown<'_>) -> napi::Result<Extern>
     Ok(Extern::clone(handle))
 }
 
+/// The number that JavaScript sees as the function's name; host functions have no index.
+fn index(func: &Func) -> u32 {
+    func.index().unwrap_or(0)
+}
+
 /// The signature of a function and its index in its module, for a function that came out of wasm.
 #[napi(catch_unwind)]
 pub fn describe_function(realm: &External<Rc<Realm>>, address: f64) -> napi::Result<(String, u32)> {
@@ -76,7 +81,7 @@ pub fn describe_function(realm: &External<Rc<Realm>>, address: f64) -> napi::Res
         // SAFETY: the face has just read the address from the window, a table or a global of a
         // group that it holds.
         let func = unsafe { realm.func(address) }?;
-        Ok((signature(func.ty().ty()), func.index()))
+        Ok((signature(func.ty().ty()), index(&func)))
     })
 }
 

@@ -8,7 +8,7 @@
 use super::failure::{self, Failure, Kind, run};
 use super::module::letter;
 use super::raw::{self, Reference};
-use super::realm::Realm;
+use super::realm::{Realm, address};
 use crate::engine::{
     Error, Extern, ExternRef, Func, Global, GlobalType, Memory, MemoryType, RefType, Table, TableType,
     Val, ValRaw, ValType,
@@ -25,7 +25,7 @@ use std::rc::Rc;
 type Made = napi::Result<(f64, External<Extern>)>;
 
 fn made(id: usize, object: Extern) -> (f64, External<Extern>) {
-    (id as f64, External::new(object))
+    (address(id), External::new(object))
 }
 
 // ---- memories

@@ -6,6 +6,7 @@
 use napi::sys;
 use std::ffi::{CStr, c_void};
 use std::ptr;
+use std::rc::Rc;
 
 /// A Node-API call failed, and no exception says why: the environment is shutting down, or is out
 /// of memory.
@@ -97,19 +98,19 @@ pub unsafe fn callback_data(env: sys::napi_env, info: sys::napi_callback_info) -
     data
 }
 
-/// Makes a JavaScript function of `callback`, with `data` as its data pointer, dropped with the
+/// Makes a JavaScript function of `callback`, whose data pointer is `data`, kept as long as the
 /// function.
 pub fn function<T: 'static>(
     env: sys::napi_env,
     name: &CStr,
     callback: unsafe extern "C" fn(sys::napi_env, sys::napi_callback_info) -> sys::napi_value,
-    data: T,
+    data: Rc<T>,
 ) -> Result<sys::napi_value, Refused> {
     unsafe extern "C" fn finalize<T>(_: sys::napi_env, data: *mut c_void, _: *mut c_void) {
-        // SAFETY: `data` is the box made below, handed back once.
-        drop(unsafe { Box::from_raw(data.cast::<T>()) });
+        // SAFETY: `data` is the count taken below, handed back once.
+        drop(unsafe { Rc::from_raw(data.cast::<T>()) });
     }
-    let data = Box::into_raw(Box::new(data)).cast::<c_void>();
+    let data = Rc::into_raw(data).cast_mut().cast::<c_void>();
     let mut value = ptr::null_mut();
     let length = name.count_bytes() as isize;
     // SAFETY: the name outlives the call; `data` lives as long as the function does, by the
@@ -135,7 +136,7 @@ pub fn function<T: 'static>(
             Err(Refused) => status,
         };
         if let Err(refused) = check(status) {
-            drop(Box::from_raw(data.cast::<T>()));
+            drop(Rc::from_raw(data.cast::<T>()));
             return Err(refused);
         }
     }

@@ -14,7 +14,7 @@ use super::call;
 use super::failure::{self, Failure};
 use super::objects::BufferOwner;
 use super::raw::{self, Reference, Refused};
-use crate::engine::{CompileError, Config, Engine, Func, Store, ValRaw};
+use crate::engine::{CompileError, Config, Engine, Func, Store, VMFuncRef, ValRaw};
 use napi::bindgen_prelude::{Env, External, Object, Unknown};
 use napi::{Error, JsValue, sys};
 use napi_derive::napi;
@@ -63,9 +63,18 @@ impl Realm {
         unsafe { self.window.add(index).write(value) }
     }
 
+    /// The function reference in the target slot.
     #[inline]
-    pub fn target(&self) -> ValRaw {
-        self.slot(TARGET)
+    pub fn target(&self) -> Option<NonNull<VMFuncRef>> {
+        // SAFETY: as in `slot`; JavaScript writes this slot as 8 bytes, so they are read as such.
+        unsafe { (*self.window.add(TARGET).as_ptr()).func }
+    }
+
+    /// The number in the target slot.
+    #[inline]
+    pub fn target_number(&self) -> usize {
+        // SAFETY: as in `slot`.
+        unsafe { (*self.window.add(TARGET).as_ptr()).i32 as usize }
     }
 
     /// Detaches the buffers of memories that grew. To be called whenever JavaScript is about to
@@ -95,16 +104,22 @@ impl Realm {
         raw::call(self.env, make_error, &args)
     }
 
-    /// The function behind an address that JavaScript holds as a number.
+    /// The function behind an address that JavaScript holds: a number whose bits are the address.
     ///
     /// # Safety
     /// `address` must be that of a function reference whose group is alive: one that came from
     /// this realm, and whose JavaScript wrapper or holder is still there.
     pub unsafe fn func(&self, address: f64) -> Result<Func, Failure> {
-        let raw = NonNull::new(address as usize as *mut _).ok_or(Failure::Stopped)?;
+        let raw = NonNull::new(address.to_bits() as *mut _).ok_or(Failure::Stopped)?;
         // SAFETY: the caller's.
         Ok(unsafe { Func::from_raw(&self.store, raw) })
     }
+}
+
+/// An address as JavaScript holds it. It fits: V8 moves doubles as they are, and an address is
+/// never the bits of a NaN.
+pub fn address(of: usize) -> f64 {
+    f64::from_bits(of as u64)
 }
 
 /// The engine of the process. Compiled code is immutable and shared by all threads, so one is

@@ -9,9 +9,9 @@ use super::module::signature;
 use super::options::{self, WasiOptions};
 use super::raw::{self, Refused};
 use super::realm::Realm;
-use crate::engine::{Extern, NativeFunc, ValRaw, ValType};
+use crate::engine::{Extern, FuncType, ValRaw, ValType};
 use crate::host;
-use crate::wasi::WasiCtx;
+use crate::wasi::{GuestMemory, WasiCtx};
 use napi::bindgen_prelude::{Env, External, Unknown};
 use napi::sys;
 use napi_derive::napi;
@@ -30,9 +30,8 @@ pub fn wasi_context(
 
 /// The names and signatures of all WASI functions, in the order of their numbers.
 #[napi(catch_unwind)]
-pub fn wasi_functions(context: &External<Arc<WasiCtx>>) -> Vec<(String, String)> {
-    let described = functions(context);
-    described.map(|(name, func)| (name.to_string(), signature(func.ty()))).collect()
+pub fn wasi_functions() -> Vec<(String, String)> {
+    functions().map(|(name, ty)| (name.to_string(), signature(&ty))).collect()
 }
 
 /// A WASI function, to be linked into an instance of ours.
@@ -48,8 +47,8 @@ pub fn wasi_import(
     })
 }
 
-fn functions(ctx: &Arc<WasiCtx>) -> impl Iterator<Item = (&'static str, NativeFunc)> {
-    host::names().filter_map(|name| Some((name, host::import(ctx, name)?)))
+fn functions() -> impl Iterator<Item = (&'static str, FuncType)> {
+    host::names().enumerate().filter_map(|(number, name)| Some((name, host::func_type(number)?)))
 }
 
 /// What the native function behind one `WASI` object's functions works on.
@@ -68,13 +67,13 @@ pub fn wasi_caller<'env>(
     realm: &External<Rc<Realm>>,
     context: &External<Arc<WasiCtx>>,
 ) -> napi::Result<Unknown<'env>> {
-    let wide = |func: NativeFunc| func.ty().params.iter().map(|ty| *ty == ValType::I64).collect();
+    let wide = |ty: FuncType| ty.params.iter().map(|ty| *ty == ValType::I64).collect();
     let caller = Caller {
         realm: Rc::clone(realm),
         ctx: Arc::clone(context),
-        params: functions(context).map(|(_, func)| wide(func)).collect(),
+        params: functions().map(|(_, ty)| wide(ty)).collect(),
     };
-    let function = run(realm, || Ok(raw::function(env.raw(), c"wasi", call_wasi, caller)?))?;
+    let function = run(realm, || Ok(raw::function(env.raw(), c"wasi", call_wasi, Rc::new(caller))?))?;
     // SAFETY: a handle of this callback's scope.
     Ok(unsafe { Unknown::from_raw_unchecked(env.raw(), function) })
 }
@@ -91,13 +90,15 @@ unsafe extern "C" fn call_wasi(
         let this = ptr::null_mut();
         sys::napi_get_cb_info(env, info, &mut count, &mut view, this, &mut data);
     }
-    // SAFETY: the box made in `wasi_caller`, alive while the function is.
+    // SAFETY: the data that `wasi_caller` gave, kept by the function.
     let caller = unsafe { &*data.cast::<Caller>() };
     let realm = &*caller.realm;
     guard(realm, || {
-        let memory = bytes(env, view)?;
-        // SAFETY: JavaScript wrote the target as a number.
-        let function = unsafe { realm.target().i32 } as usize;
+        let (base, length) = bytes(env, view)?;
+        // SAFETY: V8 and our memories keep these bytes in place while the view is there, and it
+        // is an argument of this call.
+        let memory = unsafe { GuestMemory::from_raw(base, length) };
+        let function = realm.target_number();
         let params = caller.params.get(function).ok_or(Refused)?;
         let read = |(index, wide): (usize, &bool)| {
             let slot = realm.slot(index);
@@ -109,9 +110,8 @@ unsafe extern "C" fn call_wasi(
             *arg = param;
         }
         let args = args.get(..params.len()).ok_or(Refused)?;
-        if let Some(result) = host::call(&caller.ctx, function, memory, args)? {
-            realm.set_slot(0, ValRaw { i32: result });
-        }
+        let errno = host::call(&caller.ctx, function, &memory, args)?;
+        realm.set_slot(0, ValRaw { i32: i32::from(errno) });
         Ok(())
     });
     ptr::null_mut()

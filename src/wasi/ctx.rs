@@ -11,14 +11,17 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::clock::{Clock, VirtualClock};
 use super::errno::Errno;
 use super::fdtable::{Descriptor, FdTable, Object};
 use super::file::HostFile;
+use super::policy::{Grant, Policy};
 use super::poll::{Interrupt, Waiter};
 use super::random::Random;
 use super::rights::{Perms, Rights};
 use super::stdio::{InputBuffer, OutputBuffer};
 use super::sys::{self, OwnedHandle};
+use super::trace::TraceSink;
 use super::types::Filetype;
 
 /// How much a guest may ask of its host at once.
@@ -108,6 +111,10 @@ pub struct WasiCtxBuilder {
     preopens: Vec<Preopen>,
     sockets: Vec<OwnedHandle>,
     limits: Limits,
+    policy: Policy,
+    clock: Clock,
+    random: Random,
+    trace: Option<TraceSink>,
 }
 
 impl WasiCtxBuilder {
@@ -158,6 +165,32 @@ impl WasiCtxBuilder {
         self
     }
 
+    /// Which functions the program gets. By default all of WASI and no
+    /// extension.
+    pub fn policy(mut self, policy: Policy) -> WasiCtxBuilder {
+        self.policy = policy;
+        self
+    }
+
+    /// Clocks that run the same way every time, the realtime clock from `now`
+    /// on, in nanoseconds since the epoch. A sleep then ends at once.
+    pub fn now(mut self, now: u64) -> WasiCtxBuilder {
+        self.clock = Clock::Virtual(VirtualClock::new(now));
+        self
+    }
+
+    /// The same random bytes every time. Nothing secret may come of them.
+    pub fn random_seed(mut self, seed: u64) -> WasiCtxBuilder {
+        self.random = Random::seeded(seed);
+        self
+    }
+
+    /// Is told of every call after it ended.
+    pub fn trace(mut self, sink: TraceSink) -> WasiCtxBuilder {
+        self.trace = Some(sink);
+        self
+    }
+
     pub fn build(self) -> Result<WasiCtx, BuildError> {
         let limit = self.limits.max_strings;
         let args = StringTable::new("arguments", self.args, limit)?;
@@ -194,8 +227,11 @@ impl WasiCtxBuilder {
             env,
             table,
             limits: self.limits,
-            random: Random::default(),
+            policy: self.policy,
+            clock: self.clock,
+            random: self.random,
             waiter: Waiter::default(),
+            trace: self.trace,
         })
     }
 }
@@ -254,13 +290,31 @@ pub struct WasiCtx {
     pub(super) env: StringTable,
     pub(super) table: FdTable,
     pub(super) limits: Limits,
+    pub(super) policy: Policy,
+    pub(super) clock: Clock,
     pub(super) random: Random,
     pub(super) waiter: Waiter,
+    pub(super) trace: Option<TraceSink>,
 }
 
 impl WasiCtx {
     pub fn builder() -> WasiCtxBuilder {
         WasiCtxBuilder::new()
+    }
+
+    /// What becomes of an import of the function with this number.
+    pub fn grant(&self, number: usize) -> Grant {
+        self.policy.grant(number)
+    }
+
+    /// Whether compiled code may call the function with this number straight,
+    /// rather than through `functions::call`.
+    pub fn is_direct(&self, number: usize) -> bool {
+        self.trace.is_none() && self.grant(number) == Grant::Granted
+    }
+
+    pub fn policy(&self) -> &Policy {
+        &self.policy
     }
 
     /// A handle by which another thread ends whatever this program waits for,

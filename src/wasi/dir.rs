@@ -262,12 +262,11 @@ impl HostFile {
     }
 
     /// Lists the directory from a cookie on: hands out pieces until `emit`
-    /// takes one only in part, or the directory ends. `is_root` hides what the
-    /// parent of a preopened directory is.
+    /// takes one only in part, or the directory ends. The parent has inode 0:
+    /// it may lie outside.
     pub fn read_directory(
         &self,
         cookie: u64,
-        is_root: bool,
         mut emit: impl FnMut(&[u8]) -> Result<usize, Errno>,
     ) -> Result<(), Errno> {
         self.perms.require(Perms::READ)?;
@@ -277,7 +276,7 @@ impl HostFile {
             None => stream.insert(DirStream::new(sys::reopen_directory(&self.file)?)),
         };
         stream.seek(cookie)?;
-        while let Some(entry) = stream.peek(is_root)? {
+        while let Some(entry) = stream.peek()? {
             if emit(entry.bytes)? < entry.bytes.len() {
                 break;
             }
@@ -346,11 +345,11 @@ impl DirStream {
         Ok(())
     }
 
-    fn peek(&mut self, hide_parent: bool) -> Result<Option<Entry<'_>>, Errno> {
+    fn peek(&mut self) -> Result<Option<Entry<'_>>, Errno> {
         if self.at >= self.batch.len() {
             self.batch.clear();
             self.at = 0;
-            if !sys::read_directory(&self.dir, hide_parent, &mut self.batch)? {
+            if !sys::read_directory(&self.dir, &mut self.batch)? {
                 return Ok(None);
             }
         }

@@ -1,10 +1,24 @@
 //! The capability layer: WASI on cap-std.
 //!
 //! A [`WasiCtx`] is what one program may reach; [`p1`] has the functions of
-//! `wasi_snapshot_preview1` over it. Used by `host.rs`, which binds them to
+//! `wasi_snapshot_preview1` over it, [`p0`] those of `wasi_unstable`, and
+//! [`functions`] lists them all. Used by `host.rs`, which binds them to
 //! compiled code, and by `node/`, which builds contexts. Knows neither the
 //! engine nor Node. Invariant of the whole: a guest reaches only what the
-//! builder was handed, and nothing here calls `ambient_authority`.
+//! builder was handed, and nothing here calls `ambient_authority`. No guest can
+//! make it panic: outside of tests nothing unwraps or indexes.
+
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::unreachable,
+        clippy::todo
+    )
+)]
 
 mod clock;
 mod ctx;
@@ -12,23 +26,29 @@ mod dir;
 mod errno;
 mod fdtable;
 mod file;
+pub mod functions;
 mod guest;
+pub mod p0;
 pub mod p1;
 mod path;
+mod policy;
 mod poll;
 pub mod random;
 mod rights;
 mod sock;
 mod stdio;
 mod sys;
+mod trace;
 mod types;
 
 pub use ctx::{BuildError, Limits, Preopen, Stdio, WasiCtx, WasiCtxBuilder};
 pub use errno::{Errno, Error};
 pub use guest::GuestMemory;
+pub use policy::{Capability, Grant, Policy, UnmatchedPattern};
 pub use poll::Interrupt;
 pub use rights::{Perms, Rights};
 pub use stdio::OutputBuffer;
 pub use sys::OwnedHandle;
+pub use trace::{TraceSink, TracedCall};
 pub use types::{Advice, Clockid, Fdflags, Fdstat, Filestat, Filetype, Fstflags, Lookupflags};
 pub use types::{Oflags, Riflags, Roflags, Sdflags, Whence};

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use super::clock;
+use super::clock::Clock;
 use super::errno::{Errno, Error};
 use super::fdtable::{Descriptor, FdTable, Object};
 use super::rights::Rights;
@@ -174,6 +174,7 @@ struct Watch {
 pub fn poll_oneoff(
     table: &FdTable,
     waiter: &Waiter,
+    clock: &Clock,
     subscriptions: &[Subscription],
 ) -> Result<Vec<Event>, Error> {
     let mut events: Vec<(usize, Event)> = Vec::with_capacity(subscriptions.len());
@@ -191,7 +192,7 @@ pub fn poll_oneoff(
                 let at = if absolute {
                     timeout
                 } else {
-                    clock::time(id).saturating_add(timeout)
+                    clock.time(id).saturating_add(timeout)
                 };
                 alarms.push(Alarm {
                     index,
@@ -241,10 +242,11 @@ pub fn poll_oneoff(
     let mut found = Vec::new();
     loop {
         waiter.check()?;
-        let left = if events.is_empty() {
-            time_left(&alarms)
-        } else {
-            Some(Duration::ZERO)
+        let left = match clock {
+            _ if !events.is_empty() => Some(Duration::ZERO),
+            Clock::Host => time_left(&alarms, clock),
+            // What is ready comes first; then the sleep is over at once.
+            Clock::Virtual(_) => time_left(&alarms, clock).map(|_| Duration::ZERO),
         };
         if !interests.is_empty() || left != Some(Duration::ZERO) {
             waiter.wait(&interests, left, &mut found)?;
@@ -254,8 +256,13 @@ pub fn poll_oneoff(
                 events.push((watch.index, fd_event(watch, readiness)));
             }
         }
+        if let (Clock::Virtual(clock), true, Some(left)) =
+            (clock, events.is_empty(), time_left(&alarms, clock))
+        {
+            clock.advance(left.as_nanos() as u64);
+        }
         for alarm in &alarms {
-            if clock::time(alarm.id) >= alarm.at {
+            if clock.time(alarm.id) >= alarm.at {
                 let event = Event {
                     userdata: alarm.userdata,
                     errno: Errno::Success,
@@ -322,7 +329,7 @@ fn fd_event(watch: &Watch, readiness: &Readiness) -> Event {
 }
 
 /// Until the first alarm; `None` is for ever.
-fn time_left(alarms: &[Alarm]) -> Option<Duration> {
-    let left = |alarm: &Alarm| alarm.at.saturating_sub(clock::time(alarm.id));
+fn time_left(alarms: &[Alarm], clock: &Clock) -> Option<Duration> {
+    let left = |alarm: &Alarm| alarm.at.saturating_sub(clock.time(alarm.id));
     alarms.iter().map(left).min().map(Duration::from_nanos)
 }

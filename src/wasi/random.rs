@@ -3,7 +3,7 @@
 //! Used by `random_get` alone. ChaCha20 keyed by the operating system fills a
 //! buffer; each fill also replaces the key, and bytes handed out are wiped, so
 //! that memory read later reveals none of them. Invariant: two processes never
-//! share a stream. A fork is noticed by the process id, which costs a system
+//! share a stream, unless the host fixed its seed. A fork is noticed by the process id, which costs a system
 //! call; a host that has [`after_fork_in_child`] called in every child (by
 //! `pthread_atfork`) may say so with [`rely_on_fork_notice`] and saves it.
 
@@ -63,15 +63,31 @@ struct Stream {
 #[derive(Default)]
 pub struct Random {
     stream: Mutex<Option<Box<Stream>>>,
+    /// The same bytes every time, for reproducible runs. Nothing secret may
+    /// come of them.
+    seed: Option<u64>,
 }
 
 impl Random {
+    pub fn seeded(seed: u64) -> Random {
+        Random {
+            seed: Some(seed),
+            ..Random::default()
+        }
+    }
+
     pub fn fill(&self, into: &mut [u8]) -> Result<(), Errno> {
         let mut stream = self.stream.lock().unwrap_or_else(PoisonError::into_inner);
         let mark = ProcessMark::current();
-        let stream = match stream.as_mut() {
-            Some(stream) if stream.mark == mark => stream,
-            _ => stream.insert(Stream::keyed_by_the_system(mark)?),
+        let stream = match (stream.as_mut(), self.seed) {
+            (Some(stream), None) if stream.mark == mark => stream,
+            (Some(stream), Some(_)) => stream,
+            (_, None) => stream.insert(Stream::keyed_by_the_system(mark)?),
+            (None, Some(seed)) => {
+                let mut key = [0; KEY];
+                ChaCha20Rng::seed_from_u64(seed).fill_bytes(&mut key);
+                stream.insert(Stream::keyed(mark, key))
+            }
         };
         let mut rest = into;
         while !rest.is_empty() {
@@ -85,12 +101,16 @@ impl Stream {
     fn keyed_by_the_system(mark: ProcessMark) -> Result<Box<Stream>, Errno> {
         let mut key = [0; KEY];
         getrandom::fill(&mut key).map_err(|_| Errno::Io)?;
-        Ok(Box::new(Stream {
+        Ok(Stream::keyed(mark, key))
+    }
+
+    fn keyed(mark: ProcessMark, key: [u8; KEY]) -> Box<Stream> {
+        Box::new(Stream {
             mark,
             key,
             buffer: [0; BUFFER],
             next: BUFFER,
-        }))
+        })
     }
 
     /// Fills the front of `into` and returns the rest of it.
@@ -139,6 +159,21 @@ mod tests {
         let stream = stream.as_ref().unwrap();
         assert_eq!(stream.buffer[..100], [0; 100]);
         assert_ne!(stream.buffer[100..132], [0; 32]);
+    }
+
+    #[test]
+    fn a_seed_fixes_every_byte() {
+        let bytes = |seed, pieces: usize| {
+            let random = Random::seeded(seed);
+            let mut bytes = [0; 3000];
+            for piece in bytes.chunks_mut(3000 / pieces) {
+                random.fill(piece).unwrap();
+                after_fork_in_child();
+            }
+            bytes
+        };
+        assert_eq!(bytes(7, 1), bytes(7, 10), "however it is asked for");
+        assert_ne!(bytes(7, 1), bytes(8, 1));
     }
 
     #[test]

@@ -264,6 +264,23 @@ impl Filestat {
         record.put(56, &self.ctim.to_le_bytes());
         record.bytes
     }
+
+    pub const ENCODED_SIZE_P0: usize = 56;
+
+    /// Preview 0 counted links in 32 bits.
+    pub fn encode_p0(&self) -> [u8; Filestat::ENCODED_SIZE_P0] {
+        let nlink = u32::try_from(self.nlink).unwrap_or(u32::MAX);
+        let mut record = Record::<{ Filestat::ENCODED_SIZE_P0 }>::new();
+        record.put(0, &self.dev.to_le_bytes());
+        record.put(8, &self.ino.to_le_bytes());
+        record.put(16, &[self.filetype as u8]);
+        record.put(20, &nlink.to_le_bytes());
+        record.put(24, &self.size.to_le_bytes());
+        record.put(32, &self.atim.to_le_bytes());
+        record.put(40, &self.mtim.to_le_bytes());
+        record.put(48, &self.ctim.to_le_bytes());
+        record.bytes
+    }
 }
 
 /// `fdstat`

@@ -4,7 +4,7 @@
 //! done, then executable and never writable again. They go when the `CodeObject` does.
 
 use super::registry::{CodeInfo, Registration};
-use crate::engine::compile::{CompiledFunction, CompiledModule, Trampolines};
+use crate::engine::compile::{CompiledFunction, CompiledModule, Handler, Trampolines};
 use crate::engine::error::CompileError;
 use crate::engine::module::info::{DefinedFuncIndex, ModuleInfo};
 use crate::engine::sys::{Mmap, page_size};
@@ -126,6 +126,7 @@ impl CodeObject {
             traps: Vec::new(),
             trap_codes: Vec::new(),
             srclocs: Vec::new(),
+            handlers: Vec::new(),
             bytes,
             module,
         };
@@ -136,6 +137,14 @@ impl CodeObject {
             for (offset, code) in &function.traps {
                 info.traps.push(place + offset);
                 info.trap_codes.push(*code);
+            }
+            if own.is_some() {
+                // The calls of entry trampolines have handlers too, but those are for traps.
+                info.handlers.extend(function.handlers.iter().map(|handler| Handler {
+                    call: place + handler.call,
+                    handler: place + handler.handler,
+                    ..*handler
+                }));
             }
             info.srclocs.extend(function.srclocs.iter().map(|(at, wasm)| (place + at, *wasm)));
         }

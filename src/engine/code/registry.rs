@@ -4,6 +4,7 @@
 //! reading takes no lock and allocates nothing, so it is safe inside a signal handler. Code that
 //! is running cannot go away, so its entry is stable while anybody asks for its addresses.
 
+use crate::engine::compile::Handler;
 use crate::engine::compile::trap::TrapCode;
 use crate::engine::module::info::{FuncIndex, ModuleInfo};
 use std::ptr;
@@ -21,6 +22,8 @@ pub struct CodeInfo {
     pub trap_codes: Vec<TrapCode>,
     /// Where the code of a wasm operator starts, in order, and its byte offset in the module.
     pub srclocs: Vec<(u32, u32)>,
+    /// Calls that catch exceptions, in order.
+    pub handlers: Vec<Handler>,
     pub module: Arc<ModuleInfo>,
     pub bytes: Arc<[u8]>,
 }
@@ -40,6 +43,15 @@ impl CodeInfo {
         let offset = u32::try_from(pc.checked_sub(self.start)?).ok()?;
         let place = self.traps.binary_search(&offset).ok()?;
         self.trap_codes.get(place).copied()
+    }
+
+    /// The handler of the call that returns to `pc`: its address, and the size of the frame at
+    /// the call.
+    pub fn handler_at(&self, pc: usize) -> Option<(usize, usize)> {
+        let offset = u32::try_from(pc.checked_sub(self.start)?).ok()?;
+        let place = self.handlers.binary_search_by_key(&offset, |handler| handler.call).ok()?;
+        let handler = self.handlers.get(place)?;
+        Some((self.start + handler.handler as usize, handler.frame_size as usize))
     }
 
     /// The guest code at `pc`; `None` in a trampoline. For a return address pass the address of

@@ -15,7 +15,7 @@ use crate::engine::module::info::*;
 use crate::engine::types::{FuncType, TypeId};
 use cranelift_codegen::isa::OwnedTargetIsa;
 use cranelift_codegen::settings::{self, Configurable};
-use cranelift_codegen::{Context, ir};
+use cranelift_codegen::{Context, FinalizedMachExceptionHandler, ir};
 use cranelift_entity::EntityRef;
 use cranelift_frontend::FunctionBuilderContext;
 use cranelift_module::{FuncId, ModuleReloc};
@@ -44,6 +44,18 @@ pub struct CompiledFunction {
     /// Where code of a wasm operator starts and the operator's byte offset in the module, in
     /// order of the code.
     pub srclocs: Vec<(u32, u32)>,
+    /// Calls that catch exceptions, in order of the code.
+    pub handlers: Vec<Handler>,
+}
+
+/// Where a call continues when an exception comes out of it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Handler {
+    /// The call's return address.
+    pub call: u32,
+    pub handler: u32,
+    /// From the frame pointer down to the stack pointer at the call, in bytes.
+    pub frame_size: u32,
 }
 
 /// A module as machine code: plain data.
@@ -272,7 +284,16 @@ impl Worker {
             }
             srclocs.push((srcloc.start, srcloc.loc.bits()));
         }
+        let mut handlers = Vec::new();
+        for site in buffer.call_sites() {
+            for handler in site.exception_handlers {
+                if let (FinalizedMachExceptionHandler::Default(handler), Some(frame_size)) = (handler, site.frame_offset) {
+                    handlers.push(Handler { call: site.ret_addr, handler: *handler, frame_size });
+                }
+            }
+        }
         Ok(CompiledFunction {
+            handlers,
             code: buffer.data().to_vec(),
             alignment: buffer.alignment,
             relocs: buffer

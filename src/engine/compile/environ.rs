@@ -9,7 +9,9 @@ use super::offsets::{self, VMOffsets};
 use super::signatures::*;
 use super::trap::TrapCode;
 use super::{MemoryStyle, Tunables};
+use super::trampolines::value_offset;
 use crate::engine::module::info::*;
+use crate::engine::types::ValType;
 use cranelift_codegen::cursor::{Cursor, FuncCursor};
 use cranelift_codegen::ir::{self, AliasRegion, AliasRegionData, InstBuilder, MemFlagsData, Type, Value, types};
 use cranelift_codegen::isa::TargetIsa;
@@ -161,17 +163,54 @@ impl<'a> FuncEnvironment<'a> {
 
     /// Calls a runtime function through its trampoline. A trap inside does not come back.
     pub fn libcall(&mut self, b: &mut FunctionBuilder<'_>, libcall: Libcall, args: &[Value]) -> Value {
+        let callee = self.libcall_callee(b, libcall);
+        let args: Vec<Value> = [self.vmctx].into_iter().chain(args.iter().copied()).collect();
+        let call = b.ins().call(callee, &args);
+        b.inst_results(call)[0]
+    }
+
+    /// The trampoline of a runtime function; it takes our context first.
+    pub fn libcall_callee(&mut self, b: &mut FunctionBuilder<'_>, libcall: Libcall) -> ir::FuncRef {
         let place = libcall as usize;
-        let callee = self.libcalls[place].expand().unwrap_or_else(|| {
+        self.libcalls[place].expand().unwrap_or_else(|| {
             let signature = super::trampolines::libcall_signature(libcall);
             let index = super::trampolines::libcall_name(self.module.info, libcall);
             let callee = self.colocated(b, index, signature);
             self.libcalls[place] = callee.into();
             callee
-        });
-        let args: Vec<Value> = [self.vmctx].into_iter().chain(args.iter().copied()).collect();
-        let call = b.ins().call(callee, &args);
-        b.inst_results(call)[0]
+        })
+    }
+
+    // --- exceptions ---
+
+    /// Whether an exception has a tag, as an integer condition.
+    pub fn has_tag(&mut self, b: &mut FunctionBuilder<'_>, exception: Value, tag: TagIndex) -> Value {
+        let expected = self.constant_field(b, self.module.offsets.tag(tag), POINTER);
+        let flags = MemFlagsData::trusted().with_readonly();
+        let found = b.ins().load(POINTER, flags, exception, offsets::exception::TAG);
+        b.ins().icmp(ir::condcodes::IntCC::Equal, found, expected)
+    }
+
+    /// The values an exception of this tag carries.
+    pub fn exception_values(&mut self, b: &mut FunctionBuilder<'_>, exception: Value, tag: TagIndex) -> Vec<Value> {
+        let tys = &self.module.info.tag_type(tag).ty().params;
+        let flags = MemFlagsData::trusted().with_readonly();
+        let values = b.ins().load(POINTER, flags, exception, offsets::exception::VALUES);
+        let load = |(i, ty): (usize, &ValType)| {
+            b.ins().load(clif_type(*ty), flags, values, value_offset(i))
+        };
+        tys.iter().enumerate().map(load).collect()
+    }
+
+    /// Puts the values of a new exception into the frame; returns their address.
+    pub fn store_exception_values(&mut self, b: &mut FunctionBuilder<'_>, values: &[Value]) -> Value {
+        let size = (values.len() as u32).max(1) * offsets::VALUE_SIZE;
+        let slot = b.create_sized_stack_slot(ir::StackSlotData::new(ir::StackSlotKind::ExplicitSlot, size, 4));
+        let address = b.ins().stack_addr(POINTER, slot, 0);
+        for (i, value) in values.iter().enumerate() {
+            b.ins().store(MemFlagsData::trusted(), *value, address, value_offset(i));
+        }
+        address
     }
 
     fn colocated(&self, b: &mut FunctionBuilder<'_>, index: u32, signature: ir::Signature) -> ir::FuncRef {
@@ -226,8 +265,29 @@ impl<'a> FuncEnvironment<'a> {
         }
         let found = b.ins().load(types::I32, flags, func_ref, offsets::func_ref::TYPE_ID);
         let same = b.ins().icmp(ir::condcodes::IntCC::Equal, found, expected);
+        let same = if self.module.info.types[ty].is_final() {
+            same
+        } else {
+            self.or_subtype(b, same, found, expected)
+        };
         self.trapz(b, same, TrapCode::IndirectCallTypeMismatch.to_clif());
         self.func_ref_target(b, func_ref)
+    }
+
+    /// Whether `same` holds, or else the type with the identity `found` is a subtype.
+    fn or_subtype(&mut self, b: &mut FunctionBuilder<'_>, same: Value, found: Value, expected: Value) -> Value {
+        let (slow, next) = (b.create_block(), b.create_block());
+        let result = b.append_block_param(next, types::I8);
+        b.set_cold_block(slow);
+        b.ins().brif(same, next, &[same.into()], slow, []);
+        b.seal_block(slow);
+        b.switch_to_block(slow);
+        let matches = self.libcall(b, Libcall::type_matches, &[found, expected]);
+        let matches = b.ins().ireduce(types::I8, matches);
+        b.ins().jump(next, &[matches.into()]);
+        b.seal_block(next);
+        b.switch_to_block(next);
+        result
     }
 
     /// Code and context of a function reference known not to be null.

@@ -16,7 +16,7 @@ mod trampolines;
 mod translate;
 pub mod trap;
 
-pub use driver::{CompiledFunction, CompiledModule, Compiler, OptLevel, Trampolines};
+pub use driver::{CompiledFunction, CompiledModule, Compiler, Handler, OptLevel, Trampolines};
 
 /// Which checks compiled code carries. Part of a compiled module's identity.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -25,6 +25,15 @@ pub mod store {
     pub const EXIT_FP: i32 = 32;
     pub const EXIT_PC: i32 = 40;
     pub const RESUME: i32 = 48;
+    pub const UNWIND_PC: i32 = 56;
+    pub const UNWIND_SP: i32 = 64;
+    pub const UNWIND_FP: i32 = 72;
+    pub const UNWIND_PAYLOAD: i32 = 80;
+}
+
+pub mod exception {
+    pub const TAG: i32 = 0;
+    pub const VALUES: i32 = 8;
 }
 
 pub mod func_ref {
@@ -152,7 +161,7 @@ impl VMOffsets {
         (self.imported_functions + index.as_u32() * function_import::SIZE) as i32
     }
 
-    /// The tag's identity: a pointer-sized value equal for equal tags only.
+    /// The tag's identity: a pointer equal for equal tags only.
     pub fn tag(&self, index: TagIndex) -> i32 {
         let i = index.as_u32();
         match i.checked_sub(self.num_imported_tags) {
@@ -190,6 +199,13 @@ mod tests {
         assert_eq!(store::EXIT_FP as usize, offset_of!(VMStoreContext, exit_fp));
         assert_eq!(store::EXIT_PC as usize, offset_of!(VMStoreContext, exit_pc));
         assert_eq!(store::RESUME as usize, offset_of!(VMStoreContext, resume));
+        let unwind = offset_of!(VMStoreContext, unwind);
+        assert_eq!(store::UNWIND_PC as usize, unwind + offset_of!(VMUnwind, pc));
+        assert_eq!(store::UNWIND_SP as usize, unwind + offset_of!(VMUnwind, sp));
+        assert_eq!(store::UNWIND_FP as usize, unwind + offset_of!(VMUnwind, fp));
+        assert_eq!(store::UNWIND_PAYLOAD as usize, unwind + offset_of!(VMUnwind, payload));
+        assert_eq!(exception::TAG as usize, offset_of!(VMException, tag));
+        assert_eq!(exception::VALUES as usize, offset_of!(VMException, values));
         assert_eq!(func_ref::CODE as usize, offset_of!(VMFuncRef, code));
         assert_eq!(func_ref::VMCTX as usize, offset_of!(VMFuncRef, vmctx));
         assert_eq!(func_ref::TYPE_ID as usize, offset_of!(VMFuncRef, type_id));

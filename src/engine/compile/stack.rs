@@ -44,8 +44,28 @@ pub enum FrameKind {
         /// The operands the other arm starts with.
         params: Box<[Value]>,
     },
+    TryTable {
+        /// Where calls inside continue with an exception.
+        landing: Block,
+    },
+    /// The `try` of the legacy proposal.
+    Try {
+        /// Where calls of the body continue with an exception.
+        landing: Block,
+        state: TryState,
+    },
     /// Opened in dead code: nothing is emitted for it.
     Dead,
+}
+
+pub enum TryState {
+    Body,
+    /// In a `catch` or `catch_all`.
+    Catch {
+        exception: Value,
+        /// Where an exception goes that no `catch` so far took; `None` after `catch_all`.
+        rest: Option<Block>,
+    },
 }
 
 pub struct Frame {

@@ -4,7 +4,8 @@
 //! Called by `driver.rs`. Invariant: a frame of wasm functions is always bounded by an *entry*
 //! trampoline, which records where a trap continues, and whoever leaves for the host passes an
 //! *exit* trampoline, which records the last wasm frame. No trap passes a frame of Rust: host
-//! code returns a flag, and the exit trampoline continues at the entry's handler.
+//! code returns a flag, and the exit trampoline continues at the handler the store names: the
+//! entry's, or that of a wasm frame which catches an exception.
 
 use super::libcalls::{Libcall, TRAPPED};
 use super::offsets;
@@ -72,7 +73,8 @@ impl Trampoline {
     }
 }
 
-fn value_offset(i: usize) -> i32 {
+/// Where the `i`-th value of an array of `ValRaw` stands.
+pub fn value_offset(i: usize) -> i32 {
     (i * offsets::VALUE_SIZE as usize) as i32
 }
 
@@ -160,7 +162,7 @@ fn emit_exit(b: &mut FunctionBuilder<'_>, vmctx: Value) -> Value {
     store
 }
 
-/// Continues at the handler of the innermost entry if `failed` is not zero.
+/// Continues where the failed callee said if `failed` is not zero.
 fn emit_raise_if(b: &mut FunctionBuilder<'_>, isa: &dyn TargetIsa, store: Value, failed: Value) {
     let raise = b.create_block();
     let next = b.create_block();
@@ -169,12 +171,11 @@ fn emit_raise_if(b: &mut FunctionBuilder<'_>, isa: &dyn TargetIsa, store: Value,
     b.seal_block(raise);
     b.seal_block(next);
     b.switch_to_block(raise);
-    let pc = load_field(b, store, offsets::store::ENTRY_HANDLER);
-    let sp = load_field(b, store, offsets::store::ENTRY_SP);
-    let fp = load_field(b, store, offsets::store::ENTRY_FP);
-    let resume = load_field(b, store, offsets::store::RESUME);
-    let signature = b.import_signature(c_signature(isa, &[POINTER; 3], None));
-    b.ins().call_indirect(signature, resume, &[pc, sp, fp]);
+    use offsets::store::{RESUME, UNWIND_FP, UNWIND_PAYLOAD, UNWIND_PC, UNWIND_SP};
+    let target = [UNWIND_PC, UNWIND_SP, UNWIND_FP, UNWIND_PAYLOAD].map(|field| load_field(b, store, field));
+    let resume = load_field(b, store, RESUME);
+    let signature = b.import_signature(c_signature(isa, &[POINTER; 4], None));
+    b.ins().call_indirect(signature, resume, &target);
     b.ins().trap(super::trap::TrapCode::Unreachable.to_clif());
     b.switch_to_block(next);
 }

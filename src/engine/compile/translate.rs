@@ -18,6 +18,13 @@ use cranelift_codegen::ir::{self, BlockArg, InstBuilder, JumpTableData, SourceLo
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext, Variable};
 use wasmparser::{BinaryReader, FunctionBody, MemArg, Operator};
 
+/// What a call instruction calls.
+#[derive(Clone, Copy)]
+enum Callee {
+    Direct(ir::FuncRef),
+    Indirect(ir::SigRef, Value),
+}
+
 pub(super) struct FuncTranslator<'a> {
     pub builder: FunctionBuilder<'a>,
     pub env: FuncEnvironment<'a>,
@@ -323,12 +330,9 @@ impl<'a> FuncTranslator<'a> {
         let FrameKind::If { else_block, params } = &mut frame.kind else { return };
         let Some(else_block) = else_block.take() else { return };
         let params = std::mem::take(params);
-        let (exit, height) = (frame.exit, frame.height);
+        let height = frame.height;
         if reachable {
-            frame.exit_reached = true;
-            let results = frame.ty.results(self.env.module.info).len();
-            let args = self.take_args(results);
-            self.jump(exit, &args);
+            self.jump_to_exit();
         }
         self.stacks.operands.truncate(height);
         self.stacks.operands.extend(params);
@@ -349,6 +353,8 @@ impl<'a> FuncTranslator<'a> {
         }
         match frame.kind {
             FrameKind::Loop { header } => self.builder.seal_block(header),
+            FrameKind::TryTable { landing } => self.builder.seal_block(landing),
+            FrameKind::Try { landing, state } => self.end_try(landing, state),
             FrameKind::If { else_block: Some(else_block), params } => {
                 // Without an `else` the results are the parameters.
                 self.builder.switch_to_block(else_block);
@@ -415,8 +421,15 @@ impl<'a> FuncTranslator<'a> {
     /// In dead code only the nesting matters.
     fn dead_operator(&mut self, op: &Operator<'_>) {
         match op {
-            Operator::Block { .. } | Operator::Loop { .. } | Operator::If { .. } => self.push_dead_frame(),
+            Operator::Block { .. }
+            | Operator::Loop { .. }
+            | Operator::If { .. }
+            | Operator::TryTable { .. }
+            | Operator::Try { .. } => self.push_dead_frame(),
             Operator::Else => self.enter_else(),
+            Operator::Catch { tag_index } => self.enter_catch(Some(index(*tag_index))),
+            Operator::CatchAll => self.enter_catch(None),
+            Operator::Delegate { relative_depth } => self.delegate(*relative_depth),
             Operator::End => self.end(),
             _ => {}
         }
@@ -424,8 +437,44 @@ impl<'a> FuncTranslator<'a> {
 
     // --- calls ---
 
-    fn push_results(&mut self, call: ir::Inst) {
-        self.stacks.operands.extend_from_slice(self.builder.inst_results(call));
+    /// Calls with the handler of the innermost `try` around, if there is one, and pushes the
+    /// results.
+    fn emit_call(&mut self, callee: Callee, args: &[Value]) {
+        let Some(landing) = self.landing(self.stacks.control.len()) else {
+            let call = match callee {
+                Callee::Direct(callee) => self.builder.ins().call(callee, args),
+                Callee::Indirect(signature, code) => self.builder.ins().call_indirect(signature, code, args),
+            };
+            self.stacks.operands.extend_from_slice(self.builder.inst_results(call));
+            return;
+        };
+        let dfg = &mut self.builder.func.dfg;
+        let signature = match callee {
+            Callee::Direct(callee) => dfg.ext_funcs[callee].signature,
+            Callee::Indirect(signature, _) => signature,
+        };
+        let results: Vec<ir::Type> =
+            dfg.signatures[signature].returns.iter().map(|result| result.value_type).collect();
+        let returned = self.builder.create_block();
+        for ty in &results {
+            self.builder.append_block_param(returned, *ty);
+        }
+        let dfg = &mut self.builder.func.dfg;
+        let on_return = ir::BlockCall::new(
+            returned,
+            (0..results.len()).map(|i| BlockArg::TryCallRet(i as u32)),
+            &mut dfg.value_lists,
+        );
+        let on_throw = ir::BlockCall::new(landing, [BlockArg::TryCallExn(0)], &mut dfg.value_lists);
+        let handlers = [ir::ExceptionTableItem::Default(on_throw)];
+        let table = dfg.exception_tables.push(ir::ExceptionTableData::new(signature, on_return, handlers));
+        match callee {
+            Callee::Direct(callee) => self.builder.ins().try_call(callee, args, table),
+            Callee::Indirect(_, code) => self.builder.ins().try_call_indirect(code, args, table),
+        };
+        self.builder.seal_block(returned);
+        self.builder.switch_to_block(returned);
+        self.stacks.operands.extend_from_slice(self.builder.block_params(returned));
     }
 
     fn call_args(&mut self, vmctx: Value, count: usize) -> Vec<Value> {
@@ -444,8 +493,7 @@ impl<'a> FuncTranslator<'a> {
                 if tail {
                     self.builder.ins().return_call(callee, &args);
                 } else {
-                    let call = self.builder.ins().call(callee, &args);
-                    self.push_results(call);
+                    self.emit_call(Callee::Direct(callee), &args);
                 }
             }
             None => {
@@ -465,8 +513,7 @@ impl<'a> FuncTranslator<'a> {
         if tail {
             self.builder.ins().return_call_indirect(signature, code, &args);
         } else {
-            let call = self.builder.ins().call_indirect(signature, code, &args);
-            self.push_results(call);
+            self.emit_call(Callee::Indirect(signature, code), &args);
         }
         self.reachable = !tail;
     }
@@ -484,6 +531,189 @@ impl<'a> FuncTranslator<'a> {
         self.trapz(func_ref, TrapCode::NullFunctionReference.to_clif());
         let target = self.env.func_ref_target(&mut self.builder, func_ref);
         self.call_target(target, type_index(ty), tail);
+    }
+
+    // --- exceptions ---
+    //
+    // A call inside a `try` is a `try_call` whose exceptional edge goes to the try's *landing*
+    // block with the exception. There the tags are compared in code, and what nobody takes goes
+    // on to the landing of the next try around, or is thrown again to the caller. So the unwinder
+    // knows nothing of tags.
+
+    fn landing_block(&mut self) -> ir::Block {
+        let landing = self.builder.create_block();
+        self.builder.append_block_param(landing, REFERENCE);
+        landing
+    }
+
+    /// The landing for an exception inside the `depth` outermost frames.
+    fn landing(&self, depth: usize) -> Option<ir::Block> {
+        self.stacks.control[..depth].iter().rev().find_map(|frame| match frame.kind {
+            FrameKind::TryTable { landing } | FrameKind::Try { landing, state: TryState::Body } => Some(landing),
+            _ => None,
+        })
+    }
+
+    /// Ends the block by passing an exception on to whoever is around the `depth` outermost
+    /// frames.
+    fn propagate(&mut self, exception: Value, depth: usize) {
+        match self.landing(depth) {
+            Some(landing) => self.jump(landing, &[exception]),
+            None => {
+                self.env.libcall(&mut self.builder, Libcall::throw_ref, &[exception]);
+                self.builder.ins().trap(TrapCode::Unreachable.to_clif());
+            }
+        }
+    }
+
+    /// Calls a libcall that does not come back, with the handlers around.
+    fn emit_throw(&mut self, libcall: Libcall, args: &[Value]) {
+        let callee = self.env.libcall_callee(&mut self.builder, libcall);
+        let args: Vec<Value> = [self.env.vmctx()].into_iter().chain(args.iter().copied()).collect();
+        self.emit_call(Callee::Direct(callee), &args);
+        self.pop1();
+        self.builder.ins().trap(TrapCode::Unreachable.to_clif());
+        self.reachable = false;
+    }
+
+    fn throw(&mut self, tag: TagIndex) {
+        let params = self.env.module.info.tag_type(tag).ty().params.len();
+        let values = self.take_args(params);
+        let address = self.env.store_exception_values(&mut self.builder, &values);
+        let tag = self.number(tag.as_u32());
+        self.emit_throw(Libcall::throw, &[tag, address]);
+    }
+
+    fn throw_ref(&mut self, exception: Value) {
+        self.emit_throw(Libcall::throw_ref, &[exception]);
+    }
+
+    /// Branches to a new block if the exception has the tag, and returns the block where it goes
+    /// on otherwise.
+    fn match_tag(&mut self, exception: Value, tag: TagIndex) -> ir::Block {
+        let matches = self.env.has_tag(&mut self.builder, exception, tag);
+        let (matched, rest) = (self.builder.create_block(), self.builder.create_block());
+        self.builder.ins().brif(matches, matched, [], rest, []);
+        self.builder.seal_block(matched);
+        self.builder.seal_block(rest);
+        self.builder.switch_to_block(matched);
+        rest
+    }
+
+    fn enter_try_table(&mut self, table: &wasmparser::TryTable, results: usize) {
+        use wasmparser::Catch;
+        let landing = self.landing_block();
+        let body = self.builder.create_block();
+        self.builder.ins().jump(body, []);
+        self.builder.switch_to_block(landing);
+        let exception = self.builder.block_params(landing)[0];
+        let mut open = true;
+        for catch in &table.catches {
+            let (tag, label, with_ref) = match *catch {
+                Catch::One { tag, label } => (Some(tag), label, false),
+                Catch::OneRef { tag, label } => (Some(tag), label, true),
+                Catch::All { label } => (None, label, false),
+                Catch::AllRef { label } => (None, label, true),
+            };
+            let mut rest = None;
+            let mut values = Vec::new();
+            if let Some(tag) = tag {
+                rest = Some(self.match_tag(exception, index(tag)));
+                values = self.env.exception_values(&mut self.builder, exception, index(tag));
+            }
+            values.extend(with_ref.then_some(exception));
+            // Labels count from outside the try_table, whose frame is not there yet.
+            let (target, _) = self.branch_target(label, results);
+            self.jump(target, &values);
+            match rest {
+                Some(rest) => self.builder.switch_to_block(rest),
+                None => {
+                    open = false;
+                    break;
+                }
+            }
+        }
+        if open {
+            self.propagate(exception, self.stacks.control.len());
+        }
+        self.builder.switch_to_block(body);
+        self.builder.seal_block(body);
+        let ty = self.block_type(table.ty);
+        self.push_frame(FrameKind::TryTable { landing }, ty);
+    }
+
+    /// `catch` or, without a tag, `catch_all` of the legacy proposal.
+    fn enter_catch(&mut self, tag: Option<TagIndex>) {
+        let Some(frame) = self.stacks.control.last_mut() else { return };
+        let FrameKind::Try { landing, ref state } = frame.kind else { return };
+        let (start, exception) = match *state {
+            TryState::Body => (landing, None),
+            TryState::Catch { exception, rest: Some(rest) } => (rest, Some(exception)),
+            TryState::Catch { rest: None, .. } => return,
+        };
+        let height = frame.height;
+        if self.reachable {
+            self.jump_to_exit();
+        }
+        self.builder.switch_to_block(start);
+        let exception = exception.unwrap_or_else(|| {
+            self.builder.seal_block(landing);
+            self.builder.block_params(landing)[0]
+        });
+        self.stacks.operands.truncate(height);
+        let rest = tag.map(|tag| {
+            let rest = self.match_tag(exception, tag);
+            let values = self.env.exception_values(&mut self.builder, exception, tag);
+            self.stacks.operands.extend(values);
+            rest
+        });
+        if let Some(frame) = self.stacks.control.last_mut() {
+            frame.kind = FrameKind::Try { landing, state: TryState::Catch { exception, rest } };
+        }
+        self.reachable = true;
+    }
+
+    /// `delegate`: ends a `try` whose exceptions go to the frame of this depth around it.
+    fn delegate(&mut self, depth: u32) {
+        let around = self.stacks.control.len() - 1;
+        if let Some(Frame { kind: FrameKind::Try { landing, .. }, .. }) = self.stacks.control.last() {
+            let landing = *landing;
+            if self.reachable {
+                self.jump_to_exit();
+            }
+            self.builder.switch_to_block(landing);
+            self.builder.seal_block(landing);
+            let exception = self.builder.block_params(landing)[0];
+            self.propagate(exception, around - depth as usize);
+            self.reachable = false;
+            if let Some(frame) = self.stacks.control.last_mut() {
+                frame.kind = FrameKind::Block;
+            }
+        }
+        self.end();
+    }
+
+    /// Leaves the innermost construct with its results.
+    fn jump_to_exit(&mut self) {
+        let Some(frame) = self.stacks.control.last_mut() else { return };
+        frame.exit_reached = true;
+        let (exit, results) = (frame.exit, frame.ty.results(self.env.module.info).len());
+        let args = self.take_args(results);
+        self.jump(exit, &args);
+    }
+
+    /// At the `end` of a legacy `try`: what no `catch` took goes on outside.
+    fn end_try(&mut self, landing: ir::Block, state: TryState) {
+        let (block, exception) = match state {
+            TryState::Body => {
+                self.builder.seal_block(landing);
+                (landing, self.builder.block_params(landing)[0])
+            }
+            TryState::Catch { exception, rest: Some(rest) } => (rest, exception),
+            TryState::Catch { rest: None, .. } => return,
+        };
+        self.builder.switch_to_block(block);
+        self.propagate(exception, self.stacks.control.len());
     }
 
     // --- tables and memories ---
@@ -560,6 +790,28 @@ impl<'a> FuncTranslator<'a> {
                 self.call_indirect(table_index, type_index, true);
             }
             O::ReturnCallRef { type_index } => self.call_ref(type_index, true),
+
+            O::TryTable { ref try_table } => self.enter_try_table(try_table, results),
+            O::Throw { tag_index } => self.throw(index(tag_index)),
+            O::ThrowRef => {
+                let exception = self.pop1();
+                self.throw_ref(exception);
+            }
+            O::Try { blockty } => {
+                let ty = self.block_type(blockty);
+                let landing = self.landing_block();
+                self.push_frame(FrameKind::Try { landing, state: TryState::Body }, ty);
+            }
+            O::Catch { tag_index } => self.enter_catch(Some(index(tag_index))),
+            O::CatchAll => self.enter_catch(None),
+            O::Delegate { relative_depth } => self.delegate(relative_depth),
+            O::Rethrow { relative_depth } => {
+                if let FrameKind::Try { state: TryState::Catch { exception, .. }, .. } =
+                    self.stacks.frame_mut(relative_depth).kind
+                {
+                    self.throw_ref(exception);
+                }
+            }
 
             O::Drop => {
                 self.pop1();
@@ -684,7 +936,7 @@ impl<'a> FuncTranslator<'a> {
             }
             _ => {
                 let known = numeric::translate(self, op) || simd::translate(self, op);
-                assert!(known, "an operator of no enabled feature passed validation: {op:?}");
+                assert!(known, "an operator this engine refuses passed `parse`: {op:?}");
             }
         }
     }

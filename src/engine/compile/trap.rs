@@ -40,6 +40,7 @@ trap_codes! {
     StackExhausted = 10, "call stack exhausted";
     NullReference = 11, "null reference";
     NullFunctionReference = 12, "null function reference";
+    NullException = 16, "null exception reference";
     UnalignedAtomic = 13, "unaligned atomic";
     /// `memory.atomic.wait` on a memory that is not shared.
     ExpectedSharedMemory = 14, "expected shared memory";

@@ -139,6 +139,7 @@ impl ElemItems {
 
 #[derive(Debug)]
 pub struct Elem {
+    pub ty: RefType,
     pub items: ElemItems,
     pub mode: SegmentMode<TableIndex>,
 }

@@ -36,7 +36,8 @@ pub fn parse(bytes: &[u8], features: WasmFeatures, threads: usize) -> Result<Mod
         if let ValidPayload::Func(func, body) = validator.payload(&payload)? {
             to_validate.push((func, body));
         }
-        reader.payload(payload)?;
+        let section = payload.as_section().map_or(0, |(_, range)| range.start);
+        reader.payload(payload).map_err(|error| error.or_at(section))?;
     }
     validate_bodies(to_validate, threads)?;
     Ok(reader.info)
@@ -55,8 +56,8 @@ fn validate_bodies(bodies: Vec<BodyToValidate<'_>>, threads: usize) -> Result<()
             let taken = slot.lock().ok().and_then(|mut body| body.take());
             let Some((func, body)) = taken else { continue };
             let mut validator = func.into_validator(std::mem::take(&mut allocations));
-            if let Err(error) = validator.validate(&body) {
-                let error = CompileError::from(error);
+            let checked = validator.validate(&body).map_err(CompileError::from).and_then(|()| refuse_gc(&body));
+            if let Err(error) = checked {
                 let mut first = first_error.lock().unwrap_or_else(|e| e.into_inner());
                 if first.as_ref().is_none_or(|known| error.offset < known.offset) {
                     *first = Some(error);
@@ -80,6 +81,35 @@ fn validate_bodies(bodies: Vec<BodyToValidate<'_>>, threads: usize) -> Result<()
     }
 }
 
+/// Refuses the operators of the gc proposal, whose types we know only as far as functions go.
+fn refuse_gc(body: &FunctionBody<'_>) -> Result<(), CompileError> {
+    // They all have this prefix, or compare what only they can make.
+    const PREFIX: u8 = 0xfb;
+    const REF_EQ: u8 = 0xd3;
+    if !body.as_bytes().iter().any(|byte| matches!(*byte, PREFIX | REF_EQ)) {
+        return Ok(());
+    }
+    for op in body.get_operators_reader()?.into_iter_with_offsets() {
+        let (op, offset) = op?;
+        if is_gc(&op) {
+            return Err(unsupported("the operators of the gc proposal").or_at(offset));
+        }
+    }
+    Ok(())
+}
+
+macro_rules! define_is_gc {
+    ($( @$proposal:ident $op:ident $({ $($arg:ident: $argty:ty),* })? => $visit:ident ($($ann:tt)*) )*) => {
+        fn is_gc(op: &wp::Operator<'_>) -> bool {
+            match op {
+                $(wp::Operator::$op { .. } => stringify!($proposal) == "gc",)*
+                _ => false,
+            }
+        }
+    };
+}
+wasmparser::for_each_operator!(define_is_gc);
+
 struct ModuleReader<'a> {
     bytes: &'a [u8],
     info: ModuleInfo,
@@ -87,8 +117,8 @@ struct ModuleReader<'a> {
     canonical: Vec<TypeId>,
 }
 
-fn unsupported(what: &str, offset: u64) -> CompileError {
-    CompileError::new(format!("{what} are not supported by this engine yet"), offset)
+fn unsupported(what: &str) -> CompileError {
+    CompileError::general(format!("{what} are not supported by this engine yet"))
 }
 
 impl<'a> ModuleReader<'a> {
@@ -214,7 +244,7 @@ impl<'a> ModuleReader<'a> {
         let mut types = Vec::new();
         for (offset, sub) in group.into_types_and_offsets() {
             let wp::CompositeInnerType::Func(ty) = &sub.composite_type.inner else {
-                return Err(unsupported("struct, array and continuation types (gc, stack-switching)", offset));
+                return Err(unsupported("the struct and array types of the gc proposal").or_at(offset));
             };
             let val_types = |tys: &[wp::ValType]| -> Result<Box<[ValType]>, CompileError> {
                 tys.iter().map(|ty| self.val_type_in_group(*ty, first)).collect()
@@ -239,7 +269,7 @@ impl<'a> ModuleReader<'a> {
         let index = match index {
             wp::UnpackedIndex::Module(index) => index,
             wp::UnpackedIndex::RecGroup(index) => return Ok(HeapType::Recursive(index)),
-            wp::UnpackedIndex::Id(_) => return Err(unsupported("validator-internal type ids", 0)),
+            wp::UnpackedIndex::Id(_) => return Err(unsupported("validator-internal type ids")),
         };
         Ok(match self.canonical.get(index as usize) {
             Some(id) => HeapType::Concrete(*id),
@@ -272,13 +302,13 @@ impl<'a> ModuleReader<'a> {
                 A::NoExtern => HeapType::NoExtern,
                 A::Exn => HeapType::Exn,
                 A::NoExn => HeapType::NoExn,
-                _ => return Err(unsupported("references of the gc proposal", 0)),
+                _ => return Err(unsupported("references of the gc proposal")),
             },
             wp::HeapType::Concrete(index) | wp::HeapType::Exact(index) => {
                 self.type_reference(index, group)?
             }
             wp::HeapType::Abstract { shared: true, .. } => {
-                return Err(unsupported("shared references", 0));
+                return Err(unsupported("shared references"));
             }
         })
     }
@@ -295,7 +325,7 @@ impl<'a> ModuleReader<'a> {
     fn table_type(&self, ty: &wp::TableType) -> Result<TableType, CompileError> {
         let element = self.val_type(wp::ValType::Ref(ty.element_type))?;
         let ValType::Ref(element) = element else {
-            return Err(unsupported("tables of anything but references", 0));
+            return Err(unsupported("tables of anything but references"));
         };
         Ok(TableType { element, minimum: ty.initial, maximum: ty.maximum, table64: ty.table64 })
     }
@@ -311,7 +341,7 @@ impl<'a> ModuleReader<'a> {
             }
             wp::TypeRef::Memory(ty) => EntityIndex::Memory(self.info.memories.push(memory_type(&ty))),
             wp::TypeRef::Global(ty) => {
-                let ty = self.global_type(&ty).map_err(|error| error.at(offset))?;
+                let ty = self.global_type(&ty).map_err(|error| error.or_at(offset))?;
                 EntityIndex::Global(self.info.globals.push(Global { ty, init: None }))
             }
             wp::TypeRef::Tag(tag) => {
@@ -338,6 +368,7 @@ impl<'a> ModuleReader<'a> {
     }
 
     fn elem(&mut self, elem: wp::Element<'_>) -> Result<Elem, CompileError> {
+        let mut ty = RefType::FUNCREF;
         let items = match elem.items {
             wp::ElementItems::Functions(section) => {
                 let mut items = Vec::with_capacity(section.count() as usize);
@@ -348,7 +379,10 @@ impl<'a> ModuleReader<'a> {
                 }
                 ElemItems::Functions(items.into())
             }
-            wp::ElementItems::Expressions(_, section) => {
+            wp::ElementItems::Expressions(element, section) => {
+                if let ValType::Ref(element) = self.val_type(wp::ValType::Ref(element))? {
+                    ty = element;
+                }
                 let items: Result<_, CompileError> =
                     section.into_iter().map(|expr| self.const_expr(&expr?)).collect();
                 ElemItems::Expressions(items?)
@@ -362,7 +396,7 @@ impl<'a> ModuleReader<'a> {
                 offset: self.const_expr(&offset_expr)?,
             },
         };
-        Ok(Elem { items, mode })
+        Ok(Elem { ty, items, mode })
     }
 
     fn const_expr(&mut self, expr: &wp::ConstExpr<'_>) -> Result<ConstExpr, CompileError> {
@@ -390,7 +424,7 @@ impl<'a> ModuleReader<'a> {
                 O::I64Sub => ConstOp::I64Sub,
                 O::I64Mul => ConstOp::I64Mul,
                 O::End => break,
-                _ => return Err(unsupported("constant expressions of the gc proposal", offset)),
+                _ => return Err(unsupported("constant expressions of the gc proposal").or_at(offset)),
             });
         }
         Ok(ops.into())

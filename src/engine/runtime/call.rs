@@ -45,6 +45,10 @@ pub(super) unsafe fn enter(
         (*vm).stack_limit = stack_limit(&raw const marker as usize, store.max_wasm_stack());
         outer
     };
+    let outermost = !outer.in_wasm();
+    if outermost {
+        store.set_outermost_entry((&raw const marker as usize).next_multiple_of(8));
+    }
     let activation = Activation::new(vm);
     activation.enter();
     // SAFETY: by this function's contract; the trampoline comes back on every path, as traps
@@ -53,6 +57,10 @@ pub(super) unsafe fn enter(
     activation.leave();
     // SAFETY: as above.
     unsafe { (*vm).restore(outer) };
+    if outermost {
+        store.set_outermost_entry(0);
+        store.sweep_exceptions();
+    }
     if returned != 0 {
         return Ok(());
     }

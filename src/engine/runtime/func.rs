@@ -145,7 +145,8 @@ impl VMHostContext {
         // the group runs.
         let func = unsafe { &*(*this).header.owner.cast::<HostFunc>() };
         if let Some(store) = func.store.upgrade() {
-            store.set_pending(error);
+            // SAFETY: wasm called the function through an exit trampoline.
+            unsafe { store.fail(error) };
         }
     }
 }
@@ -170,7 +171,8 @@ unsafe extern "C" fn call_closure(context: *mut VMHostContext, values: *mut ValR
         Ok(()) => 1,
         Err(error) => {
             if let Some(store) = func.store.upgrade() {
-                store.set_pending(error);
+                // SAFETY: wasm called us through an exit trampoline.
+                unsafe { store.fail(error) };
             }
             0
         }
@@ -244,6 +246,20 @@ impl Func {
         }
     }
 
+    /// The function's index in the module that defines it; a function of the host has none.
+    pub fn index(&self) -> Option<u32> {
+        if self.host().is_some() {
+            return None;
+        }
+        // SAFETY: our group keeps the function and the owner of its context, which is an
+        // instance as it is no host function.
+        let instance = unsafe {
+            let header = VMContext::header(self.raw.as_ref().vmctx);
+            &*(*header).owner.cast::<InstanceObj>()
+        };
+        Some(instance.func_index(self.raw).as_u32())
+    }
+
     fn host(&self) -> Option<&HostFunc> {
         // SAFETY: our group keeps the function and the owner of its context, which for this
         // magic number is a `HostFunc`.
@@ -310,9 +326,7 @@ impl Func {
             return Err(Error::Internal(format!("{args:?} are no arguments for {ty}")));
         }
         for arg in args {
-            if let Val::Func(Some(func)) = arg {
-                self.link_with(func)?;
-            }
+            arg.live_with(&self.group)?;
         }
         let mut values = vec![ValRaw::ZERO; ty.slots()];
         for (slot, arg) in values.iter_mut().zip(args) {

@@ -7,7 +7,7 @@ use super::store::Store;
 use super::traps::Error;
 use super::value::Val;
 use super::vmcontext::VMGlobalDefinition;
-use crate::engine::types::{GlobalType, ValType};
+use crate::engine::types::{GlobalType, RefType, ValType};
 use std::ptr::NonNull;
 
 /// A handle to a global.
@@ -26,15 +26,21 @@ pub struct HostGlobal {
 }
 
 impl HostGlobal {
-    pub(super) fn for_each_externref(&self, f: &mut dyn FnMut(u32)) {
-        for_externref(self.ty, &self.definition, f);
+    pub(super) fn for_each_reference(&self, kind: fn(RefType) -> bool, f: &mut dyn FnMut(u64)) {
+        for_reference(self.ty, &self.definition, kind, f);
     }
 }
 
-pub(super) fn for_externref(ty: GlobalType, definition: &VMGlobalDefinition, f: &mut dyn FnMut(u32)) {
-    if matches!(ty.content, ValType::Ref(r) if r.is_extern()) {
-        // SAFETY: the global's type says that the value is one of a host value.
-        f(unsafe { definition.value.externref } as u32);
+/// Calls `f` with a global's value if it is a reference of the kind.
+pub(super) fn for_reference(
+    ty: GlobalType,
+    definition: &VMGlobalDefinition,
+    kind: fn(RefType) -> bool,
+    f: &mut dyn FnMut(u64),
+) {
+    if matches!(ty.content, ValType::Ref(r) if kind(r)) {
+        // SAFETY: the global's type says that the value is a reference, which has 8 bytes.
+        f(unsafe { definition.value.externref });
     }
 }
 
@@ -78,10 +84,7 @@ impl Global {
         if !value.is_a(self.ty.content) {
             return Err(Error::Internal(format!("a global of {} cannot hold {value:?}", self.ty.content)));
         }
-        if let Val::Func(Some(func)) = &value {
-            func.make_callable()?;
-            self.group.join(func.group());
-        }
+        value.live_with(&self.group)?;
         // SAFETY: our group keeps the definition; compiled code does not run while we do.
         unsafe { (*self.definition.as_ptr()).value = value.to_raw() };
         Ok(())

@@ -4,12 +4,14 @@
 //! import, a table element, a funcref in a global) stays inside one group, so whoever holds a
 //! handle to a member can follow every pointer. Groups only ever join.
 
+use super::exception::TagObj;
 use super::func::HostFunc;
 use super::global::HostGlobal;
 use super::instance::InstanceObj;
 use super::memory::MemoryObj;
 use super::store::Store;
 use super::table::TableObj;
+use crate::engine::types::RefType;
 use std::cell::RefCell;
 use std::rc::{Rc, Weak};
 
@@ -35,6 +37,7 @@ pub struct Members {
     pub memories: Vec<Box<MemoryObj>>,
     pub tables: Vec<Box<TableObj>>,
     pub globals: Vec<Box<HostGlobal>>,
+    pub tags: Vec<Box<TagObj>>,
     pub instances: Vec<Box<InstanceObj>>,
     pub funcs: Vec<Box<HostFunc>>,
 }
@@ -97,6 +100,7 @@ impl Group {
         members.memories.append(&mut moved.memories);
         members.tables.append(&mut moved.tables);
         members.globals.append(&mut moved.globals);
+        members.tags.append(&mut moved.tags);
         members.instances.append(&mut moved.instances);
         members.funcs.append(&mut moved.funcs);
     }
@@ -105,12 +109,12 @@ impl Group {
         WeakGroup(Rc::downgrade(&self.0))
     }
 
-    /// Calls `f` with every index of a host value that a member holds; 0 is null.
-    pub fn for_each_externref(&self, f: &mut dyn FnMut(u32)) {
+    /// Calls `f` with every reference of a kind that a member holds, as its 8 bytes.
+    pub fn for_each_reference(&self, kind: fn(RefType) -> bool, f: &mut dyn FnMut(u64)) {
         let members = self.0.members.borrow();
-        members.tables.iter().for_each(|table| table.for_each_externref(f));
-        members.globals.iter().for_each(|global| global.for_each_externref(f));
-        members.instances.iter().for_each(|instance| instance.for_each_externref(f));
+        members.tables.iter().for_each(|table| table.for_each_reference(kind, f));
+        members.globals.iter().for_each(|global| global.for_each_reference(kind, f));
+        members.instances.iter().for_each(|instance| instance.for_each_reference(kind, f));
     }
 }
 

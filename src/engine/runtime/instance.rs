@@ -3,6 +3,7 @@
 //! Invariant: a context is complete before anything runs in it, and everything it points to is
 //! in the instance's group.
 
+use super::exception::{Tag, TagObj};
 use super::func::{Func, HostFunc, NativeFunc};
 use super::global::{self, Global};
 use super::group::{Group, WeakGroup};
@@ -29,6 +30,7 @@ pub enum Extern {
     Table(Table),
     Memory(Memory),
     Global(Global),
+    Tag(Tag),
     /// An import only: a host function with a C signature of its own.
     Native(NativeFunc),
 }
@@ -40,6 +42,7 @@ impl Extern {
             Extern::Table(table) => Some(table.group()),
             Extern::Memory(memory) => Some(memory.group()),
             Extern::Global(global) => Some(global.group()),
+            Extern::Tag(tag) => Some(tag.group()),
             Extern::Native(_) => None,
         }
     }
@@ -55,6 +58,7 @@ impl Extern {
                 ExternType::Memory(MemoryType { minimum: memory.size(), ..memory.ty() })
             }
             Extern::Global(global) => ExternType::Global(global.ty()),
+            Extern::Tag(tag) => ExternType::Tag(tag.ty()),
             Extern::Native(native) => ExternType::Func(SharedFuncType::new(native.ty().clone())),
         }
     }
@@ -149,6 +153,14 @@ impl InstanceObj {
         self.store.upgrade()
     }
 
+    /// The address, which is the identity, and the type of a tag.
+    pub(super) fn tag(&self, index: u32) -> (usize, SharedFuncType) {
+        let index = TagIndex::new(index as usize);
+        // SAFETY: the field of a tag of this module, filled by `link`.
+        let tag = unsafe { *self.context.field::<usize>(self.module.offsets().tag(index)) };
+        (tag, self.module.info().tag_type(index).clone())
+    }
+
     pub(super) fn memory(&self, index: u32) -> NonNull<MemoryObj> {
         self.memories[index as usize]
     }
@@ -175,10 +187,14 @@ impl InstanceObj {
 
     /// The type of one of this instance's own function references.
     pub(super) fn func_type(&self, raw: NonNull<VMFuncRef>) -> SharedFuncType {
-        let info = self.module.info();
+        self.module.info().func_type(self.func_index(raw)).clone()
+    }
+
+    /// The index of one of this instance's own function references.
+    pub(super) fn func_index(&self, raw: NonNull<VMFuncRef>) -> FuncIndex {
         let first = self.context.field::<VMFuncRef>(self.module.offsets().func_ref(FuncRefIndex::new(0)));
         let place = (raw.as_ptr() as usize - first as usize) / size_of::<VMFuncRef>();
-        info.func_type(info.func_refs[FuncRefIndex::new(place)]).clone()
+        self.module.info().func_refs[FuncRefIndex::new(place)]
     }
 
     fn func_ref(&self, index: FuncIndex) -> *mut VMFuncRef {
@@ -203,12 +219,17 @@ impl InstanceObj {
         }
     }
 
-    pub(super) fn for_each_externref(&self, f: &mut dyn FnMut(u32)) {
+    pub(super) fn for_each_reference(&self, kind: fn(RefType) -> bool, f: &mut dyn FnMut(u64)) {
         let info = self.module.info();
         for (index, global) in info.globals.iter() {
             if info.defined_global(index).is_some() {
                 // SAFETY: a defined global of this instance; compiled code does not run.
-                global::for_externref(global.ty, unsafe { &*self.global(index) }, f);
+                global::for_reference(global.ty, unsafe { &*self.global(index) }, kind, f);
+            }
+        }
+        for (elem, items) in info.elems.values().zip(&self.elems) {
+            if kind(elem.ty) {
+                items.iter().for_each(|item| f(*item));
             }
         }
     }
@@ -376,7 +397,11 @@ impl Instance {
                 let ty = obj.module.info().globals[index].ty;
                 Extern::Global(Global::of(group, ty, NonNull::new(obj.global(index))?))
             }
-            EntityIndex::Tag(_) => return None,
+            EntityIndex::Tag(index) => {
+                // SAFETY: the field of a tag of this module, filled by `link`.
+                let tag = unsafe { *obj.context.field::<*mut TagObj>(obj.module.offsets().tag(index)) };
+                Extern::Tag(Tag::of(group, NonNull::new(tag)?))
+            }
         })
     }
 
@@ -519,8 +544,18 @@ fn link(obj: &mut InstanceObj, store: &Store, group: &Group, imports: &[Extern])
                 // SAFETY: see above.
                 unsafe { obj.context.field::<*mut VMGlobalDefinition>(offsets.imported_global(index)).write(global.definition()) };
             }
+            (EntityIndex::Tag(index), Extern::Tag(tag)) => {
+                // SAFETY: see above.
+                unsafe { obj.context.field::<*mut TagObj>(offsets.tag(index)).write(tag.as_ptr().as_ptr()) };
+            }
             _ => unreachable!("check_imports compared the kinds"),
         }
+    }
+    for index in info.tags.keys().skip(info.num_imported_tags) {
+        let mut tag = TagObj::new(info.tag_type(index).clone());
+        // SAFETY: see above.
+        unsafe { obj.context.field::<*mut TagObj>(offsets.tag(index)).write(&raw mut *tag) };
+        group.add(|members| members.tags.push(tag));
     }
     for (index, ty) in info.memories.iter().skip(info.num_imported_memories) {
         debug_assert!(info.defined_memory(index).is_some());

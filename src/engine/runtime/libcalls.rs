@@ -3,13 +3,15 @@
 //! Called by the libcall trampolines only. Invariant: each returns, with [`TRAPPED`] if it
 //! recorded a trap or an error; none unwinds.
 
+use super::exception::Exception;
 use super::instance::InstanceObj;
 use super::traps::{self, Error, TrapCode};
-use super::vmcontext::VMContext;
+use super::vmcontext::{VMContext, VMException, ValRaw};
 use crate::engine::compile::libcalls::{Libcall, TRAPPED, for_each_libcall};
+use crate::engine::types::TypeId;
 use std::ffi::c_void;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::ptr;
+use std::ptr::{self, NonNull};
 
 /// The libcalls' addresses in the order of [`Libcall`].
 pub struct Table(pub [*const c_void; Libcall::ALL.len()]);
@@ -37,31 +39,77 @@ for_each_libcall!(table);
 ///
 /// # Safety
 /// `vmctx` is the context of a live instance whose wasm called a libcall trampoline.
-unsafe fn run(vmctx: *mut VMContext, call: impl FnOnce(&mut InstanceObj) -> Result<i64, TrapCode>) -> i64 {
+unsafe fn run(vmctx: *mut VMContext, call: impl FnOnce(&mut InstanceObj) -> Result<i64>) -> i64 {
     // SAFETY: the owner of an instance's context is its `InstanceObj`; wasm waits for us, and
     // nobody else refers to the object while wasm runs.
     let instance = unsafe { &mut *(*VMContext::header(vmctx)).owner.cast::<InstanceObj>() };
     let store = instance.store();
     match catch_unwind(AssertUnwindSafe(|| call(instance))) {
         Ok(Ok(result)) => result,
-        Ok(Err(code)) => {
-            // SAFETY: wasm called us through an exit trampoline.
-            unsafe { traps::record_trap(code) };
+        // SAFETY: wasm called us through an exit trampoline.
+        Ok(Err(Failure::Trap(code))) => unsafe { fail_with_trap(code) },
+        Ok(Err(Failure::Throw(exception))) => {
+            if let Some(store) = store {
+                // SAFETY: as above.
+                unsafe { store.throw(exception) };
+            }
             TRAPPED
         }
         Err(_) => {
             if let Some(store) = store {
-                store.set_pending(Error::Internal("a libcall panicked: a bug in wasi-native".into()));
+                let bug = Error::Internal("a libcall panicked: a bug in wasi-native".into());
+                // SAFETY: as above.
+                unsafe { store.fail(bug) };
             }
             TRAPPED
         }
     }
 }
 
-type Result<T, E = TrapCode> = std::result::Result<T, E>;
+/// # Safety
+/// Called from a function that wasm called through an exit trampoline.
+unsafe fn fail_with_trap(code: TrapCode) -> i64 {
+    // SAFETY: by this function's contract.
+    unsafe { traps::record_trap(code) };
+    TRAPPED
+}
+
+/// Why a libcall does not come back.
+enum Failure {
+    Trap(TrapCode),
+    Throw(Exception),
+}
+
+impl From<TrapCode> for Failure {
+    fn from(code: TrapCode) -> Failure {
+        Failure::Trap(code)
+    }
+}
+
+type Result<T, E = Failure> = std::result::Result<T, E>;
 
 fn raise(_: &mut InstanceObj, code: u32) -> Result<i64> {
-    Err(TrapCode::from_u8(code as u8).unwrap_or(TrapCode::Unreachable))
+    Err(TrapCode::from_u8(code as u8).unwrap_or(TrapCode::Unreachable).into())
+}
+
+fn type_matches(_: &mut InstanceObj, found: u32, expected: u32) -> Result<i64> {
+    Ok(i64::from(TypeId(found).is_subtype_of(TypeId(expected))))
+}
+
+fn throw(instance: &mut InstanceObj, tag: u32, values: u64) -> Result<i64> {
+    let (tag, ty) = instance.tag(tag);
+    let (Some(store), Some(group)) = (instance.store(), instance.group()) else { return Ok(0) };
+    // SAFETY: compiled code passes the address of a value for each of the tag's parameters, in
+    // its own frame.
+    let values = unsafe { std::slice::from_raw_parts(values as *const ValRaw, ty.ty().params.len()) };
+    Err(Failure::Throw(store.new_exception(tag, ty, values.into(), &group)))
+}
+
+fn throw_ref(instance: &mut InstanceObj, exception: u64) -> Result<i64> {
+    let exception = NonNull::new(exception as *mut VMException).ok_or(TrapCode::NullException)?;
+    let Some(store) = instance.store() else { return Ok(0) };
+    // SAFETY: an exnref of running wasm is alive.
+    Err(Failure::Throw(unsafe { Exception::from_raw(&store, exception) }))
 }
 
 fn memory_grow(instance: &mut InstanceObj, memory: u32, delta: u64) -> Result<i64> {
@@ -78,7 +126,7 @@ fn memory_range(instance: &InstanceObj, memory: u32, start: u64, len: u64) -> Re
     // SAFETY: a memory of the instance's group; read for a moment.
     let memory = unsafe { instance.memory(memory).as_ref() };
     if !memory.holds(start, len) {
-        return Err(TrapCode::MemoryOutOfBounds);
+        return Err(TrapCode::MemoryOutOfBounds.into());
     }
     Ok(memory.base().wrapping_add(start as usize))
 }
@@ -139,7 +187,7 @@ fn table_copy(instance: &mut InstanceObj, dst_table: u32, src_table: u32, dst: u
             (end <= elements.len()).then_some(start as usize..end)
         };
         let (Some(from), Some(to)) = (inside(src), inside(dst)) else {
-            return Err(TrapCode::TableOutOfBounds);
+            return Err(TrapCode::TableOutOfBounds.into());
         };
         elements.copy_within(from, to.start);
         return Ok(0);

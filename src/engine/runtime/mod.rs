@@ -5,6 +5,7 @@
 //! objects refer to each other by pointer, and those pointers never leave their group.
 
 mod call;
+mod exception;
 mod func;
 mod global;
 mod group;
@@ -17,6 +18,7 @@ pub mod traps;
 mod value;
 pub mod vmcontext;
 
+pub use exception::{Exception, Tag};
 pub use func::{Func, NativeFunc};
 pub use global::Global;
 pub use instance::{Extern, Instance, InstantiateError};

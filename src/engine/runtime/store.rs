@@ -2,12 +2,14 @@
 //!
 //! Public. Invariant: a store and everything in it is used by one thread; handles are `!Send`.
 
+use super::exception::Exceptions;
 use super::group::Group;
 use super::traps::{self, Error};
 use super::value::ExternRef;
-use super::vmcontext::VMStoreContext;
+use super::vmcontext::{VMStoreContext, VMUnwind};
 use crate::engine::engine::Engine;
 use crate::engine::sys;
+use crate::engine::types::RefType;
 use std::cell::{Cell, RefCell, UnsafeCell};
 use std::ffi::c_void;
 use std::num::NonZeroU32;
@@ -24,6 +26,9 @@ struct StoreInner {
     engine: Engine,
     /// Read and written by compiled code, so behind a cell and at a fixed address.
     vm: Box<UnsafeCell<VMStoreContext>>,
+    exceptions: Exceptions,
+    /// The stack pointer where the outermost entry into wasm happened, 0 outside.
+    outermost_entry: Cell<usize>,
     /// What a host function returned, on its way to the entry that called into wasm.
     pending: RefCell<Option<Error>>,
     groups: RefCell<Vec<super::group::WeakGroup>>,
@@ -47,10 +52,13 @@ impl Store {
             exit_fp: 0,
             exit_pc: 0,
             resume: sys::arch::resume as *const c_void,
+            unwind: VMUnwind::default(),
         };
         Ok(Store(Rc::new(StoreInner {
             engine: engine.clone(),
             vm: Box::new(UnsafeCell::new(vm)),
+            exceptions: Exceptions::default(),
+            outermost_entry: Cell::new(0),
             pending: RefCell::new(None),
             groups: RefCell::new(Vec::new()),
             memory_growths: Cell::new(0),
@@ -71,15 +79,34 @@ impl Store {
     /// Calls `f` with every host value that a table or global of this store holds. Values held
     /// only by running wasm are not among them, so call it while `!is_running()`.
     pub fn for_each_externref(&self, f: &mut dyn FnMut(ExternRef)) {
+        self.for_each_reference(RefType::is_extern, &mut |index| {
+            if let Some(index) = NonZeroU32::new(index as u32) {
+                f(ExternRef(index));
+            }
+        });
+    }
+
+    /// Calls `f` with every exception that a table or global holds, 0 for null.
+    pub(super) fn for_each_exnref(&self, f: &mut dyn FnMut(u64)) {
+        self.for_each_reference(RefType::is_exn, f);
+    }
+
+    fn for_each_reference(&self, kind: fn(RefType) -> bool, f: &mut dyn FnMut(u64)) {
         let groups: Vec<Group> =
             self.0.groups.borrow().iter().filter_map(|group| group.upgrade()).collect();
-        for group in groups {
-            group.for_each_externref(&mut |index| {
-                if let Some(index) = NonZeroU32::new(index) {
-                    f(ExternRef(index));
-                }
-            });
-        }
+        groups.iter().for_each(|group| group.for_each_reference(kind, f));
+    }
+
+    pub(super) fn exceptions(&self) -> &Exceptions {
+        &self.0.exceptions
+    }
+
+    pub(super) fn outermost_entry(&self) -> Option<usize> {
+        Some(self.0.outermost_entry.get()).filter(|entry| *entry != 0)
+    }
+
+    pub(super) fn set_outermost_entry(&self, sp: usize) {
+        self.0.outermost_entry.set(sp);
     }
 
     /// How often wasm has tried to grow a memory: when it changes, views of memories are stale.
@@ -97,6 +124,23 @@ impl Store {
 
     pub(super) fn max_wasm_stack(&self) -> usize {
         self.0.engine.max_wasm_stack()
+    }
+
+    /// Ends what wasm called with an error: the exit trampoline continues at whoever catches it,
+    /// or at the entry.
+    ///
+    /// # Safety
+    /// Called from a function that wasm called through an exit trampoline.
+    pub(super) unsafe fn fail(&self, error: Error) {
+        match error {
+            // SAFETY: by this function's contract.
+            Error::Exception(exception) => unsafe { self.throw(exception) },
+            other => {
+                self.set_pending(other);
+                // SAFETY: a write of fields; no reference to the context is kept.
+                unsafe { (*self.vm()).unwind_to_entry() };
+            }
+        }
     }
 
     pub(super) fn set_pending(&self, error: Error) {

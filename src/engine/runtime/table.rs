@@ -8,7 +8,7 @@ use super::store::Store;
 use super::traps::{Error, TrapCode};
 use super::value::Val;
 use super::vmcontext::{ValRaw, VMTableDefinition};
-use crate::engine::types::{TableType, ValType};
+use crate::engine::types::{RefType, TableType, ValType};
 use std::ptr::NonNull;
 
 /// A handle to a table.
@@ -91,9 +91,9 @@ impl TableObj {
         self.elements.get_mut(usize::try_from(start).ok()?..usize::try_from(end).ok()?)
     }
 
-    pub(super) fn for_each_externref(&self, f: &mut dyn FnMut(u32)) {
-        if self.ty.element.is_extern() {
-            self.elements.iter().for_each(|index| f(*index as u32));
+    pub(super) fn for_each_reference(&self, kind: fn(RefType) -> bool, f: &mut dyn FnMut(u64)) {
+        if kind(self.ty.element) {
+            self.elements.iter().for_each(|element| f(*element));
         }
     }
 }
@@ -181,10 +181,7 @@ fn reference(group: &Group, value: &Val, ty: TableType) -> Result<u64, Error> {
     if !value.is_a(ValType::Ref(ty.element)) {
         return Err(Error::Internal(format!("a table of {} cannot hold {value:?}", ty.element)));
     }
-    if let Val::Func(Some(func)) = value {
-        func.make_callable()?;
-        group.join(func.group());
-    }
+    value.live_with(group)?;
     // SAFETY: a reference is 8 bytes in any of its forms.
     Ok(unsafe { value.to_raw().externref })
 }

@@ -3,6 +3,7 @@
 //! Used by `call.rs`, the libcalls and, through [`on_fault`], the signal handler. Invariant: what
 //! runs inside the signal handler takes no lock and allocates nothing.
 
+use super::exception::Exception;
 use super::vmcontext::VMStoreContext;
 use crate::engine::code::registry;
 pub use crate::engine::code::registry::Frame;
@@ -29,7 +30,9 @@ impl fmt::Display for Trap {
 /// Why a call into wasm did not return.
 pub enum Error {
     Trap(Trap),
-    /// What a host function returned, handed back as is.
+    /// An exception that no wasm caught. A host function that returns it throws it.
+    Exception(Exception),
+    /// What a host function returned, handed back as is. Wasm cannot catch it.
     Host(Box<dyn Any>),
     /// Something is missing or broken on the host's side: a limit, or a bug in us.
     Internal(String),
@@ -39,6 +42,7 @@ impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::Trap(trap) => write!(f, "Trap({:?})", trap.code),
+            Error::Exception(exception) => exception.fmt(f),
             Error::Host(_) => f.write_str("Host(..)"),
             Error::Internal(message) => write!(f, "Internal({message})"),
         }
@@ -156,9 +160,10 @@ pub(super) unsafe fn record_trap(code: TrapCode) {
     // SAFETY: the exit trampoline wrote both fields before it called; its frame is below ours,
     // and starts with the frame pointer of its caller, the wasm function.
     unsafe {
-        let store = &*activation.store;
+        let store = &mut *activation.store;
         let fp = *(store.exit_fp as *const usize);
         activation.record(code, store.exit_pc - 1, fp);
+        store.unwind_to_entry();
     }
 }
 

@@ -1,10 +1,14 @@
 //! Values as the embedder holds them.
 
+use super::exception::Exception;
 use super::func::Func;
+use super::group::Group;
 use super::store::Store;
+use super::traps::Error;
 use super::vmcontext::ValRaw;
 use crate::engine::types::*;
 use std::num::NonZeroU32;
+use std::ptr::NonNull;
 
 /// A host value as the guest holds it: an index into a table that the embedder keeps. The engine
 /// never interprets it.
@@ -21,6 +25,7 @@ pub enum Val {
     V128(u128),
     Func(Option<Func>),
     Extern(Option<ExternRef>),
+    Exn(Option<Exception>),
 }
 
 impl Val {
@@ -33,6 +38,7 @@ impl Val {
             ValType::F64 => Val::F64(0),
             ValType::V128 => Val::V128(0),
             ValType::Ref(r) if r.is_func() => Val::Func(None),
+            ValType::Ref(r) if r.is_exn() => Val::Exn(None),
             ValType::Ref(_) => Val::Extern(None),
         }
     }
@@ -46,7 +52,9 @@ impl Val {
             | (Val::F64(_), ValType::F64)
             | (Val::V128(_), ValType::V128) => true,
             (Val::Func(None), ValType::Ref(r)) => r.is_func() && r.nullable,
-            (Val::Extern(None), ValType::Ref(r)) => !r.is_func() && r.nullable,
+            (Val::Extern(None), ValType::Ref(r)) => r.is_extern() && r.nullable,
+            (Val::Exn(None), ValType::Ref(r)) => r.is_exn() && r.nullable,
+            (Val::Exn(Some(_)), ValType::Ref(r)) => r.heap == HeapType::Exn,
             (Val::Func(Some(func)), ValType::Ref(r)) => {
                 let own = RefType { nullable: false, heap: HeapType::Concrete(func.ty().id()) };
                 own.matches(r)
@@ -54,6 +62,23 @@ impl Val {
             (Val::Extern(Some(_)), ValType::Ref(r)) => r.heap == HeapType::Extern,
             _ => false,
         }
+    }
+
+    /// Makes what the value refers to live at least as long as the group.
+    pub(super) fn live_with(&self, group: &Group) -> Result<(), Error> {
+        match self {
+            Val::Func(Some(func)) => {
+                func.make_callable()?;
+                group.join(func.group());
+            }
+            Val::Exn(Some(exception)) => {
+                if let Some(other) = exception.group() {
+                    group.join(other);
+                }
+            }
+            _ => {}
+        }
+        Ok(())
     }
 
     pub(super) fn to_raw(&self) -> ValRaw {
@@ -65,6 +90,9 @@ impl Val {
             Val::F64(v) => raw.f64 = *v,
             Val::V128(v) => raw.v128 = *v,
             Val::Func(func) => raw.func = func.as_ref().map(Func::raw),
+            Val::Exn(exception) => {
+                raw.exn = exception.as_ref().map_or(std::ptr::null_mut(), Exception::raw);
+            }
             Val::Extern(v) => raw.externref = v.map_or(0, |v| u64::from(v.0.get())),
         }
         raw
@@ -84,6 +112,9 @@ impl Val {
                 ValType::V128 => Val::V128(raw.v128),
                 ValType::Ref(r) if r.is_func() => {
                     Val::Func(raw.func.map(|func| Func::from_raw(store, func)))
+                }
+                ValType::Ref(r) if r.is_exn() => {
+                    Val::Exn(NonNull::new(raw.exn).map(|exn| Exception::from_raw(store, exn)))
                 }
                 ValType::Ref(_) => {
                     Val::Extern(NonZeroU32::new(raw.externref as u32).map(ExternRef))

@@ -58,6 +58,28 @@ pub struct VMStoreContext {
     pub exit_pc: usize,
     /// Continues at an address with a given stack, from compiled code: `sys::arch::resume`.
     pub resume: *const c_void,
+    /// Where an exit trampoline continues after its callee failed. Whoever fails sets it.
+    pub unwind: VMUnwind,
+}
+
+/// A handler to continue at.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub struct VMUnwind {
+    pub pc: usize,
+    pub sp: usize,
+    pub fp: usize,
+    /// The exception, for a handler of wasm.
+    pub payload: usize,
+}
+
+/// An exception, as an exnref points to it.
+#[repr(C)]
+pub struct VMException {
+    /// The identity of its tag, as in the context of an instance that has the tag.
+    pub tag: usize,
+    /// A value for each of the tag's parameters.
+    pub values: *mut ValRaw,
 }
 
 /// What a nested entry overwrites in a [`VMStoreContext`].
@@ -68,6 +90,13 @@ pub struct SavedEntry {
     exit: [usize; 2],
 }
 
+impl SavedEntry {
+    /// Whether wasm was on the stack.
+    pub fn in_wasm(&self) -> bool {
+        self.entry[0] != 0
+    }
+}
+
 impl VMStoreContext {
     pub fn saved(&self) -> SavedEntry {
         SavedEntry {
@@ -75,6 +104,12 @@ impl VMStoreContext {
             entry: [self.entry_fp, self.entry_sp, self.entry_handler],
             exit: [self.exit_fp, self.exit_pc],
         }
+    }
+
+    /// Continues at the innermost entry trampoline: the guest stops.
+    pub fn unwind_to_entry(&mut self) {
+        self.unwind =
+            VMUnwind { pc: self.entry_handler, sp: self.entry_sp, fp: self.entry_fp, payload: 0 };
     }
 
     pub fn restore(&mut self, saved: SavedEntry) {
@@ -154,6 +189,7 @@ pub union ValRaw {
     pub v128: u128,
     pub func: Option<NonNull<VMFuncRef>>,
     pub externref: u64,
+    pub exn: *mut VMException,
 }
 
 impl ValRaw {

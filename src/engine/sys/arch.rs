@@ -4,26 +4,27 @@
 
 use core::arch::naked_asm;
 
-/// Continues at `pc` with the given stack and frame pointers. It is how compiled code leaves for
-/// the handler of the innermost entry trampoline after a host function failed.
+/// Continues at `pc` with the given stack and frame pointers and `payload` in the register of an
+/// exception's payload. It is how compiled code leaves for the handler of the innermost entry
+/// trampoline after a host function failed, or for the handler of a wasm frame after a throw.
 ///
 /// # Safety
-/// The three values are those an entry trampoline of a live frame of this thread recorded, and no
-/// frame of Rust stands between that frame and the caller.
+/// `pc` is the handler of a call that a live frame of this thread is in, `sp` and `fp` are that
+/// frame's, and no frame of Rust stands between it and the caller.
 #[cfg(target_arch = "x86_64")]
 #[unsafe(naked)]
-pub unsafe extern "C" fn resume(pc: usize, sp: usize, fp: usize) -> ! {
-    naked_asm!("mov rsp, rsi", "mov rbp, rdx", "jmp rdi")
+pub unsafe extern "C" fn resume(pc: usize, sp: usize, fp: usize, payload: usize) -> ! {
+    naked_asm!("mov rsp, rsi", "mov rbp, rdx", "mov rax, rcx", "jmp rdi")
 }
 
-/// Continues at `pc` with the given stack and frame pointers.
+/// As on x86-64.
 ///
 /// # Safety
 /// As on x86-64.
 #[cfg(target_arch = "aarch64")]
 #[unsafe(naked)]
-pub unsafe extern "C" fn resume(pc: usize, sp: usize, fp: usize) -> ! {
-    naked_asm!("mov sp, x1", "mov x29, x2", "br x0")
+pub unsafe extern "C" fn resume(pc: usize, sp: usize, fp: usize, payload: usize) -> ! {
+    naked_asm!("mov sp, x1", "mov x29, x2", "mov x16, x0", "mov x0, x3", "br x16")
 }
 
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]

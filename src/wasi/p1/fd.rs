@@ -112,9 +112,13 @@ pub fn fd_filestat_get(
     buf: u32,
 ) -> Result<(), Error> {
     mem.reserve(buf, Filestat::ENCODED_SIZE)?;
+    Ok(mem.write_bytes(buf, &filestat_of_fd(ctx, fd)?.encode())?)
+}
+
+pub(in super::super) fn filestat_of_fd(ctx: &WasiCtx, fd: u32) -> Result<Filestat, Error> {
     let descriptor = ctx.table.get(fd)?;
     descriptor.require(Rights::FD_FILESTAT_GET)?;
-    Ok(mem.write_bytes(buf, &descriptor.filestat()?.encode())?)
+    Ok(descriptor.filestat()?)
 }
 
 /// `fd_filestat_set_size`
@@ -262,7 +266,7 @@ pub fn fd_readdir(
     let descriptor = ctx.table.get(fd)?;
     let dir = descriptor.directory(Rights::FD_READDIR)?;
     let mut used = 0u32;
-    dir.read_directory(cookie, descriptor.preopen_path().is_some(), |entry| {
+    dir.read_directory(cookie, |entry| {
         let room = (buf_len - used) as usize;
         if room == 0 {
             return Ok(0); // `buf + used` may be the end of the address space
@@ -290,13 +294,27 @@ pub fn fd_seek(
     whence: u32,
     newoffset: u32,
 ) -> Result<(), Error> {
-    let descriptor = ctx.table.get(fd)?;
     let whence = match whence {
-        0 => Whence::Set,
-        1 => Whence::Cur,
-        2 => Whence::End,
-        _ => return Err(Errno::Inval.into()),
+        0 => Some(Whence::Set),
+        1 => Some(Whence::Cur),
+        2 => Some(Whence::End),
+        _ => None,
     };
+    seek(ctx, mem, fd, offset, whence, newoffset)
+}
+
+/// `whence` is `None` if it was not one.
+#[inline]
+pub(in super::super) fn seek(
+    ctx: &WasiCtx,
+    mem: &GuestMemory<'_>,
+    fd: u32,
+    offset: i64,
+    whence: Option<Whence>,
+    newoffset: u32,
+) -> Result<(), Error> {
+    let descriptor = ctx.table.get(fd)?;
+    let whence = whence.ok_or(Errno::Inval)?;
     let only_tells = offset == 0 && whence == Whence::Cur;
     let needed = if only_tells {
         Rights::FD_TELL

@@ -43,13 +43,25 @@ pub fn path_filestat_get(
     path_len: u32,
     buf: u32,
 ) -> Result<(), Error> {
+    mem.reserve(buf, Filestat::ENCODED_SIZE)?;
+    let stat = filestat_of_path(ctx, mem, fd, flags, path, path_len)?;
+    Ok(mem.write_bytes(buf, &stat.encode())?)
+}
+
+#[inline]
+pub(in super::super) fn filestat_of_path(
+    ctx: &WasiCtx,
+    mem: &GuestMemory<'_>,
+    fd: u32,
+    flags: u32,
+    path: u32,
+    path_len: u32,
+) -> Result<Filestat, Error> {
     let descriptor = ctx.table.get(fd)?;
     let dir = descriptor.directory(Rights::PATH_FILESTAT_GET)?;
     let follow = follows(flags)?;
-    mem.reserve(buf, Filestat::ENCODED_SIZE)?;
     let path = text(ctx, mem, path, path_len)?;
-    let stat = dir.stat_path(&GuestPath::parse(path.bytes())?, follow)?;
-    Ok(mem.write_bytes(buf, &stat.encode())?)
+    Ok(dir.stat_path(&GuestPath::parse(path.bytes())?, follow)?)
 }
 
 /// `path_filestat_set_times`

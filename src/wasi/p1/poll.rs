@@ -9,7 +9,21 @@ use super::super::poll::{self, Event, EventKind, Subscribed, Subscription};
 use super::super::sys::Interest;
 use super::super::types::Clockid;
 
-const SUBSCRIPTION_SIZE: u32 = 48;
+/// Where the parts of a `subscription` lie that preview 0 had elsewhere.
+pub(in super::super) struct SubscriptionLayout {
+    pub size: u32,
+    pub clock_id: u32,
+    pub clock_timeout: u32,
+    pub clock_flags: u32,
+}
+
+const SUBSCRIPTION: SubscriptionLayout = SubscriptionLayout {
+    size: 48,
+    clock_id: 16,
+    clock_timeout: 24,
+    clock_flags: 40,
+};
+
 const EVENT_SIZE: u32 = 32;
 const SUBSCRIPTION_CLOCK_ABSTIME: u16 = 1;
 const FD_READWRITE_HANGUP: u16 = 1;
@@ -23,23 +37,39 @@ pub fn poll_oneoff(
     nsubscriptions: u32,
     nevents: u32,
 ) -> Result<(), Error> {
+    poll(ctx, mem, &SUBSCRIPTION, in_, out, nsubscriptions, nevents)
+}
+
+pub(in super::super) fn poll(
+    ctx: &WasiCtx,
+    mem: &GuestMemory<'_>,
+    layout: &SubscriptionLayout,
+    in_: u32,
+    out: u32,
+    nsubscriptions: u32,
+    nevents: u32,
+) -> Result<(), Error> {
     if nsubscriptions == 0 || nsubscriptions > ctx.limits.max_subscriptions {
         return Err(Errno::Inval.into());
     }
-    mem.reserve(in_, nsubscriptions as usize * SUBSCRIPTION_SIZE as usize)?;
+    mem.reserve(in_, nsubscriptions as usize * layout.size as usize)?;
     mem.reserve(out, nsubscriptions as usize * EVENT_SIZE as usize)?;
     mem.reserve(nevents, 4)?;
     let subscriptions = (0..nsubscriptions)
-        .map(|index| decode(mem, in_ + index * SUBSCRIPTION_SIZE))
+        .map(|index| decode(mem, layout, in_ + index * layout.size))
         .collect::<Result<Vec<_>, Errno>>()?;
-    let events = poll::poll_oneoff(&ctx.table, &ctx.waiter, &subscriptions)?;
+    let events = poll::poll_oneoff(&ctx.table, &ctx.waiter, &ctx.clock, &subscriptions)?;
     for (event, slot) in events.iter().zip((out..).step_by(EVENT_SIZE as usize)) {
         encode(mem, slot, event)?;
     }
     Ok(mem.write_u32(nevents, events.len() as u32)?)
 }
 
-fn decode(mem: &GuestMemory<'_>, at: u32) -> Result<Subscription, Errno> {
+fn decode(
+    mem: &GuestMemory<'_>,
+    layout: &SubscriptionLayout,
+    at: u32,
+) -> Result<Subscription, Errno> {
     let interest = |interest| {
         Ok::<_, Errno>(Subscribed::Fd {
             fd: mem.read_u32(at + 16)?,
@@ -48,14 +78,14 @@ fn decode(mem: &GuestMemory<'_>, at: u32) -> Result<Subscription, Errno> {
     };
     let what = match mem.read_u8(at + 8)? {
         0 => {
-            let flags = mem.read_u16(at + 40)?;
+            let flags = mem.read_u16(at + layout.clock_flags)?;
             if flags & !SUBSCRIPTION_CLOCK_ABSTIME != 0 {
                 return Err(Errno::Inval);
             }
-            match Clockid::from_guest(mem.read_u32(at + 16)?) {
+            match Clockid::from_guest(mem.read_u32(at + layout.clock_id)?) {
                 Ok(id @ (Clockid::Realtime | Clockid::Monotonic)) => Subscribed::Clock {
                     id,
-                    timeout: mem.read_u64(at + 24)?,
+                    timeout: mem.read_u64(at + layout.clock_timeout)?,
                     absolute: flags & SUBSCRIPTION_CLOCK_ABSTIME != 0,
                 },
                 // A wait does not use the processor, so these never strike.

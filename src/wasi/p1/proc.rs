@@ -2,7 +2,6 @@
 
 #![forbid(unsafe_code)]
 
-use super::super::clock;
 use super::super::ctx::{StringTable, WasiCtx};
 use super::super::errno::{Errno, Error};
 use super::super::guest::GuestMemory;
@@ -77,24 +76,24 @@ pub fn environ_sizes_get(
 
 /// `clock_res_get`
 pub fn clock_res_get(
-    _ctx: &WasiCtx,
+    ctx: &WasiCtx,
     mem: &GuestMemory<'_>,
     id: u32,
     resolution: u32,
 ) -> Result<(), Error> {
-    Ok(mem.write_u64(resolution, clock::resolution(Clockid::from_guest(id)?))?)
+    Ok(mem.write_u64(resolution, ctx.clock.resolution(Clockid::from_guest(id)?))?)
 }
 
 /// `clock_time_get`; every clock is as precise as the host has it.
 #[inline]
 pub fn clock_time_get(
-    _ctx: &WasiCtx,
+    ctx: &WasiCtx,
     mem: &GuestMemory<'_>,
     id: u32,
     _precision: u64,
     time: u32,
 ) -> Result<(), Error> {
-    Ok(mem.write_u64(time, clock::time(Clockid::from_guest(id)?))?)
+    Ok(mem.write_u64(time, ctx.clock.time(Clockid::from_guest(id)?))?)
 }
 
 /// `proc_exit`

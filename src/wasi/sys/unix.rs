@@ -414,8 +414,9 @@ pub fn symlink(contents: &str, dir: &File, path: &str) -> Result<(), Errno> {
 /// Reads a directory in the host's own batches and puts the entries, encoded
 /// as the guest will get them, at the end of `into`. Returns whether there
 /// were any. Positions are the kernel's: they survive changes to the directory
-/// as POSIX wants of `telldir`.
-pub fn read_directory(dir: &File, hide_parent: bool, into: &mut Vec<u8>) -> Result<bool, Errno> {
+/// as POSIX wants of `telldir`. The parent, which may lie outside of what the
+/// guest can reach, gets inode 0.
+pub fn read_directory(dir: &File, into: &mut Vec<u8>) -> Result<bool, Errno> {
     const BATCH: usize = 32 * 1024;
     let mut buffer: Vec<u8> = Vec::with_capacity(BATCH);
     let mut entries = RawDir::new(dir, buffer.spare_capacity_mut());
@@ -427,10 +428,9 @@ pub fn read_directory(dir: &File, hide_parent: bool, into: &mut Vec<u8>) -> Resu
             Some(entry) => entry?,
         };
         let name = entry.file_name().to_bytes();
-        let hidden = hide_parent && name == b"..";
         let dirent = Dirent {
             next: entry.next_entry_cookie(),
-            ino: if hidden { 0 } else { entry.ino() },
+            ino: if name == b".." { 0 } else { entry.ino() },
             namlen: u32::try_from(name.len()).map_err(|_| Errno::Overflow)?,
             filetype: filetype(entry.file_type()),
         };

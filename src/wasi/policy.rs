@@ -1,0 +1,235 @@
+//! Which functions a module gets.
+//!
+//! Made by the host from lists of patterns, asked by `functions.rs` at each
+//! call by number and by `host.rs` when it links. Pure: it looks at names
+//! alone. Invariants: every function has exactly one grant, settled when the
+//! policy is made; an extension function is granted only if a pattern names
+//! its module.
+
+#![forbid(unsafe_code)]
+
+use std::fmt;
+
+use super::errno::Errno;
+use super::functions::{self, Function};
+use super::{p0, p1};
+
+/// What becomes of an import.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Grant {
+    Granted,
+    /// A module that imports it does not link.
+    Refused,
+    /// The import exists and returns this number without doing anything.
+    Stub(Errno),
+}
+
+/// The grants of one program.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// By function number.
+    grants: Box<[Grant]>,
+}
+
+/// All of WASI and no extension.
+impl Default for Policy {
+    fn default() -> Policy {
+        let grant = |function: &Function| {
+            if is_extension(function) {
+                Grant::Refused
+            } else {
+                Grant::Granted
+            }
+        };
+        Policy {
+            grants: functions::all().map(grant).collect(),
+        }
+    }
+}
+
+/// A pattern that can only be a mistake.
+#[derive(Debug, PartialEq, Eq)]
+pub struct UnmatchedPattern {
+    pub pattern: String,
+}
+
+impl fmt::Display for UnmatchedPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the pattern {:?} matches no WASI function", self.pattern)
+    }
+}
+
+impl std::error::Error for UnmatchedPattern {}
+
+/// What a module asks for, and what it gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capability<'a> {
+    pub module: &'a str,
+    pub name: &'a str,
+    /// `None` if there is no such WASI function: it is for somebody else to
+    /// provide.
+    pub grant: Option<Grant>,
+}
+
+impl Policy {
+    /// Grants what an `allow` pattern matches (without a list: all of WASI and
+    /// no extension) and no `deny` pattern does; `otherwise` is for the rest.
+    ///
+    /// In a pattern `*` stands for any characters and `?` for one. A pattern
+    /// without a dot is matched against the names of WASI functions; one like
+    /// `wasi_native_ext.*` against the module's name too, and only such a
+    /// pattern reaches an extension.
+    pub fn new<S: AsRef<str>>(
+        allow: Option<&[S]>,
+        deny: &[S],
+        otherwise: Grant,
+    ) -> Result<Policy, UnmatchedPattern> {
+        for pattern in allow.unwrap_or_default().iter().chain(deny) {
+            let pattern = pattern.as_ref();
+            if !functions::all().any(|function| matches(pattern, function)) {
+                let pattern = pattern.to_owned();
+                return Err(UnmatchedPattern { pattern });
+            }
+        }
+        let any = |patterns: &[S], function: &Function| {
+            patterns
+                .iter()
+                .any(|pattern| matches(pattern.as_ref(), function))
+        };
+        let grant = |function: &Function| {
+            let allowed = match allow {
+                Some(allow) => any(allow, function),
+                None => !is_extension(function),
+            };
+            if allowed && !any(deny, function) {
+                Grant::Granted
+            } else {
+                otherwise
+            }
+        };
+        Ok(Policy {
+            grants: functions::all().map(grant).collect(),
+        })
+    }
+
+    #[inline]
+    pub fn grant(&self, number: usize) -> Grant {
+        self.grants.get(number).copied().unwrap_or(Grant::Refused)
+    }
+
+    /// For each import of a module, what it would get.
+    pub fn report<'a>(
+        &self,
+        imports: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Vec<Capability<'a>> {
+        imports
+            .into_iter()
+            .map(|(module, name)| Capability {
+                module,
+                name,
+                grant: functions::find(module, name).map(|number| self.grant(number)),
+            })
+            .collect()
+    }
+}
+
+fn is_extension(function: &Function) -> bool {
+    ![p1::MODULE, p0::MODULE].contains(&function.module)
+}
+
+fn matches(pattern: &str, function: &Function) -> bool {
+    match pattern.split_once('.') {
+        Some((module, name)) => glob(module, function.module) && glob(name, function.name),
+        None => !is_extension(function) && glob(pattern, function.name),
+    }
+}
+
+/// `*` is any characters, `?` is one; everything else is itself.
+fn glob(pattern: &str, text: &str) -> bool {
+    let mut rest = pattern.chars();
+    match rest.next() {
+        None => text.is_empty(),
+        Some('*') => {
+            let tails = text.char_indices().map(|(at, _)| text.split_at(at).1);
+            tails.chain([""]).any(|tail| glob(rest.as_str(), tail))
+        }
+        Some(wanted) => {
+            let mut text = text.chars();
+            text.next().is_some_and(|c| {
+                (wanted == '?' || wanted == c) && glob(rest.as_str(), text.as_str())
+            })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn granted(policy: &Policy) -> Vec<&'static str> {
+        let numbered = functions::all().enumerate();
+        numbered
+            .filter(|(number, function)| {
+                function.module != p0::MODULE && policy.grant(*number) == Grant::Granted
+            })
+            .map(|(_, function)| function.name)
+            .collect()
+    }
+
+    fn policy(allow: &[&str], deny: &[&str]) -> Policy {
+        Policy::new(Some(allow), deny, Grant::Refused).unwrap()
+    }
+
+    #[test]
+    fn patterns_match_whole_names() {
+        for (pattern, text, expected) in [
+            ("fd_*", "fd_read", true),
+            ("fd_*", "path_open", false),
+            ("*_get", "clock_time_get", true),
+            ("*_g?t", "clock_time_get", true),
+            ("fd_read", "fd_readdir", false),
+            ("", "fd_read", false),
+            ("*", "", true),
+            ("a*b*c", "aXbYbZc", true),
+            ("a*b*c", "aXbYbZ", false),
+        ] {
+            assert_eq!(glob(pattern, text), expected, "{pattern} {text}");
+        }
+    }
+
+    #[test]
+    fn what_is_allowed_and_not_denied_is_granted() {
+        let names = granted(&policy(&["fd_*", "clock_time_get"], &["fd_write"]));
+        assert!(names.contains(&"fd_read") && names.contains(&"clock_time_get"));
+        assert!(!names.contains(&"fd_write") && !names.contains(&"path_open"));
+        let all_but = Policy::new(None, &["sock_*"], Grant::Refused).unwrap();
+        assert_eq!(granted(&all_but).len(), 42);
+        assert_eq!(granted(&Policy::default()).len(), 46);
+        assert!(granted(&policy(&[], &[])).is_empty());
+    }
+
+    #[test]
+    fn a_pattern_that_matches_nothing_is_a_mistake() {
+        let error = Policy::new(Some(&["fd_raed"]), &[], Grant::Refused).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the pattern \"fd_raed\" matches no WASI function"
+        );
+        assert!(Policy::new(None, &["path_opne"], Grant::Refused).is_err());
+    }
+
+    #[test]
+    fn a_report_names_what_is_refused() {
+        let stub = Policy::new(Some(&["fd_*"]), &[], Grant::Stub(Errno::Nosys)).unwrap();
+        let report = stub.report([
+            (p1::MODULE, "fd_read"),
+            (p0::MODULE, "path_open"),
+            ("env", "memcpy"),
+        ]);
+        let grants: Vec<_> = report.iter().map(|capability| capability.grant).collect();
+        assert_eq!(
+            grants,
+            [Some(Grant::Granted), Some(Grant::Stub(Errno::Nosys)), None]
+        );
+    }
+}

@@ -1,0 +1,269 @@
+//! What a host chooses for a program: its interface, functions, clocks,
+//! random bytes, and whether its calls are traced.
+
+mod wasi_support;
+
+use std::sync::{Arc, Mutex};
+
+use wasi_native::wasi::{
+    Errno, Error, Grant, GuestMemory, Oflags, Policy, Rights, WasiCtx, WasiCtxBuilder, functions,
+    p0, p1,
+};
+use wasi_support::*;
+
+fn number(name: &str) -> usize {
+    functions::find(p1::MODULE, name).unwrap()
+}
+
+fn call(guest: &mut Guest, name: &str, args: &[u64]) -> Result<()> {
+    let number = number(name);
+    guest.call(|ctx, mem| functions::call(ctx, number, mem, args))
+}
+
+// ---- preview 0 ----
+
+#[test]
+fn preview_0_has_its_own_filestat() {
+    let (mut guest, _host) = guest();
+    guest.write_file("f", b"12345").unwrap();
+    guest.link("f", "g").unwrap();
+    let ino = guest.stat("f").unwrap().ino;
+    guest.set_times("f", 0, 7, 9, 5).unwrap();
+    let fd = guest.open("f", Oflags::empty(), READ).unwrap();
+    guest.put(0x100, b"f");
+    for by_path in [true, false] {
+        guest.memory()[0x200..0x280].fill(0xee);
+        guest
+            .call(|ctx, mem| {
+                if by_path {
+                    p0::path_filestat_get(ctx, mem, ROOT, 0, 0x100, 1, 0x200)
+                } else {
+                    p0::fd_filestat_get(ctx, mem, fd, 0x200)
+                }
+            })
+            .unwrap();
+        assert_eq!(guest.u64(0x208), ino);
+        assert_eq!(guest.bytes(0x210, 4), [4, 0, 0, 0], "a regular file");
+        assert_eq!(guest.u32(0x214), 2, "links, in 32 bits");
+        assert_eq!(guest.u64(0x218), 5, "size");
+        assert_eq!((guest.u64(0x220), guest.u64(0x228)), (7, 9), "times");
+        assert_eq!(guest.bytes(0x238, 8), [0xee; 8], "and ends after 56 bytes");
+    }
+    let end = MEMORY as u32 - 56;
+    assert_eq!(
+        guest.call(|ctx, mem| p0::fd_filestat_get(ctx, mem, fd, end)),
+        Ok(())
+    );
+    assert_eq!(
+        guest.call(|ctx, mem| p0::fd_filestat_get(ctx, mem, fd, end + 1)),
+        Err(Errno::Fault)
+    );
+}
+
+#[test]
+fn preview_0_counts_whence_from_the_current_position() {
+    let (mut guest, _host) = guest();
+    guest.write_file("f", b"0123456789").unwrap();
+    let fd = guest.open("f", Oflags::empty(), READ).unwrap();
+    let mut seek = |offset, whence| {
+        guest.call(|ctx, mem| p0::fd_seek(ctx, mem, fd, offset, whence, 16))?;
+        Ok(guest.u64(16))
+    };
+    assert_eq!(seek(3, 2), Ok(3), "set");
+    assert_eq!(seek(2, 0), Ok(5), "cur");
+    assert_eq!(seek(-1, 1), Ok(9), "end");
+    assert_eq!(seek(0, 3), Err(Errno::Inval));
+}
+
+#[test]
+fn preview_0_subscriptions_are_56_bytes() {
+    let mut guest = Guest::with(WasiCtx::builder());
+    // A clock that strikes at once, then standard input.
+    let mut records = [0u8; 112];
+    records[0] = 5;
+    records[24..28].copy_from_slice(&1u32.to_le_bytes());
+    records[56] = 6;
+    records[56 + 8] = 1;
+    guest.put(0x1000, &records);
+    guest
+        .call(|ctx, mem| p0::poll_oneoff(ctx, mem, 0x1000, 0x2000, 2, 16))
+        .unwrap();
+    assert_eq!(guest.u32(16), 2);
+    assert_eq!((guest.u64(0x2000), guest.u64(0x2020)), (5, 6));
+    assert_eq!(
+        (guest.bytes(0x200a, 1), guest.bytes(0x202a, 1)),
+        (&[0u8][..], &[1u8][..])
+    );
+    // The flags of a clock are where preview 1 has nothing.
+    guest.put(0x1000 + 48, &2u16.to_le_bytes());
+    assert_eq!(
+        guest.call(|ctx, mem| p0::poll_oneoff(ctx, mem, 0x1000, 0x2000, 1, 16)),
+        Err(Errno::Inval)
+    );
+}
+
+// ---- which functions ----
+
+#[test]
+fn what_is_not_granted_does_nothing() {
+    for (otherwise, errno) in [
+        (Grant::Refused, Errno::Notcapable),
+        (Grant::Stub(Errno::Nosys), Errno::Nosys),
+        (Grant::Stub(Errno::Perm), Errno::Perm),
+    ] {
+        let host = tempfile::tempdir().unwrap();
+        let policy = Policy::new(None, &["path_create_*"], otherwise).unwrap();
+        let preopen = preopen(host.path(), "/", wasi_native::wasi::Perms::READ_WRITE);
+        let mut guest = Guest::with(WasiCtx::builder().preopen(preopen).policy(policy));
+        guest.put(0x100, b"d");
+        assert_eq!(
+            call(&mut guest, "path_create_directory", &[3, 0x100, 1]),
+            Err(errno)
+        );
+        assert_eq!(std::fs::read_dir(host.path()).unwrap().count(), 0);
+        assert_eq!(call(&mut guest, "fd_tell", &[9, 16]), Err(Errno::Badf));
+        assert!(!guest.ctx.is_direct(number("path_create_directory")));
+        assert!(guest.ctx.is_direct(number("fd_tell")));
+    }
+}
+
+// ---- reproducible runs ----
+
+#[test]
+fn fixed_clocks_and_seeds_give_the_same_run_twice() {
+    let run = || {
+        let builder = WasiCtx::builder().now(1_700_000_000_000_000_000);
+        let mut guest = Guest::with(builder.random_seed(42));
+        let mut seen = Vec::new();
+        for id in [0, 1, 2, 3, 0] {
+            guest
+                .call(|ctx, mem| p1::clock_time_get(ctx, mem, id, 0, 16))
+                .unwrap();
+            seen.push(guest.u64(16));
+        }
+        for len in [1, 100, 2000] {
+            guest
+                .call(|ctx, mem| p1::random_get(ctx, mem, 0x100, len))
+                .unwrap();
+            seen.extend(
+                guest
+                    .bytes(0x100, len as usize)
+                    .iter()
+                    .map(|byte| u64::from(*byte)),
+            );
+        }
+        seen
+    };
+    let first = run();
+    assert_eq!(first[0], 1_700_000_000_000_000_000);
+    assert_eq!(first, run());
+}
+
+#[test]
+fn a_fixed_clock_sleeps_in_no_time() {
+    let mut guest = Guest::with(WasiCtx::builder().now(0));
+    const HOUR: u64 = 3_600_000_000_000;
+    let mut subscription = [0u8; 48];
+    subscription[16] = 1;
+    subscription[24..32].copy_from_slice(&HOUR.to_le_bytes());
+    guest.put(0x1000, &subscription);
+    let started = std::time::Instant::now();
+    for _ in 0..24 {
+        guest
+            .call(|ctx, mem| p1::poll_oneoff(ctx, mem, 0x1000, 0x2000, 1, 16))
+            .unwrap();
+        assert_eq!(guest.u32(16), 1);
+    }
+    assert!(started.elapsed().as_secs() < 5);
+    for id in [0, 1] {
+        guest
+            .call(|ctx, mem| p1::clock_time_get(ctx, mem, id, 0, 16))
+            .unwrap();
+        let slept = guest.u64(16);
+        assert!((24 * HOUR..25 * HOUR).contains(&slept), "{slept}");
+    }
+}
+
+// ---- tracing ----
+
+fn traced(builder: WasiCtxBuilder) -> (Guest, Arc<Mutex<Vec<String>>>) {
+    let lines: Arc<Mutex<Vec<String>>> = Arc::default();
+    let sink = lines.clone();
+    let builder = builder.trace(Arc::new(move |call| {
+        sink.lock().unwrap().push(call.to_string());
+    }));
+    (Guest::with(builder), lines)
+}
+
+#[test]
+fn a_trace_reads_like_strace() {
+    let host = tempfile::tempdir().unwrap();
+    let (mut guest, lines) = traced(WasiCtx::builder().preopen(preopen(
+        host.path(),
+        "/",
+        wasi_native::wasi::Perms::READ_WRITE,
+    )));
+    guest.put(0x100, b"file");
+    guest.put(0x200, b"hello\n\xff");
+    guest.put(0x300, &0x200u32.to_le_bytes());
+    guest.put(0x304, &7u32.to_le_bytes());
+    let rights = (Rights::FD_READ | Rights::FD_WRITE | Rights::FD_SEEK | Rights::FD_TELL).bits();
+    call(
+        &mut guest,
+        "path_open",
+        &[3, 1, 0x100, 4, 9, rights, 0, 1, 16],
+    )
+    .unwrap();
+    call(&mut guest, "fd_write", &[4, 0x300, 1, 16]).unwrap();
+    call(&mut guest, "fd_seek", &[4, -2i64 as u64, 1, 16]).unwrap();
+    call(&mut guest, "clock_time_get", &[9, 0, 16]).unwrap_err();
+    call(&mut guest, "fd_close", &[77]).unwrap_err();
+    call(
+        &mut guest,
+        "path_open",
+        &[3, 0, u64::from(u32::MAX), 4, 99, 0, 0, 0, 16],
+    )
+    .unwrap_err();
+    assert_eq!(
+        *lines.lock().unwrap(),
+        [
+            "path_open(fd: 3, dirflags: SYMLINK_FOLLOW, path: \"file\", path_len: 4, \
+             oflags: CREAT|TRUNC, fs_rights_base: FD_READ|FD_SEEK|FD_TELL|FD_WRITE, \
+             fs_rights_inheriting: 0, fdflags: APPEND) = ESUCCESS, opened_fd: 4",
+            "fd_write(fd: 4, iovs: \"hello\\n\\xff\", iovs_len: 1) = ESUCCESS, nwritten: 7",
+            "fd_seek(fd: 4, offset: -2, whence: 1) = ESUCCESS, newoffset: 5",
+            "clock_time_get(id: 9, precision: 0) = EINVAL",
+            "fd_close(fd: 77) = EBADF",
+            "path_open(fd: 3, dirflags: 0, path: 0xffffffff, path_len: 4, oflags: 0x63, \
+             fs_rights_base: 0, fs_rights_inheriting: 0, fdflags: 0) = EINVAL",
+        ]
+    );
+    assert!(!guest.ctx.is_direct(number("fd_close")));
+}
+
+/// Tracing looks into guest memory at addresses the guest chose.
+#[test]
+fn a_trace_of_absurd_arguments_is_harmless() {
+    let (guest, lines) = traced(WasiCtx::builder());
+    let mut memory = vec![0xffu8; 64];
+    // SAFETY: the memory outlives the view.
+    let mem = unsafe { GuestMemory::from_raw(memory.as_mut_ptr(), memory.len()) };
+    let mut calls = 0;
+    for (number, function) in functions::all().enumerate() {
+        for value in [
+            0,
+            60,
+            63,
+            64,
+            u64::from(u32::MAX) - 3,
+            u64::from(u32::MAX),
+            u64::MAX,
+        ] {
+            let args = vec![value; function.params.len()];
+            let result = functions::call(&guest.ctx, number, &mem, &args);
+            calls += 1;
+            assert!(function.returns() || matches!(result, Err(Error::Exit(_))));
+        }
+    }
+    assert_eq!(lines.lock().unwrap().len(), calls);
+}
