@@ -4,10 +4,8 @@
 /** Holds its values weakly. */
 class Cache {
   #references = new Map();
-  #dead = new FinalizationRegistry((key) => {
-    // A new object may have the address by now.
-    if (this.#references.get(key)?.deref() === undefined) this.#references.delete(key);
-  });
+  /** How many there may be before the dead ones are taken out. */
+  #limit = 64;
 
   get(key) {
     return this.#references.get(key)?.deref();
@@ -22,7 +20,14 @@ class Cache {
 
   set(key, value) {
     this.#references.set(key, new WeakRef(value));
-    this.#dead.register(value, key);
+    if (this.#references.size > this.#limit) this.#sweep();
+  }
+
+  #sweep() {
+    for (const [key, reference] of this.#references) {
+      if (reference.deref() === undefined) this.#references.delete(key);
+    }
+    this.#limit = Math.max(64, 2 * this.#references.size);
   }
 }
 

@@ -57,7 +57,7 @@ function functionAt(address, group, signature, index) {
   if (known !== undefined) return known;
   if (signature === undefined) [signature, index] = native.describeFunction(realm, address);
   const record = { address, group, signature };
-  const wrapper = makers.export(signature)(String(index), record);
+  const wrapper = named(`${index}`, makers.export(signature)(record));
   records.set(wrapper, record);
   byAddress.set(address, wrapper);
   return wrapper;
@@ -210,30 +210,30 @@ const source = {
 
   sweep: (letters) => (letters.includes('e') ? 'sweep();' : ''),
 
-  /** A wasm function for JavaScript. A method has no `prototype` and cannot be constructed. */
+  /** A wasm function for JavaScript. */
   export: (params, results) => `
-    return (index, holder) => {
+    return (holder) => {
       const address = holder.address;
-      return ({ [index](${source.names(params)}) {
+      return (${source.names(params)}) => {
         ${source.convert(params)}
         ${source.sweep(params)}
         ${source.store(params)}
         f64[${2 * TARGET}] = address;
         call();
         ${source.results(results)}
-      } })[index];
+      };
     };`,
 
   /** A WASI function for JavaScript: `holder.number` is its number, `holder.call` calls it. */
   wasi: (params, results) => `
-    return (name, holder) => ({ [name](${source.names(params)}) {
+    return (holder) => (${source.names(params)}) => {
       ${source.convert(params)}
       const view = holder.view();
       ${source.store(params)}
       i32[${4 * TARGET}] = holder.number;
       holder.call(view);
       ${source.results(results)}
-    } })[name];`,
+    };`,
 
   /** A JavaScript function for wasm: the shim takes and leaves everything in the window. */
   import: (params, results) => {
@@ -260,8 +260,8 @@ const environment = {
 
 /** The same wrappers without compiling: for processes that refuse code from strings. */
 const interpreted = {
-  export: (params, results) => (index, holder) =>
-    named(index, params.length, (args) => {
+  export: (params, results) => (holder) =>
+    withLength(params.length, (...args) => {
       const values = Array.from(params, (letter, k) => convert(letter, args[k], holder));
       sweep();
       values.forEach((value, k) => store(params[k], k, value));
@@ -270,8 +270,8 @@ const interpreted = {
       return loadResults(results, holder);
     }),
 
-  wasi: (params, results) => (name, holder) =>
-    named(name, params.length, (args) => {
+  wasi: (params, results) => (holder) =>
+    withLength(params.length, (...args) => {
       const values = Array.from(params, (letter, k) => convert(letter, args[k], holder));
       const view = holder.view();
       values.forEach((value, k) => store(params[k], k, value));
@@ -290,13 +290,13 @@ const interpreted = {
   },
 };
 
-function named(name, length, body) {
-  const wrapper = {
-    [name](...args) {
-      return body(args);
-    },
-  }[name];
+function withLength(length, wrapper) {
   return Object.defineProperty(wrapper, 'length', { value: length });
+}
+
+/** Names a wrapper, which like all of them is an arrow function: it cannot be constructed. */
+function named(name, wrapper) {
+  return Object.defineProperty(wrapper, 'name', { value: name });
 }
 
 function loadResults(results, holder) {
@@ -311,7 +311,7 @@ let canCompile = true;
 function make(kind, signature) {
   const [params, results] = signature.split(':');
   if (signature.includes('x')) {
-    return kind === 'import' ? () => refuse : (name) => named(name, params.length, refuse);
+    return kind === 'import' ? () => refuse : () => withLength(params.length, () => refuse());
   }
   if (canCompile) {
     try {
@@ -344,7 +344,7 @@ function shim(f, signature, holder) {
 
 /** A WASI function as JavaScript calls it. */
 function wasiFunction(name, signature, holder) {
-  return makers.wasi(signature)(name, holder);
+  return named(name, makers.wasi(signature)(holder));
 }
 
 module.exports = {

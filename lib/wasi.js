@@ -9,6 +9,9 @@ const check = require('./validate');
 
 const MODULES = { preview1: 'wasi_snapshot_preview1', unstable: 'wasi_unstable' };
 
+/** The name and signature of each WASI function. */
+let described;
+
 /** Which functions are WASI's, and of which context: an instance of ours binds them natively. */
 const functions = new WeakMap();
 
@@ -35,7 +38,7 @@ class WASI {
     const call = native.wasiCaller(realm, context);
     const view = () => this.#bytes();
     this.wasiImport = {};
-    native.wasiFunctions().forEach(([name, signature], number) => {
+    (described ??= native.wasiFunctions()).forEach(([name, signature], number) => {
       const called = wasiFunction(name, signature, { number, call, view });
       functions.set(called, { context, name });
       this.wasiImport[name] = called;

@@ -90,6 +90,9 @@ impl From<engine::Error> for Failure {
         let payload = match error {
             engine::Error::Trap(trap) => return trap.into(),
             engine::Error::Host(payload) => payload,
+            engine::Error::Exception(_) => {
+                return Failure::new(Kind::Runtime, "wasm threw an exception that nothing caught");
+            }
             engine::Error::Internal(message) => return Failure::new(Kind::Internal, message),
         };
         let payload = match payload.downcast::<Failure>() {
@@ -207,6 +210,7 @@ pub fn text(error: engine::Error) -> String {
     match error {
         engine::Error::Trap(trap) => trap.code.message().to_string(),
         engine::Error::Internal(message) => message,
+        engine::Error::Exception(_) => "wasm threw an exception that nothing caught".to_string(),
         engine::Error::Host(_) => "a host function failed".to_string(),
     }
 }

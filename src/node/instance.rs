@@ -46,6 +46,7 @@ pub fn instantiate<'env>(
             Extern::Table(table) => table.id(),
             Extern::Memory(memory) => memory.id(),
             Extern::Global(global) => global.id(),
+            Extern::Tag(tag) => tag.id(),
             Extern::Native(_) => 0,
         };
         list.push(address(id).into_unknown(env)?);

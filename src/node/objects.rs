@@ -346,6 +346,7 @@ fn write_value(realm: &Realm, value: &Val) {
         Val::F64(bits) => raw.f64 = *bits,
         Val::V128(bits) => raw.v128 = *bits,
         Val::Func(func) => raw.func = func.as_ref().map(Func::raw),
+        Val::Exn(_) => unreachable!("lib/ refuses exnref before it asks for the value"),
         Val::Extern(reference) => {
             raw.externref = reference.map_or(0, |reference| u64::from(reference.0.get()));
         }

@@ -316,6 +316,21 @@ impl Func {
         unsafe { call::enter(func.group.store(), func.raw, values) }
     }
 
+    /// As [`Func::call_raw`] without a handle, for callers that keep the function by other means.
+    ///
+    /// # Safety
+    /// As for [`Func::call_raw`]; and `raw` is a function of `store` whose group stays alive until
+    /// the call is over.
+    pub unsafe fn call_borrowed(store: &Store, raw: NonNull<VMFuncRef>, values: *mut ValRaw) -> Result<(), Error> {
+        // SAFETY: alive by contract.
+        if unsafe { raw.as_ref() }.entry.is_null() {
+            // SAFETY: as above.
+            return unsafe { Func::from_raw(store, raw).call_raw(values) };
+        }
+        // SAFETY: by this function's contract.
+        unsafe { call::enter(store, raw, values) }
+    }
+
     /// Calls the function. Arguments of the wrong number or type are refused.
     pub fn call(&self, args: &[Val]) -> Result<Vec<Val>, Error> {
         let shared = self.ty();
