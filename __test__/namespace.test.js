@@ -1,7 +1,11 @@
 'use strict';
 
+const { spawnSync } = require('node:child_process');
+const fs = require('node:fs');
+const os = require('node:os');
+const path = require('node:path');
 const wn = require('..');
-const { wat, thrownBy } = require('./helpers');
+const { PACKAGE, wat, thrownBy } = require('./helpers');
 
 const classes = ['Module', 'Instance', 'Memory', 'Table', 'Global'];
 const errors = ['CompileError', 'LinkError', 'RuntimeError'];
@@ -18,6 +22,17 @@ test('has the shape of the WebAssembly namespace', () => {
     expect(wn[name].length).toBe(WebAssembly[name].length);
     expect(Object.hasOwn(wn[name], 'prototype')).toBe(false);
   }
+});
+
+test('says what to do when there is no addon for this platform', () => {
+  const copy = fs.mkdtempSync(path.join(os.tmpdir(), 'wasi-native-'));
+  fs.copyFileSync(path.join(PACKAGE, 'index.js'), path.join(copy, 'index.js'));
+  fs.cpSync(path.join(PACKAGE, 'lib'), path.join(copy, 'lib'), { recursive: true });
+  const { stderr } = spawnSync(process.execPath, [copy], { encoding: 'utf8' });
+  fs.rmSync(copy, { recursive: true });
+  expect(stderr).toMatch(/wasi-native has no native addon for \w+-\w+ here/);
+  expect(stderr).toMatch(/npm install wasi-native --include=optional.*npm run build/s);
+  expect(stderr).toMatch(/ERR_WASI_NO_ADDON/);
 });
 
 test.each(classes)('%s has the members and attributes of the standard class', (name) => {

@@ -161,11 +161,12 @@ test('workers come and go', async () => {
        try { exports.load(-1); } catch (error) { parentPort.postMessage(error.message); }`,
       { eval: true, workerData: bytes }
     );
+    const exited = new Promise((resolve) => worker.on('exit', resolve));
     const message = await new Promise((resolve, reject) =>
       worker.on('message', resolve).on('error', reject)
     );
     expect(message).toBe('out of bounds memory access');
-    await new Promise((resolve) => worker.on('exit', resolve));
+    expect(await exited).toBe(0);
   }
 });
 

@@ -13,15 +13,31 @@
 // r for funcref, e for externref, x for what JavaScript cannot have.
 
 const { native, realm, call, i32, i64, f32, f64, TARGET } = require('./binding');
-const { Cache } = require('./cache');
-const { join } = require('./group');
+const { join, objectAt } = require('./group');
 const { toReference, fromReference, sweep } = require('./references');
 
 /**
- * What we know of each function that stands for a wasm function: `address`, `group`, `signature`.
+ * What we know of a function that stands for a wasm function: `address`, `group`, `signature`.
+ * It is a private field put on the function: cheaper to make, find and collect than an entry of
+ * a WeakMap.
  */
-const records = new WeakMap();
-const byAddress = new Cache();
+class Known extends function (object) {
+  return object;
+} {
+  #record;
+
+  constructor(f, record) {
+    super(f);
+    this.#record = record;
+  }
+
+  /** Undefined for any other value. */
+  static recordOf(value) {
+    return typeof value === 'function' && #record in value ? value.#record : undefined;
+  }
+}
+
+const { recordOf } = Known;
 
 /** ToBigInt64 for what is not yet a BigInt. */
 function toBigInt(value) {
@@ -34,7 +50,7 @@ function toBigInt(value) {
  */
 function toAddress(value, holder) {
   if (value === null) return 0;
-  const record = records.get(value);
+  const record = recordOf(value);
   if (record === undefined) {
     throw new TypeError('a funcref must be null or a WebAssembly function');
   }
@@ -53,14 +69,13 @@ function fromAddress(slot, holder) {
 
 /** The function at an address, always the same for the same address. */
 function functionAt(address, group, signature, index) {
-  const known = byAddress.get(address);
-  if (known !== undefined) return known;
-  if (signature === undefined) [signature, index] = native.describeFunction(realm, address);
-  const record = { address, group, signature };
-  const wrapper = named(`${index}`, makers.export(signature)(record));
-  records.set(wrapper, record);
-  byAddress.set(address, wrapper);
-  return wrapper;
+  return objectAt(group, address, () => {
+    if (signature === undefined) [signature, index] = native.describeFunction(realm, address);
+    const record = { address, group, signature };
+    const wrapper = named(`${index}`, makers.export(signature)(record));
+    new Known(wrapper, record);
+    return wrapper;
+  });
 }
 
 // ---- single values, for tables, globals, and where signatures are not compiled
@@ -351,8 +366,7 @@ module.exports = {
   convert,
   functionAt,
   load,
-  /** What is known of a function of wasm; undefined for any other value. */
-  recordOf: (value) => records.get(value),
+  recordOf,
   shim,
   store,
   sweep,

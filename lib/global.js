@@ -2,16 +2,14 @@
 // WebAssembly.Global.
 
 const { native, realm } = require('./binding');
-const { Cache, Existing } = require('./cache');
 const { convert, load, store, sweep } = require('./functions');
-const { Group } = require('./group');
+const { Existing, Group, objectAt } = require('./group');
 const { describe, isObject } = require('./webidl');
 
 const LETTERS = {
   i32: 'i', i64: 'l', f32: 'f', f64: 'd', v128: 'x', anyfunc: 'r', funcref: 'r', externref: 'e',
 };
 const DEFAULTS = { i: 0, l: 0n, f: 0, d: 0, r: null, e: undefined };
-const cache = new Cache();
 
 /** The private parts of a Global. */
 let find;
@@ -37,9 +35,9 @@ class Global {
     this.#mutable = mutable;
     this.#holder = { group: new Group() };
     this.#put(v === undefined ? DEFAULTS[letter] : v);
-    const [id, handle] = native.createGlobal(realm, letter, mutable);
+    const [address, handle] = native.createGlobal(realm, letter, mutable);
     this.#handle = handle;
-    cache.set(id, this);
+    objectAt(this.#holder.group, address, () => this);
   }
 
   get value() {
@@ -88,8 +86,8 @@ function parse(descriptor) {
 }
 
 /** The Global for a native one. */
-function globalFor(id, handle, group) {
-  return cache.getOrMake(id, () => new Global(new Existing(handle, group)));
+function globalFor(address, handle, group) {
+  return objectAt(group, address, () => new Global(new Existing(handle, group)));
 }
 
 /** `{handle, group}` of a Global; undefined for any other value. */

@@ -3,13 +3,17 @@
 //
 // Wasm objects that can reach each other live together in one native group, which any handle to
 // a member keeps alive. A group here is the JavaScript side of one: every JavaScript object for
-// a member refers to it, and it refers to what wasm may call or need (import functions, instance
-// handles). So native code keeps no JavaScript value alive, and V8 can collect cycles through
-// import functions that refer back to the instance. Groups join here whenever they join there.
+// a member refers to it, and it refers to them and to what wasm may call or need (import
+// functions, instance handles). So native code keeps no JavaScript value alive, and V8 can
+// collect a group as a whole, whatever cycles go through import functions that refer back to the
+// instance. Groups join here whenever they join there.
 
 class Group {
   parent = null;
+  /** What members need. */
   kept = [];
+  /** The JavaScript object for a member, by its address: always the same one. */
+  objects = new Map();
 }
 
 function root(group) {
@@ -25,16 +29,33 @@ function keep(group, value) {
   root(group).kept.push(value);
 }
 
+/** The object for the member at this address; `make` makes it if it is the first time. */
+function objectAt(group, address, make) {
+  const { objects } = root(group);
+  let object = objects.get(address);
+  if (object === undefined) objects.set(address, (object = make()));
+  return object;
+}
+
 /** Makes one group of two. False if they were one already. */
 function join(a, b) {
   let large = root(a);
   let small = root(b);
   if (large === small) return false;
-  if (large.kept.length < small.kept.length) [large, small] = [small, large];
+  if (large.objects.size < small.objects.size) [large, small] = [small, large];
   for (const value of small.kept) large.kept.push(value);
-  small.kept = null;
+  for (const [address, object] of small.objects) large.objects.set(address, object);
+  small.kept = small.objects = null;
   small.parent = large;
   return true;
 }
 
-module.exports = { Group, keep, join };
+/** A native object on its way into the constructor of its class. Users cannot make one. */
+class Existing {
+  constructor(handle, group) {
+    this.handle = handle;
+    this.group = group;
+  }
+}
+
+module.exports = { Existing, Group, join, keep, objectAt };

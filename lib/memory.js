@@ -2,13 +2,11 @@
 // WebAssembly.Memory.
 
 const { native, realm } = require('./binding');
-const { Cache, Existing } = require('./cache');
 const { coded } = require('./errors');
-const { Group } = require('./group');
+const { Existing, Group, objectAt } = require('./group');
 const { describe, isObject, toUint32 } = require('./webidl');
 
 const MAX_PAGES = 65536;
-const cache = new Cache();
 
 /** The private parts of a Memory. */
 let find;
@@ -25,10 +23,10 @@ class Memory {
       return;
     }
     const { initial, maximum } = limits(descriptor);
-    const [id, handle] = native.createMemory(realm, initial, maximum);
+    const [address, handle] = native.createMemory(realm, initial, maximum);
     this.#handle = handle;
     this.#group = new Group();
-    cache.set(id, this);
+    objectAt(this.#group, address, () => this);
   }
 
   grow(delta) {
@@ -83,8 +81,8 @@ function limits(descriptor) {
 }
 
 /** The Memory for a native one. */
-function memoryFor(id, handle, group) {
-  return cache.getOrMake(id, () => new Memory(new Existing(handle, group)));
+function memoryFor(address, handle, group) {
+  return objectAt(group, address, () => new Memory(new Existing(handle, group)));
 }
 
 /** `{handle, group}` of a Memory; undefined for any other value. */

@@ -2,14 +2,12 @@
 // WebAssembly.Table.
 
 const { native, realm } = require('./binding');
-const { Cache, Existing } = require('./cache');
 const { coded } = require('./errors');
 const { convert, load, store, sweep } = require('./functions');
-const { Group } = require('./group');
+const { Existing, Group, objectAt } = require('./group');
 const { describe, isObject, toUint32 } = require('./webidl');
 
 const LETTERS = { anyfunc: 'r', funcref: 'r', externref: 'e' };
-const cache = new Cache();
 
 /** The private parts of a Table. */
 let find;
@@ -32,9 +30,9 @@ class Table {
     this.#holder = { group: new Group() };
     // With one argument a table of functions starts with nulls.
     this.#put(arguments.length < 2 ? missing(letter) : value);
-    const [id, handle] = native.createTable(realm, letter, initial, maximum);
+    const [address, handle] = native.createTable(realm, letter, initial, maximum);
     this.#handle = handle;
-    cache.set(id, this);
+    objectAt(this.#holder.group, address, () => this);
   }
 
   get length() {
@@ -110,8 +108,8 @@ function parse(descriptor) {
 }
 
 /** The Table for a native one. */
-function tableFor(id, handle, group) {
-  return cache.getOrMake(id, () => new Table(new Existing(handle, group)));
+function tableFor(address, handle, group) {
+  return objectAt(group, address, () => new Table(new Existing(handle, group)));
 }
 
 /** `{handle, group}` of a Table; undefined for any other value. */

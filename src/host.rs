@@ -8,7 +8,7 @@
 
 use crate::engine::runtime::vmcontext::VMMemoryDefinition;
 use crate::engine::{Error, FuncType, NativeFunc, TrapCode, VMHostContext, ValType};
-use crate::wasi::{self, Grant, GuestMemory, WasiCtx, functions, p0, p1};
+use crate::wasi::{self, Grant, GuestMemory, WasiCtx, ext, functions, p0, p1};
 use std::ffi::c_void;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -94,8 +94,13 @@ macro_rules! p0_natives {
     ($($rows:tt)*) => { natives! { P0 native_p0 p0; $($rows)* } };
 }
 
+macro_rules! ext_natives {
+    ($($rows:tt)*) => { natives! { EXT native_ext ext; $($rows)* } };
+}
+
 crate::for_each_p1_function!(p1_natives);
 crate::for_each_p1_function!(p0_natives);
+crate::for_each_ext_function!(ext_natives);
 
 /// Runs one WASI call for compiled code.
 ///
@@ -170,7 +175,7 @@ pub fn import_from(ctx: &Arc<WasiCtx>, module: &str, name: &str) -> Result<Nativ
     if ctx.grant(number) == Grant::Refused {
         return Err(Unavailable::Refused { module: function.module, name: function.name });
     }
-    let mut natives = P1.iter().chain(P0);
+    let mut natives = P1.iter().chain(P0).chain(EXT);
     let native = natives.nth(number).ok_or(Unavailable::Unknown)?;
     let ty = func_type(number).ok_or(Unavailable::Unknown)?;
     let code = if ctx.is_direct(number) { (native.direct)() } else { (native.checked)() };

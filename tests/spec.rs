@@ -115,9 +115,11 @@ impl Runner {
             let table = Table::new(&self.store, ty, Val::Func(None)).expect("a table");
             exports.insert(name.to_string(), Extern::Table(table));
         }
-        let ty = MemoryType { minimum: 1, maximum: Some(2), memory64: false, shared: false, page_size_log2: 16 };
-        let memory = Memory::new(&self.store, ty).expect("a memory");
-        exports.insert("memory".to_string(), Extern::Memory(memory));
+        for (name, shared) in [("memory", false), ("shared_memory", true)] {
+            let ty = MemoryType { minimum: 1, maximum: Some(2), memory64: false, shared, page_size_log2: 16 };
+            let memory = Memory::new(&self.store, ty).expect("a memory");
+            exports.insert(name.to_string(), Extern::Memory(memory));
+        }
         exports
     }
 
@@ -407,6 +409,9 @@ const FUNCTION_REFERENCES: WasmFeatures =
     WASM2.union(WasmFeatures::FUNCTION_REFERENCES).union(WasmFeatures::TAIL_CALL).union(WasmFeatures::GC);
 const MEMORY64: WasmFeatures = WASM2.union(WasmFeatures::MEMORY64);
 
+const CUSTOM_PAGE_SIZES: WasmFeatures =
+    WASM2.union(WasmFeatures::MULTI_MEMORY).union(WasmFeatures::MEMORY64).union(WasmFeatures::CUSTOM_PAGE_SIZES);
+
 groups! {
     wasm_v1: spec(SpecVersion::V1), WasmFeatures::WASM1;
     wasm_v2: spec(SpecVersion::V2), WASM2;
@@ -421,6 +426,9 @@ groups! {
     exceptions: proposal(Proposal::ExceptionHandling), FEATURES;
     function_references: proposal(Proposal::FunctionReferences), FUNCTION_REFERENCES;
     memory64: proposal(Proposal::Memory64), MEMORY64;
+    // The proposal stands on 1.0: its files refuse what later versions accept.
+    threads: proposal(Proposal::Threads), WasmFeatures::WASM1.union(WasmFeatures::THREADS);
+    custom_page_sizes: proposal(Proposal::CustomPageSizes), CUSTOM_PAGE_SIZES;
     bulk_memory: proposal(Proposal::BulkMemoryOperations), WASM2;
     multi_value: proposal(Proposal::MultiValue), WASM2;
     mutable_global: proposal(Proposal::MutableGlobal), WASM2;

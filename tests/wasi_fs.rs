@@ -16,479 +16,509 @@ const SYMLINK: u8 = 7;
 
 #[test]
 fn what_is_written_is_read() {
-    let (mut guest, host) = guest();
-    guest.write_file("f", b"hello").unwrap();
-    assert_eq!(guest.read_file("f"), Ok(b"hello".to_vec()));
-    assert_eq!(std::fs::read(host.path().join("f")).unwrap(), b"hello");
+    on_each(|back| {
+        let (mut guest, host) = guest_on(back);
+        guest.write_file("f", b"hello").unwrap();
+        assert_eq!(guest.read_file("f"), Ok(b"hello".to_vec()));
+        assert_eq!(host.read("f"), b"hello");
+    });
 }
 
 #[test]
 fn positions_move_as_in_posix() {
-    let (mut guest, _host) = guest();
-    let fd = guest.open("f", CREAT, READ_WRITE).unwrap();
-    assert_eq!(guest.write(fd, b"0123456789"), Ok(10));
-    assert_eq!(guest.seek(fd, -3, 2), Ok(7));
-    assert_eq!(guest.read(fd, 10), Ok(b"789".to_vec()));
-    assert_eq!(guest.read(fd, 10), Ok(vec![]));
-    assert_eq!(guest.seek(fd, 2, 0), Ok(2));
-    assert_eq!(guest.seek(fd, 2, 1), Ok(4));
-    assert_eq!(guest.seek(fd, -5, 1), Err(Errno::Inval));
-    assert_eq!(guest.seek(fd, i64::MIN, 0), Err(Errno::Inval));
-    assert_eq!(guest.seek(fd, 0, 3), Err(Errno::Inval));
-    assert_eq!(guest.seek(fd, 0, 1), Ok(4));
-    assert_eq!(guest.pread(fd, 3, 1), Ok(b"123".to_vec()));
-    assert_eq!(guest.pwrite(fd, b"xy", 8), Ok(2));
-    assert_eq!(
-        guest.seek(fd, 0, 1),
-        Ok(4),
-        "pread and pwrite leave the position alone"
-    );
-    assert_eq!(guest.pread(fd, 20, 0), Ok(b"01234567xy".to_vec()));
-    assert_eq!(guest.pread(fd, 1, u64::MAX), Err(Errno::Inval));
+    on_each(|back| {
+        let (mut guest, _host) = guest_on(back);
+        let fd = guest.open("f", CREAT, READ_WRITE).unwrap();
+        assert_eq!(guest.write(fd, b"0123456789"), Ok(10));
+        assert_eq!(guest.seek(fd, -3, 2), Ok(7));
+        assert_eq!(guest.read(fd, 10), Ok(b"789".to_vec()));
+        assert_eq!(guest.read(fd, 10), Ok(vec![]));
+        assert_eq!(guest.seek(fd, 2, 0), Ok(2));
+        assert_eq!(guest.seek(fd, 2, 1), Ok(4));
+        assert_eq!(guest.seek(fd, -5, 1), Err(Errno::Inval));
+        assert_eq!(guest.seek(fd, i64::MIN, 0), Err(Errno::Inval));
+        assert_eq!(guest.seek(fd, 0, 3), Err(Errno::Inval));
+        assert_eq!(guest.seek(fd, 0, 1), Ok(4));
+        assert_eq!(guest.pread(fd, 3, 1), Ok(b"123".to_vec()));
+        assert_eq!(guest.pwrite(fd, b"xy", 8), Ok(2));
+        assert_eq!(
+            guest.seek(fd, 0, 1),
+            Ok(4),
+            "pread and pwrite leave the position alone"
+        );
+        assert_eq!(guest.pread(fd, 20, 0), Ok(b"01234567xy".to_vec()));
+        assert_eq!(guest.pread(fd, 1, u64::MAX), Err(Errno::Inval));
+    });
 }
 
 #[test]
 fn append_ignores_the_position_and_can_be_turned_off() {
-    let (mut guest, _host) = guest();
-    let fd = guest
-        .open_with(
-            ROOT,
-            "f",
-            FOLLOW,
-            CREAT,
-            READ_WRITE,
-            Rights::empty(),
-            Fdflags::APPEND,
-        )
-        .unwrap();
-    guest.write(fd, b"one").unwrap();
-    guest.seek(fd, 0, 0).unwrap();
-    guest.write(fd, b"two").unwrap();
-    assert_eq!(guest.pread(fd, 10, 0), Ok(b"onetwo".to_vec()));
-    assert_eq!(guest.fdstat(fd).unwrap().1, Fdflags::APPEND.bits());
-    guest
-        .call(|ctx, mem| p1::fd_fdstat_set_flags(ctx, mem, fd, 0))
-        .unwrap();
-    guest.seek(fd, 0, 0).unwrap();
-    guest.write(fd, b"X").unwrap();
-    assert_eq!(guest.pread(fd, 10, 0), Ok(b"Xnetwo".to_vec()));
-    assert_eq!(
-        guest.call(|ctx, mem| p1::fd_fdstat_set_flags(ctx, mem, fd, 16)),
-        Err(Errno::Notsup),
-        "an open file cannot become synchronous"
-    );
-    assert_eq!(
-        guest.call(|ctx, mem| p1::fd_fdstat_set_flags(ctx, mem, fd, 32)),
-        Err(Errno::Inval)
-    );
+    on_each(|back| {
+        let (mut guest, _host) = guest_on(back);
+        let fd = guest
+            .open_with(
+                ROOT,
+                "f",
+                FOLLOW,
+                CREAT,
+                READ_WRITE,
+                Rights::empty(),
+                Fdflags::APPEND,
+            )
+            .unwrap();
+        guest.write(fd, b"one").unwrap();
+        guest.seek(fd, 0, 0).unwrap();
+        guest.write(fd, b"two").unwrap();
+        assert_eq!(guest.pread(fd, 10, 0), Ok(b"onetwo".to_vec()));
+        assert_eq!(guest.fdstat(fd).unwrap().1, Fdflags::APPEND.bits());
+        guest
+            .call(|ctx, mem| p1::fd_fdstat_set_flags(ctx, mem, fd, 0))
+            .unwrap();
+        guest.seek(fd, 0, 0).unwrap();
+        guest.write(fd, b"X").unwrap();
+        assert_eq!(guest.pread(fd, 10, 0), Ok(b"Xnetwo".to_vec()));
+        assert_eq!(
+            guest.call(|ctx, mem| p1::fd_fdstat_set_flags(ctx, mem, fd, 16)),
+            Err(Errno::Notsup),
+            "an open file cannot become synchronous"
+        );
+        assert_eq!(
+            guest.call(|ctx, mem| p1::fd_fdstat_set_flags(ctx, mem, fd, 32)),
+            Err(Errno::Inval)
+        );
+    });
 }
 
 #[test]
 fn open_flags() {
-    let (mut guest, _host) = guest();
-    assert_eq!(guest.open("f", NONE, READ), Err(Errno::Noent));
-    assert!(guest.open("f", CREAT | Oflags::EXCL, READ).is_ok());
-    assert_eq!(
-        guest.open("f", CREAT | Oflags::EXCL, READ),
-        Err(Errno::Exist)
-    );
-    assert_eq!(guest.open("f", Oflags::DIRECTORY, READ), Err(Errno::Notdir));
-    guest.write_file("f", b"text").unwrap();
-    guest.open("f", CREAT, READ).unwrap();
-    assert_eq!(guest.stat("f").unwrap().size, 4);
-    guest.open("f", Oflags::TRUNC, Rights::empty()).unwrap();
-    assert_eq!(guest.stat("f").unwrap().size, 0);
-    guest.mkdir("d").unwrap();
-    assert_eq!(
-        guest.open("d", Oflags::DIRECTORY, READ_WRITE),
-        Err(Errno::Isdir)
-    );
-    assert_eq!(guest.open("d", NONE, READ_WRITE), Err(Errno::Isdir));
-    assert_eq!(
-        guest.open("d", CREAT | Oflags::DIRECTORY, READ),
-        Err(Errno::Inval)
-    );
-    assert_eq!(
-        guest.open("d", Oflags::DIRECTORY | Oflags::TRUNC, READ),
-        Err(Errno::Isdir)
-    );
-    assert!(guest.open(".", NONE, READ).is_ok());
-    guest.symlink("f", "l").unwrap();
-    assert_eq!(
-        guest.open("l", CREAT | Oflags::EXCL, READ),
-        Err(Errno::Exist)
-    );
-    let nofollow = |guest: &mut Guest, name: &str, oflags| {
-        guest.open_with(
-            ROOT,
-            name,
-            0,
-            oflags,
-            READ,
-            Rights::empty(),
-            Fdflags::empty(),
-        )
-    };
-    assert_eq!(nofollow(&mut guest, "l", NONE), Err(Errno::Loop));
-    guest.symlink("d", "ld").unwrap();
-    assert!(matches!(
-        nofollow(&mut guest, "ld", Oflags::DIRECTORY),
-        Err(Errno::Loop | Errno::Notdir)
-    ));
-    assert!(guest.open_dir("ld").is_ok());
+    on_each(|back| {
+        let (mut guest, _host) = guest_on(back);
+        assert_eq!(guest.open("f", NONE, READ), Err(Errno::Noent));
+        assert!(guest.open("f", CREAT | Oflags::EXCL, READ).is_ok());
+        assert_eq!(
+            guest.open("f", CREAT | Oflags::EXCL, READ),
+            Err(Errno::Exist)
+        );
+        assert_eq!(guest.open("f", Oflags::DIRECTORY, READ), Err(Errno::Notdir));
+        guest.write_file("f", b"text").unwrap();
+        guest.open("f", CREAT, READ).unwrap();
+        assert_eq!(guest.stat("f").unwrap().size, 4);
+        guest.open("f", Oflags::TRUNC, Rights::empty()).unwrap();
+        assert_eq!(guest.stat("f").unwrap().size, 0);
+        guest.mkdir("d").unwrap();
+        assert_eq!(
+            guest.open("d", Oflags::DIRECTORY, READ_WRITE),
+            Err(Errno::Isdir)
+        );
+        assert_eq!(guest.open("d", NONE, READ_WRITE), Err(Errno::Isdir));
+        assert_eq!(
+            guest.open("d", CREAT | Oflags::DIRECTORY, READ),
+            Err(Errno::Inval)
+        );
+        assert_eq!(
+            guest.open("d", Oflags::DIRECTORY | Oflags::TRUNC, READ),
+            Err(Errno::Isdir)
+        );
+        assert!(guest.open(".", NONE, READ).is_ok());
+        guest.symlink("f", "l").unwrap();
+        assert_eq!(
+            guest.open("l", CREAT | Oflags::EXCL, READ),
+            Err(Errno::Exist)
+        );
+        let nofollow = |guest: &mut Guest, name: &str, oflags| {
+            guest.open_with(
+                ROOT,
+                name,
+                0,
+                oflags,
+                READ,
+                Rights::empty(),
+                Fdflags::empty(),
+            )
+        };
+        assert_eq!(nofollow(&mut guest, "l", NONE), Err(Errno::Loop));
+        guest.symlink("d", "ld").unwrap();
+        assert!(matches!(
+            nofollow(&mut guest, "ld", Oflags::DIRECTORY),
+            Err(Errno::Loop | Errno::Notdir)
+        ));
+        assert!(guest.open_dir("ld").is_ok());
+    });
 }
 
 #[test]
 fn a_file_opened_one_way_is_ebadf_the_other() {
-    let (mut guest, _host) = guest();
-    guest.write_file("f", b"x").unwrap();
-    let reader = guest.open("f", NONE, Rights::FD_READ).unwrap();
-    assert_eq!(guest.write(reader, b"y"), Err(Errno::Badf));
-    let writer = guest.open("f", NONE, Rights::FD_WRITE).unwrap();
-    assert_eq!(guest.read(writer, 1), Err(Errno::Badf));
-    let neither = guest.open("f", NONE, Rights::empty()).unwrap();
-    assert_eq!(guest.write(neither, b"y"), Err(Errno::Badf));
-    assert!(guest.read(neither, 1).is_err());
+    on_each(|back| {
+        let (mut guest, _host) = guest_on(back);
+        guest.write_file("f", b"x").unwrap();
+        let reader = guest.open("f", NONE, Rights::FD_READ).unwrap();
+        assert_eq!(guest.write(reader, b"y"), Err(Errno::Badf));
+        let writer = guest.open("f", NONE, Rights::FD_WRITE).unwrap();
+        assert_eq!(guest.read(writer, 1), Err(Errno::Badf));
+        let neither = guest.open("f", NONE, Rights::empty()).unwrap();
+        assert_eq!(guest.write(neither, b"y"), Err(Errno::Badf));
+        assert!(guest.read(neither, 1).is_err());
+    });
 }
 
 #[test]
 fn directories_are_not_files() {
-    let (mut guest, _host) = guest();
-    for fd in [
-        ROOT,
-        guest.open(".", NONE, READ).unwrap(),
-        guest.open_dir(".").unwrap(),
-    ] {
-        assert_eq!(guest.read(fd, 1), Err(Errno::Isdir));
-        assert_eq!(guest.write(fd, b"x"), Err(Errno::Isdir));
-        assert_eq!(guest.pread(fd, 1, 0), Err(Errno::Isdir));
-        assert_eq!(guest.seek(fd, 0, 1), Err(Errno::Isdir));
-        assert!(
-            guest
-                .call(|ctx, mem| p1::fd_allocate(ctx, mem, fd, 0, 1))
-                .is_err()
-        );
-        assert!(
-            guest
-                .call(|ctx, mem| p1::fd_filestat_set_size(ctx, mem, fd, 0))
-                .is_err()
-        );
-        let (filetype, _, base, _) = guest.fdstat(fd).unwrap();
-        assert_eq!(filetype, DIRECTORY);
-        assert!(!base.intersects(Rights::FD_SEEK | Rights::FD_READ));
-    }
-    // Directories can be synced, as databases do.
-    guest.call(|ctx, mem| p1::fd_sync(ctx, mem, ROOT)).unwrap();
+    on_each(|back| {
+        let (mut guest, _host) = guest_on(back);
+        for fd in [
+            ROOT,
+            guest.open(".", NONE, READ).unwrap(),
+            guest.open_dir(".").unwrap(),
+        ] {
+            assert_eq!(guest.read(fd, 1), Err(Errno::Isdir));
+            assert_eq!(guest.write(fd, b"x"), Err(Errno::Isdir));
+            assert_eq!(guest.pread(fd, 1, 0), Err(Errno::Isdir));
+            assert_eq!(guest.seek(fd, 0, 1), Err(Errno::Isdir));
+            assert!(
+                guest
+                    .call(|ctx, mem| p1::fd_allocate(ctx, mem, fd, 0, 1))
+                    .is_err()
+            );
+            assert!(
+                guest
+                    .call(|ctx, mem| p1::fd_filestat_set_size(ctx, mem, fd, 0))
+                    .is_err()
+            );
+            let (filetype, _, base, _) = guest.fdstat(fd).unwrap();
+            assert_eq!(filetype, DIRECTORY);
+            assert!(!base.intersects(Rights::FD_SEEK | Rights::FD_READ));
+        }
+        // Directories can be synced, as databases do.
+        guest.call(|ctx, mem| p1::fd_sync(ctx, mem, ROOT)).unwrap();
+    });
 }
 
 #[test]
 fn sizes_and_allocation() {
-    let (mut guest, _host) = guest();
-    let fd = guest.open("f", CREAT, READ_WRITE).unwrap();
-    guest
-        .call(|ctx, mem| p1::fd_filestat_set_size(ctx, mem, fd, 100))
-        .unwrap();
-    assert_eq!(guest.fstat(fd).unwrap().size, 100);
-    guest
-        .call(|ctx, mem| p1::fd_allocate(ctx, mem, fd, 50, 100))
-        .unwrap();
-    assert_eq!(guest.fstat(fd).unwrap().size, 150);
-    guest
-        .call(|ctx, mem| p1::fd_allocate(ctx, mem, fd, 0, 10))
-        .unwrap();
-    assert_eq!(guest.fstat(fd).unwrap().size, 150);
-    assert!(
+    on_each(|back| {
+        let (mut guest, _host) = guest_on(back);
+        let fd = guest.open("f", CREAT, READ_WRITE).unwrap();
         guest
-            .call(|ctx, mem| p1::fd_filestat_set_size(ctx, mem, fd, u64::MAX))
-            .is_err()
-    );
-    assert_eq!(
-        guest.call(|ctx, mem| p1::fd_allocate(ctx, mem, fd, 0, 0)),
-        Err(Errno::Inval)
-    );
-    for advice in 0..6 {
-        guest
-            .call(|ctx, mem| p1::fd_advise(ctx, mem, fd, 0, 10, advice))
+            .call(|ctx, mem| p1::fd_filestat_set_size(ctx, mem, fd, 100))
             .unwrap();
-    }
-    assert_eq!(
-        guest.call(|ctx, mem| p1::fd_advise(ctx, mem, fd, 0, 10, 6)),
-        Err(Errno::Inval)
-    );
-    assert_eq!(
-        guest.call(|ctx, mem| p1::fd_advise(ctx, mem, fd, u64::MAX, 10, 0)),
-        Err(Errno::Inval)
-    );
+        assert_eq!(guest.fstat(fd).unwrap().size, 100);
+        guest
+            .call(|ctx, mem| p1::fd_allocate(ctx, mem, fd, 50, 100))
+            .unwrap();
+        assert_eq!(guest.fstat(fd).unwrap().size, 150);
+        guest
+            .call(|ctx, mem| p1::fd_allocate(ctx, mem, fd, 0, 10))
+            .unwrap();
+        assert_eq!(guest.fstat(fd).unwrap().size, 150);
+        assert!(
+            guest
+                .call(|ctx, mem| p1::fd_filestat_set_size(ctx, mem, fd, u64::MAX))
+                .is_err()
+        );
+        assert_eq!(
+            guest.call(|ctx, mem| p1::fd_allocate(ctx, mem, fd, 0, 0)),
+            Err(Errno::Inval)
+        );
+        for advice in 0..6 {
+            guest
+                .call(|ctx, mem| p1::fd_advise(ctx, mem, fd, 0, 10, advice))
+                .unwrap();
+        }
+        assert_eq!(
+            guest.call(|ctx, mem| p1::fd_advise(ctx, mem, fd, 0, 10, 6)),
+            Err(Errno::Inval)
+        );
+        assert_eq!(
+            guest.call(|ctx, mem| p1::fd_advise(ctx, mem, fd, u64::MAX, 10, 0)),
+            Err(Errno::Inval)
+        );
+    });
 }
 
 #[test]
 fn times_are_set_kept_and_now() {
-    const SECOND: u64 = 1_000_000_000;
-    let (mut guest, host) = guest();
-    guest.write_file("f", b"x").unwrap();
-    guest.symlink("f", "l").unwrap();
-    guest.mkdir("d").unwrap();
-    guest.write_file("d/g", b"x").unwrap();
-    for path in ["f", "d/g", "d"] {
-        guest.set_times(path, 0, 1, 2 * SECOND + 5, 1 | 4).unwrap();
-        let stat = guest.stat(path).unwrap();
-        assert_eq!((stat.atim, stat.mtim), (1, 2 * SECOND + 5), "{path}");
-        guest.set_times(path, 0, 0, 7, 4).unwrap();
-        let stat = guest.stat(path).unwrap();
-        assert_eq!((stat.atim, stat.mtim), (1, 7), "{path}");
-        guest.set_times(path, 0, 9, 9, 8).unwrap();
-        let stat = guest.stat(path).unwrap();
-        assert!(stat.atim == 1 && stat.mtim > 1_000_000 * SECOND, "{path}");
-    }
-    guest.set_times("l", FOLLOW, 3, 3, 5).unwrap();
-    assert_eq!(guest.stat("f").unwrap().mtim, 3);
-    guest.set_times("l", 0, 4, 4, 5).unwrap();
-    assert_eq!(
-        (
-            guest.stat("f").unwrap().mtim,
-            guest.lstat("l").unwrap().mtim
-        ),
-        (3, 4)
-    );
-    assert_eq!(guest.set_times("f", 0, 1, 1, 3), Err(Errno::Inval));
-    assert_eq!(guest.set_times("missing", 0, 1, 1, 1), Err(Errno::Noent));
-    assert_eq!(guest.set_times("f/", 0, 1, 1, 1), Err(Errno::Notdir));
-    let fd = guest.open("f", NONE, READ_WRITE).unwrap();
-    guest
-        .call(|ctx, mem| p1::fd_filestat_set_times(ctx, mem, fd, 0, 11, 4))
-        .unwrap();
-    assert_eq!(guest.stat("f").unwrap().mtim, 11);
-    assert_eq!(
-        std::fs::metadata(host.path().join("f"))
-            .unwrap()
-            .mtime_nsec(),
-        11
-    );
+    on_each(|back| {
+        const SECOND: u64 = 1_000_000_000;
+        let (mut guest, host) = guest_on(back);
+        guest.write_file("f", b"x").unwrap();
+        guest.symlink("f", "l").unwrap();
+        guest.mkdir("d").unwrap();
+        guest.write_file("d/g", b"x").unwrap();
+        for path in ["f", "d/g", "d"] {
+            guest.set_times(path, 0, 1, 2 * SECOND + 5, 1 | 4).unwrap();
+            let stat = guest.stat(path).unwrap();
+            assert_eq!((stat.atim, stat.mtim), (1, 2 * SECOND + 5), "{path}");
+            guest.set_times(path, 0, 0, 7, 4).unwrap();
+            let stat = guest.stat(path).unwrap();
+            assert_eq!((stat.atim, stat.mtim), (1, 7), "{path}");
+            guest.set_times(path, 0, 9, 9, 8).unwrap();
+            let stat = guest.stat(path).unwrap();
+            assert!(stat.atim == 1 && stat.mtim > 1_000_000 * SECOND, "{path}");
+        }
+        guest.set_times("l", FOLLOW, 3, 3, 5).unwrap();
+        assert_eq!(guest.stat("f").unwrap().mtim, 3);
+        guest.set_times("l", 0, 4, 4, 5).unwrap();
+        assert_eq!(
+            (
+                guest.stat("f").unwrap().mtim,
+                guest.lstat("l").unwrap().mtim
+            ),
+            (3, 4)
+        );
+        assert_eq!(guest.set_times("f", 0, 1, 1, 3), Err(Errno::Inval));
+        assert_eq!(guest.set_times("missing", 0, 1, 1, 1), Err(Errno::Noent));
+        assert_eq!(guest.set_times("f/", 0, 1, 1, 1), Err(Errno::Notdir));
+        let fd = guest.open("f", NONE, READ_WRITE).unwrap();
+        guest
+            .call(|ctx, mem| p1::fd_filestat_set_times(ctx, mem, fd, 0, 11, 4))
+            .unwrap();
+        assert_eq!(guest.stat("f").unwrap().mtim, 11);
+        if let Disk::Host(host) = &host {
+            let metadata = std::fs::metadata(host.path().join("f")).unwrap();
+            assert_eq!(metadata.mtime_nsec(), 11);
+        }
+    });
 }
 
 #[test]
 fn links_and_renames() {
-    let (mut guest, _host) = guest();
-    guest.write_file("a", b"A").unwrap();
-    guest.link("a", "b").unwrap();
-    assert_eq!(guest.stat("a").unwrap().nlink, 2);
-    assert_eq!(guest.stat("a").unwrap().ino, guest.stat("b").unwrap().ino);
-    assert_eq!(guest.link("a", "b"), Err(Errno::Exist));
-    guest.mkdir("d").unwrap();
-    assert_eq!(guest.link("d", "e"), Err(Errno::Perm));
-    guest.write_file("c", b"C").unwrap();
-    guest.rename("c", "a").unwrap();
-    assert_eq!(guest.read_file("a"), Ok(b"C".to_vec()));
-    assert_eq!(guest.read_file("b"), Ok(b"A".to_vec()));
-    assert_eq!(guest.stat("c"), Err(Errno::Noent));
-    guest.rename("a", "d/a").unwrap();
-    guest.rename("d", "e").unwrap();
-    assert_eq!(guest.read_file("e/a"), Ok(b"C".to_vec()));
-    assert_eq!(guest.rename("b", "e"), Err(Errno::Isdir));
-    assert_eq!(guest.rename("e", "b"), Err(Errno::Notdir));
-    guest.mkdir("empty").unwrap();
-    assert_eq!(guest.rename("empty", "e"), Err(Errno::Notempty));
-    guest.rename("e", "empty").unwrap();
-    assert_eq!(guest.rmdir("empty"), Err(Errno::Notempty));
-    assert_eq!(guest.unlink("empty"), Err(Errno::Isdir));
-    assert_eq!(guest.rmdir("b"), Err(Errno::Notdir));
-    guest.symlink("gone", "dangling").unwrap();
-    guest.link("dangling", "dangling2").unwrap();
-    assert_eq!(guest.lstat("dangling2").unwrap().filetype, SYMLINK);
+    on_each(|back| {
+        let (mut guest, _host) = guest_on(back);
+        guest.write_file("a", b"A").unwrap();
+        guest.link("a", "b").unwrap();
+        assert_eq!(guest.stat("a").unwrap().nlink, 2);
+        assert_eq!(guest.stat("a").unwrap().ino, guest.stat("b").unwrap().ino);
+        assert_eq!(guest.link("a", "b"), Err(Errno::Exist));
+        guest.mkdir("d").unwrap();
+        assert_eq!(guest.link("d", "e"), Err(Errno::Perm));
+        guest.write_file("c", b"C").unwrap();
+        guest.rename("c", "a").unwrap();
+        assert_eq!(guest.read_file("a"), Ok(b"C".to_vec()));
+        assert_eq!(guest.read_file("b"), Ok(b"A".to_vec()));
+        assert_eq!(guest.stat("c"), Err(Errno::Noent));
+        guest.rename("a", "d/a").unwrap();
+        guest.rename("d", "e").unwrap();
+        assert_eq!(guest.read_file("e/a"), Ok(b"C".to_vec()));
+        assert_eq!(guest.rename("b", "e"), Err(Errno::Isdir));
+        assert_eq!(guest.rename("e", "b"), Err(Errno::Notdir));
+        guest.mkdir("empty").unwrap();
+        assert_eq!(guest.rename("empty", "e"), Err(Errno::Notempty));
+        guest.rename("e", "empty").unwrap();
+        assert_eq!(guest.rmdir("empty"), Err(Errno::Notempty));
+        assert_eq!(guest.unlink("empty"), Err(Errno::Isdir));
+        assert_eq!(guest.rmdir("b"), Err(Errno::Notdir));
+        guest.symlink("gone", "dangling").unwrap();
+        guest.link("dangling", "dangling2").unwrap();
+        assert_eq!(guest.lstat("dangling2").unwrap().filetype, SYMLINK);
+    });
 }
 
 #[test]
 fn symbolic_links() {
-    let (mut guest, _host) = guest();
-    guest.mkdir("d").unwrap();
-    guest.mkdir("d/e").unwrap();
-    guest.write_file("f", b"F").unwrap();
-    guest.symlink("../../f", "d/e/up").unwrap();
-    assert_eq!(guest.read_file("d/e/up"), Ok(b"F".to_vec()));
-    assert_eq!(guest.readlink("d/e/up"), Ok("../../f".to_owned()));
-    assert_eq!(guest.lstat("d/e/up").unwrap().filetype, SYMLINK);
-    assert_eq!(guest.stat("d/e/up").unwrap().filetype, REGULAR);
-    assert_eq!(guest.readlink("f"), Err(Errno::Inval));
-    assert_eq!(guest.readlink("d"), Err(Errno::Inval));
-    guest.symlink("loop", "loop").unwrap();
-    assert_eq!(guest.stat("loop"), Err(Errno::Loop));
-    assert_eq!(guest.read_file("loop"), Err(Errno::Loop));
-    guest.symlink("new", "dangling").unwrap();
-    assert_eq!(guest.stat("dangling"), Err(Errno::Noent));
-    guest.write_file("dangling", b"made").unwrap();
-    assert_eq!(guest.read_file("new"), Ok(b"made".to_vec()));
-    assert_eq!(guest.symlink("/etc", "abs"), Err(Errno::Perm));
-    assert_eq!(guest.symlink("x", "f"), Err(Errno::Exist));
+    on_each(|back| {
+        let (mut guest, _host) = guest_on(back);
+        guest.mkdir("d").unwrap();
+        guest.mkdir("d/e").unwrap();
+        guest.write_file("f", b"F").unwrap();
+        guest.symlink("../../f", "d/e/up").unwrap();
+        assert_eq!(guest.read_file("d/e/up"), Ok(b"F".to_vec()));
+        assert_eq!(guest.readlink("d/e/up"), Ok("../../f".to_owned()));
+        assert_eq!(guest.lstat("d/e/up").unwrap().filetype, SYMLINK);
+        assert_eq!(guest.stat("d/e/up").unwrap().filetype, REGULAR);
+        assert_eq!(guest.readlink("f"), Err(Errno::Inval));
+        assert_eq!(guest.readlink("d"), Err(Errno::Inval));
+        guest.symlink("loop", "loop").unwrap();
+        assert_eq!(guest.stat("loop"), Err(Errno::Loop));
+        assert_eq!(guest.read_file("loop"), Err(Errno::Loop));
+        guest.symlink("new", "dangling").unwrap();
+        assert_eq!(guest.stat("dangling"), Err(Errno::Noent));
+        guest.write_file("dangling", b"made").unwrap();
+        assert_eq!(guest.read_file("new"), Ok(b"made".to_vec()));
+        assert_eq!(guest.symlink("/etc", "abs"), Err(Errno::Perm));
+        assert_eq!(guest.symlink("x", "f"), Err(Errno::Exist));
+    });
 }
 
 #[test]
 fn readlink_cuts_to_the_buffer() {
-    let (mut guest, _host) = guest();
-    guest.symlink("0123456789", "l").unwrap();
-    guest.put(0x1_0000, b"l");
-    guest
-        .call(|ctx, mem| p1::path_readlink(ctx, mem, ROOT, 0x1_0000, 1, 0x2_0000, 4, 16))
-        .unwrap();
-    assert_eq!(guest.u32(16), 4);
-    assert_eq!(guest.bytes(0x2_0000, 6), b"0123\0\0");
+    on_each(|back| {
+        let (mut guest, _host) = guest_on(back);
+        guest.symlink("0123456789", "l").unwrap();
+        guest.put(0x1_0000, b"l");
+        guest
+            .call(|ctx, mem| p1::path_readlink(ctx, mem, ROOT, 0x1_0000, 1, 0x2_0000, 4, 16))
+            .unwrap();
+        assert_eq!(guest.u32(16), 4);
+        assert_eq!(guest.bytes(0x2_0000, 6), b"0123\0\0");
+    });
 }
 
 #[test]
 fn a_trailing_slash_means_a_directory() {
-    let (mut guest, _host) = guest();
-    guest.write_file("f", b"x").unwrap();
-    guest.mkdir("d").unwrap();
-    guest.symlink("f", "lf").unwrap();
-    guest.symlink("d", "ld").unwrap();
+    on_each(|back| {
+        let (mut guest, _host) = guest_on(back);
+        guest.write_file("f", b"x").unwrap();
+        guest.mkdir("d").unwrap();
+        guest.symlink("f", "lf").unwrap();
+        guest.symlink("d", "ld").unwrap();
 
-    assert_eq!(guest.open("f/", NONE, READ), Err(Errno::Notdir));
-    assert_eq!(guest.open("lf/", NONE, READ), Err(Errno::Notdir));
-    assert_eq!(guest.open("f///", NONE, READ), Err(Errno::Notdir));
-    assert_eq!(guest.open("new/", CREAT, READ), Err(Errno::Isdir));
-    assert!(guest.open("d/", NONE, Rights::FD_READ).is_ok());
-    assert!(guest.open("ld/", NONE, Rights::FD_READ).is_ok());
-    assert_eq!(guest.stat("f/"), Err(Errno::Notdir));
-    assert_eq!(guest.lstat("ld/").unwrap().filetype, DIRECTORY);
-    assert_eq!(guest.lstat("ld").unwrap().filetype, SYMLINK);
-    assert_eq!(guest.lstat("lf/"), Err(Errno::Notdir));
+        assert_eq!(guest.open("f/", NONE, READ), Err(Errno::Notdir));
+        assert_eq!(guest.open("lf/", NONE, READ), Err(Errno::Notdir));
+        assert_eq!(guest.open("f///", NONE, READ), Err(Errno::Notdir));
+        assert_eq!(guest.open("new/", CREAT, READ), Err(Errno::Isdir));
+        assert!(guest.open("d/", NONE, Rights::FD_READ).is_ok());
+        assert!(guest.open("ld/", NONE, Rights::FD_READ).is_ok());
+        assert_eq!(guest.stat("f/"), Err(Errno::Notdir));
+        assert_eq!(guest.lstat("ld/").unwrap().filetype, DIRECTORY);
+        assert_eq!(guest.lstat("ld").unwrap().filetype, SYMLINK);
+        assert_eq!(guest.lstat("lf/"), Err(Errno::Notdir));
 
-    assert_eq!(guest.unlink("f/"), Err(Errno::Notdir));
-    assert_eq!(guest.unlink("d/"), Err(Errno::Isdir));
-    assert_eq!(guest.unlink("ld/"), Err(Errno::Notdir));
-    assert_eq!(guest.unlink("none/"), Err(Errno::Noent));
-    assert_eq!(guest.rmdir("f/"), Err(Errno::Notdir));
-    assert_eq!(guest.rmdir("ld/"), Err(Errno::Notdir));
-    assert_eq!(guest.rename("f/", "g"), Err(Errno::Notdir));
-    assert_eq!(guest.rename("f", "g/"), Err(Errno::Notdir));
-    assert_eq!(guest.link("f/", "g"), Err(Errno::Notdir));
-    assert_eq!(guest.link("f", "g/"), Err(Errno::Noent));
-    assert_eq!(guest.link("f", "d/"), Err(Errno::Exist));
-    assert_eq!(guest.symlink("f", "g/"), Err(Errno::Noent));
-    assert_eq!(guest.symlink("f", "d/"), Err(Errno::Exist));
-    assert_eq!(guest.symlink("f", "f/"), Err(Errno::Exist));
-    assert_eq!(guest.readlink("ld/"), Err(Errno::Inval));
-    assert_eq!(guest.readlink("lf/"), Err(Errno::Notdir));
+        assert_eq!(guest.unlink("f/"), Err(Errno::Notdir));
+        assert_eq!(guest.unlink("d/"), Err(Errno::Isdir));
+        assert_eq!(guest.unlink("ld/"), Err(Errno::Notdir));
+        assert_eq!(guest.unlink("none/"), Err(Errno::Noent));
+        assert_eq!(guest.rmdir("f/"), Err(Errno::Notdir));
+        assert_eq!(guest.rmdir("ld/"), Err(Errno::Notdir));
+        assert_eq!(guest.rename("f/", "g"), Err(Errno::Notdir));
+        assert_eq!(guest.rename("f", "g/"), Err(Errno::Notdir));
+        assert_eq!(guest.link("f/", "g"), Err(Errno::Notdir));
+        assert_eq!(guest.link("f", "g/"), Err(Errno::Noent));
+        assert_eq!(guest.link("f", "d/"), Err(Errno::Exist));
+        assert_eq!(guest.symlink("f", "g/"), Err(Errno::Noent));
+        assert_eq!(guest.symlink("f", "d/"), Err(Errno::Exist));
+        assert_eq!(guest.symlink("f", "f/"), Err(Errno::Exist));
+        assert_eq!(guest.readlink("ld/"), Err(Errno::Inval));
+        assert_eq!(guest.readlink("lf/"), Err(Errno::Notdir));
 
-    guest.mkdir("made/").unwrap();
-    guest.rename("made/", "moved/").unwrap();
-    guest.rmdir("moved/").unwrap();
-    assert_eq!(guest.mkdir("d/"), Err(Errno::Exist));
-    assert_eq!(
-        guest.names(ROOT).unwrap(),
-        [".", "..", "d", "f", "ld", "lf"]
-    );
+        guest.mkdir("made/").unwrap();
+        guest.rename("made/", "moved/").unwrap();
+        guest.rmdir("moved/").unwrap();
+        assert_eq!(guest.mkdir("d/"), Err(Errno::Exist));
+        assert_eq!(
+            guest.names(ROOT).unwrap(),
+            [".", "..", "d", "f", "ld", "lf"]
+        );
+    });
 }
 
 #[test]
 fn listings_have_types_and_inodes() {
-    let (mut guest, _host) = guest();
-    guest.write_file("f", b"x").unwrap();
-    guest.mkdir("d").unwrap();
-    guest.symlink("f", "l").unwrap();
-    let entries = guest.readdir(ROOT, 4096).unwrap();
-    let types: BTreeSet<(&str, u8)> = entries
-        .iter()
-        .map(|entry| (entry.name.as_str(), entry.filetype))
-        .collect();
-    let expected = [
-        (".", DIRECTORY),
-        ("..", DIRECTORY),
-        ("d", DIRECTORY),
-        ("f", REGULAR),
-        ("l", SYMLINK),
-    ];
-    assert_eq!(types, BTreeSet::from(expected));
-    for entry in entries.iter().filter(|entry| entry.name != "..") {
-        assert_eq!(
-            entry.ino,
-            guest.lstat(entry.name.as_str()).unwrap().ino,
-            "{}",
-            entry.name
-        );
-    }
-    let f = guest
-        .open(
-            "f",
-            NONE,
-            Rights::PREOPEN_INHERITING - Rights::IMPLIES_WRITE,
-        )
-        .unwrap();
-    assert_eq!(guest.readdir_once(f, 0, 100), Err(Errno::Notdir));
+    on_each(|back| {
+        let (mut guest, _host) = guest_on(back);
+        guest.write_file("f", b"x").unwrap();
+        guest.mkdir("d").unwrap();
+        guest.symlink("f", "l").unwrap();
+        let entries = guest.readdir(ROOT, 4096).unwrap();
+        let types: BTreeSet<(&str, u8)> = entries
+            .iter()
+            .map(|entry| (entry.name.as_str(), entry.filetype))
+            .collect();
+        let expected = [
+            (".", DIRECTORY),
+            ("..", DIRECTORY),
+            ("d", DIRECTORY),
+            ("f", REGULAR),
+            ("l", SYMLINK),
+        ];
+        assert_eq!(types, BTreeSet::from(expected));
+        for entry in entries.iter().filter(|entry| entry.name != "..") {
+            assert_eq!(
+                entry.ino,
+                guest.lstat(entry.name.as_str()).unwrap().ino,
+                "{}",
+                entry.name
+            );
+        }
+        let f = guest
+            .open(
+                "f",
+                NONE,
+                Rights::PREOPEN_INHERITING - Rights::IMPLIES_WRITE,
+            )
+            .unwrap();
+        assert_eq!(guest.readdir_once(f, 0, 100), Err(Errno::Notdir));
+    });
 }
 
 #[test]
 fn listings_are_whole_whatever_the_buffer() {
-    let (mut guest, host) = guest();
-    let mut expected = BTreeSet::from([".".to_owned(), "..".to_owned()]);
-    for index in 0..3000 {
-        let name = format!("file-{index}-{}", "x".repeat(index % 40));
-        std::fs::write(host.path().join(&name), b"").unwrap();
-        expected.insert(name);
-    }
-    for buf_len in [90, 128, 4096, 0x4_0000] {
-        let entries = guest.readdir(ROOT, buf_len).unwrap();
-        assert_eq!(
-            entries.len(),
-            expected.len(),
-            "no name twice with {buf_len} bytes"
-        );
-        let names: BTreeSet<String> = entries.into_iter().map(|entry| entry.name).collect();
-        assert_eq!(names, expected);
-    }
-    // A buffer too small for any entry is filled, and nothing is lost.
-    for buf_len in 0..24 {
-        assert_eq!(guest.readdir_once(ROOT, 0, buf_len), Ok((vec![], buf_len)));
-    }
+    on_each(|back| {
+        let (mut guest, host) = guest_on(back);
+        let mut expected = BTreeSet::from([".".to_owned(), "..".to_owned()]);
+        for index in 0..3000 {
+            let name = format!("file-{index}-{}", "x".repeat(index % 40));
+            host.write(&name, b"");
+            expected.insert(name);
+        }
+        for buf_len in [90, 128, 4096, 0x4_0000] {
+            let entries = guest.readdir(ROOT, buf_len).unwrap();
+            assert_eq!(
+                entries.len(),
+                expected.len(),
+                "no name twice with {buf_len} bytes"
+            );
+            let names: BTreeSet<String> = entries.into_iter().map(|entry| entry.name).collect();
+            assert_eq!(names, expected);
+        }
+        // A buffer too small for any entry is filled, and nothing is lost.
+        for buf_len in 0..24 {
+            assert_eq!(guest.readdir_once(ROOT, 0, buf_len), Ok((vec![], buf_len)));
+        }
+    });
 }
 
 #[test]
 fn cookies_come_back_to_where_they_were() {
-    let (mut guest, host) = guest();
-    for index in 0..500 {
-        std::fs::write(host.path().join(format!("{index}")), b"").unwrap();
-    }
-    let all = guest.readdir(ROOT, 4096).unwrap();
-    for at in [0, 1, 17, 250, 499] {
-        let (after, _) = guest.readdir_once(ROOT, all[at].next, 200).unwrap();
-        assert_eq!(after[0], all[at + 1]);
-    }
-    let other = guest.open_dir(".").unwrap();
-    let (first, _) = guest.readdir_once(other, 0, 200).unwrap();
-    assert_eq!(
-        first[0], all[0],
-        "each descriptor has a position of its own"
-    );
-    assert!(guest.readdir_once(ROOT, u64::MAX, 200).is_err());
+    on_each(|back| {
+        let (mut guest, host) = guest_on(back);
+        for index in 0..500 {
+            host.write(format!("{index}"), b"");
+        }
+        let all = guest.readdir(ROOT, 4096).unwrap();
+        for at in [0, 1, 17, 250, 499] {
+            let (after, _) = guest.readdir_once(ROOT, all[at].next, 200).unwrap();
+            assert_eq!(after[0], all[at + 1]);
+        }
+        let other = guest.open_dir(".").unwrap();
+        let (first, _) = guest.readdir_once(other, 0, 200).unwrap();
+        assert_eq!(
+            first[0], all[0],
+            "each descriptor has a position of its own"
+        );
+        assert!(guest.readdir_once(ROOT, u64::MAX, 200).is_err());
+    });
 }
 
 #[test]
 fn a_directory_may_change_while_it_is_listed() {
-    let (mut guest, host) = guest();
-    for index in 0..1000 {
-        std::fs::write(host.path().join(format!("{index}")), b"").unwrap();
-    }
-    let (mut cookie, mut seen) = (0, Vec::new());
-    loop {
-        let (entries, used) = guest.readdir_once(ROOT, cookie, 300).unwrap();
-        for entry in &entries {
-            if entry.name != "." && entry.name != ".." {
-                guest.unlink(entry.name.as_str()).unwrap();
+    on_each(|back| {
+        let (mut guest, host) = guest_on(back);
+        for index in 0..1000 {
+            host.write(format!("{index}"), b"");
+        }
+        let (mut cookie, mut seen) = (0, Vec::new());
+        loop {
+            let (entries, used) = guest.readdir_once(ROOT, cookie, 300).unwrap();
+            for entry in &entries {
+                if entry.name != "." && entry.name != ".." {
+                    guest.unlink(entry.name.as_str()).unwrap();
+                }
+                seen.push(entry.name.clone());
             }
-            seen.push(entry.name.clone());
+            cookie = entries.last().map_or(cookie, |entry| entry.next);
+            if used < 300 {
+                break;
+            }
         }
-        cookie = entries.last().map_or(cookie, |entry| entry.next);
-        if used < 300 {
-            break;
-        }
-    }
-    assert_eq!(seen.len(), 1002, "rm -r sees every name once");
-    assert_eq!(
-        guest.names(ROOT).unwrap(),
-        [".", ".."],
-        "rewinding sees what there is now"
-    );
-    std::fs::write(host.path().join("new"), b"").unwrap();
-    assert_eq!(guest.names(ROOT).unwrap(), [".", "..", "new"]);
+        assert_eq!(seen.len(), 1002, "rm -r sees every name once");
+        assert_eq!(
+            guest.names(ROOT).unwrap(),
+            [".", ".."],
+            "rewinding sees what there is now"
+        );
+        host.write("new", b"");
+        assert_eq!(guest.names(ROOT).unwrap(), [".", "..", "new"]);
+    });
 }
 
 #[test]
@@ -527,96 +557,102 @@ fn preopens_are_found_by_name() {
 
 #[test]
 fn rights_are_inherited_and_only_shrink() {
-    let (mut guest, _host) = guest();
-    guest.write_file("f", b"text").unwrap();
-    let reading = Rights::FD_READ | Rights::FD_SEEK | Rights::FD_TELL;
-    let dir = guest
-        .open_with(
-            ROOT,
-            ".",
-            0,
-            Oflags::DIRECTORY,
-            Rights::PATH_OPEN | Rights::FD_READDIR,
-            reading,
-            Fdflags::empty(),
-        )
-        .unwrap();
-    let beneath = |guest: &mut Guest, oflags, base| {
-        guest.open_with(dir, "f", 0, oflags, base, Rights::empty(), Fdflags::empty())
-    };
-    let fd = beneath(&mut guest, NONE, reading).unwrap();
-    assert_eq!(guest.read(fd, 4), Ok(b"text".to_vec()));
-    assert_eq!(
-        beneath(&mut guest, NONE, Rights::FD_WRITE),
-        Err(Errno::Notcapable)
-    );
-    assert_eq!(beneath(&mut guest, CREAT, reading), Err(Errno::Notcapable));
-    assert_eq!(
-        beneath(&mut guest, Oflags::TRUNC, reading),
-        Err(Errno::Notcapable)
-    );
-    assert_eq!(guest.stat_in(dir, "f", 0), Err(Errno::Notcapable));
-    assert_eq!(guest.fstat(fd), Err(Errno::Notcapable));
+    on_each(|back| {
+        let (mut guest, _host) = guest_on(back);
+        guest.write_file("f", b"text").unwrap();
+        let reading = Rights::FD_READ | Rights::FD_SEEK | Rights::FD_TELL;
+        let dir = guest
+            .open_with(
+                ROOT,
+                ".",
+                0,
+                Oflags::DIRECTORY,
+                Rights::PATH_OPEN | Rights::FD_READDIR,
+                reading,
+                Fdflags::empty(),
+            )
+            .unwrap();
+        let beneath = |guest: &mut Guest, oflags, base| {
+            guest.open_with(dir, "f", 0, oflags, base, Rights::empty(), Fdflags::empty())
+        };
+        let fd = beneath(&mut guest, NONE, reading).unwrap();
+        assert_eq!(guest.read(fd, 4), Ok(b"text".to_vec()));
+        assert_eq!(
+            beneath(&mut guest, NONE, Rights::FD_WRITE),
+            Err(Errno::Notcapable)
+        );
+        assert_eq!(beneath(&mut guest, CREAT, reading), Err(Errno::Notcapable));
+        assert_eq!(
+            beneath(&mut guest, Oflags::TRUNC, reading),
+            Err(Errno::Notcapable)
+        );
+        assert_eq!(guest.stat_in(dir, "f", 0), Err(Errno::Notcapable));
+        assert_eq!(guest.fstat(fd), Err(Errno::Notcapable));
 
-    guest
-        .set_rights(fd, Rights::FD_READ, Rights::empty())
-        .unwrap();
-    assert_eq!(guest.seek(fd, 0, 0), Err(Errno::Notcapable));
-    assert_eq!(guest.read(fd, 4), Ok(vec![]));
-    assert_eq!(
-        guest.set_rights(fd, reading, Rights::empty()),
-        Err(Errno::Notcapable)
-    );
-    guest
-        .set_rights(fd, Rights::empty(), Rights::empty())
-        .unwrap();
-    assert_eq!(guest.read(fd, 4), Err(Errno::Notcapable));
+        guest
+            .set_rights(fd, Rights::FD_READ, Rights::empty())
+            .unwrap();
+        assert_eq!(guest.seek(fd, 0, 0), Err(Errno::Notcapable));
+        assert_eq!(guest.read(fd, 4), Ok(vec![]));
+        assert_eq!(
+            guest.set_rights(fd, reading, Rights::empty()),
+            Err(Errno::Notcapable)
+        );
+        guest
+            .set_rights(fd, Rights::empty(), Rights::empty())
+            .unwrap();
+        assert_eq!(guest.read(fd, 4), Err(Errno::Notcapable));
+    });
 }
 
 #[test]
 fn a_file_is_no_directory_to_path_calls() {
-    let (mut guest, _host) = guest();
-    guest.write_file("f", b"text").unwrap();
-    for rights in [READ, Rights::PREOPEN_INHERITING - Rights::IMPLIES_WRITE] {
-        let fd = guest.open("f", NONE, rights).unwrap();
-        let opened = guest.open_with(
-            fd,
-            "g",
-            0,
-            NONE,
-            Rights::empty(),
-            Rights::empty(),
-            Fdflags::empty(),
-        );
-        assert_eq!(opened, Err(Errno::Notdir));
-        assert_eq!(guest.stat_in(fd, "g", 0), Err(Errno::Notdir));
-    }
-    assert_eq!(guest.stat_in(1, "g", 0), Err(Errno::Notdir));
+    on_each(|back| {
+        let (mut guest, _host) = guest_on(back);
+        guest.write_file("f", b"text").unwrap();
+        for rights in [READ, Rights::PREOPEN_INHERITING - Rights::IMPLIES_WRITE] {
+            let fd = guest.open("f", NONE, rights).unwrap();
+            let opened = guest.open_with(
+                fd,
+                "g",
+                0,
+                NONE,
+                Rights::empty(),
+                Rights::empty(),
+                Fdflags::empty(),
+            );
+            assert_eq!(opened, Err(Errno::Notdir));
+            assert_eq!(guest.stat_in(fd, "g", 0), Err(Errno::Notdir));
+        }
+        assert_eq!(guest.stat_in(1, "g", 0), Err(Errno::Notdir));
+    });
 }
 
 #[test]
 fn renumbering_moves_and_closes() {
-    let (mut guest, _host) = guest();
-    guest.write_file("a", b"A").unwrap();
-    guest.write_file("b", b"B").unwrap();
-    let a = guest.open("a", NONE, READ).unwrap();
-    let b = guest.open("b", NONE, READ).unwrap();
-    guest.renumber(a, a).unwrap();
-    guest.renumber(a, b).unwrap();
-    assert_eq!(guest.read(b, 1), Ok(b"A".to_vec()));
-    assert_eq!(guest.read(a, 1), Err(Errno::Badf));
-    assert_eq!(guest.renumber(a, b), Err(Errno::Badf));
-    assert_eq!(guest.renumber(b, a), Err(Errno::Badf));
-    assert_eq!(guest.renumber(b, u32::MAX), Err(Errno::Badf));
-    assert_eq!(guest.read(b, 1), Ok(vec![]));
-    let again = guest.open("a", NONE, READ).unwrap();
-    assert_eq!(again, a, "the lowest free number is used");
-    guest.renumber(again, ROOT).unwrap();
-    assert_eq!(
-        guest.call(|ctx, mem| p1::fd_prestat_get(ctx, mem, ROOT, 16)),
-        Err(Errno::Badf),
-        "a renumbered file does not become a preopen"
-    );
+    on_each(|back| {
+        let (mut guest, _host) = guest_on(back);
+        guest.write_file("a", b"A").unwrap();
+        guest.write_file("b", b"B").unwrap();
+        let a = guest.open("a", NONE, READ).unwrap();
+        let b = guest.open("b", NONE, READ).unwrap();
+        guest.renumber(a, a).unwrap();
+        guest.renumber(a, b).unwrap();
+        assert_eq!(guest.read(b, 1), Ok(b"A".to_vec()));
+        assert_eq!(guest.read(a, 1), Err(Errno::Badf));
+        assert_eq!(guest.renumber(a, b), Err(Errno::Badf));
+        assert_eq!(guest.renumber(b, a), Err(Errno::Badf));
+        assert_eq!(guest.renumber(b, u32::MAX), Err(Errno::Badf));
+        assert_eq!(guest.read(b, 1), Ok(vec![]));
+        let again = guest.open("a", NONE, READ).unwrap();
+        assert_eq!(again, a, "the lowest free number is used");
+        guest.renumber(again, ROOT).unwrap();
+        assert_eq!(
+            guest.call(|ctx, mem| p1::fd_prestat_get(ctx, mem, ROOT, 16)),
+            Err(Errno::Badf),
+            "a renumbered file does not become a preopen"
+        );
+    });
 }
 
 #[test]
@@ -685,46 +721,45 @@ fn the_table_is_bounded() {
 
 #[test]
 fn chunks_larger_than_any_buffer_and_many_iovecs() {
-    let (mut guest, host) = guest();
-    let pattern: Vec<u8> = (0..200_000u32)
-        .map(|index| (index * 7 % 251) as u8)
-        .collect();
-    std::fs::write(host.path().join("big"), &pattern).unwrap();
-    let fd = guest.open("big", NONE, READ).unwrap();
-    assert_eq!(guest.read(fd, 200_000), Ok(pattern.clone()));
-    // 100 buffers of 1000 bytes, in reverse order in memory.
-    for index in 0..100u32 {
-        let address = 0x8_0000 + (99 - index) * 1000;
-        guest.put(0x1000 + index * 8, &address.to_le_bytes());
-        guest.put(0x1004 + index * 8, &1000u32.to_le_bytes());
-    }
-    guest
-        .call(|ctx, mem| p1::fd_pread(ctx, mem, fd, 0x1000, 100, 5, 16))
-        .unwrap();
-    assert_eq!(guest.u32(16), 100_000);
-    for index in 0..100 {
-        let expected = &pattern[5 + index * 1000..5 + (index + 1) * 1000];
+    on_each(|back| {
+        let (mut guest, host) = guest_on(back);
+        let pattern: Vec<u8> = (0..200_000u32)
+            .map(|index| (index * 7 % 251) as u8)
+            .collect();
+        host.write("big", &pattern);
+        let fd = guest.open("big", NONE, READ).unwrap();
+        assert_eq!(guest.read(fd, 200_000), Ok(pattern.clone()));
+        // 100 buffers of 1000 bytes, in reverse order in memory.
+        for index in 0..100u32 {
+            let address = 0x8_0000 + (99 - index) * 1000;
+            guest.put(0x1000 + index * 8, &address.to_le_bytes());
+            guest.put(0x1004 + index * 8, &1000u32.to_le_bytes());
+        }
+        guest
+            .call(|ctx, mem| p1::fd_pread(ctx, mem, fd, 0x1000, 100, 5, 16))
+            .unwrap();
+        assert_eq!(guest.u32(16), 100_000);
+        for index in 0..100 {
+            let expected = &pattern[5 + index * 1000..5 + (index + 1) * 1000];
+            assert_eq!(
+                guest.bytes(0x8_0000 + (99 - index as u32) * 1000, 1000),
+                expected
+            );
+        }
+        let out = guest.open("out", CREAT, READ_WRITE).unwrap();
+        guest
+            .call(|ctx, mem| p1::fd_pwrite(ctx, mem, out, 0x1000, 100, 0, 16))
+            .unwrap();
+        assert_eq!(host.read("out"), pattern[5..100_005]);
         assert_eq!(
-            guest.bytes(0x8_0000 + (99 - index as u32) * 1000, 1000),
-            expected
+            guest.call(|ctx, mem| p1::fd_read(ctx, mem, fd, 0, 1025, 16)),
+            Err(Errno::Inval)
         );
-    }
-    let out = guest.open("out", CREAT, READ_WRITE).unwrap();
-    guest
-        .call(|ctx, mem| p1::fd_pwrite(ctx, mem, out, 0x1000, 100, 0, 16))
-        .unwrap();
-    assert_eq!(
-        std::fs::read(host.path().join("out")).unwrap(),
-        pattern[5..100_005]
-    );
-    assert_eq!(
-        guest.call(|ctx, mem| p1::fd_read(ctx, mem, fd, 0, 1025, 16)),
-        Err(Errno::Inval)
-    );
-    guest
-        .call(|ctx, mem| p1::fd_read(ctx, mem, fd, 0, 0, 16))
-        .unwrap();
-    assert_eq!(guest.u32(16), 0);
+        guest
+            .call(|ctx, mem| p1::fd_read(ctx, mem, fd, 0, 0, 16))
+            .unwrap();
+        assert_eq!(guest.u32(16), 0);
+    });
 }
 
 #[test]

@@ -4,96 +4,56 @@
 
 mod wasi_support;
 
-use std::collections::BTreeMap;
 use std::os::unix::fs::symlink;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tempfile::TempDir;
 use wasi_native::wasi::{Errno, Fdflags, Oflags, Perms, Rights, WasiCtx, p1};
 use wasi_support::*;
 
 const NONE: Oflags = Oflags::empty();
 const SECRET: &str = "the secret outside";
 
-/// Runs a test in two threads, one of which cannot call `openat2`.
-fn both(test: fn()) {
-    test();
-    #[cfg(target_os = "linux")]
-    std::thread::spawn(move || {
-        openat2::refuse_in_this_thread();
-        test();
-    })
-    .join()
-    .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-}
-
-#[cfg(target_os = "linux")]
-mod openat2 {
-    const LOAD_NUMBER: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
-    const IF_EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
-    const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
-
-    /// By a seccomp filter that answers EPERM, as container runtimes do.
-    /// (ENOSYS would make cap-std give up on it in the whole process.)
-    pub fn refuse_in_this_thread() {
-        let step = |code, jt, jf, k| libc::sock_filter { code, jt, jf, k };
-        let mut filter = [
-            step(LOAD_NUMBER, 0, 0, 0),
-            step(IF_EQUAL, 0, 1, libc::SYS_openat2 as u32),
-            step(RETURN, 0, 0, libc::SECCOMP_RET_ERRNO | libc::EPERM as u32),
-            step(RETURN, 0, 0, libc::SECCOMP_RET_ALLOW),
-        ];
-        let program = libc::sock_fprog {
-            len: filter.len() as u16,
-            filter: filter.as_mut_ptr(),
-        };
-        // SAFETY: the filter outlives the call, which copies it.
-        unsafe {
-            assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
-            assert_eq!(
-                libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &program),
-                0
-            );
-            let result = libc::syscall(libc::SYS_openat2, libc::AT_FDCWD, c".".as_ptr(), 0, 0);
-            assert_eq!(result, -1);
-            assert_eq!(*libc::__errno_location(), libc::EPERM);
-        }
-    }
+/// Runs a test wherever paths are resolved: by `openat2`, by cap-std, and in
+/// memory.
+fn everywhere(test: fn(Back)) {
+    openat2::with_and_without(|| test(Back::Host));
+    test(Back::Memory);
 }
 
 /// `outside/secret` beside `inside`, of which the guest gets the latter.
 struct World {
     guest: Guest,
-    host: TempDir,
+    disk: Disk,
 }
 
-fn world() -> World {
-    let host = tempfile::tempdir().unwrap();
-    let inside = host.path().join("inside");
-    std::fs::create_dir(&inside).unwrap();
-    std::fs::create_dir(host.path().join("outside")).unwrap();
-    std::fs::write(host.path().join("outside/secret"), SECRET).unwrap();
-    std::fs::create_dir_all(inside.join("sub/deep")).unwrap();
-    std::fs::write(inside.join("sub/file"), "inside").unwrap();
-    let guest = Guest::with(WasiCtx::builder().preopen(preopen(&inside, "/", Perms::READ_WRITE)));
-    World { guest, host }
+fn world(back: Back) -> World {
+    let disk = Disk::new(back);
+    disk.mkdir("outside");
+    disk.write("outside/secret", SECRET);
+    disk.mkdir("inside/sub/deep");
+    disk.write("inside/sub/file", "inside");
+    let guest = match &disk {
+        Disk::Host(host) => Guest::with(WasiCtx::builder().preopen(preopen(
+            &host.path().join("inside"),
+            "/",
+            Perms::READ_WRITE,
+        ))),
+        // All of it is mounted; the guest is left with a part.
+        Disk::Memory(_) => {
+            let mut guest = disk.guest(Perms::READ_WRITE);
+            let inside = guest.open_dir("inside").unwrap();
+            guest.renumber(inside, ROOT).unwrap();
+            guest
+        }
+    };
+    World { guest, disk }
 }
 
 impl World {
     /// Everything beside the guest's directory, with contents and times.
-    fn outside(&self) -> BTreeMap<String, (String, std::time::SystemTime)> {
-        let mut all = BTreeMap::new();
-        let outside = self.host.path().join("outside");
-        let mtime = |path: &Path| std::fs::symlink_metadata(path).unwrap().modified().unwrap();
-        all.insert(".".to_owned(), (String::new(), mtime(&outside)));
-        for entry in std::fs::read_dir(&outside).unwrap() {
-            let path = entry.unwrap().path();
-            let text = std::fs::read_to_string(&path).unwrap_or_default();
-            all.insert(path.display().to_string(), (text, mtime(&path)));
-        }
-        all
+    fn outside(&self) -> impl PartialEq + std::fmt::Debug + use<> {
+        self.disk.snapshot("outside")
     }
 }
 
@@ -149,7 +109,7 @@ fn attack(guest: &mut Guest, path: &str) {
 
 #[test]
 fn links_do_not_lead_out() {
-    both(|| {
+    everywhere(|back| {
         let targets = |outside: &str| {
             [
                 "../outside",
@@ -163,8 +123,7 @@ fn links_do_not_lead_out() {
             .chain([outside.to_owned(), format!("{outside}/")])
             .collect::<Vec<_>>()
         };
-        let outside = world().host.path().join("outside");
-        for (number, _) in targets(&outside.display().to_string()).iter().enumerate() {
+        for number in 0..targets("").len() {
             for suffix in [
                 "",
                 "/",
@@ -176,13 +135,13 @@ fn links_do_not_lead_out() {
                 "/./secret",
                 "/..",
             ] {
-                let mut world = world();
-                let outside = world.host.path().join("outside").display().to_string();
+                let mut world = world(back);
+                let outside = world.disk.absolute("outside");
                 let target = &targets(&outside)[number];
-                let inside = world.host.path().join("inside");
-                symlink(target, inside.join("link")).unwrap();
-                symlink(format!("../{target}"), inside.join("sub/link")).unwrap();
-                symlink("link/", inside.join("twice")).unwrap();
+                world.disk.symlink(target, "inside/link");
+                let up = format!("../{target}");
+                world.disk.symlink(up, "inside/sub/link");
+                world.disk.symlink("link/", "inside/twice");
                 let before = world.outside();
                 for start in [
                     "link",
@@ -202,7 +161,7 @@ fn links_do_not_lead_out() {
 
 #[test]
 fn links_the_guest_makes_do_not_lead_out() {
-    both(|| {
+    everywhere(|back| {
         for contents in [
             "../outside",
             "../outside/",
@@ -212,7 +171,7 @@ fn links_the_guest_makes_do_not_lead_out() {
             "../inside/../outside",
         ] {
             for suffix in ["", "/", "/.", "/secret", "/outside/secret"] {
-                let mut world = world();
+                let mut world = world(back);
                 world.guest.symlink(contents, "link").unwrap();
                 let before = world.outside();
                 attack(&mut world.guest, &format!("link{suffix}"));
@@ -224,12 +183,12 @@ fn links_the_guest_makes_do_not_lead_out() {
 
 #[test]
 fn each_refusal_has_its_errno() {
-    both(|| {
-        let mut world = world();
+    everywhere(|back| {
+        let mut world = world(back);
         let guest = &mut world.guest;
         guest.symlink("../outside", "link").unwrap();
-        symlink("/etc", world.host.path().join("inside/abs")).unwrap();
-        symlink("/proc/self/fd/0", world.host.path().join("inside/magic")).unwrap();
+        world.disk.symlink("/etc", "inside/abs");
+        world.disk.symlink("/proc/self/fd/0", "inside/magic");
         for path in [
             "..",
             "../",
@@ -279,8 +238,8 @@ fn each_refusal_has_its_errno() {
 
 #[test]
 fn long_chains_of_links_end() {
-    both(|| {
-        let mut world = world();
+    everywhere(|back| {
+        let mut world = world(back);
         let guest = &mut world.guest;
         guest.write_file("l0", b"end").unwrap();
         for number in 1..60 {
@@ -297,11 +256,12 @@ fn long_chains_of_links_end() {
 
 #[test]
 fn moving_an_open_directory_does_not_open_its_new_surroundings() {
-    both(|| {
-        let mut world = world();
+    everywhere(|back| {
+        let mut world = world(back);
         let deep = world.guest.open_dir("sub/deep").unwrap();
-        let moved = world.host.path().join("outside/deep");
-        std::fs::rename(world.host.path().join("inside/sub/deep"), &moved).unwrap();
+        // Somebody who has all of it moves it.
+        let mut owner = world.disk.guest(Perms::READ_WRITE);
+        owner.rename("inside/sub/deep", "outside/deep").unwrap();
         for path in ["..", "../secret", "../../outside/secret", "x/../../secret"] {
             assert_eq!(
                 world.guest.stat_in(deep, path, FOLLOW),
@@ -310,56 +270,43 @@ fn moving_an_open_directory_does_not_open_its_new_surroundings() {
             );
         }
         // It stays the directory it was, wherever it is.
-        std::fs::write(moved.join("own"), b"x").unwrap();
+        world.disk.write("outside/deep/own", b"x");
         assert_eq!(world.guest.names(deep).unwrap(), [".", "..", "own"]);
-        symlink("../secret", moved.join("link")).unwrap();
+        world.disk.symlink("../secret", "outside/deep/link");
         assert_eq!(world.guest.stat_in(deep, "link", FOLLOW), Err(Errno::Perm));
     });
 }
 
-/// Names and contents with times of a tree, to see that nothing changed.
-fn snapshot(dir: &Path) -> BTreeMap<String, (Vec<u8>, std::time::SystemTime, u64)> {
-    use std::os::unix::fs::MetadataExt;
-    let mut all = BTreeMap::new();
-    let mut todo = vec![dir.to_owned()];
-    while let Some(path) = todo.pop() {
-        let meta = std::fs::symlink_metadata(&path).unwrap();
-        let mut contents = Vec::new();
-        if meta.is_dir() {
-            todo.extend(
-                std::fs::read_dir(&path)
-                    .unwrap()
-                    .map(|entry| entry.unwrap().path()),
-            );
-        } else if meta.is_file() {
-            contents = std::fs::read(&path).unwrap();
-        }
-        all.insert(
-            path.display().to_string(),
-            (contents, meta.modified().unwrap(), meta.nlink()),
-        );
-    }
-    all
-}
-
 #[test]
 fn a_read_only_preopen_stays_as_it_was() {
-    both(|| {
-        let host = tempfile::tempdir().unwrap();
-        let (ro, rw) = (host.path().join("ro"), host.path().join("rw"));
-        std::fs::create_dir_all(ro.join("d")).unwrap();
-        std::fs::create_dir_all(&rw).unwrap();
-        std::fs::write(ro.join("f"), b"contents").unwrap();
-        std::fs::write(rw.join("g"), b"other").unwrap();
-        symlink("f", ro.join("l")).unwrap();
-        let before = snapshot(&ro);
+    everywhere(|back| {
         const RO: u32 = 3;
         const RW: u32 = 4;
-        let mut guest = Guest::with(
-            WasiCtx::builder()
-                .preopen(preopen(&ro, "/ro", Perms::READ_ONLY))
-                .preopen(preopen(&rw, "/rw", Perms::READ_WRITE)),
-        );
+        let disk = Disk::new(back);
+        disk.mkdir("ro/d");
+        disk.mkdir("rw");
+        disk.write("ro/f", b"contents");
+        disk.write("rw/g", b"other");
+        disk.symlink("f", "ro/l");
+        let before = disk.snapshot("ro");
+        let mut guest = match &disk {
+            Disk::Host(host) => Guest::with(
+                WasiCtx::builder()
+                    .preopen(preopen(&host.path().join("ro"), "/ro", Perms::READ_ONLY))
+                    .preopen(preopen(&host.path().join("rw"), "/rw", Perms::READ_WRITE)),
+            ),
+            Disk::Memory(_) => {
+                let all = disk.mount(WasiCtx::builder(), "/ro", Perms::READ_ONLY);
+                let mut guest = Guest::with(disk.mount(all, "/rw", Perms::READ_WRITE));
+                let ro = guest.open_dir("ro").unwrap();
+                guest.renumber(ro, RO).unwrap();
+                let (all, none) = (Rights::PREOPEN_INHERITING, Fdflags::empty());
+                let rw =
+                    guest.open_with(RW, "rw", 0, Oflags::DIRECTORY, Rights::DIRECTORY, all, none);
+                guest.renumber(rw.unwrap(), RW).unwrap();
+                guest
+            }
+        };
         let rofs = Err(Errno::Rofs);
         for path in ["f", "l", "d/../f"] {
             for (oflags, rights) in [
@@ -446,22 +393,18 @@ fn a_read_only_preopen_stays_as_it_was() {
         );
         assert_eq!(guest.names(RO).unwrap(), [".", "..", "d", "f", "l"]);
         assert_eq!(guest.read_file("l"), Ok(b"contents".to_vec()));
-        assert_eq!(snapshot(&ro), before);
+        assert_eq!(disk.snapshot("ro"), before);
     });
 }
 
 #[test]
 fn each_permission_is_its_own() {
-    both(|| {
+    everywhere(|back| {
         let run = |perms: Perms, test: fn(&mut Guest)| {
-            let host = tempfile::tempdir().unwrap();
-            std::fs::write(host.path().join("f"), b"x").unwrap();
-            std::fs::create_dir(host.path().join("d")).unwrap();
-            test(&mut Guest::with(WasiCtx::builder().preopen(preopen(
-                host.path(),
-                "/",
-                perms,
-            ))));
+            let disk = Disk::new(back);
+            disk.write("f", b"x");
+            disk.mkdir("d");
+            test(&mut disk.guest(perms));
         };
         run(Perms::READ_WRITE - Perms::REMOVE, |guest| {
             guest.write_file("new", b"y").unwrap();
@@ -504,9 +447,12 @@ fn each_permission_is_its_own() {
 /// guest opens a file through that name.
 #[test]
 fn racing_a_link_against_a_directory_wins_nothing() {
-    both(|| {
-        let mut world = world();
-        let inside = world.host.path().join("inside");
+    openat2::with_and_without(|| {
+        let mut world = world(Back::Host);
+        let Disk::Host(host) = &world.disk else {
+            unreachable!()
+        };
+        let inside = host.path().join("inside");
         std::fs::create_dir(inside.join("real")).unwrap();
         std::fs::write(inside.join("real/secret"), "harmless").unwrap();
         symlink("../outside", inside.join("evil")).unwrap();
@@ -532,7 +478,7 @@ fn racing_a_link_against_a_directory_wins_nothing() {
             .ok()
             .and_then(|n| n.parse().ok());
         let (mut opened, mut refused) = (0, 0);
-        for _ in 0..rounds.unwrap_or(20_000) {
+        for _ in 0..rounds.unwrap_or(67_000) {
             for path in ["real/secret", "real//secret", "file"] {
                 match world.guest.read_file(path) {
                     Ok(bytes) => {
@@ -555,4 +501,46 @@ fn racing_a_link_against_a_directory_wins_nothing() {
         );
         assert_eq!(world.outside(), before);
     });
+}
+
+/// The same in memory, where another program does the swapping.
+#[test]
+fn racing_a_link_against_a_directory_in_memory_wins_nothing() {
+    let mut world = world(Back::Memory);
+    world.disk.write("inside/real/secret", "harmless");
+    world.disk.symlink("../outside", "inside/evil");
+    let before = world.outside();
+    let stop = Arc::new(AtomicBool::new(false));
+    let swapper = std::thread::spawn({
+        let (mut owner, stop) = (world.disk.guest(Perms::READ_WRITE), stop.clone());
+        move || {
+            while !stop.load(Ordering::Relaxed) {
+                for (from, to) in [
+                    ("real", "away"),
+                    ("evil", "real"),
+                    ("real", "evil"),
+                    ("away", "real"),
+                ] {
+                    let (from, to) = (format!("inside/{from}"), format!("inside/{to}"));
+                    owner.rename(&from, &to).unwrap();
+                }
+            }
+        }
+    });
+    let (mut opened, mut refused) = (0, 0);
+    while opened < 20_000 || refused < 20_000 {
+        match world.guest.read_file("real/secret") {
+            Ok(bytes) => {
+                opened += 1;
+                assert_eq!(bytes, b"harmless");
+            }
+            Err(errno) => {
+                refused += 1;
+                assert!(matches!(errno, Errno::Perm | Errno::Noent), "{errno}");
+            }
+        }
+    }
+    stop.store(true, Ordering::Relaxed);
+    swapper.join().unwrap();
+    assert_eq!(world.outside(), before);
 }

@@ -3,32 +3,35 @@
 
 mod wasi_support;
 
-use wasi_native::wasi::{Errno, Error, GuestMemory, Oflags, Perms, WasiCtx, p1};
-use wasi_support::{Guest, MEMORY, READ, READ_WRITE, ROOT, preopen};
-
-type Invoke = fn(&WasiCtx, &GuestMemory<'_>, &[u64]) -> Result<(), Error>;
+use wasi_native::wasi::{
+    Errno, Error, Grant, GuestMemory, Oflags, Perms, Policy, WasiCtx, ext, functions, p0, p1,
+};
+use wasi_support::{Back, Disk, Guest, MEMORY, READ, READ_WRITE, ROOT};
 
 struct Function {
+    number: usize,
     name: &'static str,
-    arguments: &'static [&'static str],
-    invoke: Invoke,
+    arguments: Vec<&'static str>,
 }
 
-macro_rules! functions {
-    ($($name:ident($($argument:ident: $int:ty),*);)*) => {
-        const FUNCTIONS: &[Function] = &[$(Function {
-            name: stringify!($name),
-            arguments: &[$(stringify!($argument)),*],
-            invoke: |ctx, mem, arguments| {
-                let mut arguments = arguments.iter();
-                $(let $argument = *arguments.next().unwrap() as $int;)*
-                assert!(arguments.next().is_none());
-                p1::$name(ctx, mem, $($argument),*)
-            },
-        },)*];
-    };
+/// Everything on both back ends, but preview 0, which is mostly preview 1, on
+/// one.
+fn cases() -> Vec<(Back, Function)> {
+    let mut cases = Vec::new();
+    for (number, function) in functions::all().enumerate() {
+        for back in [Back::Host, Back::Memory] {
+            if function.module != p0::MODULE || back == Back::Memory {
+                let function = Function {
+                    number,
+                    name: function.name,
+                    arguments: function.params.iter().map(|param| param.name).collect(),
+                };
+                cases.push((back, function));
+            }
+        }
+    }
+    cases
 }
-wasi_native::for_each_p1_function!(functions);
 
 fn is_fd(argument: &str) -> bool {
     matches!(argument, "fd" | "to" | "old_fd" | "new_fd")
@@ -68,6 +71,8 @@ fn is_pointer(argument: &str) -> bool {
             | "ro_flags"
             | "si_data"
             | "so_datalen"
+            | "name"
+            | "given_fd"
     )
 }
 
@@ -84,8 +89,8 @@ fn plain(function: &Function) -> Vec<u64> {
         .iter()
         .map(|&argument| match argument {
             argument if is_fd(argument) => u64::from(ROOT),
-            "path" | "old_path" | "new_path" => 0x100,
-            "path_len" | "old_path_len" | "new_path_len" => 1,
+            "path" | "old_path" | "new_path" | "name" => 0x100,
+            "path_len" | "old_path_len" | "new_path_len" | "name_len" => 1,
             // `offset` is a pointer in fd_tell alone.
             "offset" if function.name != "fd_tell" => 0,
             "iovs" | "ri_data" | "si_data" | "in_" => 0x200,
@@ -101,16 +106,15 @@ fn plain(function: &Function) -> Vec<u64> {
         .collect()
 }
 
-fn fresh() -> (Guest, tempfile::TempDir) {
-    let host = tempfile::tempdir().unwrap();
-    std::fs::write(host.path().join("f"), b"text").unwrap();
-    std::fs::create_dir(host.path().join("d")).unwrap();
-    let mut guest = Guest::with(
-        WasiCtx::builder()
-            .args(vec![b"program".to_vec(), b"argument".to_vec()])
-            .env(vec![(b"NAME".to_vec(), b"value".to_vec())])
-            .preopen(preopen(host.path(), "/", Perms::READ_WRITE)),
-    );
+fn fresh(back: Back) -> (Guest, Disk) {
+    let disk = Disk::new(back);
+    disk.write("f", b"text");
+    disk.mkdir("d");
+    let builder = WasiCtx::builder()
+        .args(vec![b"program".to_vec(), b"argument".to_vec()])
+        .env(vec![(b"NAME".to_vec(), b"value".to_vec())])
+        .policy(Policy::new(Some(&["*", "wasi_native_ext.*"]), &[], Grant::Refused).unwrap());
+    let mut guest = Guest::with(disk.mount(builder, "/", Perms::READ_WRITE));
     guest.put(0x100, b"f");
     // Two iovecs of 16 bytes; as a subscription, a clock that strikes at once.
     for (at, value) in [
@@ -121,7 +125,7 @@ fn fresh() -> (Guest, tempfile::TempDir) {
     ] {
         guest.put(at, &value.to_le_bytes());
     }
-    (guest, host)
+    (guest, disk)
 }
 
 fn run(guest: &mut Guest, function: &Function, arguments: &[u64]) -> Result<(), Error> {
@@ -131,7 +135,7 @@ fn run(guest: &mut Guest, function: &Function, arguments: &[u64]) -> Result<(), 
     // SAFETY: the memory lives in `guest`, which outlives the call.
     let mem = unsafe { GuestMemory::from_raw(base, len) };
     if function.name != "proc_exit" {
-        result = (function.invoke)(&guest.ctx, &mem, arguments);
+        result = functions::call(&guest.ctx, function.number, &mem, arguments);
         assert!(
             !matches!(result, Err(Error::Exit(_) | Error::Interrupted)),
             "{} {arguments:x?}",
@@ -143,25 +147,29 @@ fn run(guest: &mut Guest, function: &Function, arguments: &[u64]) -> Result<(), 
 
 #[test]
 fn the_table_is_complete() {
-    assert_eq!(FUNCTIONS.len(), 46);
-    for function in FUNCTIONS {
+    let of = |module| functions::all().filter(|it| it.module == module).count();
+    assert_eq!(
+        (of(p1::MODULE), of(p0::MODULE), of(ext::MODULE)),
+        (46, 46, 3)
+    );
+    for (back, function) in &cases() {
         let arguments = plain(function);
         assert_eq!(arguments.len(), function.arguments.len());
         // Whatever it answers to well-formed arguments, it is no missing function.
-        let result = run(&mut fresh().0, function, &arguments);
+        let result = run(&mut fresh(*back).0, function, &arguments);
         assert_ne!(result, Err(Error::Errno(Errno::Nosys)), "{}", function.name);
     }
 }
 
 #[test]
 fn bad_descriptors_are_ebadf() {
-    for function in FUNCTIONS {
+    for (back, function) in &cases() {
         for (index, argument) in function.arguments.iter().enumerate() {
             if !is_fd(argument) {
                 continue;
             }
             for fd in [4u64, 100, u64::from(u32::MAX), 1 << 31] {
-                let (mut guest, _host) = fresh();
+                let (mut guest, _host) = fresh(*back);
                 let mut arguments = plain(function);
                 arguments[index] = fd;
                 let expected = Err(Error::Errno(Errno::Badf));
@@ -178,13 +186,13 @@ fn bad_descriptors_are_ebadf() {
 
 #[test]
 fn every_descriptor_is_safe_everywhere() {
-    for function in FUNCTIONS {
+    for (back, function) in &cases() {
         for (index, argument) in function.arguments.iter().enumerate() {
             if !is_fd(argument) {
                 continue;
             }
             for fd in 0..7u64 {
-                let (mut guest, _host) = fresh();
+                let (mut guest, _host) = fresh(*back);
                 let file = guest.open("f", Oflags::empty(), READ_WRITE).unwrap();
                 let dir = guest.open_dir("d").unwrap();
                 let closed = guest.open("f", Oflags::empty(), READ).unwrap();
@@ -214,23 +222,25 @@ fn pointers_beyond_memory_fault() {
         u64::from(u32::MAX) - 3,
         u64::from(u32::MAX),
     ];
-    for function in FUNCTIONS {
+    for (back, function) in &cases() {
         for (index, argument) in function.arguments.iter().enumerate() {
             if !is_pointer(argument) || plain(function)[index] == 0 {
                 continue;
             }
             for address in beyond {
                 for fd in [0, 1, u64::from(ROOT), 4] {
-                    let (mut guest, host) = fresh();
+                    let (mut guest, host) = fresh(*back);
                     guest.open("f", Oflags::empty(), READ_WRITE).unwrap();
                     let mut arguments = plain(function);
                     arguments[index] = address;
-                    for (value, name) in arguments.iter_mut().zip(function.arguments) {
+                    for (value, name) in arguments.iter_mut().zip(&function.arguments) {
                         if is_fd(name) {
                             *value = fd;
                         }
                     }
-                    if address < MEMORY as u64 && argument.ends_with("path") {
+                    if address < MEMORY as u64
+                        && (argument.ends_with("path") || *argument == "name")
+                    {
                         continue; // one byte of path does fit there
                     }
                     let memory = guest.memory().to_vec();
@@ -239,12 +249,8 @@ fn pointers_beyond_memory_fault() {
                     assert!(result.is_err(), "{what}");
                     let sizes = function.name.ends_with("sizes_get");
                     assert!(sizes || guest.memory() == memory, "{what} wrote");
-                    assert_eq!(
-                        std::fs::read(host.path().join("f")).unwrap(),
-                        b"text",
-                        "{what}"
-                    );
-                    let names = std::fs::read_dir(host.path()).unwrap().count();
+                    assert_eq!(host.read("f"), b"text", "{what}");
+                    let names = host.paths("").len();
                     assert_eq!(names, 2, "{what}");
                 }
             }
@@ -254,7 +260,7 @@ fn pointers_beyond_memory_fault() {
 
 #[test]
 fn absurd_lengths_are_refused_or_harmless() {
-    for function in FUNCTIONS {
+    for (back, function) in &cases() {
         for (index, argument) in function.arguments.iter().enumerate() {
             if !is_length(argument) {
                 continue;
@@ -268,7 +274,7 @@ fn absurd_lengths_are_refused_or_harmless() {
                 u64::from(u32::MAX),
                 0x2000_0001,
             ] {
-                let (mut guest, _host) = fresh();
+                let (mut guest, _host) = fresh(*back);
                 let mut arguments = plain(function);
                 arguments[index] = len;
                 let result = run(&mut guest, function, &arguments);
@@ -280,18 +286,18 @@ fn absurd_lengths_are_refused_or_harmless() {
 
 #[test]
 fn misaligned_pointers_are_accepted() {
-    for function in FUNCTIONS {
+    for (back, function) in &cases() {
         if ["fd_close", "fd_renumber", "proc_exit"].contains(&function.name) {
             continue;
         }
         let aligned = plain(function);
-        let expected = run(&mut fresh().0, function, &aligned);
+        let expected = run(&mut fresh(*back).0, function, &aligned);
         for (index, argument) in function.arguments.iter().enumerate() {
             // Results only: what is read must stay where it is.
             if is_pointer(argument) && aligned[index] >= 0x1000 {
                 let mut arguments = aligned.clone();
                 arguments[index] += 1;
-                let result = run(&mut fresh().0, function, &arguments);
+                let result = run(&mut fresh(*back).0, function, &arguments);
                 assert_eq!(result, expected, "{} {argument}", function.name);
             }
         }
@@ -302,7 +308,7 @@ fn misaligned_pointers_are_accepted() {
 #[test]
 fn the_last_bytes_of_four_gibibytes() {
     const LEN: usize = 1 << 32;
-    let (guest, _host) = fresh();
+    let (guest, _host) = fresh(Back::Host);
     let ctx = &guest.ctx;
     // SAFETY: a private mapping of our own, unmapped at the end; untouched
     // pages take no memory.
@@ -348,7 +354,7 @@ fn the_last_bytes_of_four_gibibytes() {
 /// Unknown bits and values of every flag word and enumeration.
 #[test]
 fn unknown_flags_are_einval() {
-    for function in FUNCTIONS {
+    for (back, function) in &cases() {
         for (index, argument) in function.arguments.iter().enumerate() {
             let is_flag = matches!(
                 *argument,
@@ -364,12 +370,14 @@ fn unknown_flags_are_einval() {
                     | "ri_flags"
                     | "si_flags"
                     | "how"
+                    | "operation"
+                    | "events"
             );
             if !is_flag {
                 continue;
             }
             for value in [0x100u64, 0x1_0000, 0x8000_0000, u64::from(u32::MAX)] {
-                let (mut guest, _host) = fresh();
+                let (mut guest, _host) = fresh(*back);
                 let mut arguments = plain(function);
                 arguments[index] = value;
                 let expected = Err(Error::Errno(Errno::Inval));
@@ -387,11 +395,11 @@ fn unknown_flags_are_einval() {
 /// Results may lie over the arguments they come from.
 #[test]
 fn results_over_arguments_are_defined() {
-    for function in FUNCTIONS {
+    for (back, function) in &cases() {
         for address in [0x100u64, 0x200, 0x8000] {
-            let (mut guest, _host) = fresh();
+            let (mut guest, _host) = fresh(*back);
             let mut arguments = plain(function);
-            for (value, name) in arguments.iter_mut().zip(function.arguments) {
+            for (value, name) in arguments.iter_mut().zip(&function.arguments) {
                 if is_pointer(name) && *value >= 0x1000 {
                     *value = address;
                 }

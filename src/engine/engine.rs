@@ -20,6 +20,10 @@ pub struct Config {
     /// How memories lie; `None` lets the engine see what the address space allows.
     pub memory: Option<MemoryStyle>,
     pub trap_mode: TrapMode,
+    /// Whether loops look for a request to stop: see `Store::interrupt_handle`.
+    pub interruptible: bool,
+    /// Whether operators are counted: see `Store::set_fuel`.
+    pub fuel: bool,
     /// Bytes of stack that wasm may use, counted from where the host enters it.
     pub max_wasm_stack: usize,
 }
@@ -41,6 +45,8 @@ pub const FEATURES: WasmFeatures = WasmFeatures::WASM2
     .union(WasmFeatures::MULTI_MEMORY)
     .union(WasmFeatures::RELAXED_SIMD)
     .union(WasmFeatures::WIDE_ARITHMETIC)
+    .union(WasmFeatures::THREADS)
+    .union(WasmFeatures::CUSTOM_PAGE_SIZES)
     .union(WasmFeatures::FUNCTION_REFERENCES)
     .union(WasmFeatures::GC)
     .union(WasmFeatures::EXCEPTIONS)
@@ -56,6 +62,8 @@ impl Default for Config {
             features: FEATURES,
             memory: None,
             trap_mode: TrapMode::Signals,
+            interruptible: true,
+            fuel: false,
             max_wasm_stack: 1 << 20,
         }
     }
@@ -82,7 +90,12 @@ impl Engine {
         });
         Ok(Engine(Arc::new(Inner {
             config: config.clone(),
-            tunables: Tunables { memory, signals: config.trap_mode == TrapMode::Signals },
+            tunables: Tunables {
+                memory,
+                signals: config.trap_mode == TrapMode::Signals,
+                interruptible: config.interruptible,
+                fuel: config.fuel,
+            },
             compiler: Compiler::new(config.opt_level)?,
         })))
     }

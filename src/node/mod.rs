@@ -15,12 +15,12 @@
 //! Invariant: all state belongs to one realm, and a realm to one Node environment, so workers and
 //! repeated loads never meet. Every entry from JavaScript catches unwinding.
 
-pub mod call;
-pub mod failure;
-pub mod instance;
-pub mod module;
-pub mod objects;
-pub mod options;
-pub mod raw;
-pub mod realm;
-pub mod wasi;
+mod call;
+mod failure;
+mod instance;
+mod module;
+mod objects;
+mod options;
+mod raw;
+mod realm;
+mod wasi;

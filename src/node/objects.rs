@@ -162,10 +162,12 @@ fn new_buffer(
 }
 
 unsafe extern "C" fn drop_owner(_: sys::napi_env, _: *mut c_void, owner: *mut c_void) {
-    let Some(owner) = NonNull::new(owner.cast::<BufferOwner>()) else { return };
-    // SAFETY: made in `new_buffer`, and V8 hands it back once.
-    let owned = unsafe { Box::from_raw(owner.as_ptr()) };
-    owned.realm.buffers.borrow_mut().retain(|entry| *entry != owner);
+    raw::contained(|| {
+        let Some(owner) = NonNull::new(owner.cast::<BufferOwner>()) else { return };
+        // SAFETY: made in `new_buffer`, and V8 hands it back once.
+        let owned = unsafe { Box::from_raw(owner.as_ptr()) };
+        owned.realm.buffers.borrow_mut().retain(|entry| *entry != owner);
+    });
 }
 
 /// Detaches the buffers whose memories have grown.
@@ -175,19 +177,22 @@ pub fn detach_outgrown(realm: &Realm) {
 }
 
 fn detach(realm: &Realm, which: impl Fn(&BufferOwner) -> bool) {
+    let mut detached = Vec::new();
     realm.buffers.borrow_mut().retain(|owner| {
         // SAFETY: an entry is taken out before its owner is dropped.
         let owner = unsafe { owner.as_ref() };
-        if !which(owner) {
-            return true;
+        let keep = !which(owner);
+        if !keep {
+            detached.extend(owner.value());
         }
-        if let Some(buffer) = owner.value() {
-            // SAFETY: `buffer` is a handle of the open scope. Detaching one that JavaScript has
-            // transferred away already does nothing.
-            unsafe { sys::napi_detach_arraybuffer(realm.env, buffer) };
-        }
-        false
+        keep
     });
+    // Only now, when the list is free again for finalizers.
+    for buffer in detached {
+        // SAFETY: a handle of the open scope. Detaching one that JavaScript has transferred away
+        // already does nothing.
+        unsafe { sys::napi_detach_arraybuffer(realm.env, buffer) };
+    }
 }
 
 // ---- tables

@@ -5,6 +5,7 @@
 
 use napi::sys;
 use std::ffi::{CStr, c_void};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 use std::rc::Rc;
 
@@ -108,7 +109,7 @@ pub fn function<T: 'static>(
 ) -> Result<sys::napi_value, Refused> {
     unsafe extern "C" fn finalize<T>(_: sys::napi_env, data: *mut c_void, _: *mut c_void) {
         // SAFETY: `data` is the count taken below, handed back once.
-        drop(unsafe { Rc::from_raw(data.cast::<T>()) });
+        contained(|| drop(unsafe { Rc::from_raw(data.cast::<T>()) }));
     }
     let data = Rc::into_raw(data).cast_mut().cast::<c_void>();
     let mut value = ptr::null_mut();
@@ -141,6 +142,12 @@ pub fn function<T: 'static>(
         }
     }
     Ok(value)
+}
+
+/// Runs the body of a finalizer. A panic there is a bug in us that nobody can be told of; it must
+/// not unwind into Node.
+pub fn contained(body: impl FnOnce()) {
+    let _ = catch_unwind(AssertUnwindSafe(body));
 }
 
 pub fn string(env: sys::napi_env, text: &str) -> Result<sys::napi_value, Refused> {

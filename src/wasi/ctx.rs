@@ -8,13 +8,15 @@
 
 #![forbid(unsafe_code)]
 
+use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock, Weak};
 
 use super::clock::{Clock, VirtualClock};
 use super::errno::Errno;
 use super::fdtable::{Descriptor, FdTable, Object};
-use super::file::HostFile;
+use super::file::OpenFile;
+use super::memfs::MemoryFs;
 use super::policy::{Grant, Policy};
 use super::poll::{Interrupt, Waiter};
 use super::random::Random;
@@ -103,12 +105,18 @@ impl fmt::Display for BuildError {
 
 impl std::error::Error for BuildError {}
 
+/// What a preopened directory is of.
+enum Mount {
+    Host(cap_std::fs::Dir, Perms),
+    Memory(MemoryFs, Perms),
+}
+
 #[derive(Default)]
 pub struct WasiCtxBuilder {
     args: Vec<Vec<u8>>,
     env: Vec<(Vec<u8>, Vec<u8>)>,
     stdio: [Stdio; 3],
-    preopens: Vec<Preopen>,
+    preopens: Vec<(String, Mount)>,
     sockets: Vec<OwnedHandle>,
     limits: Limits,
     policy: Policy,
@@ -149,7 +157,20 @@ impl WasiCtxBuilder {
 
     /// Preopened directories get the descriptors from 3 on, in order.
     pub fn preopen(mut self, preopen: Preopen) -> WasiCtxBuilder {
-        self.preopens.push(preopen);
+        let mount = Mount::Host(preopen.dir, preopen.perms);
+        self.preopens.push((preopen.guest_path, mount));
+        self
+    }
+
+    /// A file system in memory, as a preopened directory. It is shared with
+    /// whoever else has a clone of it.
+    pub fn preopen_memory(
+        mut self,
+        fs: MemoryFs,
+        guest_path: String,
+        perms: Perms,
+    ) -> WasiCtxBuilder {
+        self.preopens.push((guest_path, Mount::Memory(fs, perms)));
         self
     }
 
@@ -213,11 +234,13 @@ impl WasiCtxBuilder {
                 stdio_descriptor(number, stdio),
             )?;
         }
-        for preopen in self.preopens {
-            let what = format!("preopened directory {:?}", preopen.guest_path);
-            let descriptor = HostFile::preopened(preopen.dir, preopen.perms)
-                .map(|dir| Descriptor::preopened(dir, preopen.guest_path));
-            add(what, descriptor)?;
+        for (guest_path, mount) in self.preopens {
+            let what = format!("preopened directory {guest_path:?}");
+            let dir = match mount {
+                Mount::Host(dir, perms) => OpenFile::preopened(dir, perms),
+                Mount::Memory(fs, perms) => Ok(OpenFile::preopened_memory(&fs, perms)),
+            };
+            add(what, dir.map(|dir| Descriptor::preopened(dir, guest_path)))?;
         }
         for socket in self.sockets {
             add("socket".to_owned(), socket_descriptor(socket))?;
@@ -232,6 +255,7 @@ impl WasiCtxBuilder {
             random: self.random,
             waiter: Waiter::default(),
             trace: self.trace,
+            peers: RwLock::default(),
         })
     }
 }
@@ -244,7 +268,7 @@ fn stdio_descriptor(number: u32, stdio: Stdio) -> Result<Descriptor, Errno> {
     };
     let object = match stdio {
         Stdio::Null => Object::Null,
-        Stdio::ReadBuffer(bytes) => Object::Input(InputBuffer::new(bytes)),
+        Stdio::ReadBuffer(bytes) => Object::Input(Arc::new(InputBuffer::new(bytes))),
         Stdio::WriteBuffer(buffer) => Object::Output(buffer),
         Stdio::Host(handle) => return host_stdio(direction, handle),
         Stdio::Inherit => return host_stdio(direction, sys::inherit_stdio(number)?),
@@ -253,7 +277,7 @@ fn stdio_descriptor(number: u32, stdio: Stdio) -> Result<Descriptor, Errno> {
 }
 
 fn host_stdio(direction: Rights, handle: OwnedHandle) -> Result<Descriptor, Errno> {
-    let file = HostFile::inherited(handle)?;
+    let file = OpenFile::inherited(handle)?;
     let positioned = match file.filetype()? {
         Filetype::RegularFile | Filetype::BlockDevice => true,
         Filetype::CharacterDevice => !file.is_terminal(),
@@ -264,24 +288,29 @@ fn host_stdio(direction: Rights, handle: OwnedHandle) -> Result<Descriptor, Errn
     if positioned {
         rights |= Rights::FD_SEEK | Rights::FD_TELL;
     }
-    Ok(Descriptor::new(Object::Host(file), rights, Rights::empty()))
+    Ok(Descriptor::new(Object::File(file), rights, Rights::empty()))
 }
 
 fn socket_descriptor(handle: OwnedHandle) -> Result<Descriptor, Errno> {
-    let file = HostFile::inherited(handle)?;
+    let file = OpenFile::inherited(handle)?;
     if !file.filetype()?.is_socket() {
         return Err(Errno::Notsock);
     }
-    Ok(if sys::is_listening(file.handle()) {
-        let listener = Rights::SOCK_ACCEPT
-            | Rights::FD_READ
-            | Rights::FD_FDSTAT_SET_FLAGS
-            | Rights::FD_FILESTAT_GET
-            | Rights::POLL_FD_READWRITE;
-        Descriptor::new(Object::Host(file), listener, Rights::SOCKET)
-    } else {
-        Descriptor::new(Object::Host(file), Rights::SOCKET, Rights::empty())
-    })
+    Ok(
+        if file
+            .host()
+            .is_some_and(|host| sys::is_listening(host.handle()))
+        {
+            let listener = Rights::SOCK_ACCEPT
+                | Rights::FD_READ
+                | Rights::FD_FDSTAT_SET_FLAGS
+                | Rights::FD_FILESTAT_GET
+                | Rights::POLL_FD_READWRITE;
+            Descriptor::new(Object::File(file), listener, Rights::SOCKET)
+        } else {
+            Descriptor::new(Object::File(file), Rights::SOCKET, Rights::empty())
+        },
+    )
 }
 
 /// The state of one running program.
@@ -295,11 +324,25 @@ pub struct WasiCtx {
     pub(super) random: Random,
     pub(super) waiter: Waiter,
     pub(super) trace: Option<TraceSink>,
+    peers: RwLock<BTreeMap<Vec<u8>, Weak<WasiCtx>>>,
 }
 
 impl WasiCtx {
     pub fn builder() -> WasiCtxBuilder {
         WasiCtxBuilder::new()
+    }
+
+    /// Lets this program hand descriptors to `peer`, which it knows by `name`,
+    /// if it is granted `fd_give`. Not the other way round, and neither keeps
+    /// the other alive.
+    pub fn link(&self, name: &str, peer: &Arc<WasiCtx>) {
+        let mut peers = self.peers.write().unwrap_or_else(PoisonError::into_inner);
+        peers.insert(name.as_bytes().to_vec(), Arc::downgrade(peer));
+    }
+
+    pub(super) fn peer(&self, name: &[u8]) -> Option<Arc<WasiCtx>> {
+        let peers = self.peers.read().unwrap_or_else(PoisonError::into_inner);
+        peers.get(name)?.upgrade()
     }
 
     /// What becomes of an import of the function with this number.

@@ -10,22 +10,23 @@
 
 use std::fs::File;
 use std::path::Path;
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
 use cap_primitives::fs as cap;
 use cap_primitives::fs::SystemTimeSpec;
 use cap_primitives::time::SystemTime;
 
 use super::errno::Errno;
-use super::file::HostFile;
+use super::file::{Back, HostFile, OpenFile};
+use super::memfs::MemoryFs;
 use super::path::GuestPath;
 use super::rights::Perms;
 use super::sys::{self, OpenSpec};
 use super::types::{Dirent, Fdflags, Filestat, Filetype, Oflags, SetTime};
 
-impl HostFile {
+impl OpenFile {
     /// The root of what a guest may reach.
-    pub fn preopened(dir: cap_std::fs::Dir, perms: Perms) -> Result<HostFile, Errno> {
+    pub fn preopened(dir: cap_std::fs::Dir, perms: Perms) -> Result<OpenFile, Errno> {
         let dir = dir.into_std_file();
         // The host may have opened it only for lookups, which would make
         // fd_sync and the like fail. If it cannot be read, so be it.
@@ -34,8 +35,8 @@ impl HostFile {
             return Err(Errno::Notdir);
         }
         let known = Some(Filetype::Directory);
-        Ok(HostFile::opened(
-            dir,
+        Ok(OpenFile::opened(
+            dir.into(),
             known,
             Fdflags::empty(),
             (true, false),
@@ -43,7 +44,18 @@ impl HostFile {
         ))
     }
 
-    pub fn open(&self, path: &GuestPath<'_>, mut spec: OpenSpec) -> Result<HostFile, Errno> {
+    /// The same, of a file system in memory.
+    pub fn preopened_memory(fs: &MemoryFs, perms: Perms) -> OpenFile {
+        OpenFile::opened(
+            Back::Memory(Arc::new(fs.open_root())),
+            Some(Filetype::Directory),
+            Fdflags::empty(),
+            (true, false),
+            perms,
+        )
+    }
+
+    pub fn open(&self, path: &GuestPath<'_>, mut spec: OpenSpec) -> Result<OpenFile, Errno> {
         if path.has_trailing_slash() {
             if spec.oflags.contains(Oflags::CREAT) {
                 return Err(Errno::Isdir);
@@ -68,12 +80,13 @@ impl HostFile {
             self.perms.require(Perms::WRITE)?;
         }
         let file = self.open_or_create(path, &spec)?;
-        let known = spec
-            .oflags
-            .contains(Oflags::DIRECTORY)
-            .then_some(Filetype::Directory);
+        let known = match &file {
+            Back::Host(_) if spec.oflags.contains(Oflags::DIRECTORY) => Some(Filetype::Directory),
+            Back::Host(_) => None,
+            Back::Memory(memory) => Some(memory.filetype()),
+        };
         let mode = (spec.read, spec.write);
-        Ok(HostFile::opened(
+        Ok(OpenFile::opened(
             file,
             known,
             spec.fdflags,
@@ -84,10 +97,10 @@ impl HostFile {
 
     /// Without the permission to create, CREAT still opens what exists, as on
     /// a read-only mount.
-    fn open_or_create(&self, path: &GuestPath<'_>, spec: &OpenSpec) -> Result<File, Errno> {
+    fn open_or_create(&self, path: &GuestPath<'_>, spec: &OpenSpec) -> Result<Back, Errno> {
         let may_create = self.perms.require(Perms::CREATE);
         if !spec.oflags.contains(Oflags::CREAT) || may_create.is_ok() {
-            return sys::open(&self.file, path, spec);
+            return self.open_here(path, spec);
         }
         if spec.oflags.contains(Oflags::EXCL) {
             may_create?;
@@ -96,10 +109,17 @@ impl HostFile {
             oflags: spec.oflags - Oflags::CREAT,
             ..*spec
         };
-        match (sys::open(&self.file, path, &existing), may_create) {
+        match (self.open_here(path, &existing), may_create) {
             (Err(Errno::Noent), Err(refused)) => Err(refused),
             (opened, _) => opened,
         }
+    }
+
+    fn open_here(&self, path: &GuestPath<'_>, spec: &OpenSpec) -> Result<Back, Errno> {
+        Ok(match &self.back {
+            Back::Host(host) => sys::open(&host.file, path, spec)?.into(),
+            Back::Memory(memory) => Back::Memory(Arc::new(memory.open(path, spec)?)),
+        })
     }
 
     pub fn stat_path(&self, path: &GuestPath<'_>, follow: bool) -> Result<Filestat, Errno> {
@@ -109,19 +129,13 @@ impl HostFile {
 
     /// Metadata without asking for permission, for decisions of our own.
     fn lookup(&self, path: &GuestPath<'_>, follow: bool) -> Result<Filestat, Errno> {
-        let follow = follow || path.has_trailing_slash();
-        let stat = match path.as_single_name() {
-            Some(name) => {
-                let named = sys::stat_name(&self.file, name)?;
-                if follow && named.filetype == Filetype::SymbolicLink {
-                    sys::stat_path(&self.file, name, true)?
-                } else {
-                    named
-                }
-            }
-            None => sys::stat_path(&self.file, path.as_str(), follow)?,
+        // cap-std drops a dot at the end, which would find a file, or a link.
+        let follow = follow || path.wants_directory();
+        let stat = match &self.back {
+            Back::Host(host) => host.stat(path, follow)?,
+            Back::Memory(memory) => memory.stat_path(path, follow)?,
         };
-        if path.has_trailing_slash() && stat.filetype != Filetype::Directory {
+        if path.wants_directory() && stat.filetype != Filetype::Directory {
             return Err(Errno::Notdir);
         }
         Ok(stat)
@@ -129,9 +143,9 @@ impl HostFile {
 
     /// What the name itself stands for, slash or not: never follows.
     fn lookup_name(&self, path: &GuestPath<'_>) -> Result<Filestat, Errno> {
-        match path.as_single_name() {
-            Some(name) => sys::stat_name(&self.file, name),
-            None => sys::stat_path(&self.file, path.as_str(), false),
+        match &self.back {
+            Back::Host(host) => host.stat(path, false),
+            Back::Memory(memory) => memory.stat_path(path, false),
         }
     }
 
@@ -147,36 +161,26 @@ impl HostFile {
         if path.has_trailing_slash() {
             self.lookup(path, true)?;
         }
-        if let Some(name) = path.as_single_name() {
-            // A name that is no link needs no resolution. Should it become one
-            // in between, the link itself is touched, and it is ours.
-            if !follow || self.lookup_name(path)?.filetype != Filetype::SymbolicLink {
-                return sys::set_times_of_name(&self.file, name, atim, mtim);
-            }
+        match &self.back {
+            Back::Host(host) => host.set_path_times(path, follow, atim, mtim),
+            Back::Memory(memory) => memory.set_path_times(path, follow, atim, mtim),
         }
-        let path = Path::new(path.as_str());
-        let (atim, mtim) = (time_spec(atim), time_spec(mtim));
-        if follow {
-            cap::set_times(&self.file, path, atim, mtim)?;
-        } else {
-            cap::set_times_nofollow(&self.file, path, atim, mtim)?;
-        }
-        Ok(())
     }
 
     pub fn create_directory(&self, path: &GuestPath<'_>) -> Result<(), Errno> {
         self.perms.require(Perms::CREATE)?;
-        let options = cap::DirOptions::new();
-        Ok(cap::create_dir(
-            &self.file,
-            Path::new(path.as_str()),
-            &options,
-        )?)
+        match &self.back {
+            Back::Host(host) => host.create_directory(path),
+            Back::Memory(memory) => memory.create_directory(path),
+        }
     }
 
     pub fn remove_directory(&self, path: &GuestPath<'_>) -> Result<(), Errno> {
         self.perms.require(Perms::REMOVE)?;
-        Ok(cap::remove_dir(&self.file, Path::new(path.as_str()))?)
+        match &self.back {
+            Back::Host(host) => Ok(cap::remove_dir(&host.file, Path::new(path.as_str()))?),
+            Back::Memory(memory) => memory.remove_directory(path),
+        }
     }
 
     pub fn unlink_file(&self, path: &GuestPath<'_>) -> Result<(), Errno> {
@@ -187,13 +191,16 @@ impl HostFile {
                 _ => Errno::Notdir,
             });
         }
-        Ok(cap::remove_file(&self.file, Path::new(path.as_str()))?)
+        match &self.back {
+            Back::Host(host) => Ok(cap::remove_file(&host.file, Path::new(path.as_str()))?),
+            Back::Memory(memory) => memory.remove_file(path),
+        }
     }
 
     pub fn rename(
         &self,
         path: &GuestPath<'_>,
-        new_dir: &HostFile,
+        new_dir: &OpenFile,
         new_path: &GuestPath<'_>,
     ) -> Result<(), Errno> {
         self.perms.require(Perms::REMOVE)?;
@@ -203,14 +210,20 @@ impl HostFile {
         if wants_directory && self.lookup_name(path)?.filetype != Filetype::Directory {
             return Err(Errno::Notdir);
         }
-        let (from, to) = (Path::new(path.as_str()), Path::new(new_path.as_str()));
-        Ok(cap::rename(&self.file, from, &new_dir.file, to)?)
+        match (&self.back, &new_dir.back) {
+            (Back::Host(old), Back::Host(new)) => {
+                let (from, to) = (Path::new(path.as_str()), Path::new(new_path.as_str()));
+                Ok(cap::rename(&old.file, from, &new.file, to)?)
+            }
+            (Back::Memory(old), Back::Memory(new)) => old.rename(path, new, new_path),
+            _ => Err(Errno::Xdev),
+        }
     }
 
     pub fn link(
         &self,
         path: &GuestPath<'_>,
-        new_dir: &HostFile,
+        new_dir: &OpenFile,
         new_path: &GuestPath<'_>,
     ) -> Result<(), Errno> {
         new_dir.perms.require(Perms::CREATE)?;
@@ -220,14 +233,23 @@ impl HostFile {
             return Err(Errno::Perm); // a directory
         }
         new_dir.refuse_trailing_slash(new_path)?;
-        let (from, to) = (Path::new(path.as_str()), Path::new(new_path.as_str()));
-        Ok(cap::hard_link(&self.file, from, &new_dir.file, to)?)
+        match (&self.back, &new_dir.back) {
+            (Back::Host(old), Back::Host(new)) => {
+                let (from, to) = (Path::new(path.as_str()), Path::new(new_path.as_str()));
+                Ok(cap::hard_link(&old.file, from, &new.file, to)?)
+            }
+            (Back::Memory(old), Back::Memory(new)) => old.link(path, new, new_path),
+            _ => Err(Errno::Xdev),
+        }
     }
 
     pub fn symlink(&self, contents: &str, path: &GuestPath<'_>) -> Result<(), Errno> {
         self.perms.require(Perms::CREATE | Perms::SYMLINKS)?;
         self.refuse_trailing_slash(path)?;
-        sys::symlink(contents, &self.file, path.as_str())
+        match &self.back {
+            Back::Host(host) => sys::symlink(contents, &host.file, path.as_str()),
+            Back::Memory(memory) => memory.symlink(contents, path),
+        }
     }
 
     /// A new name that is no directory cannot end in a slash; what the host
@@ -248,12 +270,9 @@ impl HostFile {
             self.lookup(path, true)?;
             return Err(Errno::Inval); // a directory
         }
-        let target = match path.as_single_name() {
-            Some(name) => sys::read_link_name(&self.file, name)?,
-            None => sys::link_bytes(cap::read_link_contents(
-                &self.file,
-                Path::new(path.as_str()),
-            )?),
+        let target = match &self.back {
+            Back::Host(host) => host.read_link(path)?,
+            Back::Memory(memory) => memory.read_link(path)?,
         };
         if target.first() == Some(&b'/') {
             return Err(Errno::Perm);
@@ -267,9 +286,74 @@ impl HostFile {
     pub fn read_directory(
         &self,
         cookie: u64,
-        mut emit: impl FnMut(&[u8]) -> Result<usize, Errno>,
+        emit: impl FnMut(&[u8]) -> Result<usize, Errno>,
     ) -> Result<(), Errno> {
         self.perms.require(Perms::READ)?;
+        match &self.back {
+            Back::Host(host) => host.read_directory(cookie, emit),
+            Back::Memory(memory) => memory.read_directory(cookie, emit),
+        }
+    }
+}
+
+/// How the host does it: a plain name by a plain call, a path by cap-std.
+impl HostFile {
+    fn stat(&self, path: &GuestPath<'_>, follow: bool) -> Result<Filestat, Errno> {
+        let Some(name) = path.as_single_name() else {
+            return sys::stat_path(&self.file, path.as_str(), follow);
+        };
+        let named = sys::stat_name(&self.file, name)?;
+        if follow && named.filetype == Filetype::SymbolicLink {
+            sys::stat_path(&self.file, name, true)
+        } else {
+            Ok(named)
+        }
+    }
+
+    fn set_path_times(
+        &self,
+        path: &GuestPath<'_>,
+        follow: bool,
+        atim: SetTime,
+        mtim: SetTime,
+    ) -> Result<(), Errno> {
+        if let Some(name) = path.as_single_name() {
+            // A name that is no link needs no resolution. Should it become one
+            // in between, the link itself is touched, and it is ours.
+            if !follow || sys::stat_name(&self.file, name)?.filetype != Filetype::SymbolicLink {
+                return sys::set_times_of_name(&self.file, name, atim, mtim);
+            }
+        }
+        let path = Path::new(path.as_str());
+        let (atim, mtim) = (time_spec(atim), time_spec(mtim));
+        if follow {
+            cap::set_times(&self.file, path, atim, mtim)?;
+        } else {
+            cap::set_times_nofollow(&self.file, path, atim, mtim)?;
+        }
+        Ok(())
+    }
+
+    fn create_directory(&self, path: &GuestPath<'_>) -> Result<(), Errno> {
+        let (path, options) = (Path::new(path.as_str()), cap::DirOptions::new());
+        Ok(cap::create_dir(&self.file, path, &options)?)
+    }
+
+    fn read_link(&self, path: &GuestPath<'_>) -> Result<Vec<u8>, Errno> {
+        match path.as_single_name() {
+            Some(name) => sys::read_link_name(&self.file, name),
+            None => {
+                let path = Path::new(path.as_str());
+                Ok(sys::link_bytes(cap::read_link_contents(&self.file, path)?))
+            }
+        }
+    }
+
+    fn read_directory(
+        &self,
+        cookie: u64,
+        mut emit: impl FnMut(&[u8]) -> Result<usize, Errno>,
+    ) -> Result<(), Errno> {
         let mut stream = self.stream.lock().unwrap_or_else(PoisonError::into_inner);
         let stream = match stream.as_mut() {
             Some(stream) => stream,

@@ -14,19 +14,21 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::errno::Errno;
-use super::file::HostFile;
+use super::file::OpenFile;
 use super::rights::Rights;
 use super::stdio::{InputBuffer, OutputBuffer};
 use super::sys::BorrowedHandle;
 use super::types::{Fdflags, Fdstat, Filestat, Filetype};
+use super::watch::Watch;
 
 /// What a descriptor stands for.
 pub enum Object {
-    Host(HostFile),
+    File(OpenFile),
     /// Reads end at once, writes vanish.
     Null,
-    Input(InputBuffer),
+    Input(Arc<InputBuffer>),
     Output(OutputBuffer),
+    Watch(Watch),
 }
 
 pub struct Descriptor {
@@ -47,9 +49,9 @@ impl Descriptor {
         }
     }
 
-    pub fn preopened(dir: HostFile, guest_path: String) -> Descriptor {
+    pub fn preopened(dir: OpenFile, guest_path: String) -> Descriptor {
         let mut descriptor = Descriptor::new(
-            Object::Host(dir),
+            Object::File(dir),
             Rights::DIRECTORY,
             Rights::PREOPEN_INHERITING,
         );
@@ -93,7 +95,7 @@ impl Descriptor {
 
     #[cold]
     fn why_no_transfer(&self, rights: Rights) -> Errno {
-        let Object::Host(file) = &self.object else {
+        let Object::File(file) = &self.object else {
             return Errno::Badf;
         };
         if file.filetype() == Ok(Filetype::Directory) {
@@ -113,18 +115,18 @@ impl Descriptor {
 
     /// The rights to move the position, `ESPIPE` where there is none.
     #[inline]
-    pub fn require_position(&self, rights: Rights) -> Result<&HostFile, Errno> {
+    pub fn require_position(&self, rights: Rights) -> Result<&OpenFile, Errno> {
         match &self.object {
-            Object::Host(file) if self.base().contains(rights) => Ok(file),
-            Object::Host(file) if file.filetype() == Ok(Filetype::Directory) => Err(Errno::Isdir),
-            Object::Host(_) if !self.is_unseekable() => Err(Errno::Notcapable),
+            Object::File(file) if self.base().contains(rights) => Ok(file),
+            Object::File(file) if file.filetype() == Ok(Filetype::Directory) => Err(Errno::Isdir),
+            Object::File(_) if !self.is_unseekable() => Err(Errno::Notcapable),
             _ => Err(Errno::Spipe),
         }
     }
 
     fn is_unseekable(&self) -> bool {
         match &self.object {
-            Object::Host(file) => match file.filetype() {
+            Object::File(file) => match file.filetype() {
                 Ok(Filetype::CharacterDevice) => file.is_terminal(),
                 Ok(Filetype::Unknown) => true,
                 Ok(filetype) => filetype.is_socket(),
@@ -136,17 +138,17 @@ impl Descriptor {
 
     /// The file behind it, for calls that only make sense on one.
     #[inline]
-    pub fn host(&self) -> Result<&HostFile, Errno> {
+    pub fn file(&self) -> Result<&OpenFile, Errno> {
         match &self.object {
-            Object::Host(file) => Ok(file),
+            Object::File(file) => Ok(file),
             _ => Err(Errno::Badf),
         }
     }
 
     /// The directory a path call starts from.
     #[inline]
-    pub fn directory(&self, rights: Rights) -> Result<&HostFile, Errno> {
-        let Object::Host(file) = &self.object else {
+    pub fn directory(&self, rights: Rights) -> Result<&OpenFile, Errno> {
+        let Object::File(file) = &self.object else {
             return Err(Errno::Notdir);
         };
         if self.base().contains(rights)
@@ -162,7 +164,8 @@ impl Descriptor {
 
     pub fn host_handle(&self) -> Option<BorrowedHandle<'_>> {
         match &self.object {
-            Object::Host(file) => Some(file.handle()),
+            Object::File(file) => Some(file.host()?.handle()),
+            Object::Watch(watch) => Some(watch.handle()),
             _ => None,
         }
     }
@@ -171,17 +174,18 @@ impl Descriptor {
     #[inline]
     pub fn knows_fdstat(&self) -> bool {
         match &self.object {
-            Object::Host(file) => file.known_filetype().is_some(),
+            Object::File(file) => file.known_filetype().is_some(),
             _ => true,
         }
     }
 
     pub fn fdstat(&self) -> Result<Fdstat, Errno> {
         let (filetype, flags, applicable) = match &self.object {
-            Object::Host(file) => {
+            Object::File(file) => {
                 let filetype = file.filetype()?;
                 (filetype, file.flags(), Rights::applicable(filetype))
             }
+            Object::Watch(watch) => (Filetype::Unknown, watch.flags(), Rights::all()),
             _ => (Filetype::Unknown, Fdflags::empty(), Rights::all()),
         };
         let inheriting = match filetype {
@@ -199,9 +203,25 @@ impl Descriptor {
 
     pub fn filestat(&self) -> Result<Filestat, Errno> {
         match &self.object {
-            Object::Host(file) => file.stat(),
+            Object::File(file) => file.stat(),
             _ => Ok(Filestat::of_stream(Filetype::Unknown)),
         }
+    }
+
+    /// Another descriptor for the same open file, with no more rights than
+    /// this one has.
+    pub fn narrowed(&self, base: Rights, inheriting: Rights) -> Result<Descriptor, Errno> {
+        if !self.base().contains(base) || !self.inheriting().contains(inheriting) {
+            return Err(Errno::Notcapable);
+        }
+        let object = match &self.object {
+            Object::File(file) => Object::File(file.duplicate()?),
+            Object::Null => Object::Null,
+            Object::Input(buffer) => Object::Input(buffer.clone()),
+            Object::Output(buffer) => Object::Output(buffer.clone()),
+            Object::Watch(_) => return Err(Errno::Notsup),
+        };
+        Ok(Descriptor::new(object, base, inheriting))
     }
 
     /// Gives rights away; asking for one that is not there is `ENOTCAPABLE`.

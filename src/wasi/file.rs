@@ -1,32 +1,62 @@
-//! An open host file of any type, and what can be done with it by handle.
+//! An open file of any type, and what can be done with it by handle.
 //!
 //! Used by the descriptor table; `dir.rs` adds what a directory can do, and
-//! `sock.rs` what a socket can. Invariants: the handle came from a preopened
-//! directory through the path gate, or from the host itself; `perms` are those
-//! of that preopen for ever.
+//! `sock.rs` what a socket can. What a file of the host and one in memory do
+//! alike (permissions, waiting, flags) is here; the rest is the back end's.
+//! Invariants: the file came from a preopened directory through the path gate,
+//! or from the host itself; `perms` are those of that preopen for ever.
 
 #![forbid(unsafe_code)]
 
 use std::fs::File;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU8, AtomicU16, Ordering};
+use std::sync::{Arc, Mutex};
 
 use super::dir::DirStream;
 use super::errno::{Errno, Error};
 use super::guest::IoVecs;
+use super::memfs::MemoryFile;
 use super::poll::Waiter;
 use super::rights::Perms;
-use super::sys::{self, BorrowedHandle, Interest, OwnedHandle};
+use super::sys::{self, BorrowedHandle, Interest, LockKind, OwnedHandle};
 use super::types::{Advice, Fdflags, Filestat, Filetype, SetTime, Whence};
 
 /// Not a `filetype`: the file was opened and nobody has asked yet. Most files
 /// are opened, read and closed without anyone asking, which saves an `fstat`.
 const NOT_ASKED: u8 = 0xff;
 
+/// Where a file lives.
+pub enum Back {
+    Host(HostFile),
+    Memory(Arc<MemoryFile>),
+}
+
+/// A file of the host.
 pub struct HostFile {
     pub(super) file: File,
-    pub(super) perms: Perms,
+    /// A directory's listing in progress.
     pub(super) stream: Mutex<Option<DirStream>>,
+}
+
+impl From<File> for Back {
+    fn from(file: File) -> Back {
+        Back::Host(HostFile {
+            file,
+            stream: Mutex::new(None),
+        })
+    }
+}
+
+impl HostFile {
+    #[inline]
+    pub fn handle(&self) -> BorrowedHandle<'_> {
+        sys::borrow(&self.file)
+    }
+}
+
+pub struct OpenFile {
+    pub(super) back: Back,
+    pub(super) perms: Perms,
     filetype: AtomicU8,
     flags: AtomicU16,
     readable: bool,
@@ -36,19 +66,18 @@ pub struct HostFile {
     shared: bool,
 }
 
-impl HostFile {
+impl OpenFile {
     /// A file this layer opened itself.
     pub(super) fn opened(
-        file: File,
+        back: Back,
         filetype: Option<Filetype>,
         flags: Fdflags,
         (readable, writable): (bool, bool),
         perms: Perms,
-    ) -> HostFile {
-        HostFile {
-            file,
+    ) -> OpenFile {
+        OpenFile {
+            back,
             perms,
-            stream: Mutex::new(None),
             filetype: AtomicU8::new(filetype.map_or(NOT_ASKED, |known| known as u8)),
             flags: AtomicU16::new(flags.bits()),
             readable,
@@ -58,11 +87,11 @@ impl HostFile {
     }
 
     /// A handle the host passed in: a standard stream or a socket.
-    pub fn inherited(handle: OwnedHandle) -> Result<HostFile, Errno> {
+    pub fn inherited(handle: OwnedHandle) -> Result<OpenFile, Errno> {
         let file = File::from(handle);
         let filetype = sys::fstat(sys::borrow(&file))?.filetype;
-        let mut inherited = HostFile::opened(
-            file,
+        let mut inherited = OpenFile::opened(
+            file.into(),
             Some(filetype),
             Fdflags::empty(),
             (true, true),
@@ -72,9 +101,30 @@ impl HostFile {
         Ok(inherited)
     }
 
+    /// The same open file once more, position and lock included.
+    pub fn duplicate(&self) -> Result<OpenFile, Errno> {
+        let back = match &self.back {
+            Back::Host(host) => host.file.try_clone()?.into(),
+            Back::Memory(memory) => Back::Memory(memory.clone()),
+        };
+        Ok(OpenFile {
+            back,
+            perms: self.perms,
+            filetype: AtomicU8::new(self.filetype.load(Ordering::Relaxed)),
+            flags: AtomicU16::new(self.flags().bits()),
+            readable: self.readable,
+            writable: self.writable,
+            shared: self.shared,
+        })
+    }
+
+    /// The file if it is the host's, which sockets always are.
     #[inline]
-    pub fn handle(&self) -> BorrowedHandle<'_> {
-        sys::borrow(&self.file)
+    pub fn host(&self) -> Option<&HostFile> {
+        match &self.back {
+            Back::Host(host) => Some(host),
+            Back::Memory(_) => None,
+        }
     }
 
     pub fn is_readable(&self) -> bool {
@@ -86,7 +136,8 @@ impl HostFile {
     }
 
     pub fn is_terminal(&self) -> bool {
-        sys::is_terminal(self.handle())
+        self.host()
+            .is_some_and(|host| sys::is_terminal(host.handle()))
     }
 
     /// The type if it is known already.
@@ -116,15 +167,18 @@ impl HostFile {
             return Err(Errno::Notsup);
         }
         let new = (current & sync) | (wanted - sync);
-        if !self.shared {
-            sys::set_fdflags(self.handle(), new)?;
+        if let (Back::Host(host), false) = (&self.back, self.shared) {
+            sys::set_fdflags(host.handle(), new)?;
         }
         self.flags.store(new.bits(), Ordering::Relaxed);
         Ok(())
     }
 
     pub fn stat(&self) -> Result<Filestat, Errno> {
-        let stat = sys::fstat(self.handle())?;
+        let stat = match &self.back {
+            Back::Host(host) => sys::fstat(host.handle())?,
+            Back::Memory(memory) => memory.stat(),
+        };
         self.filetype.store(stat.filetype as u8, Ordering::Relaxed);
         Ok(stat)
     }
@@ -133,12 +187,22 @@ impl HostFile {
 
     #[inline]
     pub fn read(&self, into: &IoVecs<'_>, waiter: &Waiter) -> Result<usize, Error> {
-        self.transfer(Interest::Read, waiter, || into.read_from(self.handle()))
+        match &self.back {
+            Back::Host(host) => self.transfer(host, Interest::Read, waiter, || {
+                into.read_from(host.handle())
+            }),
+            Back::Memory(memory) => Ok(memory.read(into)?),
+        }
     }
 
     #[inline]
     pub fn write(&self, from: &IoVecs<'_>, waiter: &Waiter) -> Result<usize, Error> {
-        self.transfer(Interest::Write, waiter, || from.write_to(self.handle()))
+        match &self.back {
+            Back::Host(host) => self.transfer(host, Interest::Write, waiter, || {
+                from.write_to(host.handle())
+            }),
+            Back::Memory(memory) => Ok(memory.write(from, self.flags().contains(Fdflags::APPEND))?),
+        }
     }
 
     /// Runs one transfer with the waiting the guest expects: none if it set
@@ -147,6 +211,7 @@ impl HostFile {
     #[inline]
     pub(super) fn transfer<T>(
         &self,
+        host: &HostFile,
         interest: Interest,
         waiter: &Waiter,
         mut operation: impl FnMut() -> Result<T, Errno>,
@@ -160,14 +225,14 @@ impl HostFile {
         let may_wait = must_ask && self.known_filetype() != Some(Filetype::RegularFile);
         loop {
             if may_wait && nonblock {
-                if !waiter.is_ready(self.handle(), interest)? {
+                if !waiter.is_ready(host.handle(), interest)? {
                     return Err(Errno::Again.into());
                 }
             } else if may_wait {
-                waiter.wait_for(self.handle(), interest)?;
+                waiter.wait_for(host.handle(), interest)?;
             }
             match operation() {
-                Err(Errno::Again) if !nonblock => waiter.wait_for(self.handle(), interest)?,
+                Err(Errno::Again) if !nonblock => waiter.wait_for(host.handle(), interest)?,
                 Err(Errno::Intr) => waiter.check()?,
                 done => return Ok(done?),
             }
@@ -175,19 +240,30 @@ impl HostFile {
     }
 
     pub fn pread(&self, into: &IoVecs<'_>, offset: u64) -> Result<usize, Errno> {
-        uninterrupted(|| into.read_from_at(self.handle(), offset))
+        match &self.back {
+            Back::Host(host) => uninterrupted(|| into.read_from_at(host.handle(), offset)),
+            Back::Memory(memory) => memory.read_at(into, offset),
+        }
     }
 
     pub fn pwrite(&self, from: &IoVecs<'_>, offset: u64) -> Result<usize, Errno> {
-        uninterrupted(|| from.write_to_at(self.handle(), offset))
+        match &self.back {
+            Back::Host(host) => uninterrupted(|| from.write_to_at(host.handle(), offset)),
+            Back::Memory(memory) => {
+                memory.write_at(from, offset, self.flags().contains(Fdflags::APPEND))
+            }
+        }
     }
 
     #[inline]
     pub fn seek(&self, offset: i64, whence: Whence) -> Result<u64, Errno> {
         // A directory's position is the business of fd_readdir's cookies.
-        match self.filetype()? {
-            Filetype::Directory => Err(Errno::Isdir),
-            _ => sys::seek(self.handle(), offset, whence),
+        if self.filetype()? == Filetype::Directory {
+            return Err(Errno::Isdir);
+        }
+        match &self.back {
+            Back::Host(host) => sys::seek(host.handle(), offset, whence),
+            Back::Memory(memory) => memory.seek(offset, whence),
         }
     }
 
@@ -197,8 +273,7 @@ impl HostFile {
         if stat.filetype != Filetype::RegularFile {
             return Ok(0);
         }
-        let position = sys::seek(self.handle(), 0, Whence::Cur)?;
-        Ok(stat.size.saturating_sub(position))
+        Ok(stat.size.saturating_sub(self.seek(0, Whence::Cur)?))
     }
 
     // ---- the file itself ----
@@ -210,20 +285,27 @@ impl HostFile {
         {
             return Err(Errno::Inval);
         }
-        match self.filetype()? {
-            Filetype::Directory => Err(Errno::Badf),
-            _ => sys::advise(self.handle(), offset, len, advice),
+        match (self.filetype()?, &self.back) {
+            (Filetype::Directory, _) => Err(Errno::Badf),
+            (_, Back::Host(host)) => sys::advise(host.handle(), offset, len, advice),
+            (_, Back::Memory(_)) => Ok(()),
         }
     }
 
     pub fn allocate(&self, offset: u64, len: u64) -> Result<(), Errno> {
         self.require_writable()?;
-        uninterrupted(|| sys::allocate(self.handle(), offset, len))
+        match &self.back {
+            Back::Host(host) => uninterrupted(|| sys::allocate(host.handle(), offset, len)),
+            Back::Memory(memory) => memory.allocate(offset, len),
+        }
     }
 
     pub fn set_size(&self, size: u64) -> Result<(), Errno> {
         self.require_writable()?;
-        uninterrupted(|| sys::set_size(self.handle(), size))
+        match &self.back {
+            Back::Host(host) => uninterrupted(|| sys::set_size(host.handle(), size)),
+            Back::Memory(memory) => memory.set_size(size),
+        }
     }
 
     fn require_writable(&self) -> Result<(), Errno> {
@@ -240,15 +322,34 @@ impl HostFile {
 
     pub fn set_times(&self, atim: SetTime, mtim: SetTime) -> Result<(), Errno> {
         self.perms.require(Perms::WRITE)?;
-        sys::set_times(self.handle(), atim, mtim)
+        match &self.back {
+            Back::Host(host) => sys::set_times(host.handle(), atim, mtim),
+            Back::Memory(memory) => {
+                memory.set_times(atim, mtim);
+                Ok(())
+            }
+        }
+    }
+
+    pub fn try_lock(&self, kind: Option<LockKind>) -> Result<(), Errno> {
+        match &self.back {
+            Back::Host(host) => uninterrupted(|| sys::try_lock(host.handle(), kind)),
+            Back::Memory(memory) => memory.try_lock(kind),
+        }
     }
 
     pub fn sync(&self) -> Result<(), Errno> {
-        uninterrupted(|| sys::sync(self.handle()))
+        match &self.back {
+            Back::Host(host) => uninterrupted(|| sys::sync(host.handle())),
+            Back::Memory(_) => Ok(()),
+        }
     }
 
     pub fn datasync(&self) -> Result<(), Errno> {
-        uninterrupted(|| sys::datasync(self.handle()))
+        match &self.back {
+            Back::Host(host) => uninterrupted(|| sys::datasync(host.handle())),
+            Back::Memory(_) => Ok(()),
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use super::ctx::WasiCtx;
 use super::errno::{Errno, Error};
 use super::guest::GuestMemory;
 use super::policy::Grant;
-use super::{p0, p1, trace};
+use super::{ext, p0, p1, trace};
 
 /// One parameter: a wasm `i32`, or an `i64` if it is wide.
 pub struct Param {
@@ -60,16 +60,20 @@ macro_rules! p0_rows {
     ($($rows:tt)*) => { rows! { P0 p0; $($rows)* } };
 }
 
+macro_rules! ext_rows {
+    ($($rows:tt)*) => { rows! { EXT ext; $($rows)* } };
+}
+
 crate::for_each_p1_function!(p1_rows);
 crate::for_each_p1_function!(p0_rows);
+crate::for_each_ext_function!(ext_rows);
 
 pub fn all() -> impl Iterator<Item = &'static Function> {
-    P1.iter().chain(P0)
+    P1.iter().chain(P0).chain(EXT)
 }
 
 pub fn get(number: usize) -> Option<&'static Function> {
-    P1.get(number)
-        .or_else(|| P0.get(number.checked_sub(P1.len())?))
+    all().nth(number)
 }
 
 /// The number of a module's first function; the others follow it in the order

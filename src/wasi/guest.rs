@@ -251,6 +251,20 @@ impl<'a> IoVecs<'a> {
         limit.min(self.total)
     }
 
+    /// Copies as many bytes as both hold.
+    pub fn gather_into(&self, into: &mut [u8]) {
+        let mut done = 0;
+        for entry in self.entries() {
+            let (base, len) = native::iovec_parts(entry);
+            let rest = into.get_mut(done..).unwrap_or_default();
+            let len = len.min(rest.len());
+            // SAFETY: the source was checked by `push` and has `len` bytes or
+            // more, as has the target, which never overlaps guest memory.
+            unsafe { ptr::copy_nonoverlapping(base, rest.as_mut_ptr(), len) };
+            done += len;
+        }
+    }
+
     /// `readv` into the buffers.
     #[inline]
     pub fn read_from(&self, fd: BorrowedHandle<'_>) -> Result<usize, Errno> {
@@ -470,6 +484,12 @@ mod tests {
         let mut back = vec![9];
         assert_eq!(vecs.gather(&mut back, 50), 50);
         assert_eq!(back[1..], data[..50]);
+        let mut part = [0; 41];
+        vecs.gather_into(&mut part);
+        assert_eq!(part, data[..41]);
+        let mut more = [9; 61];
+        vecs.gather_into(&mut more);
+        assert_eq!((&more[..60], more[60]), (&data[..60], 9));
         assert_eq!(mem.read_u8(1059), Ok(59));
         assert_eq!(mem.read_u8(1060), Ok(0));
     }

@@ -1,13 +1,15 @@
 //! The capability layer: WASI on cap-std.
 //!
 //! A [`WasiCtx`] is what one program may reach; [`p1`] has the functions of
-//! `wasi_snapshot_preview1` over it, [`p0`] those of `wasi_unstable`, and
-//! [`functions`] lists them all. Used by `host.rs`, which binds them to
+//! `wasi_snapshot_preview1` over it, [`p0`] those of `wasi_unstable`,
+//! [`ext`] our extensions, and [`functions`] lists them all. Used by `host.rs`, which binds them to
 //! compiled code, and by `node/`, which builds contexts. Knows neither the
 //! engine nor Node. Invariant of the whole: a guest reaches only what the
 //! builder was handed, and nothing here calls `ambient_authority`. No guest can
 //! make it panic: outside of tests nothing unwraps or indexes.
 
+// The number of a function's arguments is the witx file's choice.
+#![allow(clippy::too_many_arguments)]
 #![cfg_attr(
     not(test),
     deny(
@@ -24,10 +26,12 @@ mod clock;
 mod ctx;
 mod dir;
 mod errno;
+pub mod ext;
 mod fdtable;
 mod file;
 pub mod functions;
 mod guest;
+mod memfs;
 pub mod p0;
 pub mod p1;
 mod path;
@@ -40,10 +44,12 @@ mod stdio;
 mod sys;
 mod trace;
 mod types;
+mod watch;
 
 pub use ctx::{BuildError, Limits, Preopen, Stdio, WasiCtx, WasiCtxBuilder};
 pub use errno::{Errno, Error};
 pub use guest::GuestMemory;
+pub use memfs::MemoryFs;
 pub use policy::{Capability, Grant, Policy, UnmatchedPattern};
 pub use poll::Interrupt;
 pub use rights::{Perms, Rights};

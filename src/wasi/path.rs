@@ -82,6 +82,11 @@ impl<'a> GuestPath<'a> {
         self.trailing_slash
     }
 
+    /// What it leads to can only be a directory: it ends in a slash or a dot.
+    pub fn wants_directory(&self) -> bool {
+        self.trailing_slash || self.text.ends_with("/.") || self.text.ends_with("/..")
+    }
+
     /// The path if it is one plain name, which names something in the
     /// directory itself whatever links there may be.
     pub fn as_single_name(&self) -> Option<&'a str> {

@@ -209,6 +209,22 @@ mod tests {
     }
 
     #[test]
+    fn an_extension_is_granted_by_its_full_name_alone() {
+        for allow in [&["*"][..], &["fd_*", "path_*"]] {
+            assert!(!granted(&policy(allow, &[])).contains(&"fd_lock"));
+        }
+        let one = policy(&["wasi_native_ext.fd_lock"], &[]);
+        assert_eq!(granted(&one), ["fd_lock"]);
+        assert_eq!(granted(&policy(&["*", "wasi_native_ext.*"], &[])).len(), 49);
+        let denied = policy(&["wasi_native_ext.*"], &["wasi_native_ext.fd_give"]);
+        assert_eq!(granted(&denied), ["fd_lock", "path_watch"]);
+        // A denial that is too wide does no harm.
+        let denied = policy(&["wasi_native_ext.*"], &["*.fd_*"]);
+        assert_eq!(granted(&denied), ["path_watch"]);
+        assert!(Policy::new(Some(&["fd_lock"]), &[], Grant::Refused).is_err());
+    }
+
+    #[test]
     fn a_pattern_that_matches_nothing_is_a_mistake() {
         let error = Policy::new(Some(&["fd_raed"]), &[], Grant::Refused).unwrap_err();
         assert_eq!(

@@ -72,6 +72,12 @@ impl Waiter {
         self.wait(&[(fd, interest)], None, &mut found)
     }
 
+    /// Waits for nothing but time, or the interrupt.
+    pub fn pause(&self, duration: Duration) -> Result<(), Error> {
+        let mut found = Vec::new();
+        self.wait(&[], Some(duration), &mut found)
+    }
+
     /// Whether a descriptor is ready now.
     pub fn is_ready(&self, fd: BorrowedHandle<'_>, interest: Interest) -> Result<bool, Error> {
         let mut found = Vec::new();
@@ -297,7 +303,11 @@ fn ready_without_asking(descriptor: &Descriptor, interest: Interest) -> Option<R
         Object::Null => Some(Ok(0)),
         Object::Input(buffer) => Some(Ok(buffer.remaining())),
         Object::Output(_) => Some(Ok(0)),
-        Object::Host(file) => match file.filetype() {
+        Object::Watch(watch) => match watch.available() {
+            Ok(0) => None,
+            available => Some(available),
+        },
+        Object::File(file) => match file.filetype() {
             Err(errno) => Some(Err(errno)),
             Ok(Filetype::RegularFile | Filetype::Directory | Filetype::BlockDevice) => {
                 Some(match interest {
@@ -312,7 +322,10 @@ fn ready_without_asking(descriptor: &Descriptor, interest: Interest) -> Option<R
 
 fn fd_event(watch: &Watch, readiness: &Readiness) -> Event {
     let nbytes = match (watch.interest, watch.descriptor.host_handle()) {
-        (Interest::Read, Some(handle)) => sys::readable_bytes(handle),
+        (Interest::Read, Some(handle)) => match &watch.descriptor.object {
+            Object::Watch(watch) => watch.available().unwrap_or(0),
+            _ => sys::readable_bytes(handle),
+        },
         _ => 0,
     };
     Event {

@@ -8,34 +8,33 @@
 use std::fs::File;
 
 use super::errno::{Errno, Error};
-use super::file::HostFile;
+use super::file::{HostFile, OpenFile};
 use super::guest::IoVecs;
 use super::poll::Waiter;
 use super::rights::Perms;
 use super::sys::{self, Interest};
 use super::types::{Fdflags, Filetype, Riflags, Roflags, Sdflags};
 
-impl HostFile {
-    fn require_socket(&self) -> Result<(), Errno> {
-        if self.filetype()?.is_socket() {
-            Ok(())
-        } else {
-            Err(Errno::Notsock)
+impl OpenFile {
+    fn require_socket(&self) -> Result<&HostFile, Errno> {
+        match self.host() {
+            Some(host) if self.filetype()?.is_socket() => Ok(host),
+            _ => Err(Errno::Notsock),
         }
     }
 
-    pub fn accept(&self, flags: Fdflags, waiter: &Waiter) -> Result<HostFile, Error> {
-        self.require_socket()?;
+    pub fn accept(&self, flags: Fdflags, waiter: &Waiter) -> Result<OpenFile, Error> {
+        let host = self.require_socket()?;
         if !(flags - Fdflags::NONBLOCK).is_empty() {
             return Err(Errno::Inval.into());
         }
         let nonblock = flags.contains(Fdflags::NONBLOCK);
-        let connection = self.transfer(Interest::Read, waiter, || {
-            sys::accept(self.handle(), nonblock)
+        let connection = self.transfer(host, Interest::Read, waiter, || {
+            sys::accept(host.handle(), nonblock)
         })?;
         let known = Some(Filetype::SocketStream);
-        Ok(HostFile::opened(
-            File::from(connection),
+        Ok(OpenFile::opened(
+            File::from(connection).into(),
             known,
             flags,
             (true, true),
@@ -49,11 +48,11 @@ impl HostFile {
         flags: Riflags,
         waiter: &Waiter,
     ) -> Result<(usize, Roflags), Error> {
-        self.require_socket()?;
+        let host = self.require_socket()?;
         let peek = flags.contains(Riflags::RECV_PEEK);
         let wait_all = flags.contains(Riflags::RECV_WAITALL);
-        let (received, cut) = self.transfer(Interest::Read, waiter, || {
-            into.receive(self.handle(), peek, wait_all)
+        let (received, cut) = self.transfer(host, Interest::Read, waiter, || {
+            into.receive(host.handle(), peek, wait_all)
         })?;
         let roflags = if cut {
             Roflags::RECV_DATA_TRUNCATED
@@ -64,14 +63,14 @@ impl HostFile {
     }
 
     pub fn send(&self, from: &IoVecs<'_>, waiter: &Waiter) -> Result<usize, Error> {
-        self.require_socket()?;
-        self.transfer(Interest::Write, waiter, || from.send(self.handle()))
+        let host = self.require_socket()?;
+        self.transfer(host, Interest::Write, waiter, || from.send(host.handle()))
     }
 
     pub fn shutdown(&self, how: Sdflags) -> Result<(), Errno> {
-        self.require_socket()?;
+        let host = self.require_socket()?;
         sys::shutdown(
-            self.handle(),
+            host.handle(),
             how.contains(Sdflags::RD),
             how.contains(Sdflags::WR),
         )

@@ -15,6 +15,7 @@ use super::functions::Function;
 use super::guest::GuestMemory;
 use super::rights::Rights;
 use super::types::{Advice, Clockid, Fdflags, Fstflags, Lookupflags, Oflags, Riflags, Sdflags};
+use super::watch::WatchEvents;
 
 /// One call that has ended. Displayed, it is a line without the newline:
 /// `path_open(fd: 3, path: "f", ...) = ESUCCESS, opened_fd: 4`.
@@ -112,7 +113,9 @@ impl Call<'_> {
     fn argument(&self, name: &str, value: u64) -> String {
         let word = value as u32;
         match (name, self.function.name) {
-            ("path" | "old_path" | "new_path", called) if called != "fd_prestat_dir_name" => {
+            ("path" | "old_path" | "new_path" | "name", called)
+                if called != "fd_prestat_dir_name" =>
+            {
                 self.text(word, self.value(&format!("{name}_len")))
             }
             ("iovs" | "si_data", "fd_write" | "fd_pwrite" | "sock_send") => self.buffers(word),
@@ -127,6 +130,7 @@ impl Call<'_> {
             ("fs_rights_base" | "fs_rights_inheriting", _) => {
                 flags(Rights::from_bits(value).ok_or(Errno::Inval), value)
             }
+            ("events", _) => flags(WatchEvents::from_guest(word), word),
             ("advice", _) => debug(Advice::from_guest(word), word),
             ("id", _) => debug(Clockid::from_guest(word), word),
             ("offset", "fd_seek") => (value as i64).to_string(),
@@ -182,7 +186,8 @@ impl Call<'_> {
 fn result_size(function: &Function, name: &str) -> Option<usize> {
     Some(match name {
         "argc" | "argv_buf_size" | "environc" | "environ_buf_size" | "nread" | "nwritten"
-        | "bufused" | "opened_fd" | "nevents" | "result_fd" | "ro_datalen" | "so_datalen" => 4,
+        | "bufused" | "opened_fd" | "given_fd" | "nevents" | "result_fd" | "ro_datalen"
+        | "so_datalen" => 4,
         "ro_flags" => 2,
         "resolution" | "time" | "newoffset" => 8,
         "offset" if function.name == "fd_tell" => 8,

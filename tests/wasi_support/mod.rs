@@ -2,13 +2,16 @@
 //! words of a test. Knows nothing that a real guest would not.
 
 // Each test file uses its own part of it; path_open has nine arguments.
-#![allow(dead_code, clippy::too_many_arguments)]
+#![allow(dead_code, unused_imports, clippy::too_many_arguments)]
+
+pub mod disk;
+pub mod openat2;
 
 use std::path::Path;
 
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
-use tempfile::TempDir;
+pub use disk::{Back, Disk, on_each};
 use wasi_native::wasi::{
     Errno, Error, Fdflags, GuestMemory, Oflags, Perms, Preopen, Rights, WasiCtx, WasiCtxBuilder, p1,
 };
@@ -73,11 +76,14 @@ pub fn preopen(path: &Path, guest_path: &str, perms: Perms) -> Preopen {
 }
 
 /// A guest whose only directory is a fresh one, with all permissions.
-pub fn guest() -> (Guest, TempDir) {
-    let host = tempfile::tempdir().unwrap();
-    let guest =
-        Guest::with(WasiCtx::builder().preopen(preopen(host.path(), "/", Perms::READ_WRITE)));
-    (guest, host)
+pub fn guest_on(back: Back) -> (Guest, Disk) {
+    let disk = Disk::new(back);
+    let guest = disk.guest(Perms::READ_WRITE);
+    (guest, disk)
+}
+
+pub fn guest() -> (Guest, Disk) {
+    guest_on(Back::Host)
 }
 
 impl Guest {

@@ -152,7 +152,12 @@ impl Compiler {
         let Some(offsets) = VMOffsets::new(&info) else {
             return Err(CompileError::general("an empty module has no layout"));
         };
-        let tunables = Tunables { memory: super::MemoryStyle::Bounded, signals: true };
+        let tunables = Tunables {
+            memory: super::MemoryStyle::Bounded,
+            signals: true,
+            interruptible: false,
+            fuel: false,
+        };
         let module = ModuleEnvironment { isa: &*self.isa, info: &info, offsets: &offsets, tunables };
         let jobs = [
             Job::Trampoline(Trampoline::Entry(ty.clone())),
@@ -358,7 +363,8 @@ mod tests {
         let bytes = parser::parse::<wast::Wat>(&buffer).expect("parses").encode().expect("encodes");
         let info = module::parse::parse(&bytes, FEATURES, 1).expect("valid");
         let offsets = VMOffsets::new(&info).expect("small");
-        let tunables = Tunables { memory: MemoryStyle::Reserved, signals: true };
+        let tunables =
+            Tunables { memory: MemoryStyle::Reserved, signals: true, interruptible: true, fuel: false };
         let compile = |threads| {
             let compiler = Compiler::new(OptLevel::Speed).expect("this machine");
             let compiled = compiler.compile(&info, &bytes, &offsets, tunables, threads).expect("compiles");

@@ -8,7 +8,7 @@ use super::libcalls::Libcall;
 use super::offsets::{self, VMOffsets};
 use super::signatures::*;
 use super::trap::TrapCode;
-use super::{MemoryStyle, Tunables};
+use super::{MemoryStyle, POLL_SIZE, Tunables};
 use super::trampolines::value_offset;
 use crate::engine::module::info::*;
 use crate::engine::types::ValType;
@@ -50,6 +50,8 @@ pub struct FuncEnvironment<'a> {
     callees: SecondaryMap<FuncIndex, PackedOption<ir::FuncRef>>,
     libcalls: [PackedOption<ir::FuncRef>; Libcall::ALL.len()],
     signatures: SecondaryMap<TypeIndex, PackedOption<ir::SigRef>>,
+    /// Polls emitted so far.
+    polls: u32,
 }
 
 impl<'a> FuncEnvironment<'a> {
@@ -66,6 +68,7 @@ impl<'a> FuncEnvironment<'a> {
             callees: SecondaryMap::new(),
             libcalls: [PackedOption::default(); Libcall::ALL.len()],
             signatures: SecondaryMap::new(),
+            polls: 0,
         }
     }
 
@@ -157,6 +160,47 @@ impl<'a> FuncEnvironment<'a> {
         let sp = b.ins().get_stack_pointer(POINTER);
         let below = b.ins().icmp(ir::condcodes::IntCC::UnsignedLessThan, sp, limit);
         self.trapnz(b, below, ir::TrapCode::STACK_OVERFLOW);
+    }
+
+    // --- interruption and fuel ---
+
+    /// At the head of a loop or before a tail call: stops here if the host asks for it. Other
+    /// calls need no poll, because the caller's stack check fails then.
+    pub fn poll(&mut self, b: &mut FunctionBuilder<'_>) {
+        if !self.module.tunables.interruptible {
+            return;
+        }
+        let store = self.constant_field(b, offsets::header::STORE, POINTER);
+        // Each poll has a word of its own: the optimiser would take a second load of the same
+        // one, with no store between, for redundant.
+        let words = (POLL_SIZE / 4) as i32;
+        let word = self.polls as i32 % words - words;
+        self.polls += 1;
+        let interrupted = TrapCode::Interrupted.to_clif();
+        let flags = MemFlagsData::new().with_aligned();
+        if self.module.tunables.signals {
+            b.ins().load(types::I32, flags.with_trap_code(Some(interrupted)), store, word * 4);
+        } else {
+            let stop = b.ins().load(types::I32, flags.with_notrap(), store, word * 4);
+            self.trapnz(b, stop, interrupted);
+        }
+    }
+
+    /// Counts operators that have been passed.
+    pub fn use_fuel(&mut self, b: &mut FunctionBuilder<'_>, operators: u32) {
+        let store = self.constant_field(b, offsets::header::STORE, POINTER);
+        let flags = MemFlagsData::trusted();
+        let used = b.ins().load(types::I64, flags, store, offsets::store::FUEL);
+        let used = b.ins().iadd_imm_s(used, i64::from(operators));
+        b.ins().store(flags, used, store, offsets::store::FUEL);
+    }
+
+    /// Traps if the fuel is used up.
+    pub fn check_fuel(&mut self, b: &mut FunctionBuilder<'_>) {
+        let store = self.constant_field(b, offsets::header::STORE, POINTER);
+        let used = b.ins().load(types::I64, MemFlagsData::trusted(), store, offsets::store::FUEL);
+        let empty = b.ins().icmp_imm_s(ir::condcodes::IntCC::SignedGreaterThanOrEqual, used, 0);
+        self.trapnz(b, empty, TrapCode::OutOfFuel.to_clif());
     }
 
     // --- calls ---

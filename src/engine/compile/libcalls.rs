@@ -19,6 +19,9 @@ macro_rules! for_each_libcall {
             memory_copy(dst_memory: u32, src_memory: u32, dst: u64, src: u64, len: u64);
             memory_init(memory: u32, data: u32, dst: u64, src: u32, len: u32);
             data_drop(data: u32);
+            /// Sleeps while the `size` bytes at `address` are `expected`: `memory.atomic.wait`.
+            memory_wait(memory: u32, size: u32, address: u64, expected: u64, timeout: u64);
+            memory_notify(memory: u32, address: u64, count: u32);
             table_grow(table: u32, delta: u64, init: u64);
             table_fill(table: u32, dst: u64, value: u64, len: u64);
             table_copy(dst_table: u32, src_table: u32, dst: u64, src: u64, len: u64);

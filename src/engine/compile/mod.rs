@@ -3,6 +3,7 @@
 //! Called by `Module::new`. Invariant: nothing that comes out of here points into the process:
 //! a [`CompiledModule`] is bytes and offsets, the same ones however many threads made them.
 
+mod atomics;
 mod bounds;
 mod driver;
 mod environ;
@@ -25,6 +26,10 @@ pub struct Tunables {
     pub memory: MemoryStyle,
     /// Whether a fault may be a trap. Otherwise every trap is an explicit check and a libcall.
     pub signals: bool,
+    /// Whether loops look for a request to stop.
+    pub interruptible: bool,
+    /// Whether operators are counted: see `VMStoreContext::fuel`.
+    pub fuel: bool,
 }
 
 /// How a linear memory lies in the address space.
@@ -36,6 +41,10 @@ pub enum MemoryStyle {
     /// Every access is checked against the current length.
     Bounded,
 }
+
+/// Bytes of the poll area that lies before a `VMStoreContext`: a multiple of any page size. Loops
+/// read from it; to stop them it is made inaccessible, or, without signals, filled with ones.
+pub const POLL_SIZE: u32 = 64 << 10;
 
 /// Bytes that fault behind (and before) the 4 GiB of a reserved memory.
 pub const GUARD_SIZE: u64 = 32 << 20;

@@ -25,6 +25,7 @@ pub mod store {
     pub const EXIT_FP: i32 = 32;
     pub const EXIT_PC: i32 = 40;
     pub const RESUME: i32 = 48;
+    pub const FUEL: i32 = 88;
     pub const UNWIND_PC: i32 = 56;
     pub const UNWIND_SP: i32 = 64;
     pub const UNWIND_FP: i32 = 72;
@@ -199,6 +200,7 @@ mod tests {
         assert_eq!(store::EXIT_FP as usize, offset_of!(VMStoreContext, exit_fp));
         assert_eq!(store::EXIT_PC as usize, offset_of!(VMStoreContext, exit_pc));
         assert_eq!(store::RESUME as usize, offset_of!(VMStoreContext, resume));
+        assert_eq!(store::FUEL as usize, offset_of!(VMStoreContext, fuel));
         let unwind = offset_of!(VMStoreContext, unwind);
         assert_eq!(store::UNWIND_PC as usize, unwind + offset_of!(VMUnwind, pc));
         assert_eq!(store::UNWIND_SP as usize, unwind + offset_of!(VMUnwind, sp));

@@ -10,7 +10,7 @@ use super::libcalls::Libcall;
 use super::signatures::*;
 use super::stack::*;
 use super::trap::TrapCode;
-use super::{numeric, simd};
+use super::{atomics, numeric, simd};
 use crate::engine::error::CompileError;
 use crate::engine::module::info::*;
 use crate::engine::types::*;
@@ -32,6 +32,8 @@ pub(super) struct FuncTranslator<'a> {
     locals: Vec<Variable>,
     /// Whether control can reach the next operator.
     reachable: bool,
+    /// Operators passed since fuel was last accounted for.
+    uncounted: u32,
 }
 
 /// Translates the body of a function into `func`, which has its name and signature.
@@ -58,6 +60,7 @@ pub(super) fn translate(
         stacks: Stacks::default(),
         locals: Vec::new(),
         reachable: true,
+        uncounted: 0,
     };
     let body = FunctionBody::new(BinaryReader::new(bytes, offset as u64));
     translator.body(ty, entry, &body)
@@ -91,6 +94,9 @@ impl<'a> FuncTranslator<'a> {
                 self.locals.push(local);
             }
         }
+        if self.env.module.tunables.fuel {
+            self.env.check_fuel(&mut self.builder);
+        }
         let exit = self.builder.create_block();
         self.builder.append_block_params_for_function_returns(exit);
         // The function's own frame: its type gives the results, its parameters are locals.
@@ -106,6 +112,9 @@ impl<'a> FuncTranslator<'a> {
         while !operators.eof() {
             let (op, offset) = operators.read_with_offset()?;
             self.builder.set_srcloc(SourceLoc::new(offset as u32));
+            if self.reachable && self.env.module.tunables.fuel {
+                self.count_fuel(&op);
+            }
             if operators.eof() {
                 self.end_function(results);
             } else if self.reachable {
@@ -133,6 +142,49 @@ impl<'a> FuncTranslator<'a> {
             self.builder.seal_block(frame.exit);
             let values = self.builder.block_params(frame.exit).to_vec();
             self.builder.ins().return_(&values);
+        }
+    }
+
+    /// Counts an operator, and settles the account before control may go elsewhere. Every
+    /// operator is one unit, the ones that only delimit are none.
+    fn count_fuel(&mut self, op: &Operator<'_>) {
+        use Operator as O;
+        let delimits = matches!(
+            op,
+            O::Block { .. }
+                | O::Loop { .. }
+                | O::Else
+                | O::End
+                | O::Try { .. }
+                | O::TryTable { .. }
+                | O::Catch { .. }
+                | O::CatchAll
+                | O::Delegate { .. }
+        );
+        self.uncounted += u32::from(!delimits);
+        let leaves = delimits
+            || matches!(
+                op,
+                O::If { .. }
+                    | O::Br { .. }
+                    | O::BrIf { .. }
+                    | O::BrTable { .. }
+                    | O::BrOnNull { .. }
+                    | O::BrOnNonNull { .. }
+                    | O::Return
+                    | O::Unreachable
+                    | O::Call { .. }
+                    | O::CallIndirect { .. }
+                    | O::CallRef { .. }
+                    | O::ReturnCall { .. }
+                    | O::ReturnCallIndirect { .. }
+                    | O::ReturnCallRef { .. }
+                    | O::Throw { .. }
+                    | O::ThrowRef
+                    | O::Rethrow { .. }
+            );
+        if leaves && self.uncounted > 0 {
+            self.env.use_fuel(&mut self.builder, std::mem::take(&mut self.uncounted));
         }
     }
 
@@ -309,6 +361,10 @@ impl<'a> FuncTranslator<'a> {
         let params = self.builder.block_params(header).to_vec();
         self.stacks.operands.extend(params);
         self.push_frame(FrameKind::Loop { header }, ty);
+        self.env.poll(&mut self.builder);
+        if self.env.module.tunables.fuel {
+            self.env.check_fuel(&mut self.builder);
+        }
     }
 
     fn enter_if(&mut self, ty: BlockType) {
@@ -491,6 +547,7 @@ impl<'a> FuncTranslator<'a> {
                 let args = self.call_args(self.env.vmctx(), params);
                 let callee = self.env.callee(&mut self.builder, callee, defined);
                 if tail {
+                    self.env.poll(&mut self.builder);
                     self.builder.ins().return_call(callee, &args);
                 } else {
                     self.emit_call(Callee::Direct(callee), &args);
@@ -511,6 +568,7 @@ impl<'a> FuncTranslator<'a> {
         let args = self.call_args(vmctx, params);
         let signature = self.env.signature(&mut self.builder, ty);
         if tail {
+            self.env.poll(&mut self.builder);
             self.builder.ins().return_call_indirect(signature, code, &args);
         } else {
             self.emit_call(Callee::Indirect(signature, code), &args);
@@ -935,7 +993,9 @@ impl<'a> FuncTranslator<'a> {
                 self.bulk(Libcall::data_drop, &[data_index], &[]);
             }
             _ => {
-                let known = numeric::translate(self, op) || simd::translate(self, op);
+                let known = numeric::translate(self, op)
+                    || simd::translate(self, op)
+                    || atomics::translate(self, op);
                 assert!(known, "an operator this engine refuses passed `parse`: {op:?}");
             }
         }

@@ -46,6 +46,8 @@ trap_codes! {
     ExpectedSharedMemory = 14, "expected shared memory";
     /// The host asked the guest to stop.
     Interrupted = 15, "interrupted";
+    /// The guest has used up what `Store::set_fuel` gave.
+    OutOfFuel = 17, "all fuel consumed";
 }
 
 impl TrapCode {

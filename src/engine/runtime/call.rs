@@ -6,7 +6,7 @@
 
 use super::store::Store;
 use super::traps::{Activation, Error};
-use super::vmcontext::{VMEntry, VMFuncRef, ValRaw};
+use super::vmcontext::{VMEntry, VMFuncRef, VMStoreContext, ValRaw};
 use crate::engine::sys;
 use std::ffi::c_void;
 use std::mem::transmute;
@@ -40,9 +40,10 @@ pub(super) unsafe fn enter(
     let vm = store.vm();
     let marker = 0u8;
     // SAFETY: the store's context lives as long as the store; references to it are not kept.
+    let outer_limit = store.stack_limit();
     let outer = unsafe {
-        let outer = (*vm).saved();
-        (*vm).stack_limit = stack_limit(&raw const marker as usize, store.max_wasm_stack());
+        let outer = VMStoreContext::saved(vm);
+        store.set_stack_limit(stack_limit(&raw const marker as usize, store.max_wasm_stack()));
         outer
     };
     let outermost = !outer.in_wasm();
@@ -56,7 +57,8 @@ pub(super) unsafe fn enter(
     let returned = unsafe { entry(vmctx, code, values) };
     activation.leave();
     // SAFETY: as above.
-    unsafe { (*vm).restore(outer) };
+    unsafe { VMStoreContext::restore(vm, outer) };
+    store.set_stack_limit(outer_limit);
     if outermost {
         store.set_outermost_entry(0);
         store.sweep_exceptions();

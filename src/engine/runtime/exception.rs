@@ -266,11 +266,11 @@ impl Store {
         }
     }
 
-    /// The words of the thread's stack between the outermost entry into wasm and the last exit.
+    /// The words of the thread's stack from here to the outermost entry into wasm.
     fn running_stack(&self) -> impl Iterator<Item = u64> {
+        let here = 0u64;
         let (low, high) = match self.outermost_entry() {
-            // SAFETY: a read of a field; no reference to the context is kept.
-            Some(high) => (unsafe { (*self.vm()).exit_fp }, high),
+            Some(high) => (&raw const here as usize, high),
             None => (0, 0),
         };
         (low..high).step_by(8).map(|address| {
@@ -293,7 +293,7 @@ impl Store {
             None => {
                 self.set_pending(Error::Exception(exception));
                 // SAFETY: as above.
-                unsafe { (*vm).unwind_to_entry() };
+                unsafe { VMStoreContext::unwind_to_entry(vm) };
             }
         }
     }

@@ -298,6 +298,11 @@ impl Instance {
     /// Links a module with its imports, in the order the module declares them, initialises it
     /// and runs its start function (spec: "Instantiation").
     pub fn new(store: &Store, module: &Module, imports: &[Extern]) -> Result<Instance, InstantiateError> {
+        // The code takes for granted how memories lie and who catches faults.
+        if module.engine().tunables() != store.engine().tunables() {
+            let why = "the module was compiled by an engine with other settings than its store's";
+            return Err(Error::Internal(why.into()).into());
+        }
         check_imports(store, module, imports).map_err(InstantiateError::Link)?;
         let group = Group::new(store);
         for import in imports.iter().filter_map(Extern::group) {

@@ -5,6 +5,7 @@
 
 use super::exception::Exception;
 use super::instance::InstanceObj;
+use super::parking::{self, Wait};
 use super::traps::{self, Error, TrapCode};
 use super::vmcontext::{VMContext, VMException, ValRaw};
 use crate::engine::compile::libcalls::{Libcall, TRAPPED, for_each_libcall};
@@ -12,6 +13,8 @@ use crate::engine::types::TypeId;
 use std::ffi::c_void;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
 
 /// The libcalls' addresses in the order of [`Libcall`].
 pub struct Table(pub [*const c_void; Libcall::ALL.len()]);
@@ -162,6 +165,51 @@ fn slice<T>(items: &[T], start: u32, len: u32) -> Option<&[T]> {
 fn data_drop(instance: &mut InstanceObj, data: u32) -> Result<i64> {
     instance.drop_data(data);
     Ok(0)
+}
+
+fn memory_wait(
+    instance: &mut InstanceObj,
+    memory: u32,
+    size: u32,
+    address: u64,
+    expected: u64,
+    timeout: u64,
+) -> Result<i64> {
+    if !is_shared(instance, memory) {
+        return Err(TrapCode::ExpectedSharedMemory.into());
+    }
+    let place = memory_range(instance, memory, address, u64::from(size))?;
+    let Some(store) = instance.store() else { return Ok(Wait::TimedOut as i64) };
+    let as_expected = || {
+        // SAFETY: inside the memory, which our group keeps and which never shrinks, and aligned,
+        // as compiled code checked. The guest may write it at any time, with instructions that
+        // are atomic at this width.
+        let found = unsafe {
+            match size {
+                4 => u64::from(AtomicU32::from_ptr(place.cast()).load(Ordering::SeqCst)),
+                _ => AtomicU64::from_ptr(place.cast()).load(Ordering::SeqCst),
+            }
+        };
+        found == expected
+    };
+    // A negative number of nanoseconds means forever.
+    let timeout = i64::try_from(timeout).ok().map(|nanos| Duration::from_nanos(nanos as u64));
+    match parking::wait(store.parker(), place as usize, as_expected, timeout) {
+        Wait::Interrupted => Err(TrapCode::Interrupted.into()),
+        end => Ok(end as i64),
+    }
+}
+
+fn memory_notify(instance: &mut InstanceObj, memory: u32, address: u64, count: u32) -> Result<i64> {
+    let place = memory_range(instance, memory, address, 4)?;
+    // Nobody can wait in a memory that is not shared.
+    let woken = if is_shared(instance, memory) { parking::notify(place as usize, count) } else { 0 };
+    Ok(i64::from(woken))
+}
+
+fn is_shared(instance: &InstanceObj, memory: u32) -> bool {
+    // SAFETY: a memory of the instance's group; read for a moment.
+    unsafe { instance.memory(memory).as_ref() }.ty().shared
 }
 
 fn table_grow(instance: &mut InstanceObj, table: u32, delta: u64, init: u64) -> Result<i64> {

@@ -1,15 +1,17 @@
 //! Linear memories.
 //!
 //! Invariant: the definition always tells the current place and size; a reserved memory never
-//! moves, and the pages past its length fault.
+//! moves, and the pages past its length fault. What threads share is in `shared_memory.rs`.
 
 use super::group::Group;
+use super::shared_memory::SharedMemory;
 use super::store::Store;
 use super::traps::Error;
 use super::vmcontext::VMMemoryDefinition;
 use crate::engine::compile::{GUARD_SIZE, MemoryStyle};
 use crate::engine::sys::{Mmap, page_size};
 use crate::engine::types::MemoryType;
+use std::io;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -21,7 +23,14 @@ pub struct Memory {
 }
 
 /// A memory, owned by its group.
-pub struct MemoryObj {
+pub enum MemoryObj {
+    Own(OwnMemory),
+    /// The group's share of a memory that other threads may use, too.
+    Shared(SharedMemory),
+}
+
+/// A memory of one group alone.
+pub struct OwnMemory {
     ty: MemoryType,
     style: MemoryStyle,
     /// Where the memory lies: for a reserved one the guard before it comes first.
@@ -31,59 +40,39 @@ pub struct MemoryObj {
 
 /// Bytes that fault before a reserved memory.
 const GUARD_BEFORE: usize = GUARD_SIZE as usize;
-const RESERVED: usize = 4 << 30;
+pub(super) const RESERVED: usize = 4 << 30;
 
-impl MemoryObj {
-    /// A zeroed memory of the type's minimum size.
-    pub(super) fn new(store: &Store, ty: MemoryType) -> Result<Box<MemoryObj>, Error> {
+/// Address space for a reserved memory, and where in it the memory starts.
+pub(super) fn reserve_guarded() -> io::Result<(Mmap, usize)> {
+    let mapping = Mmap::reserve(GUARD_BEFORE + RESERVED + GUARD_SIZE as usize)?;
+    Ok((mapping, GUARD_BEFORE))
+}
+
+impl OwnMemory {
+    fn new(store: &Store, ty: MemoryType) -> Result<OwnMemory, Error> {
         let style = store.engine().tunables().style_of(&ty);
-        let too_large = || Error::Internal(format!("a memory of {} pages is more than this engine can hold", ty.minimum));
-        let bytes = bytes(&ty, ty.minimum).ok_or_else(too_large)?;
-        let failed = |e| Error::Internal(format!("cannot allocate a memory of {bytes} bytes: {e}"));
+        let bytes = byte_len(&ty, ty.minimum).ok_or_else(|| too_large(&ty))?;
+        let failed = |e| cannot_allocate(bytes, e);
         let (mapping, offset) = match style {
-            MemoryStyle::Reserved => {
-                let mapping = Mmap::reserve(GUARD_BEFORE + RESERVED + GUARD_SIZE as usize).map_err(failed)?;
-                (mapping, GUARD_BEFORE)
-            }
+            MemoryStyle::Reserved => reserve_guarded().map_err(failed)?,
             MemoryStyle::Bounded => (Mmap::reserve(round_to_page(bytes)).map_err(failed)?, 0),
         };
         mapping.make_writable(offset..offset + round_to_page(bytes)).map_err(failed)?;
         // SAFETY: `offset` is inside the mapping.
         let base = unsafe { mapping.start().add(offset) };
         let definition = Box::new(VMMemoryDefinition { base, length: AtomicUsize::new(bytes) });
-        Ok(Box::new(MemoryObj { ty, style, mapping, definition }))
+        Ok(OwnMemory { ty, style, mapping, definition })
     }
 
-    pub(super) fn ty(&self) -> MemoryType {
-        self.ty
+    fn byte_len(&self) -> usize {
+        self.definition.length.load(Ordering::Relaxed)
     }
 
-    pub(super) fn definition(&self) -> *mut VMMemoryDefinition {
-        ptr::from_ref(&*self.definition).cast_mut()
-    }
-
-    pub(super) fn base(&self) -> *mut u8 {
-        self.definition.base
-    }
-
-    pub(super) fn byte_len(&self) -> usize {
-        self.definition.length.load(Ordering::Acquire)
-    }
-
-    pub(super) fn pages(&self) -> u64 {
-        self.byte_len() as u64 >> self.ty.page_size_log2
-    }
-
-    /// Grows by `delta` pages and returns the old size, or `None` where the type, the engine or
-    /// the machine has no more.
-    pub(super) fn grow(&mut self, delta: u64) -> Option<u64> {
-        let old = self.pages();
-        let pages = old.checked_add(delta)?;
-        if self.ty.maximum.is_some_and(|maximum| pages > maximum) {
-            return None;
-        }
-        let bytes = bytes(&self.ty, pages)?;
-        let (old_end, end) = (round_to_page(self.byte_len()), round_to_page(bytes));
+    fn grow(&mut self, delta: u64) -> Option<u64> {
+        let len = self.byte_len();
+        let old = len as u64 >> self.ty.page_size_log2;
+        let bytes = grown_len(&self.ty, old, delta)?;
+        let (old_end, end) = (round_to_page(len), round_to_page(bytes));
         match self.style {
             MemoryStyle::Reserved => {
                 self.mapping.make_writable(GUARD_BEFORE + old_end..GUARD_BEFORE + end).ok()?;
@@ -92,14 +81,66 @@ impl MemoryObj {
                 let larger = Mmap::reserve(end).ok()?;
                 larger.make_writable(0..end).ok()?;
                 // SAFETY: both mappings are ours, distinct, and at least this long.
-                unsafe { ptr::copy_nonoverlapping(self.base(), larger.start(), self.byte_len()) };
+                unsafe { ptr::copy_nonoverlapping(self.definition.base, larger.start(), len) };
                 self.definition.base = larger.start();
                 self.mapping = larger;
             }
             MemoryStyle::Bounded => {}
         }
-        self.definition.length.store(bytes, Ordering::Release);
+        self.definition.length.store(bytes, Ordering::Relaxed);
         Some(old)
+    }
+}
+
+impl MemoryObj {
+    /// A zeroed memory of the type's minimum size.
+    pub(super) fn new(store: &Store, ty: MemoryType) -> Result<Box<MemoryObj>, Error> {
+        Ok(Box::new(if ty.shared {
+            MemoryObj::Shared(SharedMemory::new(store.engine(), ty)?)
+        } else {
+            MemoryObj::Own(OwnMemory::new(store, ty)?)
+        }))
+    }
+
+    pub(super) fn ty(&self) -> MemoryType {
+        match self {
+            MemoryObj::Own(own) => own.ty,
+            MemoryObj::Shared(shared) => shared.ty(),
+        }
+    }
+
+    pub(super) fn definition(&self) -> *mut VMMemoryDefinition {
+        match self {
+            MemoryObj::Own(own) => ptr::from_ref(&*own.definition).cast_mut(),
+            MemoryObj::Shared(shared) => shared.definition(),
+        }
+    }
+
+    pub(super) fn base(&self) -> *mut u8 {
+        match self {
+            MemoryObj::Own(own) => own.definition.base,
+            MemoryObj::Shared(shared) => shared.base(),
+        }
+    }
+
+    pub(super) fn byte_len(&self) -> usize {
+        match self {
+            MemoryObj::Own(own) => own.byte_len(),
+            MemoryObj::Shared(shared) => shared.byte_len(),
+        }
+    }
+
+    pub(super) fn pages(&self) -> u64 {
+        self.byte_len() as u64 >> self.ty().page_size_log2
+    }
+
+    /// Grows by `delta` pages and returns the old size, or `None` where the type, the engine or
+    /// the machine has no more.
+    pub(super) fn grow(&mut self, delta: u64) -> Option<u64> {
+        match self {
+            MemoryObj::Own(own) => own.grow(delta),
+            MemoryObj::Shared(shared) => shared.grow(delta),
+        }
     }
 
     /// Whether `len` bytes at `start` are inside.
@@ -108,25 +149,51 @@ impl MemoryObj {
     }
 }
 
-fn round_to_page(bytes: usize) -> usize {
+pub(super) fn round_to_page(bytes: usize) -> usize {
     bytes.next_multiple_of(page_size())
 }
 
 /// The size of so many pages, if the engine can hold it.
-fn bytes(ty: &MemoryType, pages: u64) -> Option<usize> {
+pub(super) fn byte_len(ty: &MemoryType, pages: u64) -> Option<usize> {
     let bytes = usize::try_from(pages.checked_shl(u32::from(ty.page_size_log2))?).ok()?;
     let intact = bytes as u64 >> ty.page_size_log2 == pages;
+    // The size in pages must fit the index type, of which 2^32 pages of one byte do not.
+    let countable = ty.memory64 || pages <= u64::from(u32::MAX);
     let limit = if ty.memory64 { 1 << 46 } else { RESERVED };
-    (intact && bytes <= limit).then_some(bytes)
+    (intact && countable && bytes <= limit).then_some(bytes)
+}
+
+/// The size after growing from `old` pages, if the type and the engine allow it.
+pub(super) fn grown_len(ty: &MemoryType, old: u64, delta: u64) -> Option<usize> {
+    let pages = old.checked_add(delta)?;
+    if ty.maximum.is_some_and(|maximum| pages > maximum) {
+        return None;
+    }
+    byte_len(ty, pages)
+}
+
+pub(super) fn too_large(ty: &MemoryType) -> Error {
+    Error::Internal(format!("a memory of {} pages is more than this engine can hold", ty.minimum))
+}
+
+pub(super) fn cannot_allocate(bytes: usize, e: io::Error) -> Error {
+    Error::Internal(format!("cannot allocate a memory of {bytes} bytes: {e}"))
 }
 
 impl Memory {
     pub fn new(store: &Store, ty: MemoryType) -> Result<Memory, Error> {
-        let obj = MemoryObj::new(store, ty)?;
+        Ok(Memory::adopt(store, MemoryObj::new(store, ty)?))
+    }
+
+    pub(super) fn of_shared(store: &Store, shared: SharedMemory) -> Memory {
+        Memory::adopt(store, Box::new(MemoryObj::Shared(shared)))
+    }
+
+    fn adopt(store: &Store, obj: Box<MemoryObj>) -> Memory {
         let group = Group::new(store);
         let ptr = NonNull::from(&*obj);
         group.add(|members| members.memories.push(obj));
-        Ok(Memory { group, obj: ptr })
+        Memory { group, obj: ptr }
     }
 
     pub(super) fn of(group: Group, obj: NonNull<MemoryObj>) -> Memory {
@@ -139,12 +206,20 @@ impl Memory {
         unsafe { self.obj.as_ref() }
     }
 
+    /// What other threads need to use this memory, if its type is shared.
+    pub fn share(&self) -> Option<SharedMemory> {
+        match self.obj() {
+            MemoryObj::Own(_) => None,
+            MemoryObj::Shared(shared) => Some(shared.clone()),
+        }
+    }
+
     /// The declared type; its minimum stays what it was when the memory was made.
     pub fn ty(&self) -> MemoryType {
         self.obj().ty()
     }
 
-    /// Where the memory starts. Moves only when a bounded memory grows.
+    /// Where the memory starts. Moves only when a bounded memory that is not shared grows.
     pub fn base(&self) -> *mut u8 {
         self.obj().base()
     }
@@ -164,9 +239,9 @@ impl Memory {
         unsafe { (*self.obj.as_ptr()).grow(delta) }
     }
 
-    /// The same for the same memory.
+    /// The same for the same memory, in whichever stores a shared one is.
     pub fn id(&self) -> usize {
-        self.obj.as_ptr() as usize
+        self.obj().definition() as usize
     }
 
     pub(super) fn group(&self) -> &Group {

@@ -4,16 +4,20 @@
 
 use super::exception::Exceptions;
 use super::group::Group;
+use super::parking::Parker;
+use super::interrupt::{InterruptHandle, StoreMemory};
 use super::traps::{self, Error};
 use super::value::ExternRef;
 use super::vmcontext::{VMStoreContext, VMUnwind};
 use crate::engine::engine::Engine;
 use crate::engine::sys;
 use crate::engine::types::RefType;
-use std::cell::{Cell, RefCell, UnsafeCell};
+use std::cell::{Cell, RefCell};
 use std::ffi::c_void;
 use std::num::NonZeroU32;
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 #[derive(Clone)]
 pub struct Store(Rc<StoreInner>);
@@ -24,8 +28,8 @@ pub(super) struct WeakStore(Weak<StoreInner>);
 
 struct StoreInner {
     engine: Engine,
-    /// Read and written by compiled code, so behind a cell and at a fixed address.
-    vm: Box<UnsafeCell<VMStoreContext>>,
+    /// The context that compiled code reads and writes.
+    memory: Arc<StoreMemory>,
     exceptions: Exceptions,
     /// The stack pointer where the outermost entry into wasm happened, 0 outside.
     outermost_entry: Cell<usize>,
@@ -33,6 +37,7 @@ struct StoreInner {
     pending: RefCell<Option<Error>>,
     groups: RefCell<Vec<super::group::WeakGroup>>,
     memory_growths: Cell<u64>,
+    parker: Arc<Parker>,
     /// Groups registered since the dead ones were last swept out.
     registered: Cell<usize>,
 }
@@ -45,7 +50,7 @@ impl Store {
                 .map_err(|e| Error::Internal(format!("cannot install the fault handler: {e}")))?;
         }
         let vm = VMStoreContext {
-            stack_limit: usize::MAX,
+            stack_limit: AtomicUsize::new(0),
             entry_fp: 0,
             entry_sp: 0,
             entry_handler: 0,
@@ -53,21 +58,50 @@ impl Store {
             exit_pc: 0,
             resume: sys::arch::resume as *const c_void,
             unwind: VMUnwind::default(),
+            fuel: 0,
+            interrupted: AtomicBool::new(false),
         };
+        let memory = StoreMemory::new(vm, engine.tunables().signals)
+            .map_err(|e| Error::Internal(format!("cannot allocate a store: {e}")))?;
         Ok(Store(Rc::new(StoreInner {
             engine: engine.clone(),
-            vm: Box::new(UnsafeCell::new(vm)),
+            memory,
             exceptions: Exceptions::default(),
             outermost_entry: Cell::new(0),
             pending: RefCell::new(None),
             groups: RefCell::new(Vec::new()),
             memory_growths: Cell::new(0),
+            parker: Arc::default(),
             registered: Cell::new(0),
         })))
     }
 
     pub fn engine(&self) -> &Engine {
         &self.0.engine
+    }
+
+    /// Stops this store's wasm from another thread.
+    pub fn interrupt_handle(&self) -> InterruptHandle {
+        InterruptHandle::new(self.0.memory.clone())
+    }
+
+    /// Lets wasm run again after an interruption.
+    pub fn clear_interrupt(&self) -> Result<(), Error> {
+        self.0.memory.clear().map_err(|e| Error::Internal(format!("cannot clear an interruption: {e}")))
+    }
+
+    /// Sets how many operators wasm may still pass, where the engine counts them
+    /// (`Config::fuel`). A new store has none.
+    pub fn set_fuel(&self, fuel: u64) {
+        let fuel = i64::try_from(fuel).unwrap_or(i64::MAX);
+        // SAFETY: a write of a field; no reference to the context is ever kept.
+        unsafe { (*self.vm()).fuel = -fuel };
+    }
+
+    /// What is left of the fuel.
+    pub fn fuel(&self) -> u64 {
+        // SAFETY: a read of a field, as above.
+        u64::try_from(unsafe { (*self.vm()).fuel }.saturating_neg()).unwrap_or(0)
     }
 
     /// Whether wasm of this store is on the stack.
@@ -109,6 +143,12 @@ impl Store {
         self.0.outermost_entry.set(sp);
     }
 
+    /// What the store's thread sleeps on in `memory.atomic.wait`: with it another thread can end
+    /// the wait.
+    pub fn parker(&self) -> &Arc<Parker> {
+        &self.0.parker
+    }
+
     /// How often wasm has tried to grow a memory: when it changes, views of memories are stale.
     pub fn memory_growths(&self) -> u64 {
         self.0.memory_growths.get()
@@ -119,7 +159,15 @@ impl Store {
     }
 
     pub(super) fn vm(&self) -> *mut VMStoreContext {
-        self.0.vm.get()
+        self.0.memory.context()
+    }
+
+    pub(super) fn stack_limit(&self) -> usize {
+        self.0.memory.stack_limit()
+    }
+
+    pub(super) fn set_stack_limit(&self, limit: usize) {
+        self.0.memory.set_stack_limit(limit);
     }
 
     pub(super) fn max_wasm_stack(&self) -> usize {
@@ -138,7 +186,7 @@ impl Store {
             other => {
                 self.set_pending(other);
                 // SAFETY: a write of fields; no reference to the context is kept.
-                unsafe { (*self.vm()).unwind_to_entry() };
+                unsafe { VMStoreContext::unwind_to_entry(self.vm()) };
             }
         }
     }

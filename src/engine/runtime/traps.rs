@@ -12,6 +12,7 @@ use std::any::Any;
 use std::cell::{Cell, UnsafeCell};
 use std::fmt;
 use std::mem::MaybeUninit;
+use std::sync::atomic::Ordering;
 
 /// The guest did what the specification answers with a trap.
 #[derive(Clone, Debug, PartialEq)]
@@ -112,9 +113,11 @@ impl Activation {
     /// `fp` is the frame pointer of a wasm frame of this activation, which is the thread's
     /// innermost.
     unsafe fn record(&self, code: TrapCode, mut pc: usize, mut fp: usize) {
+        // SAFETY: `store` outlives the activation, and only this thread writes these fields.
+        let (entry, stop) =
+            unsafe { ((*self.store).entry_fp, (*self.store).interrupted.load(Ordering::Relaxed)) };
+        let code = if stop && code == TrapCode::StackExhausted { TrapCode::Interrupted } else { code };
         self.trap.set(Some(code));
-        // SAFETY: `store` outlives the activation, and only this thread uses it.
-        let entry = unsafe { (*self.store).entry_fp };
         let mut depth = 0;
         while depth < MAX_FRAMES {
             // SAFETY: this thread alone uses the array, and nobody holds a reference into it
@@ -160,10 +163,10 @@ pub(super) unsafe fn record_trap(code: TrapCode) {
     // SAFETY: the exit trampoline wrote both fields before it called; its frame is below ours,
     // and starts with the frame pointer of its caller, the wasm function.
     unsafe {
-        let store = &mut *activation.store;
-        let fp = *(store.exit_fp as *const usize);
-        activation.record(code, store.exit_pc - 1, fp);
-        store.unwind_to_entry();
+        let store = activation.store;
+        let fp = *((*store).exit_fp as *const usize);
+        activation.record(code, (*store).exit_pc - 1, fp);
+        VMStoreContext::unwind_to_entry(store);
     }
 }
 
@@ -178,7 +181,7 @@ pub(super) fn on_fault(fault: Fault) -> Option<Resume> {
     // SAFETY: compiled code keeps frame pointers, and the stack check of a prologue comes after
     // the frame pointer is set up.
     unsafe { activation.record(code, fault.pc, fault.fp) };
-    // SAFETY: `store` outlives the activation, and only this thread uses it.
-    let store = unsafe { &*activation.store };
-    Some(Resume { pc: store.entry_handler, sp: store.entry_sp, fp: store.entry_fp })
+    let store = activation.store;
+    // SAFETY: `store` outlives the activation, and these fields are this thread's.
+    Some(unsafe { Resume { pc: (*store).entry_handler, sp: (*store).entry_sp, fp: (*store).entry_fp } })
 }

@@ -6,7 +6,7 @@
 
 use std::ffi::c_void;
 use std::ptr::NonNull;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 /// What a function reference's context points to, told apart by [`VMHeader::magic`].
 #[repr(C, align(16))]
@@ -48,7 +48,8 @@ pub struct VMHostContext {
 #[repr(C)]
 pub struct VMStoreContext {
     /// Compiled code traps when its frame would reach below this address.
-    pub stack_limit: usize,
+    /// Atomic because an interruption raises it from another thread.
+    pub stack_limit: AtomicUsize,
     /// Frame pointer, stack pointer and handler address of the innermost entry trampoline.
     pub entry_fp: usize,
     pub entry_sp: usize,
@@ -60,6 +61,10 @@ pub struct VMStoreContext {
     pub resume: *const c_void,
     /// Where an exit trampoline continues after its callee failed. Whoever fails sets it.
     pub unwind: VMUnwind,
+    /// Operators the guest may still pass, as a negative number that counts up to 0.
+    pub fuel: i64,
+    /// Set when the host asked the guest to stop. A stack check that fails then means that.
+    pub interrupted: AtomicBool,
 }
 
 /// A handler to continue at.
@@ -85,7 +90,6 @@ pub struct VMException {
 /// What a nested entry overwrites in a [`VMStoreContext`].
 #[derive(Clone, Copy)]
 pub struct SavedEntry {
-    stack_limit: usize,
     entry: [usize; 3],
     exit: [usize; 2],
 }
@@ -97,25 +101,42 @@ impl SavedEntry {
     }
 }
 
+/// These take a pointer because another thread may be writing the atomic fields.
 impl VMStoreContext {
-    pub fn saved(&self) -> SavedEntry {
-        SavedEntry {
-            stack_limit: self.stack_limit,
-            entry: [self.entry_fp, self.entry_sp, self.entry_handler],
-            exit: [self.exit_fp, self.exit_pc],
+    /// # Safety
+    /// `this` is alive and its plain fields are this thread's.
+    pub unsafe fn saved(this: *const VMStoreContext) -> SavedEntry {
+        // SAFETY: by this function's contract.
+        unsafe {
+            SavedEntry {
+                entry: [(*this).entry_fp, (*this).entry_sp, (*this).entry_handler],
+                exit: [(*this).exit_fp, (*this).exit_pc],
+            }
         }
     }
 
     /// Continues at the innermost entry trampoline: the guest stops.
-    pub fn unwind_to_entry(&mut self) {
-        self.unwind =
-            VMUnwind { pc: self.entry_handler, sp: self.entry_sp, fp: self.entry_fp, payload: 0 };
+    ///
+    /// # Safety
+    /// `this` is alive and its plain fields are this thread's.
+    pub unsafe fn unwind_to_entry(this: *mut VMStoreContext) {
+        // SAFETY: by this function's contract.
+        unsafe {
+            let (pc, sp, fp) = ((*this).entry_handler, (*this).entry_sp, (*this).entry_fp);
+            (*this).unwind = VMUnwind { pc, sp, fp, payload: 0 };
+        }
     }
 
-    pub fn restore(&mut self, saved: SavedEntry) {
-        self.stack_limit = saved.stack_limit;
-        [self.entry_fp, self.entry_sp, self.entry_handler] = saved.entry;
-        [self.exit_fp, self.exit_pc] = saved.exit;
+    /// Restores what [`VMStoreContext::saved`] told.
+    ///
+    /// # Safety
+    /// `this` is alive and its plain fields are this thread's.
+    pub unsafe fn restore(this: *mut VMStoreContext, saved: SavedEntry) {
+        // SAFETY: by this function's contract.
+        unsafe {
+            [(*this).entry_fp, (*this).entry_sp, (*this).entry_handler] = saved.entry;
+            [(*this).exit_fp, (*this).exit_pc] = saved.exit;
+        }
     }
 }
 

@@ -20,7 +20,7 @@ pub fn fd_advise(
 ) -> Result<(), Error> {
     let descriptor = ctx.table.get(fd)?;
     let advice = Advice::from_guest(advice)?;
-    let file = descriptor.host()?;
+    let file = descriptor.file()?;
     descriptor.require(Rights::FD_ADVISE)?;
     Ok(file.advise(offset, len, advice)?)
 }
@@ -34,7 +34,7 @@ pub fn fd_allocate(
     len: u64,
 ) -> Result<(), Error> {
     let descriptor = ctx.table.get(fd)?;
-    let file = descriptor.host()?;
+    let file = descriptor.file()?;
     descriptor.require(Rights::FD_ALLOCATE)?;
     Ok(file.allocate(offset, len)?)
 }
@@ -48,7 +48,7 @@ pub fn fd_close(ctx: &WasiCtx, _mem: &GuestMemory<'_>, fd: u32) -> Result<(), Er
 /// `fd_datasync`
 pub fn fd_datasync(ctx: &WasiCtx, _mem: &GuestMemory<'_>, fd: u32) -> Result<(), Error> {
     let descriptor = ctx.table.get(fd)?;
-    let file = descriptor.host()?;
+    let file = descriptor.file()?;
     descriptor.require(Rights::FD_DATASYNC)?;
     Ok(file.datasync()?)
 }
@@ -85,7 +85,11 @@ pub fn fd_fdstat_set_flags(
     let flags = Fdflags::from_guest(flags)?;
     descriptor.require(Rights::FD_FDSTAT_SET_FLAGS)?;
     match &descriptor.object {
-        Object::Host(file) => Ok(file.set_flags(flags)?),
+        Object::File(file) => Ok(file.set_flags(flags)?),
+        Object::Watch(watch) => {
+            watch.set_flags(flags);
+            Ok(())
+        }
         // A stream in memory never makes anyone wait, and always appends.
         _ => Ok(()),
     }
@@ -129,7 +133,7 @@ pub fn fd_filestat_set_size(
     size: u64,
 ) -> Result<(), Error> {
     let descriptor = ctx.table.get(fd)?;
-    let file = descriptor.host()?;
+    let file = descriptor.file()?;
     descriptor.require(Rights::FD_FILESTAT_SET_SIZE)?;
     Ok(file.set_size(size)?)
 }
@@ -145,7 +149,7 @@ pub fn fd_filestat_set_times(
 ) -> Result<(), Error> {
     let descriptor = ctx.table.get(fd)?;
     let (atim, mtim) = SetTime::pair(atim, mtim, fst_flags)?;
-    let file = descriptor.host()?;
+    let file = descriptor.file()?;
     descriptor.require(Rights::FD_FILESTAT_SET_TIMES)?;
     Ok(file.set_times(atim, mtim)?)
 }
@@ -243,8 +247,9 @@ pub fn fd_read(
     descriptor.require_transfer(Rights::FD_READ)?;
     let into = iovecs(ctx, mem, iovs, iovs_len, nread)?;
     let read = match &descriptor.object {
-        Object::Host(file) => file.read(&into, &ctx.waiter)?,
+        Object::File(file) => file.read(&into, &ctx.waiter)?,
         Object::Input(buffer) => buffer.read(&into),
+        Object::Watch(watch) => watch.read(&into, &ctx.waiter)?,
         Object::Null => 0,
         Object::Output(_) => return Err(Errno::Badf.into()),
     };
@@ -329,7 +334,7 @@ pub(in super::super) fn seek(
 /// `fd_sync`
 pub fn fd_sync(ctx: &WasiCtx, _mem: &GuestMemory<'_>, fd: u32) -> Result<(), Error> {
     let descriptor = ctx.table.get(fd)?;
-    let file = descriptor.host()?;
+    let file = descriptor.file()?;
     descriptor.require(Rights::FD_SYNC)?;
     Ok(file.sync()?)
 }
@@ -355,10 +360,10 @@ pub fn fd_write(
     descriptor.require_transfer(Rights::FD_WRITE)?;
     let from = iovecs(ctx, mem, iovs, iovs_len, nwritten)?;
     let written = match &descriptor.object {
-        Object::Host(file) => file.write(&from, &ctx.waiter)?,
+        Object::File(file) => file.write(&from, &ctx.waiter)?,
         Object::Output(buffer) => buffer.write(&from)?,
         Object::Null => from.total(),
-        Object::Input(_) => return Err(Errno::Badf.into()),
+        Object::Input(_) | Object::Watch(_) => return Err(Errno::Badf.into()),
     };
     Ok(mem.write_u32(nwritten, written as u32)?)
 }

@@ -9,8 +9,6 @@
 //! which waits holds nothing.
 
 #![forbid(unsafe_code)]
-// Their number is the witx file's choice.
-#![allow(clippy::too_many_arguments)]
 
 mod fd;
 mod path;

@@ -158,7 +158,7 @@ pub fn path_open(
         fdflags,
     };
     let file = dir.open(&path, spec)?;
-    let opened = Descriptor::new(Object::Host(file), base, inheriting);
+    let opened = Descriptor::new(Object::File(file), base, inheriting);
     Ok(mem.write_u32(opened_fd, ctx.table.insert(opened)?)?)
 }
 

@@ -5,15 +5,15 @@
 use super::super::ctx::WasiCtx;
 use super::super::errno::{Errno, Error};
 use super::super::fdtable::{Descriptor, Object};
-use super::super::file::HostFile;
+use super::super::file::OpenFile;
 use super::super::guest::GuestMemory;
 use super::super::rights::Rights;
 use super::super::types::{Fdflags, Riflags, Sdflags};
 
 /// The socket behind a descriptor; what is none is `ENOTSOCK` before any right
 /// is asked for.
-fn socket(descriptor: &Descriptor, rights: Rights) -> Result<&HostFile, Errno> {
-    let Object::Host(file) = &descriptor.object else {
+fn socket(descriptor: &Descriptor, rights: Rights) -> Result<&OpenFile, Errno> {
+    let Object::File(file) = &descriptor.object else {
         return Err(Errno::Notsock);
     };
     if !file.filetype()?.is_socket() {
@@ -38,7 +38,7 @@ pub fn sock_accept(
     ctx.table.require_room()?;
     let connection = listener.accept(flags, &ctx.waiter)?;
     let rights = descriptor.inheriting();
-    let accepted = Descriptor::new(Object::Host(connection), rights, Rights::empty());
+    let accepted = Descriptor::new(Object::File(connection), rights, Rights::empty());
     Ok(mem.write_u32(result_fd, ctx.table.insert(accepted)?)?)
 }
 

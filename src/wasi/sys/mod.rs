@@ -23,6 +23,15 @@ pub struct OpenSpec {
     pub fdflags: super::types::Fdflags,
 }
 
+/// What an advisory lock keeps others from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LockKind {
+    /// Holding it exclusively.
+    Shared,
+    /// Holding it at all.
+    Exclusive,
+}
+
 /// Which readiness to wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Interest {

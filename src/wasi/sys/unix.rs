@@ -20,12 +20,13 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec};
 use rustix::fs::{AtFlags, Mode, OFlags, RawDir, SeekFrom, Stat, Timestamps};
 use rustix::io::Errno as HostErrno;
 
-use super::{Interest, OpenSpec, Readiness};
+use super::{Interest, LockKind, OpenSpec, Readiness};
 use crate::wasi::errno::Errno;
 use crate::wasi::path::GuestPath;
 use crate::wasi::types::{
     Advice, Clockid, Dirent, Fdflags, Filestat, Filetype, Oflags, SetTime, Whence,
 };
+use crate::wasi::watch::WatchEvents;
 
 pub type BorrowedHandle<'a> = BorrowedFd<'a>;
 pub type OwnedHandle = OwnedFd;
@@ -33,6 +34,10 @@ pub type OwnedHandle = OwnedFd;
 #[inline]
 pub fn borrow(file: &File) -> BorrowedHandle<'_> {
     file.as_fd()
+}
+
+pub fn borrow_handle(handle: &OwnedHandle) -> BorrowedHandle<'_> {
+    handle.as_fd()
 }
 
 pub fn errno_from_raw(code: i32) -> Errno {
@@ -407,6 +412,108 @@ pub fn symlink(contents: &str, dir: &File, path: &str) -> Result<(), Errno> {
         dir,
         Path::new(path),
     )?)
+}
+
+/// Takes, changes or gives up the lock of an open file; `EAGAIN` if somebody
+/// else's is in the way.
+pub fn try_lock(fd: BorrowedFd<'_>, kind: Option<LockKind>) -> Result<(), Errno> {
+    use rustix::fs::FlockOperation;
+    let operation = match kind {
+        None => FlockOperation::NonBlockingUnlock,
+        Some(LockKind::Shared) => FlockOperation::NonBlockingLockShared,
+        Some(LockKind::Exclusive) => FlockOperation::NonBlockingLockExclusive,
+    };
+    Ok(rustix::fs::flock(fd, operation)?)
+}
+
+// ---- watching ----
+
+/// Starts watching an open file or directory. The host's call wants a path:
+/// the one that stands for the descriptor, so that it is this very file.
+#[cfg(target_os = "linux")]
+pub fn watch(fd: BorrowedFd<'_>, events: WatchEvents) -> Result<OwnedFd, Errno> {
+    use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
+    use std::os::fd::AsRawFd;
+    let mut mask = WatchFlags::DELETE_SELF | WatchFlags::MOVE_SELF;
+    for (wanted, flags) in [
+        (
+            WatchEvents::CREATED,
+            WatchFlags::CREATE | WatchFlags::MOVED_TO,
+        ),
+        (
+            WatchEvents::REMOVED,
+            WatchFlags::DELETE | WatchFlags::MOVED_FROM,
+        ),
+        (WatchEvents::MODIFIED, WatchFlags::MODIFY),
+        (WatchEvents::METADATA, WatchFlags::ATTRIB),
+    ] {
+        if events.contains(wanted) {
+            mask |= flags;
+        }
+    }
+    let queue = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
+    let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
+    match inotify::add_watch(&queue, path, mask) {
+        Ok(_) => Ok(queue),
+        Err(HostErrno::NOENT) => Err(Errno::Notsup), // no /proc here
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+pub fn watch(_: BorrowedFd<'_>, _: WatchEvents) -> Result<OwnedFd, Errno> {
+    Err(Errno::Notsup)
+}
+
+/// Hands out what happened, if anything.
+#[cfg(target_os = "linux")]
+pub fn read_watch(
+    fd: BorrowedFd<'_>,
+    mut emit: impl FnMut(WatchEvents, &[u8]),
+) -> Result<(), Errno> {
+    use rustix::fs::inotify::{ReadFlags, Reader};
+    let mut buffer: Vec<u8> = Vec::with_capacity(4096);
+    let mut reader = Reader::new(fd, buffer.spare_capacity_mut());
+    loop {
+        let event = match reader.next() {
+            Err(HostErrno::AGAIN | HostErrno::INTR) => return Ok(()),
+            event => event?,
+        };
+        let mut events = WatchEvents::empty();
+        for (flags, told) in [
+            (
+                ReadFlags::CREATE | ReadFlags::MOVED_TO,
+                WatchEvents::CREATED,
+            ),
+            (
+                ReadFlags::DELETE | ReadFlags::MOVED_FROM,
+                WatchEvents::REMOVED,
+            ),
+            (ReadFlags::MODIFY, WatchEvents::MODIFIED),
+            (ReadFlags::ATTRIB, WatchEvents::METADATA),
+            (
+                ReadFlags::DELETE_SELF | ReadFlags::MOVE_SELF | ReadFlags::UNMOUNT,
+                WatchEvents::GONE,
+            ),
+            (ReadFlags::QUEUE_OVERFLOW, WatchEvents::OVERFLOW),
+        ] {
+            events.set(told, event.events().intersects(flags));
+        }
+        if !events.is_empty() {
+            emit(
+                events,
+                event.file_name().map_or(b"", |name| name.to_bytes()),
+            );
+        }
+        if reader.is_buffer_empty() {
+            return Ok(());
+        }
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+pub fn read_watch(_: BorrowedFd<'_>, _: impl FnMut(WatchEvents, &[u8])) -> Result<(), Errno> {
+    Ok(())
 }
 
 // ---- directories ----

@@ -58,6 +58,11 @@ impl Mmap {
         self.protect(range, libc::PROT_READ | libc::PROT_EXEC)
     }
 
+    /// Makes every access to pages fault; their contents stay.
+    pub fn make_inaccessible(&self, range: Range<usize>) -> io::Result<()> {
+        self.protect(range, libc::PROT_NONE)
+    }
+
     fn protect(&self, range: Range<usize>, protection: libc::c_int) -> io::Result<()> {
         if range.is_empty() {
             return Ok(());

@@ -1,0 +1,112 @@
+//! Stopping guest code from another thread, and the memory that makes it possible.
+//!
+//! A store's `VMStoreContext` lies behind a *poll area* that every loop of compiled code reads.
+//! An interruption takes the area away (or, without signals, writes ones into it), and raises
+//! the stack limit so that the next function entered stops too. Invariant: the request stays
+//! until it is cleared; entering wasm in between stops at once.
+
+use super::vmcontext::VMStoreContext;
+use crate::engine::compile::POLL_SIZE;
+use crate::engine::sys::{Mmap, page_size};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+
+/// The poll area and the context behind it.
+pub(super) struct StoreMemory {
+    mapping: Mmap,
+    signals: bool,
+    /// The stack limit of the innermost entry, whatever stands in the context.
+    limit: AtomicUsize,
+}
+
+/// Stops the wasm of one store. May be used from any thread and outlives the store.
+#[derive(Clone)]
+pub struct InterruptHandle(Arc<StoreMemory>);
+
+const CONTEXT: usize = POLL_SIZE as usize;
+
+/// A stack limit above every stack, and so far from the end of the address space that adding the
+/// size of a frame does not wrap.
+const STOP: usize = isize::MAX as usize;
+
+impl StoreMemory {
+    pub(super) fn new(context: VMStoreContext, signals: bool) -> io::Result<Arc<StoreMemory>> {
+        const { assert!(size_of::<VMStoreContext>() <= 4096) };
+        let mapping = Mmap::reserve(CONTEXT + page_size())?;
+        mapping.make_writable(0..CONTEXT + page_size())?;
+        let memory = StoreMemory { mapping, signals, limit: AtomicUsize::new(0) };
+        // SAFETY: a page of our own, large enough, aligned, and seen by nobody yet.
+        unsafe { memory.context().write(context) };
+        Ok(Arc::new(memory))
+    }
+
+    pub(super) fn context(&self) -> *mut VMStoreContext {
+        self.mapping.start().wrapping_add(CONTEXT).cast()
+    }
+
+    /// The stack limit of the innermost entry.
+    pub(super) fn stack_limit(&self) -> usize {
+        self.limit.load(Ordering::Relaxed)
+    }
+
+    fn limit_in_context(&self) -> &AtomicUsize {
+        // SAFETY: a field that is only ever accessed atomically, alive with the mapping.
+        unsafe { &(*self.context()).stack_limit }
+    }
+
+    fn is_interrupted(&self) -> bool {
+        // SAFETY: as above.
+        unsafe { (*self.context()).interrupted.load(Ordering::SeqCst) }
+    }
+
+    /// Sets the stack limit of the innermost entry, unless the guest is to stop.
+    pub(super) fn set_stack_limit(&self, limit: usize) {
+        self.limit.store(limit, Ordering::Relaxed);
+        self.limit_in_context().store(limit, Ordering::SeqCst);
+        // The request sets its flag first and the limit then: whichever way the two meet, the
+        // limit ends up out of reach.
+        if self.is_interrupted() {
+            self.limit_in_context().store(STOP, Ordering::SeqCst);
+        }
+    }
+
+    fn set_poll(&self, stop: bool) -> io::Result<()> {
+        if self.signals {
+            return match stop {
+                true => self.mapping.make_inaccessible(0..CONTEXT),
+                false => self.mapping.make_writable(0..CONTEXT),
+            };
+        }
+        for word in 0..CONTEXT / 4 {
+            // SAFETY: the poll area is ours, and everyone accesses its words whole.
+            let word = unsafe { &*self.mapping.start().cast::<AtomicU32>().add(word) };
+            word.store(u32::from(stop), Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    pub(super) fn clear(&self) -> io::Result<()> {
+        // SAFETY: as in `limit_in_context`.
+        unsafe { (*self.context()).interrupted.store(false, Ordering::SeqCst) };
+        self.limit_in_context().store(self.stack_limit(), Ordering::SeqCst);
+        self.set_poll(false)
+    }
+}
+
+impl InterruptHandle {
+    pub(super) fn new(memory: Arc<StoreMemory>) -> InterruptHandle {
+        InterruptHandle(memory)
+    }
+
+    /// Asks the wasm of the store to stop: it traps with `TrapCode::Interrupted` at the next loop
+    /// iteration or function call, and so does all that is entered later, until
+    /// `Store::clear_interrupt`. Host functions that wait are not woken by this.
+    pub fn interrupt(&self) {
+        // SAFETY: as in `limit_in_context`.
+        unsafe { (*self.0.context()).interrupted.store(true, Ordering::SeqCst) };
+        self.0.limit_in_context().store(STOP, Ordering::SeqCst);
+        // If the kernel refuses, function calls still stop; there is nobody to tell here.
+        let _ = self.0.set_poll(true);
+    }
+}

@@ -1,0 +1,135 @@
+//! Where threads wait for each other: `memory.atomic.wait` and `memory.atomic.notify`.
+//!
+//! Used by the libcalls; a store's [`Parker`] is public so that another thread can interrupt the
+//! wait. Waiters are keyed by host address, which is an identity because a shared memory never
+//! moves and lives while a thread waits in it. Invariants: who is in a queue has not been
+//! notified; locks are taken queue first, then parker.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// What the thread of a store sleeps on while its wasm waits.
+#[derive(Default)]
+pub struct Parker {
+    state: Mutex<State>,
+    wake: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// Whether a notification ended the current wait.
+    notified: bool,
+    /// Whether every wait ends at once.
+    interrupted: bool,
+}
+
+/// How a wait ended. The first three are numbered as the guest sees them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Wait {
+    Notified = 0,
+    NotEqual = 1,
+    TimedOut = 2,
+    Interrupted = 3,
+}
+
+/// Waiters of all addresses with the same hash, in the order in which they came.
+type Queue = Mutex<Vec<Waiter>>;
+
+struct Waiter {
+    address: usize,
+    parker: Arc<Parker>,
+}
+
+/// Many, so that unrelated locks of a program rarely meet in one.
+static QUEUES: [Queue; 64] = [const { Mutex::new(Vec::new()) }; 64];
+
+fn queue(address: usize) -> &'static Queue {
+    // Neighbouring words, and the same place in different objects, go to different queues.
+    let hash = (address as u64 >> 2).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 58;
+    &QUEUES[hash as usize]
+}
+
+/// No code that can panic runs under these locks.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Sleeps until `address` is notified, unless `as_expected` says no. It is asked under the lock
+/// that [`notify`] takes, so who changes the value and then notifies is not missed.
+pub(super) fn wait(
+    parker: &Arc<Parker>,
+    address: usize,
+    as_expected: impl FnOnce() -> bool,
+    timeout: Option<Duration>,
+) -> Wait {
+    let queue = queue(address);
+    {
+        let mut waiters = lock(queue);
+        if !as_expected() {
+            return Wait::NotEqual;
+        }
+        lock(&parker.state).notified = false;
+        waiters.push(Waiter { address, parker: parker.clone() });
+    }
+    let end = parker.sleep(timeout);
+    if end != Wait::Notified {
+        let mut waiters = lock(queue);
+        match waiters.iter().position(|waiter| Arc::ptr_eq(&waiter.parker, parker)) {
+            Some(place) => {
+                waiters.remove(place);
+            }
+            // A notification counted us before we could leave.
+            None => return Wait::Notified,
+        }
+    }
+    end
+}
+
+/// Wakes at most `count` of those who wait at an address, the first who came first. Returns how
+/// many.
+pub(super) fn notify(address: usize, count: u32) -> u32 {
+    let mut woken = 0;
+    lock(queue(address)).retain(|waiter| {
+        let chosen = waiter.address == address && woken < count;
+        if chosen {
+            woken += 1;
+            lock(&waiter.parker.state).notified = true;
+            waiter.parker.wake.notify_one();
+        }
+        !chosen
+    });
+    woken
+}
+
+impl Parker {
+    fn sleep(&self, timeout: Option<Duration>) -> Wait {
+        // A time too far to tell is never.
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let mut state = lock(&self.state);
+        loop {
+            if state.notified {
+                return Wait::Notified;
+            }
+            if state.interrupted {
+                return Wait::Interrupted;
+            }
+            state = match deadline {
+                None => self.wake.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Some(deadline) => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        return Wait::TimedOut;
+                    }
+                    self.wake.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+    }
+
+    /// Makes the store's current wait and all later ones trap with `Interrupted`, or lets it wait
+    /// again. It stays set because the thread may just be on its way into a wait.
+    pub fn set_interrupted(&self, interrupted: bool) {
+        lock(&self.state).interrupted = interrupted;
+        self.wake.notify_one();
+    }
+}

@@ -1,0 +1,130 @@
+//! Memories that several threads use at the same time.
+//!
+//! Public: a [`SharedMemory`] crosses threads, and [`SharedMemory::to_memory`] makes a handle for
+//! a store of the thread it came to. Invariants: the bytes never move, and stay mapped while any
+//! thread has a handle; the length only grows, and tells of pages when they can be accessed. The
+//! bytes change under our eyes, so no Rust reference to them is ever made.
+
+use super::memory::{self, Memory};
+use super::store::Store;
+use super::traps::Error;
+use super::vmcontext::VMMemoryDefinition;
+use crate::engine::compile::MemoryStyle;
+use crate::engine::engine::Engine;
+use crate::engine::sys::Mmap;
+use crate::engine::types::MemoryType;
+use std::io;
+use std::ptr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+#[derive(Clone)]
+pub struct SharedMemory(Arc<Inner>);
+
+struct Inner {
+    ty: MemoryType,
+    style: MemoryStyle,
+    mapping: Mmap,
+    /// Where byte 0 lies in the mapping, and how many bytes have room from there.
+    start: usize,
+    capacity: usize,
+    definition: VMMemoryDefinition,
+    /// Held while the memory grows.
+    growing: Mutex<()>,
+}
+
+// SAFETY: the definition's base never changes and its length is atomic; the mapping is `Send` and
+// `Sync`; what happens to the bytes is the guest's affair, and ours only through raw pointers.
+unsafe impl Send for Inner {}
+// SAFETY: as above.
+unsafe impl Sync for Inner {}
+
+/// The most address space a bounded memory reserves beyond its minimum: with a 64-bit index a
+/// maximum may be anything.
+const RESERVE_LIMIT: usize = 1 << 40;
+
+/// Address space for a bounded memory, which must have room for its growth from the start: as
+/// much of the maximum as leaves the same again to others. Growth past it fails, as it may.
+fn reserve_bounded(minimum: usize, maximum: usize) -> io::Result<Mmap> {
+    let mut capacity = maximum.min(RESERVE_LIMIT).max(minimum);
+    while capacity > minimum && Mmap::reserve(capacity.saturating_mul(2)).is_err() {
+        capacity = (capacity / 2).max(minimum);
+    }
+    Mmap::reserve(memory::round_to_page(capacity))
+}
+
+impl SharedMemory {
+    /// A zeroed memory of the type's minimum size.
+    pub fn new(engine: &Engine, ty: MemoryType) -> Result<SharedMemory, Error> {
+        let (true, Some(maximum)) = (ty.shared, ty.maximum) else {
+            return Err(Error::Internal("a shared memory is declared as one, with a maximum".into()));
+        };
+        let bytes = memory::byte_len(&ty, ty.minimum).ok_or_else(|| memory::too_large(&ty))?;
+        let style = engine.tunables().style_of(&ty);
+        let failed = |e| memory::cannot_allocate(bytes, e);
+        let (mapping, start, capacity) = match style {
+            MemoryStyle::Reserved => {
+                let (mapping, start) = memory::reserve_guarded().map_err(failed)?;
+                (mapping, start, memory::RESERVED)
+            }
+            MemoryStyle::Bounded => {
+                let maximum = memory::byte_len(&ty, maximum).unwrap_or(usize::MAX);
+                let mapping = reserve_bounded(bytes, maximum).map_err(failed)?;
+                let capacity = mapping.len();
+                (mapping, 0, capacity)
+            }
+        };
+        mapping.make_writable(start..start + memory::round_to_page(bytes)).map_err(failed)?;
+        let base = mapping.start().wrapping_add(start);
+        let definition = VMMemoryDefinition { base, length: AtomicUsize::new(bytes) };
+        let growing = Mutex::new(());
+        Ok(SharedMemory(Arc::new(Inner { ty, style, mapping, start, capacity, definition, growing })))
+    }
+
+    /// A handle for a store. Fails if the store's engine takes for granted a way of lying in
+    /// memory that is not this one's.
+    pub fn to_memory(&self, store: &Store) -> Result<Memory, Error> {
+        let assumed = store.engine().tunables().style_of(&self.0.ty);
+        if assumed == MemoryStyle::Reserved && self.0.style == MemoryStyle::Bounded {
+            return Err(Error::Internal("a bounded memory in a store whose code assumes guard pages".into()));
+        }
+        Ok(Memory::of_shared(store, self.clone()))
+    }
+
+    /// The declared type; its minimum stays what it was when the memory was made.
+    pub fn ty(&self) -> MemoryType {
+        self.0.ty
+    }
+
+    pub fn base(&self) -> *mut u8 {
+        self.0.definition.base
+    }
+
+    pub fn byte_len(&self) -> usize {
+        self.0.definition.length.load(Ordering::SeqCst)
+    }
+
+    /// Current size in pages.
+    pub fn size(&self) -> u64 {
+        self.byte_len() as u64 >> self.0.ty.page_size_log2
+    }
+
+    /// Grows by `delta` pages; the old size, or `None` if it cannot.
+    pub fn grow(&self, delta: u64) -> Option<u64> {
+        let Inner { ty, mapping, start, capacity, definition, growing, .. } = &*self.0;
+        let _one_at_a_time = growing.lock().unwrap_or_else(PoisonError::into_inner);
+        let old = self.size();
+        let bytes = memory::grown_len(ty, old, delta)?;
+        let (old_end, end) = (memory::round_to_page(self.byte_len()), memory::round_to_page(bytes));
+        if end > *capacity {
+            return None;
+        }
+        mapping.make_writable(start + old_end..start + end).ok()?;
+        definition.length.store(bytes, Ordering::SeqCst);
+        Some(old)
+    }
+
+    pub(super) fn definition(&self) -> *mut VMMemoryDefinition {
+        ptr::from_ref(&self.0.definition).cast_mut()
+    }
+}

@@ -1,0 +1,185 @@
+//! File systems in memory, as the host holds them.
+//!
+//! Made by the host, mounted as preopened directories of any number of
+//! contexts. `tree.rs` has nodes and names, `file.rs` what can be done with an
+//! open one. Guests come to them through the same descriptors, path gate,
+//! rights and permissions as to host files; this is a back end, not another
+//! implementation of WASI. Invariants: what is stored, names and bookkeeping
+//! included, never exceeds the quota; no lookup leaves the directory it starts
+//! from.
+
+#![forbid(unsafe_code)]
+
+mod file;
+mod tree;
+
+use std::sync::Arc;
+
+use super::clock::{Clock, VirtualClock};
+use super::errno::Errno;
+use super::path::GuestPath;
+use super::types::Filetype;
+pub use file::MemoryFile;
+use tree::{Node, Tree};
+
+/// A file system in memory. Clones are the same one.
+#[derive(Clone)]
+pub struct MemoryFs {
+    root: Arc<Node>,
+}
+
+impl MemoryFs {
+    /// An empty one that takes at most `quota` bytes, counting contents, names
+    /// and a few hundred bytes for each file; beyond them is `ENOSPC`.
+    pub fn new(quota: u64) -> MemoryFs {
+        MemoryFs {
+            root: Tree::root(quota, Clock::Host),
+        }
+    }
+
+    /// One whose times are the same in every run: they start at `now`,
+    /// nanoseconds since the epoch, and move a little with each change.
+    pub fn reproducible(quota: u64, now: u64) -> MemoryFs {
+        MemoryFs {
+            root: Tree::root(quota, Clock::Virtual(VirtualClock::new(now))),
+        }
+    }
+
+    /// What a context mounts.
+    pub(super) fn open_root(&self) -> MemoryFile {
+        MemoryFile::new(self.root.clone())
+    }
+
+    /// Bytes taken out of the quota.
+    pub fn used(&self) -> u64 {
+        self.root.tree().used()
+    }
+
+    /// Puts a file there, in place of one that is, with the directories above
+    /// it. Paths are relative to the root, with or without a slash in front.
+    pub fn set_file(&self, path: &str, bytes: &[u8]) -> Result<(), Errno> {
+        let path = host_path(path)?;
+        if let Some((above, _)) = path.as_str().rsplit_once('/') {
+            self.create_directory(above)?;
+        }
+        let file = MemoryFile::new(self.root.clone()).create(&path)?;
+        file.set_size(0)?;
+        file.put(bytes, 0)
+    }
+
+    /// Makes a directory and those above it; those that exist are left.
+    pub fn create_directory(&self, path: &str) -> Result<(), Errno> {
+        let path = host_path(path)?;
+        let root = self.open_root();
+        let ends = path.as_str().match_indices('/').map(|(at, _)| at);
+        for end in ends.chain([path.as_str().len()]) {
+            let part = path.as_str().get(..end).unwrap_or_default();
+            let part = GuestPath::parse(part.as_bytes())?;
+            match root.create_directory(&part) {
+                Err(Errno::Exist) => match root.stat_path(&part, true)?.filetype {
+                    Filetype::Directory => {}
+                    _ => return Err(Errno::Notdir),
+                },
+                made => made?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes a symbolic link. A guest follows it only to what lies beneath the
+    /// directory it started from, whatever is written here.
+    pub fn set_link(&self, path: &str, contents: &str) -> Result<(), Errno> {
+        self.open_root().symlink(contents, &host_path(path)?)
+    }
+
+    pub fn read_file(&self, path: &str) -> Result<Vec<u8>, Errno> {
+        self.open_root().find(&host_path(path)?, true)?.contents()
+    }
+
+    /// Takes a file or a link away.
+    pub fn remove_file(&self, path: &str) -> Result<(), Errno> {
+        self.open_root().remove_file(&host_path(path)?)
+    }
+
+    /// The paths of everything there is, from the root, sorted; those of
+    /// directories end in a slash.
+    pub fn paths(&self) -> Vec<String> {
+        let mut paths = Vec::new();
+        let mut todo = vec![(String::new(), self.root.clone())];
+        while let Some((above, node)) = todo.pop() {
+            for (name, node) in node.children() {
+                let mut path = format!("{above}{name}");
+                if node.filetype() == Filetype::Directory {
+                    path.push('/');
+                    todo.push((path.clone(), node));
+                }
+                paths.push(path);
+            }
+        }
+        paths.sort();
+        paths
+    }
+}
+
+/// The gate that guests' paths pass, but for the slash in front.
+fn host_path(path: &str) -> Result<GuestPath<'_>, Errno> {
+    GuestPath::parse(path.trim_start_matches('/').as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_host_sets_reads_and_lists() {
+        let fs = MemoryFs::new(1 << 20);
+        fs.set_file("/a/b/c.txt", b"text").unwrap();
+        fs.set_file("a/b/c.txt", b"shorter").unwrap();
+        fs.set_file("top", b"").unwrap();
+        assert_eq!(fs.read_file("a/b/c.txt"), Ok(b"shorter".to_vec()));
+        assert_eq!(fs.paths(), ["a/", "a/b/", "a/b/c.txt", "top"]);
+        assert_eq!(fs.read_file("a/b"), Err(Errno::Isdir));
+        assert_eq!(fs.read_file("../x"), Err(Errno::Perm));
+        assert_eq!(fs.set_file("top/x", b""), Err(Errno::Notdir));
+        fs.remove_file("a/b/c.txt").unwrap();
+        assert_eq!(fs.read_file("a/b/c.txt"), Err(Errno::Noent));
+    }
+
+    #[test]
+    fn what_is_removed_is_given_back() {
+        let fs = MemoryFs::new(1 << 20);
+        let empty = fs.used();
+        for _ in 0..3 {
+            fs.set_file("d/f", &[7; 500_000]).unwrap();
+            assert_eq!(fs.set_file("d/g", &[7; 600_000]), Err(Errno::Nospc));
+            fs.remove_file("d/g").unwrap();
+            fs.remove_file("d/f").unwrap();
+        }
+        let root = fs.open_root();
+        root.remove_directory(&host_path("d").unwrap()).unwrap();
+        assert_eq!(fs.used(), empty);
+    }
+
+    #[test]
+    fn names_count_too() {
+        let fs = MemoryFs::new(1 << 20);
+        let mut made = 0;
+        while fs.set_file(&format!("{made}"), b"").is_ok() {
+            made += 1;
+        }
+        assert!((100..10_000).contains(&made), "{made}");
+        assert!(fs.used() <= 1 << 20);
+    }
+
+    #[test]
+    fn a_tree_of_any_depth_is_let_go() {
+        let fs = MemoryFs::new(1 << 30);
+        let mut dir = fs.open_root();
+        let name = host_path("d").unwrap();
+        for _ in 0..200_000 {
+            dir.create_directory(&name).unwrap();
+            dir = dir.find(&name, false).unwrap();
+        }
+        drop((fs, dir));
+    }
+}

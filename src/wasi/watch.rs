@@ -1,0 +1,146 @@
+//! A descriptor that tells what happens to files.
+//!
+//! Made by `ext.rs`, read through the descriptor table. Invariants: a read
+//! gets whole records; what was taken from the host and not read yet is at
+//! most one batch of it, for the host's own queue is bounded, and says when it
+//! overflowed.
+
+#![forbid(unsafe_code)]
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use bitflags::bitflags;
+
+use super::errno::{Errno, Error};
+use super::file::OpenFile;
+use super::guest::IoVecs;
+use super::poll::Waiter;
+use super::sys::{self, BorrowedHandle, Interest, OwnedHandle};
+use super::types::{Fdflags, Filetype};
+
+bitflags! {
+    /// What a record tells, and what a guest wants to be told.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct WatchEvents: u32 {
+        /// A name came to be in the directory: made, linked, or moved here.
+        const CREATED = 1 << 0;
+        /// A name is gone from the directory.
+        const REMOVED = 1 << 1;
+        /// Contents changed.
+        const MODIFIED = 1 << 2;
+        /// Times, permissions or the number of links changed.
+        const METADATA = 1 << 3;
+        /// What is watched has itself been removed or moved. Always told.
+        const GONE = 1 << 4;
+        /// Events were lost: look again. Always told.
+        const OVERFLOW = 1 << 5;
+    }
+}
+
+impl WatchEvents {
+    /// None at all means all of them.
+    pub fn from_guest(word: u32) -> Result<WatchEvents, Errno> {
+        match WatchEvents::from_bits(word) {
+            Some(events) if events.is_empty() => Ok(WatchEvents::all()),
+            Some(events) => Ok(events),
+            None => Err(Errno::Inval),
+        }
+    }
+}
+
+pub struct Watch {
+    handle: OwnedHandle,
+    /// Encoded records.
+    pending: Mutex<VecDeque<Vec<u8>>>,
+    flags: AtomicU16,
+}
+
+/// The kind and the length of the name, each a little-endian `u32`; the name
+/// follows, then zeros up to a multiple of eight.
+fn encode(events: WatchEvents, name: &[u8]) -> Vec<u8> {
+    let mut record = Vec::with_capacity(16 + name.len());
+    record.extend_from_slice(&events.bits().to_le_bytes());
+    record.extend_from_slice(&(name.len() as u32).to_le_bytes());
+    record.extend_from_slice(name);
+    record.resize(record.len().next_multiple_of(8), 0);
+    record
+}
+
+impl Watch {
+    pub fn new(watched: &OpenFile, events: WatchEvents) -> Result<Watch, Errno> {
+        let host = watched.host().ok_or(Errno::Notsup)?;
+        match watched.filetype()? {
+            Filetype::RegularFile | Filetype::Directory => {}
+            _ => return Err(Errno::Inval),
+        }
+        Ok(Watch {
+            handle: sys::watch(host.handle(), events)?,
+            pending: Mutex::default(),
+            flags: AtomicU16::new(0),
+        })
+    }
+
+    pub fn handle(&self) -> BorrowedHandle<'_> {
+        sys::borrow_handle(&self.handle)
+    }
+
+    pub fn flags(&self) -> Fdflags {
+        Fdflags::from_bits_truncate(self.flags.load(Ordering::Relaxed))
+    }
+
+    /// NONBLOCK is the only one that means something here.
+    pub fn set_flags(&self, flags: Fdflags) {
+        let kept = flags & Fdflags::NONBLOCK;
+        self.flags.store(kept.bits(), Ordering::Relaxed);
+    }
+
+    fn pending(&self) -> MutexGuard<'_, VecDeque<Vec<u8>>> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The size of the records that a read would get now.
+    pub fn available(&self) -> Result<u64, Errno> {
+        let mut pending = self.pending();
+        self.refill(&mut pending)?;
+        Ok(pending.iter().map(|record| record.len() as u64).sum())
+    }
+
+    fn refill(&self, pending: &mut VecDeque<Vec<u8>>) -> Result<(), Errno> {
+        if !pending.is_empty() {
+            return Ok(());
+        }
+        sys::read_watch(self.handle(), |events, name| {
+            pending.push_back(encode(events, name));
+        })
+    }
+
+    /// As many whole records as fit; `EINVAL` if that is none.
+    pub fn read(&self, into: &IoVecs<'_>, waiter: &Waiter) -> Result<usize, Error> {
+        loop {
+            {
+                let mut pending = self.pending();
+                self.refill(&mut pending)?;
+                let mut bytes = Vec::new();
+                while let Some(record) = pending.front() {
+                    if bytes.len() + record.len() > into.total() {
+                        break;
+                    }
+                    bytes.extend_from_slice(record);
+                    pending.pop_front();
+                }
+                if !bytes.is_empty() {
+                    return Ok(into.scatter(&bytes));
+                }
+                if !pending.is_empty() {
+                    return Err(Errno::Inval.into());
+                }
+            }
+            if self.flags().contains(Fdflags::NONBLOCK) {
+                return Err(Errno::Again.into());
+            }
+            waiter.wait_for(self.handle(), Interest::Read)?;
+        }
+    }
+}

