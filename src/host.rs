@@ -209,8 +209,9 @@ fn notice_forks() {
             unsafe extern "C" fn in_child() {
                 wasi::random::after_fork_in_child();
             }
+            crate::engine::pin_library();
             // SAFETY: the handler adds to an atomic, which is all a child of a fork may do; the
-            // library it lies in is never unloaded.
+            // library it lies in is never unloaded, now that it is pinned.
             if unsafe { libc::pthread_atfork(None, None, Some(in_child)) } == 0 {
                 wasi::random::rely_on_fork_notice();
             }

@@ -234,11 +234,11 @@ fn memarg() -> MemArg {
 /// Loops inside each other, each of which may change every local.
 fn loops_over_locals(locals: u32, loops: u32) -> Vec<u8> {
     one(&[(locals, I32)], |i| {
-        repeat(i, loops, |i| drop(i.loop_(EMPTY)));
+        repeat(i, loops, |i| _ = i.loop_(EMPTY));
         for local in 1..=locals {
             i.local_get(local).i32_const(1).i32_add().local_set(local);
         }
-        repeat(i, loops, |i| drop(i.local_get(0).br_if(0).end()));
+        repeat(i, loops, |i| _ = i.local_get(0).br_if(0).end());
         i.local_get(locals);
     })
 }
@@ -246,26 +246,26 @@ fn loops_over_locals(locals: u32, loops: u32) -> Vec<u8> {
 /// Nested blocks of a thousand results each, and `branches` conditional branches with them.
 fn branches_with_a_thousand_values(blocks: u32, branches: u32) -> Vec<u8> {
     one(&[], |i| {
-        repeat(i, blocks, |i| drop(i.block(BlockType::FunctionType(1))));
-        repeat(i, 1000, |i| drop(i.local_get(0)));
+        repeat(i, blocks, |i| _ = i.block(BlockType::FunctionType(1)));
+        repeat(i, 1000, |i| _ = i.local_get(0));
         for branch in 0..branches {
             i.local_get(0).br_if(branch % blocks);
         }
-        repeat(i, blocks, |i| drop(i.end()));
-        repeat(i, 999, |i| drop(i.drop()));
+        repeat(i, blocks, |i| _ = i.end());
+        repeat(i, 999, |i| _ = i.drop());
     })
 }
 
 fn br_table(targets: u32, blocks: u32, ty: BlockType) -> Vec<u8> {
     one(&[], |i| {
-        repeat(i, blocks, |i| drop(i.block(ty)));
+        repeat(i, blocks, |i| _ = i.block(ty));
         let values = if matches!(ty, BlockType::Empty) { 0 } else { 1000 };
-        repeat(i, values, |i| drop(i.local_get(0)));
+        repeat(i, values, |i| _ = i.local_get(0));
         i.local_get(0).br_table((0..targets).map(|target| target % blocks).collect::<Vec<_>>(), 0);
         for _ in 0..blocks {
             i.end();
         }
-        repeat(i, values, |i| drop(i.drop()));
+        repeat(i, values, |i| _ = i.drop());
         i.local_get(0);
     })
 }
@@ -279,7 +279,7 @@ fn calls_with_a_thousand_values(calls: u32) -> Vec<u8> {
     for param in 0..1000 {
         i.local_get(param);
     }
-    repeat(i, calls, |i| drop(i.call(0)));
+    repeat(i, calls, |i| _ = i.call(0));
     i.end();
     builder.function(0, &function).finish()
 }
@@ -311,7 +311,7 @@ fn many_types_called_indirectly(count: u32) -> Vec<u8> {
     let mut function = Function::new([]);
     for ty in 1..=count {
         function.instructions().local_get(0).call_indirect(0, ty);
-        repeat(&mut function.instructions(), 20, |i| drop(i.drop()));
+        repeat(&mut function.instructions(), 20, |i| _ = i.drop());
     }
     function.instructions().local_get(0).end();
     builder.function(0, &function).finish()
@@ -323,9 +323,9 @@ fn calls_in_deep_blocks(depth: u32, calls: u32) -> Vec<u8> {
     builder.ty(&[], &[]);
     let mut function = Function::new([]);
     let i = &mut function.instructions();
-    repeat(i, depth, |i| drop(i.block(EMPTY)));
-    repeat(i, calls, |i| drop(i.call(0)));
-    repeat(i, depth, |i| drop(i.end()));
+    repeat(i, depth, |i| _ = i.block(EMPTY));
+    repeat(i, calls, |i| _ = i.call(0));
+    repeat(i, depth, |i| _ = i.end());
     i.end();
     builder.function(0, &function).finish()
 }
@@ -358,7 +358,7 @@ cases! {
         }
         i.local_get(49_999);
     });
-    more_locals_than_the_limit: Refused, one(&[(50_000, I32)], |i| drop(i.local_get(0)));
+    more_locals_than_the_limit: Refused, one(&[(50_000, I32)], |i| _ = i.local_get(0));
     locals_of_every_kind: Accepted, one(&[(10_000, ValType::V128), (10_000, ValType::F64), (10_000, ValType::FUNCREF)], |i| {
         for local in 1..=10_000 {
             i.local_get(local).i8x16_popcnt().local_set(local);
@@ -375,62 +375,62 @@ cases! {
     a_million_branches_with_a_thousand_values: Either, branches_with_a_thousand_values(1, 1_000_000);
     blocks_of_a_thousand_values: Either, branches_with_a_thousand_values(10_000, 10_000);
     a_hundred_thousand_small_br_tables: Either, one(&[], |i| {
-        repeat(i, 1000, |i| drop(i.block(EMPTY)));
+        repeat(i, 1000, |i| _ = i.block(EMPTY));
         let arms: Vec<u32> = (0..20).map(|arm| arm * 49).collect();
-        repeat(i, 100_000, |i| drop(i.block(EMPTY).local_get(0).br_table(arms.clone(), 0).end()));
-        repeat(i, 1000, |i| drop(i.end()));
+        repeat(i, 100_000, |i| _ = i.block(EMPTY).local_get(0).br_table(arms.clone(), 0).end());
+        repeat(i, 1000, |i| _ = i.end());
         i.local_get(0);
     });
 
-    a_hundred_thousand_nested_blocks: Accepted, nested(100_000, |i| drop(i.block(EMPTY)), |i| drop(i.end()));
+    a_hundred_thousand_nested_blocks: Accepted, nested(100_000, |i| _ = i.block(EMPTY), |i| _ = i.end());
     a_hundred_thousand_nested_blocks_left_at_once: Accepted,
-        nested(100_000, |i| drop(i.block(EMPTY).local_get(0).br_if(0)), |i| drop(i.end()));
+        nested(100_000, |i| _ = i.block(EMPTY).local_get(0).br_if(0), |i| _ = i.end());
     a_hundred_thousand_nested_loops: Accepted,
-        nested(100_000, |i| drop(i.loop_(EMPTY)), |i| drop(i.local_get(0).br_if(0).end()));
-    a_hundred_thousand_nested_ifs: Accepted, nested(100_000, |i| drop(i.local_get(0).if_(EMPTY)), |i| drop(i.end()));
+        nested(100_000, |i| _ = i.loop_(EMPTY), |i| _ = i.local_get(0).br_if(0).end());
+    a_hundred_thousand_nested_ifs: Accepted, nested(100_000, |i| _ = i.local_get(0).if_(EMPTY), |i| _ = i.end());
     a_hundred_thousand_nested_elses: Accepted,
-        nested(100_000, |i| drop(i.local_get(0).if_(EMPTY).else_()), |i| drop(i.end()));
+        nested(100_000, |i| _ = i.local_get(0).if_(EMPTY).else_(), |i| _ = i.end());
     a_hundred_thousand_nested_ifs_with_locals: Accepted, nested(
         100_000,
-        |i| drop(i.local_get(0).if_(EMPTY).local_get(0).i32_const(1).i32_sub().local_set(0)),
-        |i| drop(i.end()),
+        |i| _ = i.local_get(0).if_(EMPTY).local_get(0).i32_const(1).i32_sub().local_set(0),
+        |i| _ = i.end(),
     );
     a_hundred_thousand_nested_results: Accepted, one(&[], |i| {
-        repeat(i, 100_000, |i| drop(i.block(BlockType::Result(I32))));
+        repeat(i, 100_000, |i| _ = i.block(BlockType::Result(I32)));
         i.local_get(0);
-        repeat(i, 100_000, |i| drop(i.i32_const(1).i32_add().end()));
+        repeat(i, 100_000, |i| _ = i.i32_const(1).i32_add().end());
     });
     a_hundred_thousand_nested_try_tables: Either, nested(
         100_000,
-        |i| drop(i.block(EMPTY).try_table(EMPTY, [Catch::One { tag: 0, label: 0 }])),
-        |i| drop(i.throw(0).end().end()),
+        |i| _ = i.block(EMPTY).try_table(EMPTY, [Catch::One { tag: 0, label: 0 }]),
+        |i| _ = i.throw(0).end().end(),
     );
     a_hundred_thousand_nested_legacy_tries: Either, nested(
         100_000,
-        |i| drop(i.try_(EMPTY)),
-        |i| drop(i.throw(0).catch(0).end()),
+        |i| _ = i.try_(EMPTY),
+        |i| _ = i.throw(0).catch(0).end(),
     );
     a_hundred_thousand_nested_dead_blocks: Accepted,
-        nested(100_000, |i| drop(i.unreachable().block(EMPTY)), |i| drop(i.end()));
-    a_million_blocks_in_a_row: Accepted, nested(1_000_000, |i| drop(i.block(EMPTY).end()), |_| {});
+        nested(100_000, |i| _ = i.unreachable().block(EMPTY), |i| _ = i.end());
+    a_million_blocks_in_a_row: Accepted, nested(1_000_000, |i| _ = i.block(EMPTY).end(), |_| {});
     a_hundred_thousand_conditions_in_a_row: Accepted,
-        nested(100_000, |i| drop(i.block(EMPTY).local_get(0).br_if(0).i32_const(1).local_set(0).end()), |_| {});
+        nested(100_000, |i| _ = i.block(EMPTY).local_get(0).br_if(0).i32_const(1).local_set(0).end(), |_| {});
 
     a_million_operands_then_a_million_adds: Either, one(&[], |i| {
-        repeat(i, 1_000_000, |i| drop(i.local_get(0)));
-        repeat(i, 999_999, |i| drop(i.i32_add()));
+        repeat(i, 1_000_000, |i| _ = i.local_get(0));
+        repeat(i, 999_999, |i| _ = i.i32_add());
     });
     a_million_loads_kept_on_the_stack: Either, one(&[], |i| {
-        repeat(i, 1_000_000, |i| drop(i.local_get(0).i32_load(memarg())));
-        repeat(i, 999_999, |i| drop(i.i32_xor()));
+        repeat(i, 1_000_000, |i| _ = i.local_get(0).i32_load(memarg()));
+        repeat(i, 999_999, |i| _ = i.i32_xor());
     });
     a_chain_of_half_a_million_adds: Either, one(&[], |i| {
         i.local_get(0);
-        repeat(i, 500_000, |i| drop(i.local_get(0).i32_add()));
+        repeat(i, 500_000, |i| _ = i.local_get(0).i32_add());
     });
     a_chain_of_a_million_negations: Either, one(&[], |i| {
         i.local_get(0);
-        repeat(i, 1_000_000, |i| drop(i.i32_eqz()));
+        repeat(i, 1_000_000, |i| _ = i.i32_eqz());
     });
     a_chain_of_constants: Either, one(&[], |i| {
         i.local_get(0);
@@ -440,23 +440,23 @@ cases! {
     });
     a_chain_of_half_a_million_extensions: Either, one(&[], |i| {
         i.local_get(0);
-        repeat(i, 500_000, |i| drop(i.i64_extend_i32_s().i32_wrap_i64()));
+        repeat(i, 500_000, |i| _ = i.i64_extend_i32_s().i32_wrap_i64());
     });
     a_chain_of_half_a_million_selects: Either, one(&[], |i| {
         i.local_get(0);
-        repeat(i, 500_000, |i| drop(i.local_get(0).local_get(0).select()));
+        repeat(i, 500_000, |i| _ = i.local_get(0).local_get(0).select());
     });
     a_chain_of_half_a_million_loads: Either, one(&[], |i| {
         i.local_get(0);
-        repeat(i, 500_000, |i| drop(i.i32_load(memarg())));
+        repeat(i, 500_000, |i| _ = i.i32_load(memarg()));
     });
     a_chain_of_a_quarter_million_divisions: Either, one(&[], |i| {
         i.local_get(0);
-        repeat(i, 250_000, |i| drop(i.local_get(0).i32_div_s()));
+        repeat(i, 250_000, |i| _ = i.local_get(0).i32_div_s());
     });
     a_chain_of_a_quarter_million_vectors: Either, one(&[], |i| {
         i.local_get(0).i32x4_splat();
-        repeat(i, 250_000, |i| drop(i.local_get(0).i32x4_splat().i8x16_swizzle()));
+        repeat(i, 250_000, |i| _ = i.local_get(0).i32x4_splat().i8x16_swizzle());
         i.i32x4_extract_lane(0);
     });
 
@@ -513,7 +513,7 @@ cases! {
     many_types_each_called_indirectly: Accepted, many_types_called_indirectly(50_000);
     a_million_calls_in_a_hundred_thousand_blocks: Accepted, calls_in_deep_blocks(100_000, 1_000_000);
 
-    a_hundred_thousand_functions: Accepted, functions(100_000, |i| drop(i.local_get(0)));
+    a_hundred_thousand_functions: Accepted, functions(100_000, |i| _ = i.local_get(0));
     a_function_of_the_largest_size: Either, functions(1, |i| straight(i, 500_000));
     a_function_larger_than_the_limit: Refused, functions(1, |i| straight(i, 700_000));
     functions_of_half_a_megabyte: Accepted, functions(4, |i| straight(i, 30_000));

@@ -408,7 +408,6 @@ const WASM2: WasmFeatures = WasmFeatures::WASM2;
 const FUNCTION_REFERENCES: WasmFeatures =
     WASM2.union(WasmFeatures::FUNCTION_REFERENCES).union(WasmFeatures::TAIL_CALL).union(WasmFeatures::GC);
 const MEMORY64: WasmFeatures = WASM2.union(WasmFeatures::MEMORY64);
-
 const CUSTOM_PAGE_SIZES: WasmFeatures =
     WASM2.union(WasmFeatures::MULTI_MEMORY).union(WasmFeatures::MEMORY64).union(WasmFeatures::CUSTOM_PAGE_SIZES);
 

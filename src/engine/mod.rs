@@ -17,6 +17,7 @@ pub use code::registry::Frame;
 pub use compile::trap::TrapCode;
 pub use compile::{MemoryStyle, OptLevel};
 pub use engine::{Config, Engine, FEATURES, TrapMode};
+pub use sys::pin_library;
 pub use error::{CompileError, LinkError};
 pub use module::{ExportType, ImportType, Module};
 pub use runtime::*;

@@ -15,6 +15,8 @@
 //! Invariant: all state belongs to one realm, and a realm to one Node environment, so workers and
 //! repeated loads never meet. Every entry from JavaScript catches unwinding.
 
+#![cfg_attr(test, allow(dead_code, reason = "napi-derive exports nothing in a test build"))]
+
 mod call;
 mod failure;
 mod instance;

@@ -17,7 +17,7 @@ use cap_primitives::fs::SystemTimeSpec;
 use cap_primitives::time::SystemTime;
 
 use super::errno::Errno;
-use super::file::{Back, HostFile, OpenFile};
+use super::file::{Back, HostFile, OpenFile, by_full_handle};
 use super::memfs::MemoryFs;
 use super::path::GuestPath;
 use super::rights::Perms;
@@ -324,14 +324,27 @@ impl HostFile {
                 return sys::set_times_of_name(&self.file, name, atim, mtim);
             }
         }
-        let path = Path::new(path.as_str());
-        let (atim, mtim) = (time_spec(atim), time_spec(mtim));
-        if follow {
-            cap::set_times(&self.file, path, atim, mtim)?;
+        let host_path = Path::new(path.as_str());
+        let (atim_spec, mtim_spec) = (time_spec(atim), time_spec(mtim));
+        let set = if follow {
+            cap::set_times(&self.file, host_path, atim_spec, mtim_spec)
         } else {
-            cap::set_times_nofollow(&self.file, path, atim, mtim)?;
+            cap::set_times_nofollow(&self.file, host_path, atim_spec, mtim_spec)
+        };
+        match set.map_err(Errno::from) {
+            Err(Errno::Badf) if follow => {
+                // Without openat2, cap-std tries it on a handle that cannot.
+                let spec = OpenSpec {
+                    read: true,
+                    follow,
+                    fdflags: Fdflags::NONBLOCK,
+                    ..OpenSpec::default()
+                };
+                let found = sys::open(&self.file, path, &spec)?;
+                by_full_handle(&found, |handle| sys::set_times(handle, atim, mtim))
+            }
+            done => done,
         }
-        Ok(())
     }
 
     fn create_directory(&self, path: &GuestPath<'_>) -> Result<(), Errno> {

@@ -323,7 +323,9 @@ impl OpenFile {
     pub fn set_times(&self, atim: SetTime, mtim: SetTime) -> Result<(), Errno> {
         self.perms.require(Perms::WRITE)?;
         match &self.back {
-            Back::Host(host) => sys::set_times(host.handle(), atim, mtim),
+            Back::Host(host) => {
+                by_full_handle(&host.file, |handle| sys::set_times(handle, atim, mtim))
+            }
             Back::Memory(memory) => {
                 memory.set_times(atim, mtim);
                 Ok(())
@@ -340,16 +342,31 @@ impl OpenFile {
 
     pub fn sync(&self) -> Result<(), Errno> {
         match &self.back {
-            Back::Host(host) => uninterrupted(|| sys::sync(host.handle())),
+            Back::Host(host) => by_full_handle(&host.file, sys::sync),
             Back::Memory(_) => Ok(()),
         }
     }
 
     pub fn datasync(&self) -> Result<(), Errno> {
         match &self.back {
-            Back::Host(host) => uninterrupted(|| sys::datasync(host.handle())),
+            Back::Host(host) => by_full_handle(&host.file, sys::datasync),
             Back::Memory(_) => Ok(()),
         }
+    }
+}
+
+/// Without `openat2`, a directory that a link led to comes from cap-std as a
+/// handle to walk from and no more. For the rest it is opened once again.
+pub(super) fn by_full_handle<T>(
+    file: &File,
+    operation: impl Fn(BorrowedHandle<'_>) -> Result<T, Errno>,
+) -> Result<T, Errno> {
+    match uninterrupted(|| operation(sys::borrow(file))) {
+        Err(Errno::Badf) => {
+            let full = sys::reopen_directory(file).map_err(|_| Errno::Badf)?;
+            uninterrupted(|| operation(sys::borrow(&full)))
+        }
+        done => done,
     }
 }
 

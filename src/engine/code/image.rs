@@ -7,6 +7,7 @@ use super::registry::{CodeInfo, Registration};
 use crate::engine::compile::{CompiledFunction, CompiledModule, Handler, Trampolines};
 use crate::engine::error::CompileError;
 use crate::engine::module::info::{DefinedFuncIndex, ModuleInfo};
+use crate::engine::sys::arch::VENEER_SIZE;
 use crate::engine::sys::{Mmap, page_size};
 use crate::engine::types::TypeId;
 use cranelift_codegen::ir::Signature;
@@ -68,11 +69,8 @@ impl JITMemoryProvider for Provider {
     }
 }
 
-/// Room for the veneer that cranelift-jit may put behind a function for each call (aarch64).
-const VENEER: usize = 24;
-
 fn room_for(function: &CompiledFunction) -> usize {
-    let veneers = if cfg!(target_arch = "aarch64") { function.relocs.len() * VENEER } else { 0 };
+    let veneers = function.relocs.len() * VENEER_SIZE;
     function.code.len() + veneers + alignment_of(function) as usize
 }
 

@@ -11,6 +11,7 @@ use super::trap::TrapCode;
 use super::environ::ModuleEnvironment;
 use super::{Tunables, translate};
 use crate::engine::error::CompileError;
+use crate::engine::sys::arch::REQUIRED_FLAG;
 use crate::engine::module::info::*;
 use crate::engine::types::{FuncType, TypeId};
 use cranelift_codegen::isa::OwnedTargetIsa;
@@ -20,6 +21,7 @@ use cranelift_entity::EntityRef;
 use cranelift_frontend::FunctionBuilderContext;
 use cranelift_module::{FuncId, ModuleReloc};
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -92,6 +94,8 @@ impl Compiler {
             ("is_pic", "false"),
             ("enable_probestack", "false"),
             ("enable_verifier", if cfg!(debug_assertions) { "true" } else { "false" }),
+            // Results beyond the registers go through memory that the caller offers.
+            ("enable_multi_ret_implicit_sret", "true"),
             ("unwind_info", "false"),
         ] {
             flags.set(name, value).map_err(|error| {
@@ -105,8 +109,9 @@ impl Compiler {
         // Without it Cranelift calls the C library for rounding, and nothing here may be looked
         // up in the process.
         let has = |flag: &str| isa.isa_flags().iter().any(|value| value.name == flag && value.as_bool() == Some(true));
-        if cfg!(target_arch = "x86_64") && !has("has_sse41") {
-            return Err(CompileError::general("this machine's processor has no SSE4.1, which compiled code needs"));
+        if let Some(flag) = REQUIRED_FLAG.filter(|flag| !has(flag)) {
+            let message = format!("this machine's processor lacks a feature that compiled code needs: {flag}");
+            return Err(CompileError::general(message));
         }
         Ok(Compiler { isa })
     }
@@ -206,7 +211,9 @@ fn run(
         while !failed.load(Ordering::Relaxed)
             && let Some(i) = order.get(next.fetch_add(1, Ordering::Relaxed))
         {
-            match worker.compile(&jobs[*i], *i, module, bytes) {
+            // A panic here is a bug in us or in Cranelift; it must not take the process along.
+            let compiled = catch_unwind(AssertUnwindSafe(|| worker.compile(&jobs[*i], *i, module, bytes)));
+            match compiled.unwrap_or_else(|_| Err(CompileError::general("internal compiler error: it panicked"))) {
                 Ok(function) => mine.push((*i, function)),
                 Err(e) => {
                     failed.store(true, Ordering::Relaxed);

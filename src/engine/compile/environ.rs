@@ -15,8 +15,9 @@ use crate::engine::types::ValType;
 use cranelift_codegen::cursor::{Cursor, FuncCursor};
 use cranelift_codegen::ir::{self, AliasRegion, AliasRegionData, InstBuilder, MemFlagsData, Type, Value, types};
 use cranelift_codegen::isa::TargetIsa;
-use cranelift_entity::{EntityRef, SecondaryMap, packed_option::PackedOption};
+use cranelift_entity::{EntityRef, packed_option::PackedOption};
 use cranelift_frontend::FunctionBuilder;
+use std::collections::HashMap;
 
 /// What is the same for every function of a module.
 pub struct ModuleEnvironment<'a> {
@@ -47,9 +48,11 @@ pub struct FuncEnvironment<'a> {
     /// moves them down to where they are needed.
     fields: Vec<(i32, Value)>,
     regions: [AliasRegion; 3],
-    callees: SecondaryMap<FuncIndex, PackedOption<ir::FuncRef>>,
+    /// By index: a table as long as the module's functions would make compiling all of them
+    /// take quadratic time.
+    callees: HashMap<FuncIndex, ir::FuncRef>,
     libcalls: [PackedOption<ir::FuncRef>; Libcall::ALL.len()],
-    signatures: SecondaryMap<TypeIndex, PackedOption<ir::SigRef>>,
+    signatures: HashMap<TypeIndex, ir::SigRef>,
     /// Polls emitted so far.
     polls: u32,
 }
@@ -65,9 +68,9 @@ impl<'a> FuncEnvironment<'a> {
             vmctx,
             fields: Vec::new(),
             regions: [region(0, "heap"), region(1, "table"), region(2, "global")],
-            callees: SecondaryMap::new(),
+            callees: HashMap::new(),
             libcalls: [PackedOption::default(); Libcall::ALL.len()],
-            signatures: SecondaryMap::new(),
+            signatures: HashMap::new(),
             polls: 0,
         }
     }
@@ -90,7 +93,13 @@ impl<'a> FuncEnvironment<'a> {
         if let Some((_, value)) = self.fields.iter().find(|(known, _)| *known == offset) {
             return *value;
         }
+        // Values made at the top live long: with very many of them each search here and the
+        // register allocation take quadratic time.
+        const HOISTED: usize = 64;
         let flags = MemFlagsData::trusted().with_readonly().with_can_move();
+        if self.fields.len() == HOISTED {
+            return b.ins().load(ty, flags, self.vmctx, offset);
+        }
         let mut top = FuncCursor::new(b.func);
         let entry = top.layout().entry_block();
         let value = match entry {
@@ -270,18 +279,18 @@ impl<'a> FuncEnvironment<'a> {
 
     /// A function the module defines, to call directly.
     pub fn callee(&mut self, b: &mut FunctionBuilder<'_>, index: FuncIndex, defined: DefinedFuncIndex) -> ir::FuncRef {
-        self.callees[index].expand().unwrap_or_else(|| {
+        self.callees.get(&index).copied().unwrap_or_else(|| {
             let signature = wasm_signature(self.module.info.func_type(index).ty());
             let callee = self.colocated(b, defined.as_u32(), signature);
-            self.callees[index] = callee.into();
+            self.callees.insert(index, callee);
             callee
         })
     }
 
     pub fn signature(&mut self, b: &mut FunctionBuilder<'_>, ty: TypeIndex) -> ir::SigRef {
-        self.signatures[ty].expand().unwrap_or_else(|| {
+        self.signatures.get(&ty).copied().unwrap_or_else(|| {
             let signature = b.import_signature(wasm_signature(self.module.info.types[ty].ty()));
-            self.signatures[ty] = signature.into();
+            self.signatures.insert(ty, signature);
             signature
         })
     }
@@ -380,12 +389,8 @@ impl<'a> FuncEnvironment<'a> {
         let offset = self.module.offsets.memory(index) + offsets::memory::DEFINITION;
         let definition = self.constant_field(b, offset, POINTER);
         let length = offsets::memory_definition::LENGTH;
-        if self.module.info.memories[index].shared {
-            let address = b.ins().iadd_imm_s(definition, i64::from(length));
-            b.ins().atomic_load(POINTER, MemFlagsData::trusted(), address)
-        } else {
-            b.ins().load(POINTER, MemFlagsData::trusted(), definition, length)
-        }
+        // Of a shared memory the length may be an old one: it only grows, so that is safe.
+        b.ins().load(POINTER, MemFlagsData::trusted(), definition, length)
     }
 
     // --- tables ---

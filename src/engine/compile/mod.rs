@@ -8,6 +8,7 @@ mod bounds;
 mod driver;
 mod environ;
 pub mod libcalls;
+mod limits;
 mod numeric;
 pub mod offsets;
 mod simd;

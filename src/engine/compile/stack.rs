@@ -77,6 +77,8 @@ pub struct Frame {
     pub exit_reached: bool,
     /// Operands below the construct's parameters.
     pub height: usize,
+    /// Where calls around the construct continue with an exception.
+    pub landing_around: Option<Block>,
 }
 
 #[derive(Default)]
@@ -86,6 +88,16 @@ pub struct Stacks {
 }
 
 impl Stacks {
+    /// Where calls inside the `depth` outermost frames continue with an exception, if those
+    /// frames catch any.
+    pub fn landing(&self, depth: usize) -> Option<Block> {
+        let innermost = self.control.get(depth.checked_sub(1)?)?;
+        match innermost.kind {
+            FrameKind::TryTable { landing } | FrameKind::Try { landing, state: TryState::Body } => Some(landing),
+            _ => innermost.landing_around,
+        }
+    }
+
     /// The frame a branch depth names: 0 is the innermost.
     pub fn frame_mut(&mut self, depth: u32) -> &mut Frame {
         let index = self.control.len() - 1 - depth as usize;

@@ -10,12 +10,13 @@ use super::libcalls::Libcall;
 use super::signatures::*;
 use super::stack::*;
 use super::trap::TrapCode;
-use super::{atomics, numeric, simd};
+use super::{atomics, limits, numeric, simd};
 use crate::engine::error::CompileError;
 use crate::engine::module::info::*;
 use crate::engine::types::*;
 use cranelift_codegen::ir::{self, BlockArg, InstBuilder, JumpTableData, SourceLoc, Value, condcodes::IntCC, types};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext, Variable};
+use std::collections::HashMap;
 use wasmparser::{BinaryReader, FunctionBody, MemArg, Operator};
 
 /// What a call instruction calls.
@@ -25,11 +26,19 @@ enum Callee {
     Indirect(ir::SigRef, Value),
 }
 
+struct Local {
+    variable: Variable,
+    /// How many blocks there were at the last use.
+    blocks: usize,
+}
+
 pub(super) struct FuncTranslator<'a> {
     pub builder: FunctionBuilder<'a>,
     pub env: FuncEnvironment<'a>,
     stacks: Stacks,
-    locals: Vec<Variable>,
+    locals: Vec<Local>,
+    /// Places in the tables of all locals.
+    definitions: usize,
     /// Whether control can reach the next operator.
     reachable: bool,
     /// Operators passed since fuel was last accounted for.
@@ -59,6 +68,7 @@ pub(super) fn translate(
         env,
         stacks: Stacks::default(),
         locals: Vec::new(),
+        definitions: 0,
         reachable: true,
         uncounted: 0,
     };
@@ -75,7 +85,7 @@ impl<'a> FuncTranslator<'a> {
             let local = self.builder.declare_var(clif_type(*param));
             let value = self.builder.block_params(entry)[i + 1];
             self.builder.def_var(local, value);
-            self.locals.push(local);
+            self.locals.push(Local { variable: local, blocks: 0 });
         }
         for declared in body.get_locals_reader()? {
             let (count, ty) = declared?;
@@ -91,7 +101,7 @@ impl<'a> FuncTranslator<'a> {
             for _ in 0..count {
                 let local = self.builder.declare_var(ty);
                 self.builder.def_var(local, zero);
-                self.locals.push(local);
+                self.locals.push(Local { variable: local, blocks: 0 });
             }
         }
         if self.env.module.tunables.fuel {
@@ -106,11 +116,15 @@ impl<'a> FuncTranslator<'a> {
             exit,
             exit_reached: false,
             height: 0,
+            landing_around: None,
         });
         let results = ty.results.len();
         let mut operators = body.get_operators_reader()?;
         while !operators.eof() {
             let (op, offset) = operators.read_with_offset()?;
+            if self.too_large() {
+                return Err(CompileError::new("function too large to compile", offset));
+            }
             self.builder.set_srcloc(SourceLoc::new(offset as u32));
             if self.reachable && self.env.module.tunables.fuel {
                 self.count_fuel(&op);
@@ -125,6 +139,26 @@ impl<'a> FuncTranslator<'a> {
         }
         self.builder.finalize(self.env.module.isa.frontend_config());
         Ok(())
+    }
+
+    /// Whether compiling what is there would take too much memory or time.
+    fn too_large(&self) -> bool {
+        let dfg = &self.builder.func.dfg;
+        dfg.num_insts() > limits::INSTRUCTIONS
+            || dfg.num_values() > limits::VALUES
+            || dfg.value_lists.capacity() > limits::LISTED_VALUES
+            || self.stacks.control.len() > limits::NESTING
+            || self.definitions > limits::LOCAL_DEFINITIONS
+    }
+
+    /// Notes a use of a local, for which the builder keeps a table with a place for each block up
+    /// to the current one.
+    fn local(&mut self, index: u32) -> Variable {
+        let local = &mut self.locals[index as usize];
+        let blocks = self.builder.func.dfg.num_blocks();
+        self.definitions += blocks - local.blocks;
+        local.blocks = blocks;
+        local.variable
     }
 
     fn end_function(&mut self, results: usize) {
@@ -322,7 +356,8 @@ impl<'a> FuncTranslator<'a> {
         let info = self.env.module.info;
         let exit = self.block_with(ty.results(info));
         let height = self.stacks.operands.len() - ty.params(info).len();
-        self.stacks.control.push(Frame { kind, ty, exit, exit_reached: false, height });
+        let landing_around = self.landing(self.stacks.control.len());
+        self.stacks.control.push(Frame { kind, ty, exit, exit_reached: false, height, landing_around });
     }
 
     fn push_dead_frame(&mut self) {
@@ -334,6 +369,7 @@ impl<'a> FuncTranslator<'a> {
             exit,
             exit_reached: false,
             height,
+            landing_around: None,
         });
     }
 
@@ -453,18 +489,37 @@ impl<'a> FuncTranslator<'a> {
     fn br_table(&mut self, table: &wasmparser::BrTable<'_>, results: usize) {
         let selector = self.pop1();
         let (default, count) = self.branch_target(table.default(), results);
-        let args: Vec<BlockArg> = self.take_args(count).into_iter().map(BlockArg::from).collect();
+        let args = self.take_args(count);
         let targets: Vec<ir::Block> = table
             .targets()
             .map_while(Result::ok)
             .map(|depth| self.branch_target(depth, results).0)
             .collect();
-        let lists = &mut self.builder.func.dfg.value_lists;
-        let mut call = |block| ir::BlockCall::new(block, args.iter().copied(), lists);
-        let default = call(default);
-        let targets: Vec<ir::BlockCall> = targets.into_iter().map(call).collect();
+        // With values to take along the arms go by way of a block for each target, or else every
+        // arm would have its own list of them.
+        let mut ways: HashMap<ir::Block, ir::Block> = HashMap::new();
+        let mut order = Vec::new();
+        let mut arm = |target: ir::Block| {
+            let way = if args.is_empty() {
+                target
+            } else {
+                *ways.entry(target).or_insert_with(|| {
+                    let way = self.builder.create_block();
+                    order.push((way, target));
+                    way
+                })
+            };
+            ir::BlockCall::new(way, [], &mut self.builder.func.dfg.value_lists)
+        };
+        let default = arm(default);
+        let targets: Vec<ir::BlockCall> = targets.into_iter().map(arm).collect();
         let table = self.builder.create_jump_table(JumpTableData::new(default, &targets));
         self.builder.ins().br_table(selector, table);
+        for (way, target) in order {
+            self.builder.seal_block(way);
+            self.builder.switch_to_block(way);
+            self.jump(target, &args);
+        }
         self.reachable = false;
     }
 
@@ -606,10 +661,7 @@ impl<'a> FuncTranslator<'a> {
 
     /// The landing for an exception inside the `depth` outermost frames.
     fn landing(&self, depth: usize) -> Option<ir::Block> {
-        self.stacks.control[..depth].iter().rev().find_map(|frame| match frame.kind {
-            FrameKind::TryTable { landing } | FrameKind::Try { landing, state: TryState::Body } => Some(landing),
-            _ => None,
-        })
+        self.stacks.landing(depth)
     }
 
     /// Ends the block by passing an exception on to whoever is around the `depth` outermost
@@ -881,18 +933,21 @@ impl<'a> FuncTranslator<'a> {
                 self.push1(value);
             }
             O::LocalGet { local_index } => {
-                let value = self.builder.use_var(self.locals[local_index as usize]);
+                let local = self.local(local_index);
+                let value = self.builder.use_var(local);
                 self.push1(value);
             }
             O::LocalSet { local_index } => {
                 let value = self.pop1();
                 let value = self.canonical(value);
-                self.builder.def_var(self.locals[local_index as usize], value);
+                let local = self.local(local_index);
+                self.builder.def_var(local, value);
             }
             O::LocalTee { local_index } => {
                 let value = self.pop1();
                 let value = self.canonical(value);
-                self.builder.def_var(self.locals[local_index as usize], value);
+                let local = self.local(local_index);
+                self.builder.def_var(local, value);
                 self.push1(value);
             }
             O::GlobalGet { global_index } => {

@@ -1,8 +1,8 @@
 //! Bytes to a validated [`ModuleInfo`]: wasmparser reads and validates, we keep what we need.
 //!
 //! Called by `Module::new` and `Module::validate`. Invariant: every section and every body has
-//! been validated when this returns `Ok`; the first error by byte offset is the one reported, in
-//! however many threads the bodies were checked.
+//! been validated when this returns `Ok`. An error of a section is reported before one of a body;
+//! of the bodies' errors it is the first by byte offset, in however many threads they were checked.
 
 use super::info::*;
 use crate::engine::error::CompileError;

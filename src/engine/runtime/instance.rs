@@ -22,6 +22,7 @@ use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::cell::RefCell;
 use std::ffi::c_void;
 use std::ptr::{self, NonNull};
+use std::rc::Rc;
 
 /// Something that is imported or exported.
 #[derive(Clone)]
@@ -103,6 +104,8 @@ pub struct InstanceObj {
     elems: Vec<Box<[u64]>>,
     /// Bytes of passive segments in the module; empty once dropped.
     data: Vec<std::ops::Range<usize>>,
+    /// Counted by the store.
+    _alive: Rc<()>,
 }
 
 /// The memory of a `VMContext`.
@@ -304,6 +307,8 @@ impl Instance {
             return Err(Error::Internal(why.into()).into());
         }
         check_imports(store, module, imports).map_err(InstantiateError::Link)?;
+        let alive = store.live_instances();
+        store.limits().check_instances(Rc::strong_count(&alive) - 2)?;
         let group = Group::new(store);
         for import in imports.iter().filter_map(Extern::group) {
             group.join(import);
@@ -317,6 +322,7 @@ impl Instance {
             tables: Vec::new(),
             elems: Vec::new(),
             data: Vec::new(),
+            _alive: alive,
         });
         link(&mut obj, store, &group, imports)?;
         let ptr = NonNull::from(&mut *obj);
@@ -606,7 +612,7 @@ fn link(obj: &mut InstanceObj, store: &Store, group: &Group, imports: &[Extern])
         // SAFETY: a table's type is one of references.
         let init = table.init.as_ref().map_or(0, |init| unsafe { obj.evaluate(init).externref });
         let definition = NonNull::new(obj.context.field(offsets.defined_table(defined)));
-        let table = TableObj::new(table.ty, init, definition)?;
+        let table = TableObj::new(table.ty, init, store.limits(), definition)?;
         obj.tables.push(NonNull::from(&*table));
         group.add(|members| members.tables.push(table));
     }

@@ -5,6 +5,7 @@
 //! the stack limit so that the next function entered stops too. Invariant: the request stays
 //! until it is cleared; entering wasm in between stops at once.
 
+use super::parking::Parker;
 use super::vmcontext::VMStoreContext;
 use crate::engine::compile::POLL_SIZE;
 use crate::engine::sys::{Mmap, page_size};
@@ -22,7 +23,10 @@ pub(super) struct StoreMemory {
 
 /// Stops the wasm of one store. May be used from any thread and outlives the store.
 #[derive(Clone)]
-pub struct InterruptHandle(Arc<StoreMemory>);
+pub struct InterruptHandle {
+    memory: Arc<StoreMemory>,
+    parker: Arc<Parker>,
+}
 
 const CONTEXT: usize = POLL_SIZE as usize;
 
@@ -95,18 +99,20 @@ impl StoreMemory {
 }
 
 impl InterruptHandle {
-    pub(super) fn new(memory: Arc<StoreMemory>) -> InterruptHandle {
-        InterruptHandle(memory)
+    pub(super) fn new(memory: Arc<StoreMemory>, parker: Arc<Parker>) -> InterruptHandle {
+        InterruptHandle { memory, parker }
     }
 
     /// Asks the wasm of the store to stop: it traps with `TrapCode::Interrupted` at the next loop
     /// iteration or function call, and so does all that is entered later, until
-    /// `Store::clear_interrupt`. Host functions that wait are not woken by this.
+    /// `Store::clear_interrupt`. `memory.atomic.wait` ends, too; host functions that wait are not
+    /// woken by this.
     pub fn interrupt(&self) {
         // SAFETY: as in `limit_in_context`.
-        unsafe { (*self.0.context()).interrupted.store(true, Ordering::SeqCst) };
-        self.0.limit_in_context().store(STOP, Ordering::SeqCst);
+        unsafe { (*self.memory.context()).interrupted.store(true, Ordering::SeqCst) };
+        self.memory.limit_in_context().store(STOP, Ordering::SeqCst);
         // If the kernel refuses, function calls still stop; there is nobody to tell here.
-        let _ = self.0.set_poll(true);
+        let _ = self.memory.set_poll(true);
+        self.parker.set_interrupted(true);
     }
 }

@@ -4,6 +4,7 @@
 //! moves, and the pages past its length fault. What threads share is in `shared_memory.rs`.
 
 use super::group::Group;
+use super::limits::Limits;
 use super::shared_memory::SharedMemory;
 use super::store::Store;
 use super::traps::Error;
@@ -33,6 +34,7 @@ pub enum MemoryObj {
 pub struct OwnMemory {
     ty: MemoryType,
     style: MemoryStyle,
+    limits: Limits,
     /// Where the memory lies: for a reserved one the guard before it comes first.
     mapping: Mmap,
     definition: Box<VMMemoryDefinition>,
@@ -52,6 +54,8 @@ impl OwnMemory {
     fn new(store: &Store, ty: MemoryType) -> Result<OwnMemory, Error> {
         let style = store.engine().tunables().style_of(&ty);
         let bytes = byte_len(&ty, ty.minimum).ok_or_else(|| too_large(&ty))?;
+        let limits = store.limits();
+        limits.check_memory(bytes)?;
         let failed = |e| cannot_allocate(bytes, e);
         let (mapping, offset) = match style {
             MemoryStyle::Reserved => reserve_guarded().map_err(failed)?,
@@ -61,7 +65,7 @@ impl OwnMemory {
         // SAFETY: `offset` is inside the mapping.
         let base = unsafe { mapping.start().add(offset) };
         let definition = Box::new(VMMemoryDefinition { base, length: AtomicUsize::new(bytes) });
-        Ok(OwnMemory { ty, style, mapping, definition })
+        Ok(OwnMemory { ty, style, limits, mapping, definition })
     }
 
     fn byte_len(&self) -> usize {
@@ -71,7 +75,7 @@ impl OwnMemory {
     fn grow(&mut self, delta: u64) -> Option<u64> {
         let len = self.byte_len();
         let old = len as u64 >> self.ty.page_size_log2;
-        let bytes = grown_len(&self.ty, old, delta)?;
+        let bytes = grown_len(&self.ty, old, delta).filter(|bytes| self.limits.allow_memory(*bytes))?;
         let (old_end, end) = (round_to_page(len), round_to_page(bytes));
         match self.style {
             MemoryStyle::Reserved => {
@@ -96,7 +100,9 @@ impl MemoryObj {
     /// A zeroed memory of the type's minimum size.
     pub(super) fn new(store: &Store, ty: MemoryType) -> Result<Box<MemoryObj>, Error> {
         Ok(Box::new(if ty.shared {
-            MemoryObj::Shared(SharedMemory::new(store.engine(), ty)?)
+            let shared = SharedMemory::new(store.engine(), ty)?;
+            store.limits().check_memory(shared.byte_len())?;
+            MemoryObj::Shared(shared)
         } else {
             MemoryObj::Own(OwnMemory::new(store, ty)?)
         }))

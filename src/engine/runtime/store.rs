@@ -6,6 +6,7 @@ use super::exception::Exceptions;
 use super::group::Group;
 use super::parking::Parker;
 use super::interrupt::{InterruptHandle, StoreMemory};
+use super::limits::Limits;
 use super::traps::{self, Error};
 use super::value::ExternRef;
 use super::vmcontext::{VMStoreContext, VMUnwind};
@@ -37,6 +38,9 @@ struct StoreInner {
     pending: RefCell<Option<Error>>,
     groups: RefCell<Vec<super::group::WeakGroup>>,
     memory_growths: Cell<u64>,
+    limits: Cell<Limits>,
+    /// Held by every instance, so its count tells how many are alive.
+    instances: Rc<()>,
     parker: Arc<Parker>,
     /// Groups registered since the dead ones were last swept out.
     registered: Cell<usize>,
@@ -71,6 +75,8 @@ impl Store {
             pending: RefCell::new(None),
             groups: RefCell::new(Vec::new()),
             memory_growths: Cell::new(0),
+            limits: Cell::default(),
+            instances: Rc::new(()),
             parker: Arc::default(),
             registered: Cell::new(0),
         })))
@@ -82,11 +88,12 @@ impl Store {
 
     /// Stops this store's wasm from another thread.
     pub fn interrupt_handle(&self) -> InterruptHandle {
-        InterruptHandle::new(self.0.memory.clone())
+        InterruptHandle::new(self.0.memory.clone(), self.parker().clone())
     }
 
     /// Lets wasm run again after an interruption.
     pub fn clear_interrupt(&self) -> Result<(), Error> {
+        self.parker().set_interrupted(false);
         self.0.memory.clear().map_err(|e| Error::Internal(format!("cannot clear an interruption: {e}")))
     }
 
@@ -156,6 +163,20 @@ impl Store {
 
     pub(super) fn note_memory_growth(&self) {
         self.0.memory_growths.set(self.0.memory_growths.get() + 1);
+    }
+
+    /// Limits what is made in this store from now on.
+    pub fn set_limits(&self, limits: Limits) {
+        self.0.limits.set(limits);
+    }
+
+    pub(super) fn limits(&self) -> Limits {
+        self.0.limits.get()
+    }
+
+    /// One more holder of the count of instances: the store itself is the first.
+    pub(super) fn live_instances(&self) -> Rc<()> {
+        self.0.instances.clone()
     }
 
     pub(super) fn vm(&self) -> *mut VMStoreContext {

@@ -4,6 +4,7 @@
 //! element is null, a live function reference of the table's group, or a host value's index.
 
 use super::group::Group;
+use super::limits::Limits;
 use super::store::Store;
 use super::traps::{Error, TrapCode};
 use super::value::Val;
@@ -21,35 +22,29 @@ pub struct Table {
 /// A table, owned by its group.
 pub struct TableObj {
     ty: TableType,
+    limits: Limits,
     elements: Vec<u64>,
     /// In the context of the instance that defines the table, or in a box of its own.
     definition: NonNull<VMTableDefinition>,
     _own: Option<Box<VMTableDefinition>>,
 }
 
-/// The most elements a table may have, as in the JS API's implementation limits.
-const MAX_ELEMENTS: u64 = 10_000_000;
-
 impl TableObj {
     /// A table with every element `init`; `definition` is where an instance keeps it.
     pub(super) fn new(
         ty: TableType,
         init: u64,
+        limits: Limits,
         definition: Option<NonNull<VMTableDefinition>>,
     ) -> Result<Box<TableObj>, Error> {
-        if ty.minimum > MAX_ELEMENTS {
-            return Err(Error::Internal(format!(
-                "a table of {} elements is over the limit of {MAX_ELEMENTS}",
-                ty.minimum
-            )));
-        }
+        limits.check_table(ty.minimum)?;
         let mut own = None;
         let definition = definition.unwrap_or_else(|| {
             let empty = VMTableDefinition { base: std::ptr::null_mut(), length: 0 };
             NonNull::from(&mut **own.insert(Box::new(empty)))
         });
         let elements = vec![init; ty.minimum as usize];
-        let mut table = Box::new(TableObj { ty, elements, definition, _own: own });
+        let mut table = Box::new(TableObj { ty, limits, elements, definition, _own: own });
         table.publish();
         Ok(table)
     }
@@ -76,7 +71,7 @@ impl TableObj {
     pub(super) fn grow(&mut self, delta: u64, init: u64) -> Option<u64> {
         let old = self.elements.len() as u64;
         let size = old.checked_add(delta)?;
-        if size > self.ty.maximum.unwrap_or(u64::MAX).min(MAX_ELEMENTS) {
+        if self.ty.maximum.is_some_and(|maximum| size > maximum) || !self.limits.allow_table(size) {
             return None;
         }
         self.elements.try_reserve(delta as usize).ok()?;
@@ -103,7 +98,7 @@ impl Table {
     pub fn new(store: &Store, ty: TableType, init: Val) -> Result<Table, Error> {
         let group = Group::new(store);
         let element = reference(&group, &init, ty)?;
-        let obj = TableObj::new(ty, element, None)?;
+        let obj = TableObj::new(ty, element, store.limits(), None)?;
         let ptr = NonNull::from(&*obj);
         group.add(|members| members.tables.push(obj));
         Ok(Table { group, obj: ptr })

@@ -1,8 +1,19 @@
-//! The few instructions no compiler emits for us.
-//!
-//! Called from compiled code (`VMStoreContext::resume`).
+//! What is particular to a processor: the few instructions no compiler emits for us, called from
+//! compiled code (`VMStoreContext::resume`), and constants for the compiler and loader.
 
 use core::arch::naked_asm;
+
+/// A feature of the processor, by its Cranelift flag, without which Cranelift calls the C library.
+#[cfg(target_arch = "x86_64")]
+pub const REQUIRED_FLAG: Option<&str> = Some("has_sse41");
+#[cfg(target_arch = "aarch64")]
+pub const REQUIRED_FLAG: Option<&str> = None;
+
+/// Bytes that cranelift-jit may need behind a function for each call in it.
+#[cfg(target_arch = "x86_64")]
+pub const VENEER_SIZE: usize = 0;
+#[cfg(target_arch = "aarch64")]
+pub const VENEER_SIZE: usize = 24;
 
 /// Continues at `pc` with the given stack and frame pointers and `payload` in the register of an
 /// exception's payload. It is how compiled code leaves for the handler of the innermost entry

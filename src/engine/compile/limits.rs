@@ -1,0 +1,22 @@
+//! How large a function may become on its way to machine code.
+//!
+//! Used by the translator alone. The validator bounds the bytes of a body, but what Cranelift
+//! makes of them may be a thousand times as much. Invariant: a function within these limits takes
+//! at most about 2 GiB while it is compiled, and no stack that grows with it; one beyond them is
+//! a `CompileError`.
+
+/// Instructions of Cranelift's IR, at up to a kilobyte each in register allocation.
+pub const INSTRUCTIONS: usize = 2_000_000;
+
+/// Results and block parameters. Each local that changes in a loop is one at every loop around.
+pub const VALUES: usize = 4_000_000;
+
+/// Room for the lists of operands of calls and branches.
+pub const LISTED_VALUES: usize = 16_000_000;
+
+/// Constructs inside each other. Branches out of empty ones are resolved one by one, in time
+/// quadratic in the depth; at a million Cranelift panics.
+pub const NESTING: usize = 50_000;
+
+/// Locals times the blocks that know a value of them.
+pub const LOCAL_DEFINITIONS: usize = 128_000_000;
