@@ -12,7 +12,7 @@ import { parseArgs } from 'node:util';
 import { Side } from './sides.mjs';
 import { Table } from './table.mjs';
 
-const groups = ['hot', 'ruby', 'wasi', 'boundary', 'instantiate', 'compile'];
+const groups = ['hot', 'polls', 'ruby', 'wasi', 'boundary', 'instantiate', 'compile'];
 const { values: options } = parseArgs({ options: { only: { type: 'string' }, sides: { type: 'string' } } });
 const only = options.only?.split(',');
 const unknown = only?.find((name) => !groups.includes(name.split('/')[0]));
@@ -25,7 +25,8 @@ console.log(`${cpus()[0].model}, ${cpus().length} cores; Node ${process.version}
 for (const name of groups) {
   if (only && !only.some((wanted) => wanted.split('/')[0] === name)) continue;
   const { default: group } = await import(`./rows/${name}.mjs`);
-  await measure(name, group);
+  if (group.run) await group.run();
+  else await measure(name, group);
 }
 
 async function measure(name, group) {

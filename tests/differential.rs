@@ -80,6 +80,7 @@ fn module_of(seed: u64, language: Language) -> Option<Vec<u8>> {
         canonicalize_nans: true,
         compact_imports_enabled: false,
         custom_page_sizes_enabled: random.below(8) == 0,
+        disallow_traps: random.below(2) == 0,
         exceptions_enabled: ours,
         export_everything: true,
         gc_enabled: false,
@@ -351,6 +352,15 @@ fn wasmi_failure(error: &wasmi::Error) -> Event {
     })
 }
 
+fn export_names(bytes: &[u8]) -> impl Iterator<Item = &str> {
+    let payloads = wasmparser::Parser::new(0).parse_all(bytes);
+    let exports = payloads.filter_map(|payload| match payload {
+        Ok(wasmparser::Payload::ExportSection(exports)) => Some(exports),
+        _ => None,
+    });
+    exports.flatten().map(|export| export.expect("it is valid").name)
+}
+
 fn run_wasmi(bytes: &[u8], seed: u64) -> Vec<Event> {
     let mut config = wasmi::Config::default();
     config
@@ -411,8 +421,9 @@ fn run_wasmi(bytes: &[u8], seed: u64) -> Vec<Event> {
         }
     };
     store.data_mut().push(Event::Instantiated);
+    // In the module's order, which wasmi does not keep.
     let exports: Vec<wasmi::Extern> =
-        module.exports().filter_map(|export| instance.get_export(&store, export.name())).collect();
+        export_names(bytes).filter_map(|name| instance.get_export(&store, name)).collect();
     for (place, export) in exports.iter().enumerate() {
         let wasmi::Extern::Func(func) = export else { continue };
         if let Some(fuel) = exports.iter().rev().find_map(|export| match export {
