@@ -22,7 +22,7 @@ enum Event {
     Instantiated,
     Called(usize, Vec<Seen>),
     /// A call of the host by the guest, with its arguments.
-    Host(usize, Vec<Seen>),
+    Host(u64, Vec<Seen>),
     Trapped(Kind),
     Global(usize, Seen),
     /// Length and hash.
@@ -45,7 +45,6 @@ enum Kind {
     Unreachable,
     Memory,
     Table,
-    UndefinedElement,
     NullFunction,
     SignatureMismatch,
     DivideByZero,
@@ -117,6 +116,11 @@ fn module_of(seed: u64, language: Language) -> Option<Vec<u8>> {
     (!fused || ours).then_some(bytes)
 }
 
+/// Names an import; wasmi does not list them in the module's order.
+fn place_of(module: &str, name: &str) -> u64 {
+    hash(module.as_bytes()) ^ mix(hash(name.as_bytes()))
+}
+
 fn hash(bytes: &[u8]) -> u64 {
     bytes.chunks(8).fold(bytes.len() as u64, |hash, chunk| {
         let mut word = [0; 8];
@@ -168,8 +172,9 @@ fn kind(code: TrapCode) -> Option<Kind> {
     Some(match code {
         TrapCode::Unreachable => Kind::Unreachable,
         TrapCode::MemoryOutOfBounds => Kind::Memory,
-        TrapCode::TableOutOfBounds => Kind::Table,
-        TrapCode::UndefinedElement => Kind::UndefinedElement,
+
+        // wasmi does not tell these from each other.
+        TrapCode::TableOutOfBounds | TrapCode::UndefinedElement => Kind::Table,
         TrapCode::UninitializedElement => Kind::NullFunction,
         TrapCode::IndirectCallTypeMismatch => Kind::SignatureMismatch,
         TrapCode::IntegerDivideByZero => Kind::DivideByZero,
@@ -201,12 +206,14 @@ fn run_ours(config: &Config, bytes: &[u8], seed: u64) -> Vec<Event> {
     };
     let mut random = Random(mix(seed ^ 1));
     let mut imports = Vec::new();
-    for (place, import) in module.imports().enumerate() {
+    for import in module.imports() {
+        let place = place_of(import.module, import.name);
+        let mut random = Random(mix(seed ^ place));
         imports.push(match import.ty {
             ExternType::Func(ty) => {
                 let (ty, events) = (ty.ty().clone(), events.clone());
                 let (params, results) = (ty.params.clone(), ty.results.clone());
-                let in_store = Mutex::new(Random(mix(seed ^ place as u64)));
+                let numbers = Mutex::new(random);
                 let host = Func::new(&store, ty, move |values| {
                     let args = params.iter().zip(values.iter()).map(|(ty, raw)| {
                         // SAFETY: the arguments have the function's types.
@@ -223,7 +230,7 @@ fn run_ours(config: &Config, bytes: &[u8], seed: u64) -> Vec<Event> {
                     });
                     let event = Event::Host(place, args.collect());
                     events.lock().expect("not poisoned").push(event);
-                    let mut random = in_store.lock().expect("not poisoned");
+                    let mut random = numbers.lock().expect("not poisoned");
                     for (ty, slot) in results.iter().zip(values.iter_mut()) {
                         *slot = ValRaw::ZERO;
                         match random_val(*ty, &mut random) {
@@ -382,10 +389,12 @@ fn run_wasmi(bytes: &[u8], seed: u64) -> Vec<Event> {
     };
     let mut random = Random(mix(seed ^ 1));
     let mut imports: Vec<wasmi::Extern> = Vec::new();
-    for (place, import) in module.imports().enumerate() {
+    for import in module.imports() {
+        let place = place_of(import.module(), import.name());
+        let mut random = Random(mix(seed ^ place));
         imports.push(match import.ty().clone() {
             wasmi::ExternType::Func(ty) => {
-                let numbers = Mutex::new(Random(mix(seed ^ place as u64)));
+                let numbers = Mutex::new(random);
                 let results_ty: Vec<_> = ty.results().to_vec();
                 let host = wasmi::Func::new(&mut store, ty, move |mut caller: wasmi::Caller<'_, Vec<Event>>, args, results| {
                     let event = Event::Host(place, args.iter().map(wasmi_seen).collect());

@@ -382,20 +382,20 @@ cases! {
         i.local_get(0);
     });
 
-    a_hundred_thousand_nested_blocks: Accepted, nested(100_000, |i| _ = i.block(EMPTY), |i| _ = i.end());
-    a_hundred_thousand_nested_blocks_left_at_once: Accepted,
+    a_hundred_thousand_nested_blocks: Either, nested(100_000, |i| _ = i.block(EMPTY), |i| _ = i.end());
+    a_hundred_thousand_nested_blocks_left_at_once: Either,
         nested(100_000, |i| _ = i.block(EMPTY).local_get(0).br_if(0), |i| _ = i.end());
-    a_hundred_thousand_nested_loops: Accepted,
+    a_hundred_thousand_nested_loops: Either,
         nested(100_000, |i| _ = i.loop_(EMPTY), |i| _ = i.local_get(0).br_if(0).end());
-    a_hundred_thousand_nested_ifs: Accepted, nested(100_000, |i| _ = i.local_get(0).if_(EMPTY), |i| _ = i.end());
-    a_hundred_thousand_nested_elses: Accepted,
+    a_hundred_thousand_nested_ifs: Either, nested(100_000, |i| _ = i.local_get(0).if_(EMPTY), |i| _ = i.end());
+    a_hundred_thousand_nested_elses: Either,
         nested(100_000, |i| _ = i.local_get(0).if_(EMPTY).else_(), |i| _ = i.end());
-    a_hundred_thousand_nested_ifs_with_locals: Accepted, nested(
+    a_hundred_thousand_nested_ifs_with_locals: Either, nested(
         100_000,
         |i| _ = i.local_get(0).if_(EMPTY).local_get(0).i32_const(1).i32_sub().local_set(0),
         |i| _ = i.end(),
     );
-    a_hundred_thousand_nested_results: Accepted, one(&[], |i| {
+    a_hundred_thousand_nested_results: Either, one(&[], |i| {
         repeat(i, 100_000, |i| _ = i.block(BlockType::Result(I32)));
         i.local_get(0);
         repeat(i, 100_000, |i| _ = i.i32_const(1).i32_add().end());
@@ -410,7 +410,7 @@ cases! {
         |i| _ = i.try_(EMPTY),
         |i| _ = i.throw(0).catch(0).end(),
     );
-    a_hundred_thousand_nested_dead_blocks: Accepted,
+    a_hundred_thousand_nested_dead_blocks: Either,
         nested(100_000, |i| _ = i.unreachable().block(EMPTY), |i| _ = i.end());
     a_million_blocks_in_a_row: Accepted, nested(1_000_000, |i| _ = i.block(EMPTY).end(), |_| {});
     a_hundred_thousand_conditions_in_a_row: Accepted,

@@ -267,7 +267,7 @@ struct RecGroup {
     key: Arc<[SubType]>,
     types: Vec<Registered>,
     /// The types of other groups that this one names, kept so that their identities stay theirs.
-    _references: Vec<SharedFuncType>,
+    references: Vec<SharedFuncType>,
 }
 
 struct Registered {
@@ -354,7 +354,7 @@ impl SharedFuncType {
         let group = Arc::new(RecGroup {
             key: types.into(),
             types: registered.collect(),
-            _references: references,
+            references,
         });
         for (index, ty) in group.types.iter().enumerate() {
             registry.by_id.insert(ty.id, (Arc::downgrade(&group), index));
@@ -402,7 +402,15 @@ impl Drop for RecGroup {
         if registry.groups.get(&self.key).is_some_and(|group| group.strong_count() == 0) {
             registry.groups.remove(&self.key);
         }
-        // `_references` drop after the guard.
+        drop(registry);
+        // Types may refer to each other in a chain of any length, which must not become one of
+        // calls: each group gives its references away before it drops.
+        let mut references = std::mem::take(&mut self.references);
+        while let Some(reference) = references.pop() {
+            if let Some(mut group) = Arc::into_inner(reference.group) {
+                references.append(&mut group.references);
+            }
+        }
     }
 }
 

@@ -7,6 +7,7 @@
 //!     compile PATH                      -> time                 compile once and throw away
 //!     load NAME PATH [GUEST=HOST...]    ->                      keep an instance, with preopened directories
 //!     call NAME EXPORT [I32...]         -> time, [RESULT]       call an export once
+//!     enter NAME EXPORT COUNT           -> time                 COUNT calls of an (i32, i32) -> i32
 //!     write NAME ADDRESS HEX            ->                      bytes into memory
 //!     read NAME ADDRESS LENGTH          -> HEX                  bytes out of memory
 //!     instantiate PATH COUNT            -> time                 COUNT new instances, each thrown away
@@ -88,6 +89,22 @@ impl Peer {
                     None => time,
                 })
             }
+            ["enter", name, export, count] => {
+                let guest = self.guest(name)?;
+                let function = guest
+                    .instance
+                    .get_typed_func::<(i32, i32), i32>(&mut guest.store, export)?;
+                let count: u32 = count.parse()?;
+                let (time, outcome) = timed(|| -> Result<i32> {
+                    let mut value = 0;
+                    for _ in 0..count {
+                        value = function.call(&mut guest.store, (value, 1))?;
+                    }
+                    Ok(value)
+                });
+                outcome?;
+                Ok(time)
+            }
             ["write", name, address, hex] => {
                 let guest = self.guest(name)?;
                 let memory = guest.memory()?;
@@ -136,6 +153,8 @@ impl Peer {
         let mut store = Store::new(&self.engine, wasi.build_p1());
         let mut linker = Linker::new(&self.engine);
         p1::add_to_linker_sync(&mut linker, |wasi| wasi)?;
+        // What the boundary kernel imports.
+        linker.func_wrap("env", "increment", |value: i32| value.wrapping_add(1))?;
         // CRuby's JavaScript bridge.
         linker.define_unknown_imports_as_default_values(&mut store, &module)?;
         let instance = linker.instantiate(&mut store, &module)?;

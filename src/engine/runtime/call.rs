@@ -7,7 +7,6 @@
 use super::store::Store;
 use super::traps::{Activation, Error};
 use super::vmcontext::{VMEntry, VMFuncRef, VMStoreContext, ValRaw};
-use crate::engine::sys;
 use std::ffi::c_void;
 use std::mem::transmute;
 use std::ptr::NonNull;
@@ -17,10 +16,10 @@ use std::ptr::NonNull;
 const HOST_RESERVE: usize = 256 << 10;
 
 /// The lowest address wasm entered at `sp` may use.
-fn stack_limit(sp: usize, max_wasm_stack: usize) -> usize {
-    let stack = sys::stack_bounds();
+fn stack_limit(sp: usize, store: &Store) -> usize {
+    let stack = store.stack();
     let reserve = HOST_RESERVE.min(stack.len() / 4);
-    (stack.start + reserve).max(sp.saturating_sub(max_wasm_stack))
+    (stack.start + reserve).max(sp.saturating_sub(store.max_wasm_stack()))
 }
 
 /// Calls a function with the arguments in `values` and leaves its results there.
@@ -43,7 +42,7 @@ pub(super) unsafe fn enter(
     let outer_limit = store.stack_limit();
     let outer = unsafe {
         let outer = VMStoreContext::saved(vm);
-        store.set_stack_limit(stack_limit(&raw const marker as usize, store.max_wasm_stack()));
+        store.set_stack_limit(stack_limit(&raw const marker as usize, store));
         outer
     };
     let outermost = !outer.in_wasm();
@@ -58,10 +57,11 @@ pub(super) unsafe fn enter(
     activation.leave();
     // SAFETY: as above.
     unsafe { VMStoreContext::restore(vm, outer) };
-    store.set_stack_limit(outer_limit);
     if outermost {
         store.set_outermost_entry(0);
         store.sweep_exceptions();
+    } else {
+        store.set_stack_limit(outer_limit);
     }
     if returned != 0 {
         return Ok(());

@@ -60,6 +60,8 @@ pub struct HostFunc {
     context: VMHostContext,
     func_ref: VMFuncRef,
     ty: SharedFuncType,
+    /// How many values a call has room for.
+    slots: usize,
     store: WeakStore,
     group: RefCell<WeakGroup>,
     body: HostBody,
@@ -88,6 +90,7 @@ impl HostFunc {
                 _pad: 0,
             },
             context,
+            slots: ty.ty().slots(),
             ty,
             store: group.store().downgrade(),
             group: RefCell::new(group.root().downgrade()),
@@ -157,7 +160,7 @@ unsafe extern "C" fn call_closure(context: *mut VMHostContext, values: *mut ValR
     // group runs.
     let func = unsafe { &*(*context).header.owner.cast::<HostFunc>() };
     // SAFETY: the trampoline made room for this many values, arguments in front, and waits.
-    let values = unsafe { std::slice::from_raw_parts_mut(values, func.ty.ty().slots()) };
+    let values = unsafe { std::slice::from_raw_parts_mut(values, func.slots) };
     let HostBody::Closure(body) = &func.body else { return 0 };
     let result = catch_unwind(AssertUnwindSafe(|| body(values))).unwrap_or_else(|panic| {
         let message = panic
@@ -310,10 +313,8 @@ impl Func {
         if unsafe { self.raw.as_ref() }.entry.is_null() {
             self.make_callable()?;
         }
-        // A handle on the stack, so that the group outlives the call whatever it drops.
-        let func = self.clone();
-        // SAFETY: by this function's contract.
-        unsafe { call::enter(func.group.store(), func.raw, values) }
+        // SAFETY: by this function's contract; our handle keeps the group for the whole call.
+        unsafe { call::enter(self.group.store(), self.raw, values) }
     }
 
     /// As [`Func::call_raw`] without a handle, for callers that keep the function by other means.

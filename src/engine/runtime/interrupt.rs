@@ -66,6 +66,10 @@ impl StoreMemory {
 
     /// Sets the stack limit of the innermost entry, unless the guest is to stop.
     pub(super) fn set_stack_limit(&self, limit: usize) {
+        // Most entries happen at the depth of the one before, and the store below is dear.
+        if self.limit_in_context().load(Ordering::Relaxed) == limit && self.stack_limit() == limit {
+            return;
+        }
         self.limit.store(limit, Ordering::Relaxed);
         self.limit_in_context().store(limit, Ordering::SeqCst);
         // The request sets its flag first and the limit then: whichever way the two meet, the

@@ -16,6 +16,7 @@ use crate::engine::types::RefType;
 use std::cell::{Cell, RefCell};
 use std::ffi::c_void;
 use std::num::NonZeroU32;
+use std::ops::Range;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
@@ -31,6 +32,8 @@ struct StoreInner {
     engine: Engine,
     /// The context that compiled code reads and writes.
     memory: Arc<StoreMemory>,
+    /// The addresses of the stack of the one thread that uses the store.
+    stack: Range<usize>,
     exceptions: Exceptions,
     /// The stack pointer where the outermost entry into wasm happened, 0 outside.
     outermost_entry: Cell<usize>,
@@ -70,6 +73,7 @@ impl Store {
         Ok(Store(Rc::new(StoreInner {
             engine: engine.clone(),
             memory,
+            stack: sys::stack_bounds(),
             exceptions: Exceptions::default(),
             outermost_entry: Cell::new(0),
             pending: RefCell::new(None),
@@ -181,6 +185,10 @@ impl Store {
 
     pub(super) fn vm(&self) -> *mut VMStoreContext {
         self.0.memory.context()
+    }
+
+    pub(super) fn stack(&self) -> &Range<usize> {
+        &self.0.stack
     }
 
     pub(super) fn stack_limit(&self) -> usize {

@@ -1,16 +1,10 @@
 //! Where the current thread's stack ends.
 
-use std::cell::Cell;
 use std::ops::Range;
 
-/// The addresses of the current thread's stack, lowest first. Asked of the system once a thread.
+/// The addresses of the current thread's stack, lowest first.
 pub fn stack_bounds() -> Range<usize> {
-    thread_local!(static BOUNDS: Cell<(usize, usize)> = const { Cell::new((0, 0)) });
-    let (mut low, mut high) = BOUNDS.get();
-    if high == 0 {
-        (low, high) = query();
-        BOUNDS.set((low, high));
-    }
+    let (low, high) = query();
     low..high
 }
 
