@@ -5,6 +5,7 @@ const { CompileError, LinkError, RuntimeError } = require('./lib/errors');
 const { Global } = require('./lib/global');
 const { Instance, checkImportObject } = require('./lib/instance');
 const { Memory } = require('./lib/memory');
+const { MemoryFS } = require('./lib/memoryfs');
 const { Module, compile: compileBytes, isModule, validate: validateBytes } = require('./lib/module');
 const { Table } = require('./lib/table');
 const { WASI } = require('./lib/wasi');
@@ -36,6 +37,7 @@ module.exports = {
   Instance,
   LinkError,
   Memory,
+  MemoryFS,
   Module,
   RuntimeError,
   Table,

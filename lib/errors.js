@@ -77,6 +77,8 @@ function makeError(kind, message, frames) {
       return new Exit(Number(message));
     case 'option':
       return coded(Error, 'ERR_WASI_OPTION', message);
+    case 'file':
+      return coded(Error, message.slice(0, message.indexOf(':')), message);
     default:
       return coded(
         Error,

@@ -9,7 +9,7 @@ const { Group, join, keep } = require('./group');
 const { memoryFor, memoryParts } = require('./memory');
 const { partsOf } = require('./module');
 const { tableFor, tableParts } = require('./table');
-const { wasiFunctionParts } = require('./wasi');
+const { wasiFunctionParts, wasiImportsParts } = require('./wasi');
 const { describe, isObject } = require('./webidl');
 
 class Instance {
@@ -50,7 +50,9 @@ function link(what, module, importObject) {
       const text = `module ${JSON.stringify(wanted.module)} of the imports must be an object`;
       throw new TypeError(`${what}: ${text}, not ${given(fields)}`);
     }
-    return IMPORT[wanted.kind](linking, wanted, index, fields[wanted.name]);
+    const value = fields[wanted.name];
+    if (value === undefined) explainMissing(linking, wanted, fields);
+    return IMPORT[wanted.kind](linking, wanted, index, value);
   });
 
   const list = native.instantiate(realm, what, parts.handle, externs);
@@ -78,7 +80,7 @@ const IMPORT = {
     // A native WASI function works on the importing instance's memory. Which memory a module
     // without one means is only known to its WASI object.
     if (wasi !== undefined && hasMemory(linking.module)) {
-      return native.wasiImport(realm, wasi.context, wasi.name);
+      return native.wasiImport(realm, wasi.context, linking.what, wasi.module, wasi.name);
     }
     const holder = { group: linking.group, address: undefined };
     const called = shim(value, wanted.type, holder);
@@ -117,6 +119,13 @@ const IMPORT = {
 
   tag: (linking, wanted, index, value) => refuse(linking, wanted, 'a WebAssembly.Tag', value),
 };
+
+/** Throws if the import is a WASI function that its program is not granted. */
+function explainMissing({ what }, { name }, fields) {
+  const wasi = wasiImportsParts(fields);
+  // What comes back is not linked: somebody took the function out.
+  if (wasi !== undefined) native.wasiImport(realm, wasi.context, what, wasi.module, name);
+}
 
 function object(linking, wanted, expected, value, parts) {
   if (parts === undefined) refuse(linking, wanted, expected, value);

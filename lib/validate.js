@@ -46,22 +46,45 @@ function isUndefined(value, name) {
   if (value !== undefined) throw invalidType(name, 'undefined', value);
 }
 
+function outOfRange(name, range, value) {
+  const text = `The value of "${name}" is out of range. It must be ${range}. Received ${value}`;
+  return coded(RangeError, 'ERR_OUT_OF_RANGE', text);
+}
+
+function isInteger(value, name, least, most) {
+  isOfType('number', value, name);
+  if (!Number.isInteger(value)) throw outOfRange(name, 'an integer', value);
+  if (value < least || value > most) throw outOfRange(name, `>= ${least} && <= ${most}`, value);
+}
+
 /** A number that can be a descriptor of this process. */
 function isDescriptor(value, name) {
-  isOfType('number', value, name);
-  const range = Number.isInteger(value) ? '>= 0 && <= 2147483647' : 'an integer';
-  if (!(Number.isInteger(value) && value >= 0 && value <= 2147483647)) {
-    const text = `The value of "${name}" is out of range. It must be ${range}. Received ${value}`;
-    throw coded(RangeError, 'ERR_OUT_OF_RANGE', text);
-  }
+  isInteger(value, name, 0, 2147483647);
+}
+
+function isStrings(value, name) {
+  isArray(value, name);
+  value.forEach((element, index) => isOfType('string', element, `${name}[${index}]`));
+}
+
+/** Refuses other keys than these: a word misspelt must not widen what a program may do. */
+function hasOnly(keys, object, name) {
+  const other = Object.keys(object).find((key) => !keys.includes(key));
+  if (other === undefined) return;
+  const reason = `is not known; there are ${keys.join(', ')}`;
+  throw invalidValue(`${name}.${other}`, object[other], reason);
 }
 
 module.exports = {
+  hasOnly,
   invalidType,
   invalidValue,
   isArray,
   isDescriptor,
+  isInteger,
   isObject,
   isOfType,
+  isStrings,
   isUndefined,
+  outOfRange,
 };

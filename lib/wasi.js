@@ -5,24 +5,34 @@ const { native, realm } = require('./binding');
 const { Exit, coded } = require('./errors');
 const { wasiFunction } = require('./functions');
 const { memoryParts } = require('./memory');
+const { memoryFsHandle } = require('./memoryfs');
+const { isModule, partsOf } = require('./module');
 const check = require('./validate');
 
 const MODULES = { preview1: 'wasi_snapshot_preview1', unstable: 'wasi_unstable' };
 
-/** The name and signature of each WASI function. */
+const EXTENSIONS = 'wasi_native_ext';
+
+/** Module, name and signature of each WASI function, in the order of their numbers. */
 let described;
 
 /** Which functions are WASI's, and of which context: an instance of ours binds them natively. */
 const functions = new WeakMap();
+
+/** Of which context and module an object of imports is, to tell why one is not in it. */
+const importObjects = new WeakMap();
 
 /** The `buffer` of V8's memories, as it was before anyone could replace the namespace. */
 const v8Buffer =
   typeof WebAssembly === 'object'
     ? Object.getOwnPropertyDescriptor(WebAssembly.Memory.prototype, 'buffer').get
     : undefined;
+const v8Imports = typeof WebAssembly === 'object' ? WebAssembly.Module.imports : undefined;
 
 class WASI {
+  #context;
   #moduleName;
+  #extensions = {};
   #returnOnExit = true;
   #started = false;
   #memory = null;
@@ -34,24 +44,61 @@ class WASI {
     const parsed = parse(options);
     this.#moduleName = MODULES[options.version];
     this.#returnOnExit = parsed.returnOnExit;
-    const context = native.wasiContext(realm, parsed.native);
+    const lines = parsed.trace === undefined ? undefined : native.traceLines();
+    this.#context = native.wasiContext(realm, parsed.native, parsed.memories, lines);
+    this.wasiImport = {};
+    this.#addFunctions(parsed.trace && teller(parsed.trace, lines));
+  }
+
+  /** Puts what the program is granted into `wasiImport` and the extensions. */
+  #addFunctions(tell) {
+    const context = this.#context;
     const call = native.wasiCaller(realm, context);
     const view = () => this.#bytes();
-    this.wasiImport = {};
-    (described ??= native.wasiFunctions()).forEach(([name, signature], number) => {
+    const places = { [this.#moduleName]: this.wasiImport, [EXTENSIONS]: this.#extensions };
+    described ??= native.wasiFunctions();
+    const grants = native.wasiReport(
+      context,
+      described.flatMap(([module, name]) => [module, name])
+    );
+    described.forEach(([module, name, signature], number) => {
+      if (places[module] === undefined || grants[number] === 'refused') return;
       const called = wasiFunction(name, signature, { number, call, view });
-      functions.set(called, { context, name });
-      this.wasiImport[name] = called;
+      if (tell === undefined) functions.set(called, { context, module, name });
+      places[module][name] = tell === undefined ? called : traced(called, tell);
+      if (name === 'proc_exit' && grants[number] === 'granted' && !this.#returnOnExit) {
+        // The process ends in the call itself, before any JavaScript could catch it.
+        places[module][name] = (code) => process.exit(code);
+      }
     });
-    if (!this.#returnOnExit) {
-      // The process ends in the call itself, before any JavaScript could catch it.
-      this.wasiImport.proc_exit = (code) => process.exit(code);
+    for (const [module, place] of Object.entries(places)) {
+      importObjects.set(place, { context, module });
     }
   }
 
   /** The imports that a WASI module asks for. */
   getImportObject() {
-    return { [this.#moduleName]: this.wasiImport };
+    const imports = { [this.#moduleName]: this.wasiImport };
+    // As in node:wasi there is nothing else to see, unless it was asked for. It is there all the
+    // same: so that linking can say what is not granted.
+    const enumerable = Object.keys(this.#extensions).length > 0;
+    Object.defineProperty(imports, EXTENSIONS, { value: this.#extensions, enumerable });
+    return imports;
+  }
+
+  /** What a module asks for: what of it this program is granted, what not, and what is not ours. */
+  capabilities(module) {
+    const what = 'WASI.capabilities()';
+    const imports = isV8Module(module) ? v8Imports(module) : partsOf(module, what).imports();
+    const wanted = imports.filter(({ kind }) => kind === 'function');
+    const pairs = wanted.flatMap(({ module, name }) => [module, name]);
+    const grants = native.wasiReport(this.#context, pairs);
+    const report = { granted: [], refused: [], stubbed: [], unknown: [] };
+    wanted.forEach(({ module, name }, index) => {
+      const ours = module === this.#moduleName || module === EXTENSIONS;
+      report[ours ? grants[index] : 'unknown'].push(`${module}.${name}`);
+    });
+    return report;
   }
 
   /** Runs a command's `_start` and returns its exit code. */
@@ -111,6 +158,36 @@ class WASI {
   }
 }
 
+/** Gives the lines that were traced to the user's callback. */
+function teller(trace, lines) {
+  return () => native.takeTraceLines(lines).forEach((line) => trace(line));
+}
+
+/**
+ * A WASI function that tells of each call when it has ended, also by `proc_exit`. What the
+ * callback throws goes to the caller like what any imported function throws, so it ends the
+ * program. It is called from here rather than from native code, which holds the guest's memory.
+ */
+function traced(called, tell) {
+  return (...args) => {
+    try {
+      return called(...args);
+    } finally {
+      tell();
+    }
+  };
+}
+
+function isV8Module(value) {
+  if (isModule(value)) return false;
+  try {
+    v8Imports(value);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 function isV8Memory(value) {
   try {
     v8Buffer.call(value);
@@ -136,23 +213,117 @@ function parse(options) {
       if (value !== undefined) env.push(name, `${value}`);
     }
   }
-  const preopens = [];
+  const mounts = [];
   if (options.preopens !== undefined) {
     check.isObject(options.preopens, 'options.preopens');
-    for (const [guest, host] of Object.entries(options.preopens)) preopens.push(guest, `${host}`);
+    for (const [guest, value] of Object.entries(options.preopens)) {
+      mounts.push(mount(guest, value, `options.preopens[${JSON.stringify(guest)}]`));
+    }
   }
   const { stdin = 0, stdout = 1, stderr = 2, returnOnExit = true } = options;
   check.isDescriptor(stdin, 'options.stdin');
   check.isDescriptor(stdout, 'options.stdout');
   check.isDescriptor(stderr, 'options.stderr');
   check.isOfType('boolean', returnOnExit, 'options.returnOnExit');
-  const stdio = [stdin, stdout, stderr];
-  return { returnOnExit, native: { args: Array.from(args, String), env, preopens, stdio } };
+  const { allow, deny = [], refused, now, randomSeed, limits = {}, trace } = options;
+  if (allow !== undefined) check.isStrings(allow, 'options.allow');
+  check.isStrings(deny, 'options.deny');
+  if (refused !== undefined && !['ENOTCAPABLE', 'ENOSYS'].includes(refused)) {
+    throw check.invalidValue('options.refused', refused, "must be 'ENOTCAPABLE' or 'ENOSYS'");
+  }
+  checkLimits(limits);
+  if (trace !== undefined) check.isOfType('function', trace, 'options.trace');
+  return {
+    returnOnExit,
+    trace,
+    memories: mounts.map(({ memory }) => memory).filter((memory) => memory !== undefined),
+    native: {
+      args: Array.from(args, String),
+      env,
+      preopens: mounts.map(({ preopen }) => preopen),
+      stdio: [stdin, stdout, stderr],
+      allow,
+      deny,
+      refused,
+      now: now === undefined ? undefined : nanoseconds(now),
+      randomSeed: randomSeed === undefined ? undefined : seed(randomSeed),
+      limits,
+      traceToStderr: trace === undefined && process.env.WASI_NATIVE_TRACE === '1',
+    },
+  };
 }
 
-/** `{context, name}` of a WASI function of ours; undefined for any other value. */
+const PERMISSIONS = ['read', 'write', 'create', 'remove', 'symlinks'];
+
+/** What a value of `preopens` means: `{preopen, memory}`. */
+function mount(guest, value, name) {
+  const plain = typeof value !== 'object' || value === null || memoryFsHandle(value) !== undefined;
+  const { path, mode, ...given } = plain ? { path: value } : value;
+  if (!plain) check.hasOnly(['path', 'mode', ...PERMISSIONS], value, name);
+  for (const [key, permission] of Object.entries(given)) {
+    if (permission !== undefined) check.isOfType('boolean', permission, `${name}.${key}`);
+  }
+  if (mode !== undefined) {
+    if (mode !== 'ro' && mode !== 'rw') {
+      throw check.invalidValue(`${name}.mode`, mode, "must be 'ro' or 'rw'");
+    }
+    const both = Object.keys(given).find((key) => given[key] !== undefined);
+    if (both !== undefined) {
+      const reason = 'cannot be given beside "mode"; leave one of them out';
+      throw check.invalidValue(`${name}.${both}`, given[both], reason);
+    }
+  }
+  // Who takes `write` away means that nothing changes, so the rest goes with it.
+  const { read = true, write = mode !== 'ro' } = given;
+  const { create = write, remove = write, symlinks = write } = given;
+  const memory = memoryFsHandle(path);
+  if (memory === undefined && !plain && typeof path !== 'string') {
+    throw check.invalidType(`${name}.path`, 'of type string or an instance of MemoryFS', path);
+  }
+  const host = memory === undefined ? `${path}` : undefined;
+  return { preopen: { guest, host, read, write, create, remove, symlinks }, memory };
+}
+
+const LIMITS = ['descriptors', 'buffers', 'path', 'subscriptions', 'strings'];
+
+function checkLimits(limits) {
+  check.isObject(limits, 'options.limits');
+  check.hasOnly(LIMITS, limits, 'options.limits');
+  for (const [key, limit] of Object.entries(limits)) {
+    if (limit !== undefined) check.isInteger(limit, `options.limits.${key}`, 0, 0xffffffff);
+  }
+}
+
+/** A Date, or milliseconds as Date.now() has them, in nanoseconds. */
+function nanoseconds(now) {
+  const milliseconds = now instanceof Date ? now.getTime() : now;
+  if (typeof milliseconds !== 'number') {
+    throw check.invalidType('options.now', 'of type number or an instance of Date', now);
+  }
+  // The last that 64 bits of nanoseconds hold lies in the year 2554.
+  if (!(milliseconds >= 0 && milliseconds <= 18e12)) {
+    throw check.outOfRange('options.now', '>= 0 && <= 18e12, in milliseconds', milliseconds);
+  }
+  return BigInt(Math.round(milliseconds * 1000)) * 1000n;
+}
+
+function seed(value) {
+  if (typeof value === 'bigint') {
+    if (value === BigInt.asUintN(64, value)) return value;
+    throw check.outOfRange('options.randomSeed', '>= 0n && < 2n ** 64n', value);
+  }
+  check.isInteger(value, 'options.randomSeed', 0, Number.MAX_SAFE_INTEGER);
+  return BigInt(value);
+}
+
+/** `{context, module, name}` of a WASI function of ours; undefined for any other value. */
 function wasiFunctionParts(value) {
   return functions.get(value);
 }
 
-module.exports = { WASI, wasiFunctionParts };
+/** `{context, module}` of the imports of a WASI object; undefined for any other object. */
+function wasiImportsParts(value) {
+  return importObjects.get(value);
+}
+
+module.exports = { WASI, wasiFunctionParts, wasiImportsParts };

@@ -15,8 +15,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Once};
 
-pub use p1::MODULE;
-
 /// The guest called `proc_exit`. It is the payload of [`Error::Host`] then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HostExit(pub u32);
@@ -105,12 +103,12 @@ crate::for_each_ext_function!(ext_natives);
 /// Runs one WASI call for compiled code.
 ///
 /// # Safety
-/// `context` was made by [`import`] and its native function is running.
+/// `context` was made by [`import_from`] and its native function is running.
 unsafe fn run(
     context: *mut VMHostContext,
     call: impl FnOnce(&WasiCtx, &GuestMemory<'_>) -> Result<(), wasi::Error>,
 ) -> i64 {
-    // SAFETY: `import` binds an `Arc<WasiCtx>`, which the function's group keeps.
+    // SAFETY: `import_from` binds an `Arc<WasiCtx>`, which the function's group keeps.
     let ctx = unsafe { &*(*context).data.cast::<WasiCtx>() };
     // SAFETY: the importing instance's memory is of the same group. Its size cannot change during
     // the call: wasm, which grows it, waits for us.
@@ -139,11 +137,6 @@ unsafe fn guest_memory<'a>(definition: *const VMMemoryDefinition) -> GuestMemory
     }
 }
 
-/// The names of the functions of preview 1; a name's place is its number for [`call`].
-pub fn names() -> impl Iterator<Item = &'static str> {
-    functions::all().map(|function| function.name).take(P1.len())
-}
-
 /// Module and name of all functions; their place is their number for [`call`].
 pub fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
     functions::all().map(|function| (function.module, function.name))
@@ -157,11 +150,6 @@ pub fn func_type(number: usize) -> Option<FuncType> {
         let results: &[ValType] = if function.returns() { &[ValType::I32] } else { &[] };
         FuncType::new(params, results)
     })
-}
-
-/// The function of preview 1 with this name over `ctx`, if it is granted.
-pub fn import(ctx: &Arc<WasiCtx>, name: &str) -> Option<NativeFunc> {
-    import_from(ctx, MODULE, name).ok()
 }
 
 /// The function `module.name` over `ctx`, to be bound to compiled code.

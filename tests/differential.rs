@@ -54,8 +54,8 @@ enum Kind {
     Other,
 }
 
-/// Loops and calls that a module may make in one call from outside.
-const FUEL: i32 = 1000;
+/// Loops and calls that a module may make in all.
+const FUEL: u32 = 3000;
 const MEMORY_BYTES: u64 = 1 << 20;
 const TABLE_ELEMENTS: u64 = 1000;
 
@@ -70,7 +70,7 @@ enum Language {
 
 fn module_of(seed: u64, language: Language) -> Option<Vec<u8>> {
     let mut random = Random(mix(seed));
-    let mut input = vec![0; 1 << (9 + random.below(5))];
+    let mut input = vec![0; 1 << (11 + random.below(6))];
     random.fill(&mut input);
     let ours = language == Language::Ours;
     let config = wasm_smith::Config {
@@ -97,7 +97,7 @@ fn module_of(seed: u64, language: Language) -> Option<Vec<u8>> {
         memory64_enabled: random.below(3) == 0,
         memory_max_size_required: true,
         min_exports: 1,
-        min_funcs: 1,
+        min_funcs: 4,
         reference_types_enabled: true,
         relaxed_simd_enabled: random.below(4) == 0,
         simd_enabled: random.below(2) == 0,
@@ -108,7 +108,7 @@ fn module_of(seed: u64, language: Language) -> Option<Vec<u8>> {
         ..wasm_smith::Config::default()
     };
     let mut module = wasm_smith::Module::new(config, &mut Unstructured::new(&input)).ok()?;
-    module.ensure_termination(FUEL as u32).ok()?;
+    module.ensure_termination(FUEL).ok()?;
     let bytes = module.to_bytes();
     // Fused or not is free for these, and the engines chose differently.
     const FUSED: [&[u8]; 4] = [&[0xfd, 0x85, 0x02], &[0xfd, 0x86, 0x02], &[0xfd, 0x87, 0x02], &[0xfd, 0x88, 0x02]];
@@ -269,7 +269,6 @@ fn run_ours(config: &Config, bytes: &[u8], seed: u64) -> Vec<Event> {
     let exports = instance.exports();
     for (place, (_, export)) in exports.iter().enumerate() {
         let Extern::Func(func) = export else { continue };
-        refuel(&exports);
         let args: Vec<Val> = func.ty().ty().params.iter().map(|ty| random_val(*ty, &mut random)).collect();
         match func.call(&args) {
             Ok(values) => note(Event::Called(place, values.iter().map(seen).collect())),
@@ -300,15 +299,6 @@ fn run_ours(config: &Config, bytes: &[u8], seed: u64) -> Vec<Event> {
     log()
 }
 
-/// The fuel is the last global; wasm-smith exports it under a name of its own.
-fn refuel(exports: &[(String, Extern)]) {
-    for (_, export) in exports.iter().rev() {
-        let Extern::Global(global) = export else { continue };
-        let _ = global.set(Val::I32(FUEL));
-        return;
-    }
-}
-
 // --- wasmi ---
 
 fn wasmi_seen(value: &wasmi::Val) -> Seen {
@@ -330,8 +320,8 @@ fn wasmi_val(ty: wasmi::ValType, random: &mut Random) -> wasmi::Val {
         wasmi::ValType::F32 => wasmi::Val::F32(wasmi::F32::from_bits(number(random) as u32)),
         wasmi::ValType::F64 => wasmi::Val::F64(wasmi::F64::from_bits(number(random) as u64)),
         wasmi::ValType::V128 => wasmi::Val::V128(number(random).into()),
-        wasmi::ValType::FuncRef => wasmi::Val::FuncRef(wasmi::Nullable::Null),
-        wasmi::ValType::ExternRef => wasmi::Val::ExternRef(wasmi::Nullable::Null),
+        wasmi::ValType::FuncRef => wasmi::Val::FuncRef(wasmi::Ref::Null),
+        wasmi::ValType::ExternRef => wasmi::Val::ExternRef(wasmi::Ref::Null),
     }
 }
 
@@ -413,10 +403,7 @@ fn run_wasmi(bytes: &[u8], seed: u64) -> Vec<Event> {
             }
             wasmi::ExternType::Memory(ty) => wasmi::Memory::new(&mut store, ty).expect("a memory").into(),
             wasmi::ExternType::Table(ty) => {
-                let null = match ty.element() {
-                    wasmi::RefType::Func => wasmi::Ref::Func(wasmi::Nullable::Null),
-                    wasmi::RefType::Extern => wasmi::Ref::Extern(wasmi::Nullable::Null),
-                };
+                let null = wasmi::Val::default(ty.element());
                 wasmi::Table::new(&mut store, ty, null).expect("a table").into()
             }
         });
@@ -435,12 +422,6 @@ fn run_wasmi(bytes: &[u8], seed: u64) -> Vec<Event> {
         export_names(bytes).filter_map(|name| instance.get_export(&store, name)).collect();
     for (place, export) in exports.iter().enumerate() {
         let wasmi::Extern::Func(func) = export else { continue };
-        if let Some(fuel) = exports.iter().rev().find_map(|export| match export {
-            wasmi::Extern::Global(global) => Some(global),
-            _ => None,
-        }) {
-            let _ = fuel.set(&mut store, wasmi::Val::I32(FUEL));
-        }
         let ty = func.ty(&store);
         let args: Vec<_> = ty.params().iter().map(|ty| wasmi_val(*ty, &mut random)).collect();
         let mut results: Vec<_> = ty.results().iter().map(|_| wasmi::Val::I32(0)).collect();
@@ -462,7 +443,7 @@ fn run_wasmi(bytes: &[u8], seed: u64) -> Vec<Event> {
                     Event::Memory(place, size, hash)
                 }
                 wasmi::Extern::Table(table) => {
-                    let null = |i| Seen::Null(table.get(&store, i).expect("it is inside").is_null());
+                    let null = |i| wasmi_seen(&table.get(&store, i).expect("it is inside"));
                     Event::Table(place, (0..table.size(&store)).map(null).collect())
                 }
                 wasmi::Extern::Func(_) => continue,
@@ -478,6 +459,7 @@ fn run_wasmi(bytes: &[u8], seed: u64) -> Vec<Event> {
 #[derive(Default, Debug)]
 struct Tally {
     modules: usize,
+    instantiated: usize,
     calls: usize,
     returned: usize,
     traps: usize,
@@ -510,6 +492,7 @@ fn compare(seed: u64, language: Language, tally: &mut Tally) {
             return;
         }
         match event {
+            Event::Instantiated => tally.instantiated += 1,
             Event::Called(..) => (tally.calls, tally.returned) = (tally.calls + 1, tally.returned + 1),
             Event::Trapped(_) => (tally.calls, tally.traps) = (tally.calls + 1, tally.traps + 1),
             _ => {}
@@ -599,6 +582,7 @@ fn fuzz() {
                 }
                 let mut total = total.lock().expect("not poisoned");
                 total.modules += tally.modules;
+                total.instantiated += tally.instantiated;
                 total.calls += tally.calls;
                 total.returned += tally.returned;
                 total.traps += tally.traps;

@@ -78,6 +78,56 @@ fn a_trap_in_a_libcall_names_its_caller() {
 }
 
 #[test]
+fn a_backtrace_after_tail_calls_has_the_frames_that_are_left() {
+    let store = store();
+    let instance = instantiate(
+        &store,
+        r#"(module
+            (func $last (param i32) (result i32) (i32.div_u (i32.const 1) (local.get 0)))
+            (func $replaced (param i32) (result i32) (return_call $last (local.get 0)))
+            (func $caller (export "run") (param i32) (result i32)
+                (i32.add (call $replaced (local.get 0)) (i32.const 1))))"#,
+        &[],
+    );
+    let trap = trap(func(&instance, "run").call(&[Val::I32(0)]));
+    assert_eq!(names(&trap), ["last", "caller"]);
+}
+
+#[test]
+fn a_backtrace_goes_on_through_the_host_into_the_wasm_that_called_it() {
+    let store = store();
+    let inner = func(&instantiate(&store, r#"(module (func $inner (export "run") unreachable))"#, &[]), "run");
+    let outer = instantiate(
+        &store,
+        r#"(module (import "" "" (func $host)) (func $calls (call $host) (call $host))
+            (func $outer (export "run") (call $calls) (call $calls)))"#,
+        &[host(&store, move || inner.call(&[]).map(drop))],
+    );
+    assert_eq!(names(&trap(func(&outer, "run").call(&[]))), ["inner", "calls", "outer"]);
+}
+
+#[test]
+fn a_trap_in_a_start_function_names_it() {
+    let store = store();
+    let text = r#"(module (func $boom unreachable) (func $start (call $boom) (call $boom)) (start $start))"#;
+    let module = Module::new(store.engine(), wasm(text)).expect("compiles");
+    match Instance::new(&store, &module, &[]) {
+        Err(InstantiateError::Error(Error::Trap(trap))) => assert_eq!(names(&trap), ["boom", "start"]),
+        _ => panic!("it did not trap"),
+    }
+}
+
+#[test]
+fn an_import_named_like_a_c_function_is_not_found_in_the_process() {
+    let store = store();
+    for name in ["system", "execve", "memcpy"] {
+        let text = format!(r#"(module (import "env" "{name}" (func (param i32) (result i32))))"#);
+        let module = Module::new(store.engine(), wasm(&text)).expect("compiles");
+        assert!(matches!(Instance::new(&store, &module, &[]), Err(InstantiateError::Link(_))));
+    }
+}
+
+#[test]
 fn infinite_recursion_is_a_trap_again_and_again() {
     let store = store();
     let text = r#"(module (func $f (export "run") (call $f) (call $f)))"#;

@@ -34,6 +34,8 @@ pub enum Kind {
     Exit,
     /// A WASI option that cannot be honoured.
     Option,
+    /// Of a file in memory; the message begins with the errno's name and a colon.
+    File,
     Internal,
 }
 
@@ -46,6 +48,7 @@ impl Kind {
             Kind::Range => "range",
             Kind::Exit => "exit",
             Kind::Option => "option",
+            Kind::File => "file",
             Kind::Internal => "internal",
         }
     }

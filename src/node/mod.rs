@@ -9,6 +9,7 @@
 //! - [`raw`]: the few Node-API calls those paths make, wrapped once
 //! - [`failure`]: how anything that goes wrong reaches JavaScript
 //! - [`module`], [`instance`], [`objects`]: behind `Module`, `Instance`, `Memory`, `Table`, `Global`
+//! - [`memfs`]: behind `MemoryFS`
 //! - [`options`]: WASI options to a context; the only place with ambient authority
 //! - [`wasi`]: the WASI functions as JavaScript sees them
 //!
@@ -20,6 +21,7 @@
 mod call;
 mod failure;
 mod instance;
+mod memfs;
 mod module;
 mod objects;
 mod options;

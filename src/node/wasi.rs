@@ -10,45 +10,100 @@ use super::options::{self, WasiOptions};
 use super::raw::{self, Refused};
 use super::realm::Realm;
 use crate::engine::{Extern, FuncType, ValRaw, ValType};
-use crate::host;
-use crate::wasi::{GuestMemory, WasiCtx};
-use napi::bindgen_prelude::{Env, External, Unknown};
-use napi::sys;
+use crate::host::{self, Unavailable};
+use crate::wasi::{Grant, GuestMemory, MemoryFs, WasiCtx};
+use napi::bindgen_prelude::{Env, External, FromNapiRef, Unknown};
+use napi::{JsValue, sys};
 use napi_derive::napi;
 use std::ffi::c_void;
 use std::ptr;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
+/// The lines of a trace that JavaScript has not taken yet.
+pub type TraceLines = Arc<Mutex<Vec<String>>>;
+
+/// A context. `memories` are the file systems of those preopens that name no directory, in order;
+/// `lines`, if given, collects the trace.
 #[napi(catch_unwind)]
-pub fn wasi_context(
+pub fn wasi_context<'env>(
+    env: &'env Env,
     realm: &External<Rc<Realm>>,
     options: WasiOptions,
+    memories: Vec<Unknown<'env>>,
+    lines: Option<&External<TraceLines>>,
 ) -> napi::Result<External<Arc<WasiCtx>>> {
-    run(realm, || Ok(External::new(Arc::new(options::context(options)?))))
+    let memories = memories.iter().map(|value| {
+        // SAFETY: a handle of this callback's scope; what is no `External<MemoryFs>` is refused.
+        let fs = unsafe { External::<MemoryFs>::from_napi_ref(env.raw(), value.raw()) }?;
+        Ok(MemoryFs::clone(fs))
+    });
+    let memories = memories.collect::<napi::Result<Vec<MemoryFs>>>()?;
+    let lines = lines.map(|lines| TraceLines::clone(lines));
+    run(realm, || Ok(External::new(Arc::new(options::context(options, memories, lines)?))))
 }
 
-/// The names and signatures of all WASI functions, in the order of their numbers.
 #[napi(catch_unwind)]
-pub fn wasi_functions() -> Vec<(String, String)> {
-    functions().map(|(name, ty)| (name.to_string(), signature(&ty))).collect()
+pub fn trace_lines() -> External<TraceLines> {
+    External::new(TraceLines::default())
 }
 
-/// A WASI function, to be linked into an instance of ours.
+#[napi(catch_unwind)]
+pub fn take_trace_lines(lines: &External<TraceLines>) -> Vec<String> {
+    std::mem::take(&mut *lines.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// Module, name and signature of all WASI functions, in the order of their numbers.
+#[napi(catch_unwind)]
+pub fn wasi_functions() -> Vec<(String, String, String)> {
+    let described = host::all().zip(types());
+    described
+        .map(|((module, name), ty)| (module.to_string(), name.to_string(), signature(&ty)))
+        .collect()
+}
+
+/// What becomes of imports, given as module, name, module, name: for each `granted`, `refused`,
+/// `stubbed`, or `unknown` where there is no such WASI function.
+#[napi(catch_unwind)]
+pub fn wasi_report(context: &External<Arc<WasiCtx>>, imports: Vec<String>) -> Vec<&'static str> {
+    let pairs = imports.chunks_exact(2).map(|pair| (pair[0].as_str(), pair[1].as_str()));
+    let report = context.policy().report(pairs);
+    report
+        .iter()
+        .map(|capability| match capability.grant {
+            Some(Grant::Granted) => "granted",
+            Some(Grant::Refused) => "refused",
+            Some(Grant::Stub(_)) => "stubbed",
+            None => "unknown",
+        })
+        .collect()
+}
+
+/// A WASI function, to be linked into an instance of ours. `what` begins the message of a link
+/// error.
 #[napi(catch_unwind)]
 pub fn wasi_import(
     realm: &External<Rc<Realm>>,
     context: &External<Arc<WasiCtx>>,
+    what: String,
+    module: String,
     name: String,
 ) -> napi::Result<External<Extern>> {
-    run(realm, || match host::import(context, &name) {
-        Some(func) => Ok(External::new(Extern::Native(func))),
-        None => Err(Failure::new(Kind::Internal, format!("no WASI function {name:?}"))),
+    run(realm, || match host::import_from(context, &module, &name) {
+        Ok(func) => Ok(External::new(Extern::Native(func))),
+        Err(unavailable @ Unavailable::Refused { .. }) => {
+            Err(Failure::new(Kind::Link, format!("{what}: {unavailable}")))
+        }
+        Err(Unavailable::Unknown) => {
+            let text = format!("{what}: import {module:?} {name:?}: {}", Unavailable::Unknown);
+            Err(Failure::new(Kind::Link, text))
+        }
     })
 }
 
-fn functions() -> impl Iterator<Item = (&'static str, FuncType)> {
-    host::names().enumerate().filter_map(|(number, name)| Some((name, host::func_type(number)?)))
+/// The types of all WASI functions, in the order of their numbers.
+fn types() -> impl Iterator<Item = FuncType> {
+    (0..).map_while(host::func_type)
 }
 
 /// What the native function behind one `WASI` object's functions works on.
@@ -71,7 +126,7 @@ pub fn wasi_caller<'env>(
     let caller = Caller {
         realm: Rc::clone(realm),
         ctx: Arc::clone(context),
-        params: functions().map(|(_, ty)| wide(ty)).collect(),
+        params: types().map(wide).collect(),
     };
     let function = run(realm, || Ok(raw::function(env.raw(), c"wasi", call_wasi, Rc::new(caller))?))?;
     // SAFETY: a handle of this callback's scope.

@@ -49,7 +49,7 @@ pub(super) unsafe fn enter(
     if outermost {
         store.set_outermost_entry((&raw const marker as usize).next_multiple_of(8));
     }
-    let activation = Activation::new(vm);
+    let activation = Activation::new(vm, outer);
     activation.enter();
     // SAFETY: by this function's contract; the trampoline comes back on every path, as traps
     // continue at its handler.

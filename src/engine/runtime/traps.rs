@@ -4,7 +4,7 @@
 //! runs inside the signal handler takes no lock and allocates nothing.
 
 use super::exception::Exception;
-use super::vmcontext::VMStoreContext;
+use super::vmcontext::{SavedEntry, VMStoreContext};
 use crate::engine::code::registry;
 pub use crate::engine::code::registry::Frame;
 pub use crate::engine::compile::trap::TrapCode;
@@ -78,6 +78,8 @@ pub struct Resume {
 pub(super) struct Activation {
     store: *mut VMStoreContext,
     outer: *const Activation,
+    /// What the store's context said before: where wasm left for the host that entered again.
+    saved: SavedEntry,
     trap: Cell<Option<TrapCode>>,
     depth: Cell<usize>,
     frames: UnsafeCell<[MaybeUninit<usize>; MAX_FRAMES]>,
@@ -88,9 +90,10 @@ thread_local! {
 }
 
 impl Activation {
-    pub(super) fn new(store: *mut VMStoreContext) -> Activation {
+    pub(super) fn new(store: *mut VMStoreContext, saved: SavedEntry) -> Activation {
         Activation {
             store,
+            saved,
             outer: INNERMOST.get(),
             trap: Cell::new(None),
             depth: Cell::new(0),
@@ -118,14 +121,24 @@ impl Activation {
             unsafe { ((*self.store).entry_fp, (*self.store).interrupted.load(Ordering::Relaxed)) };
         let code = if stop && code == TrapCode::StackExhausted { TrapCode::Interrupted } else { code };
         self.trap.set(Some(code));
+        let mut entry = entry;
+        let mut activation = self;
         let mut depth = 0;
         while depth < MAX_FRAMES {
             // SAFETY: this thread alone uses the array, and nobody holds a reference into it
             // while wasm runs.
             unsafe { (*self.frames.get())[depth].write(pc) };
             depth += 1;
-            if fp == entry || fp == 0 {
-                break;
+            if fp == entry {
+                // The host that entered here was itself called by wasm, perhaps of this store.
+                // SAFETY: outer activations are further down the stack.
+                let outer = unsafe { activation.outer.as_ref() };
+                let Some(outer) = outer.filter(|outer| outer.store == self.store) else { break };
+                let Some((exit_pc, exit_fp, outer_entry)) = activation.saved.last_frame() else { break };
+                (pc, entry, activation) = (exit_pc - 1, outer_entry, outer);
+                // SAFETY: an exit trampoline's frame starts with the frame pointer of its caller.
+                fp = unsafe { *(exit_fp as *const usize) };
+                continue;
             }
             // SAFETY: every frame between here and the entry trampoline is of compiled code,
             // which keeps frame pointers: the caller's frame pointer, then the return address.

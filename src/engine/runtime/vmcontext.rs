@@ -99,6 +99,13 @@ impl SavedEntry {
     pub fn in_wasm(&self) -> bool {
         self.entry[0] != 0
     }
+
+    /// Where wasm left for the host: return address, the exit trampoline's frame pointer, and the
+    /// frame pointer of the entry that wasm came in by. `None` if it was not on the stack.
+    pub fn last_frame(&self) -> Option<(usize, usize, usize)> {
+        let ([entry_fp, ..], [exit_fp, exit_pc]) = (self.entry, self.exit);
+        self.in_wasm().then_some((exit_pc, exit_fp, entry_fp))
+    }
 }
 
 /// These take a pointer because another thread may be writing the atomic fields.

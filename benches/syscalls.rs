@@ -1,7 +1,8 @@
-//! What a call costs beside the system call it stands for, both in one run:
-//! `cargo test --release --test wasi_speed -- --ignored --nocapture`.
+//! What a WASI call costs beside the system call it stands for, both in one run:
+//! `npm run bench -- --only syscalls`.
 //! The least of many rounds, so that a busy machine disturbs little.
 
+#[path = "../tests/wasi_support/mod.rs"]
 mod wasi_support;
 
 use std::hint::black_box;
@@ -29,9 +30,7 @@ fn time(calls: u32, body: &mut dyn FnMut()) -> f64 {
     started.elapsed().as_nanos() as f64 / f64::from(calls)
 }
 
-#[test]
-#[ignore = "a measurement"]
-fn calls_beside_their_system_calls() {
+fn main() {
     let disk = Disk::new(Back::Host);
     let Disk::Host(host) = &disk else {
         unreachable!()

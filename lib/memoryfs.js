@@ -1,0 +1,71 @@
+'use strict';
+// MemoryFS: a file system in memory, to be preopened by any number of WASI objects.
+
+const { native, realm } = require('./binding');
+const check = require('./validate');
+
+const DEFAULT_QUOTA = 64 * 1024 * 1024;
+
+/** The native part of a MemoryFS; undefined for any other value. */
+let handleOf;
+
+class MemoryFS {
+  #handle;
+
+  constructor(options = {}) {
+    check.isObject(options, 'options');
+    check.hasOnly(['files', 'quota'], options, 'options');
+    const { files = {}, quota = DEFAULT_QUOTA } = options;
+    check.isObject(files, 'options.files');
+    check.isInteger(quota, 'options.quota', 0, Number.MAX_SAFE_INTEGER);
+    this.#handle = native.memoryFs(quota);
+    for (const [path, data] of Object.entries(files)) {
+      this.#write(path, data, `options.files[${JSON.stringify(path)}]`);
+    }
+  }
+
+  /** Bytes taken out of the quota. */
+  get used() {
+    return native.memoryFsUsed(this.#handle);
+  }
+
+  /** The paths of everything there is, sorted; those of directories end in a slash. */
+  paths() {
+    return native.memoryFsPaths(this.#handle);
+  }
+
+  /** A copy of a file's bytes, as a Buffer. */
+  readFile(path) {
+    check.isOfType('string', path, 'path');
+    return native.memoryFsRead(realm, this.#handle, path);
+  }
+
+  /** Puts a file there, in place of one that is, with the directories above it. */
+  writeFile(path, data) {
+    check.isOfType('string', path, 'path');
+    this.#write(path, data, 'data');
+  }
+
+  /** Takes a file or a symbolic link away. */
+  remove(path) {
+    check.isOfType('string', path, 'path');
+    native.memoryFsRemove(realm, this.#handle, path);
+  }
+
+  #write(path, data, name) {
+    native.memoryFsWrite(realm, this.#handle, path, toBytes(data, name));
+  }
+
+  static {
+    handleOf = (value) =>
+      typeof value === 'object' && value !== null && #handle in value ? value.#handle : undefined;
+  }
+}
+
+function toBytes(data, name) {
+  if (typeof data === 'string') return Buffer.from(data);
+  if (ArrayBuffer.isView(data)) return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+  throw check.invalidType(name, 'of type string or an instance of Buffer or Uint8Array', data);
+}
+
+module.exports = { MemoryFS, memoryFsHandle: (value) => handleOf(value) };

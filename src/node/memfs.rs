@@ -1,0 +1,71 @@
+//! File systems in memory, behind `MemoryFS`.
+//!
+//! For `lib/memoryfs.js`, through Node-API. What goes wrong becomes an error whose `code` is the
+//! name of the errno, as `node:fs` has it.
+
+use super::failure::{Failure, Kind, run};
+use super::realm::Realm;
+use crate::wasi::{Errno, MemoryFs};
+use napi::bindgen_prelude::{Buffer, External, Uint8Array};
+use napi_derive::napi;
+use std::rc::Rc;
+
+/// `quota` is a safe integer, not negative: `lib/memoryfs.js` checks that.
+#[napi(catch_unwind)]
+pub fn memory_fs(quota: f64) -> External<MemoryFs> {
+    External::new(MemoryFs::new(quota as u64))
+}
+
+#[napi(catch_unwind)]
+pub fn memory_fs_read(
+    realm: &External<Rc<Realm>>,
+    fs: &External<MemoryFs>,
+    path: String,
+) -> napi::Result<Buffer> {
+    run(realm, || fs.read_file(&path).map(Buffer::from).map_err(failed("readFile", &path)))
+}
+
+#[napi(catch_unwind)]
+pub fn memory_fs_write(
+    realm: &External<Rc<Realm>>,
+    fs: &External<MemoryFs>,
+    path: String,
+    bytes: Uint8Array,
+) -> napi::Result<()> {
+    run(realm, || fs.set_file(&path, &bytes).map_err(failed("writeFile", &path)))
+}
+
+#[napi(catch_unwind)]
+pub fn memory_fs_remove(
+    realm: &External<Rc<Realm>>,
+    fs: &External<MemoryFs>,
+    path: String,
+) -> napi::Result<()> {
+    run(realm, || fs.remove_file(&path).map_err(failed("remove", &path)))
+}
+
+#[napi(catch_unwind)]
+pub fn memory_fs_paths(fs: &External<MemoryFs>) -> Vec<String> {
+    fs.paths()
+}
+
+#[napi(catch_unwind)]
+pub fn memory_fs_used(fs: &External<MemoryFs>) -> f64 {
+    fs.used() as f64
+}
+
+fn failed<'a>(method: &'a str, path: &'a str) -> impl FnOnce(Errno) -> Failure + 'a {
+    move |errno| {
+        let reason = match errno {
+            Errno::Noent => ", there is no such file",
+            Errno::Isdir => ", it is a directory",
+            Errno::Notdir => ", a part of the path is a file",
+            Errno::Nospc => ", the quota is used up; set a larger one or remove files",
+            Errno::Perm => ", the path leads out of the file system",
+            Errno::Inval => ", this is no path of a file",
+            _ => "",
+        };
+        // `makeError` takes the code from in front of the colon.
+        Failure::new(Kind::File, format!("{errno}: MemoryFS.{method}({path:?}){reason}"))
+    }
+}
