@@ -144,9 +144,59 @@ export interface WASIOptions {
   env?: Record<string, string | undefined>;
   /**
    * The directories that the program can reach: path in the program to directory here. Default:
-   * none. `{ '/data': './data' }`
+   * none. A path or a {@link MemoryFS} alone may be read and changed.
+   *
+   * ```js
+   * {
+   *   '/data': './data',
+   *   '/input': { path: './input', mode: 'ro' },
+   *   '/log': { path: './log', read: false, remove: false, symlinks: false },
+   *   '/tmp': new MemoryFS(),
+   * }
+   * ```
    */
-  preopens?: Record<string, string>;
+  preopens?: Record<string, string | MemoryFS | Preopen>;
+  /**
+   * The functions that the program gets. `*` in a pattern stands for any characters, `?` for one.
+   * A pattern without a dot means functions of WASI; `'wasi_native_ext.*'` means the module's, too,
+   * and only such a pattern reaches an extension. One that matches nothing is an error. Default:
+   * all of WASI and no extension.
+   *
+   * A module that imports what is refused does not link; the `LinkError` names it.
+   */
+  allow?: string[];
+  /** Functions, in the same words, that it does not get although `allow` has them. Default: none. */
+  deny?: string[];
+  /**
+   * Makes stubs of the functions that are refused: a module that imports them links, and they do
+   * nothing but return this errno. Default: no stubs.
+   */
+  refused?: 'ENOTCAPABLE' | 'ENOSYS';
+  /**
+   * Fixes the clocks, for runs that are the same each time: the realtime clock begins here, in
+   * milliseconds as of `Date.now()`. Time moves a microsecond with each look at a clock, and a
+   * sleep ends at once, with the clock at its end. Files have real times all the same. Default: the
+   * clocks of the host.
+   */
+  now?: Date | number;
+  /**
+   * Makes `random_get` give the same bytes each time; nothing secret may come of them. An integer
+   * of up to 64 bits. Default: the random numbers of the host.
+   */
+  randomSeed?: number | bigint;
+  /** How much the program may ask for at once. */
+  limits?: WASILimits;
+  /**
+   * Is called after each WASI call that the program makes, with a line such as
+   * `path_open(fd: 3, ..., path: "file", ...) = ESUCCESS, opened_fd: 4`. What it throws comes out
+   * of the program and ends it, in place of what the call returned.
+   *
+   * With a callback the WASI functions are JavaScript functions also for our instances: slower,
+   * and only to be called once {@link WASI.start} or {@link WASI.initialize} has told the memory.
+   * Without one, the environment variable `WASI_NATIVE_TRACE=1` prints the lines to standard error,
+   * by native code. A `proc_exit` that ends this process (`returnOnExit: false`) is not shown.
+   */
+  trace?: (line: string) => void;
   /**
    * Whether `proc_exit` returns from {@link WASI.start} with the exit code. If false it ends this
    * process. Default: true.
@@ -158,6 +208,81 @@ export interface WASIOptions {
   stdout?: number;
   /** Default: 2. */
   stderr?: number;
+}
+
+/** A preopened directory and what the program may do beneath it. */
+export interface Preopen {
+  path: string | MemoryFS;
+  /** Short for all permissions, or for `read` alone. Not to be given beside them. Default: `'rw'`. */
+  mode?: 'rw' | 'ro';
+  /** Read files and links, list directories. Default: true. */
+  read?: boolean;
+  /** Change contents, size and times of files that exist. Default: true. */
+  write?: boolean;
+  /** Make files, directories and links, and rename to a new name. Default: what `write` is. */
+  create?: boolean;
+  /** Remove and rename files and directories. Default: what `write` is. */
+  remove?: boolean;
+  /** Make symbolic links. Those that exist are followed anyhow. Default: what `write` is. */
+  symlinks?: boolean;
+}
+
+/** Integers from 0 to 2³² - 1. */
+export interface WASILimits {
+  /** Open descriptors, the standard streams included; beyond them `EMFILE`. Default: 4096. */
+  descriptors?: number;
+  /** Buffers of one vectored read or write; beyond them `EINVAL`. Default: 1024. */
+  buffers?: number;
+  /** Bytes of a path; beyond them `ENAMETOOLONG`. Default: 4096. */
+  path?: number;
+  /** Subscriptions of one `poll_oneoff`; beyond them `EINVAL`. Default: 4096. */
+  subscriptions?: number;
+  /**
+   * Bytes of all arguments, and again of the environment, with a NUL each. More of them is an
+   * error of the constructor. Default: 2 MiB.
+   */
+  strings?: number;
+}
+
+export interface MemoryFSOptions {
+  /** The files to begin with, by path. Default: none. */
+  files?: Record<string, string | ArrayBufferView>;
+  /**
+   * How many bytes it takes: contents, names, and a few hundred bytes for each file. Beyond them a
+   * program gets `ENOSPC`. Default: 64 MiB.
+   */
+  quota?: number;
+}
+
+/**
+ * A file system in memory, to be preopened by any number of `WASI` objects of this thread. Its
+ * paths start at its root, with or without a slash in front. Errors carry the errno's name as
+ * their `code`, such as `ENOENT`.
+ */
+export class MemoryFS {
+  constructor(options?: MemoryFSOptions);
+  /** Bytes taken out of the quota. */
+  readonly used: number;
+  /** The paths of everything there is, sorted; those of directories end in a slash. */
+  paths(): string[];
+  /** A copy of the file's bytes: a `Buffer`. */
+  readFile(path: string): Uint8Array;
+  /** Puts a file there, in place of one that is, with the directories above it. */
+  writeFile(path: string, data: string | ArrayBufferView): void;
+  /** Takes a file or a symbolic link away. */
+  remove(path: string): void;
+}
+
+/**
+ * What a module imports, each function as `module.name`: what it is granted, what it would not link
+ * for, what would be a stub, and what the `WASI` object does not have: somebody else has to provide
+ * that.
+ */
+export interface Capabilities {
+  granted: string[];
+  refused: string[];
+  stubbed: string[];
+  unknown: string[];
 }
 
 /** Anything with `exports` such as an `Instance`, of this package or of V8. */
@@ -177,8 +302,13 @@ export class WASI {
    * started.
    */
   readonly wasiImport: Record<string, (...args: any[]) => any>;
-  /** `{ wasi_snapshot_preview1: wasiImport }` */
+  /**
+   * `{ wasi_snapshot_preview1: wasiImport }`, or `wasi_unstable` by the version. If an extension is
+   * granted there is `wasi_native_ext`, too. What is refused is in neither.
+   */
   getImportObject(): Imports;
+  /** What this program would get of what a module imports. The module may be one of V8's. */
+  capabilities(module: Module | object): Capabilities;
   /** Runs a command and returns its exit code. The instance may also be one of V8's. */
   start(instance: InstanceLike): number;
   /** Starts a reactor, whose exports may be called from then on. */

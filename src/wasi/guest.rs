@@ -275,16 +275,19 @@ impl<'a> IoVecs<'a> {
 
     #[inline]
     pub fn write_to(&self, fd: BorrowedHandle<'_>) -> Result<usize, Errno> {
+        // SAFETY: as in `read_from`: checked ranges of guest memory.
         unsafe { native::writev(fd, self.entries()) }
     }
 
     #[inline]
     pub fn read_from_at(&self, fd: BorrowedHandle<'_>, offset: u64) -> Result<usize, Errno> {
+        // SAFETY: as in `read_from`: checked ranges of guest memory.
         unsafe { native::preadv(fd, self.entries(), offset) }
     }
 
     #[inline]
     pub fn write_to_at(&self, fd: BorrowedHandle<'_>, offset: u64) -> Result<usize, Errno> {
+        // SAFETY: as in `read_from`: checked ranges of guest memory.
         unsafe { native::pwritev(fd, self.entries(), offset) }
     }
 
@@ -295,10 +298,12 @@ impl<'a> IoVecs<'a> {
         peek: bool,
         wait_all: bool,
     ) -> Result<(usize, bool), Errno> {
+        // SAFETY: as in `read_from`: checked ranges of guest memory.
         unsafe { native::recvmsg(fd, self.entries(), peek, wait_all) }
     }
 
     pub fn send(&self, fd: BorrowedHandle<'_>) -> Result<usize, Errno> {
+        // SAFETY: as in `read_from`: checked ranges of guest memory.
         unsafe { native::sendmsg(fd, self.entries()) }
     }
 }
@@ -356,6 +361,7 @@ mod native {
     pub unsafe fn writev(fd: BorrowedHandle<'_>, entries: &[RawIoVec]) -> Result<usize, Errno> {
         let fd = fd.as_raw_fd();
         moved(match entries {
+            // SAFETY: by this function's contract, as in `readv`.
             [one] => unsafe { libc::write(fd, one.iov_base, one.iov_len) },
             _ => unsafe { libc::writev(fd, entries.as_ptr(), count(entries)?) },
         })
@@ -368,6 +374,7 @@ mod native {
     ) -> Result<usize, Errno> {
         let (fd, at) = (fd.as_raw_fd(), position(offset)?);
         moved(match entries {
+            // SAFETY: by this function's contract, as in `readv`.
             [one] => unsafe { libc::pread(fd, one.iov_base, one.iov_len, at) },
             _ => unsafe { libc::preadv(fd, entries.as_ptr(), count(entries)?, at) },
         })
@@ -380,6 +387,7 @@ mod native {
     ) -> Result<usize, Errno> {
         let (fd, at) = (fd.as_raw_fd(), position(offset)?);
         moved(match entries {
+            // SAFETY: by this function's contract, as in `readv`.
             [one] => unsafe { libc::pwrite(fd, one.iov_base, one.iov_len, at) },
             _ => unsafe { libc::pwritev(fd, entries.as_ptr(), count(entries)?, at) },
         })
@@ -407,11 +415,13 @@ mod native {
             flags |= libc::MSG_WAITALL;
         }
         let mut message = message(entries);
+        // SAFETY: by this function's contract, as in `readv`.
         let received = moved(unsafe { libc::recvmsg(fd.as_raw_fd(), &mut message, flags) })?;
         Ok((received, message.msg_flags & libc::MSG_TRUNC != 0))
     }
 
     pub unsafe fn sendmsg(fd: BorrowedHandle<'_>, entries: &[RawIoVec]) -> Result<usize, Errno> {
+        // SAFETY: by this function's contract, as in `readv`.
         moved(unsafe { libc::sendmsg(fd.as_raw_fd(), &message(entries), 0) })
     }
 }

@@ -7,6 +7,7 @@ mod atomics;
 mod bounds;
 mod driver;
 mod environ;
+mod exceptions;
 pub mod libcalls;
 mod limits;
 mod numeric;

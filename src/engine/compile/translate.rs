@@ -21,7 +21,7 @@ use wasmparser::{BinaryReader, FunctionBody, MemArg, Operator};
 
 /// What a call instruction calls.
 #[derive(Clone, Copy)]
-enum Callee {
+pub(super) enum Callee {
     Direct(ir::FuncRef),
     Indirect(ir::SigRef, Value),
 }
@@ -35,12 +35,12 @@ struct Local {
 pub(super) struct FuncTranslator<'a> {
     pub builder: FunctionBuilder<'a>,
     pub env: FuncEnvironment<'a>,
-    stacks: Stacks,
+    pub(super) stacks: Stacks,
     locals: Vec<Local>,
     /// Places in the tables of all locals.
     definitions: usize,
     /// Whether control can reach the next operator.
-    reachable: bool,
+    pub(super) reachable: bool,
     /// Operators passed since fuel was last accounted for.
     uncounted: u32,
 }
@@ -291,7 +291,7 @@ impl<'a> FuncTranslator<'a> {
             .collect()
     }
 
-    fn take_args(&mut self, count: usize) -> Vec<Value> {
+    pub(super) fn take_args(&mut self, count: usize) -> Vec<Value> {
         let args = self.peek_args(count);
         self.stacks.operands.truncate(self.stacks.operands.len() - count);
         args
@@ -322,7 +322,7 @@ impl<'a> FuncTranslator<'a> {
 
     // --- control ---
 
-    fn block_type(&self, ty: wasmparser::BlockType) -> BlockType {
+    pub(super) fn block_type(&self, ty: wasmparser::BlockType) -> BlockType {
         use wasmparser::ValType as V;
         match ty {
             wasmparser::BlockType::Empty => BlockType::Empty,
@@ -347,12 +347,12 @@ impl<'a> FuncTranslator<'a> {
         block
     }
 
-    fn jump(&mut self, block: ir::Block, args: &[Value]) {
+    pub(super) fn jump(&mut self, block: ir::Block, args: &[Value]) {
         let args: Vec<BlockArg> = args.iter().map(|arg| BlockArg::from(*arg)).collect();
         self.builder.ins().jump(block, &args);
     }
 
-    fn push_frame(&mut self, kind: FrameKind, ty: BlockType) {
+    pub(super) fn push_frame(&mut self, kind: FrameKind, ty: BlockType) {
         let info = self.env.module.info;
         let exit = self.block_with(ty.results(info));
         let height = self.stacks.operands.len() - ty.params(info).len();
@@ -374,7 +374,7 @@ impl<'a> FuncTranslator<'a> {
     }
 
     /// The block a branch of this depth goes to and how many operands it takes along.
-    fn branch_target(&mut self, depth: u32, function_results: usize) -> (ir::Block, usize) {
+    pub(super) fn branch_target(&mut self, depth: u32, function_results: usize) -> (ir::Block, usize) {
         let info = self.env.module.info;
         let outermost = depth as usize + 1 == self.stacks.control.len();
         let frame = self.stacks.frame_mut(depth);
@@ -432,7 +432,7 @@ impl<'a> FuncTranslator<'a> {
         self.reachable = true;
     }
 
-    fn end(&mut self) {
+    pub(super) fn end(&mut self) {
         let Some(mut frame) = self.stacks.control.pop() else { return };
         if let FrameKind::Dead = frame.kind {
             return;
@@ -550,7 +550,7 @@ impl<'a> FuncTranslator<'a> {
 
     /// Calls with the handler of the innermost `try` around, if there is one, and pushes the
     /// results.
-    fn emit_call(&mut self, callee: Callee, args: &[Value]) {
+    pub(super) fn emit_call(&mut self, callee: Callee, args: &[Value]) {
         let Some(landing) = self.landing(self.stacks.control.len()) else {
             let call = match callee {
                 Callee::Direct(callee) => self.builder.ins().call(callee, args),
@@ -646,186 +646,6 @@ impl<'a> FuncTranslator<'a> {
         self.call_target(target, type_index(ty), tail);
     }
 
-    // --- exceptions ---
-    //
-    // A call inside a `try` is a `try_call` whose exceptional edge goes to the try's *landing*
-    // block with the exception. There the tags are compared in code, and what nobody takes goes
-    // on to the landing of the next try around, or is thrown again to the caller. So the unwinder
-    // knows nothing of tags.
-
-    fn landing_block(&mut self) -> ir::Block {
-        let landing = self.builder.create_block();
-        self.builder.append_block_param(landing, REFERENCE);
-        landing
-    }
-
-    /// The landing for an exception inside the `depth` outermost frames.
-    fn landing(&self, depth: usize) -> Option<ir::Block> {
-        self.stacks.landing(depth)
-    }
-
-    /// Ends the block by passing an exception on to whoever is around the `depth` outermost
-    /// frames.
-    fn propagate(&mut self, exception: Value, depth: usize) {
-        match self.landing(depth) {
-            Some(landing) => self.jump(landing, &[exception]),
-            None => {
-                self.env.libcall(&mut self.builder, Libcall::throw_ref, &[exception]);
-                self.builder.ins().trap(TrapCode::Unreachable.to_clif());
-            }
-        }
-    }
-
-    /// Calls a libcall that does not come back, with the handlers around.
-    fn emit_throw(&mut self, libcall: Libcall, args: &[Value]) {
-        let callee = self.env.libcall_callee(&mut self.builder, libcall);
-        let args: Vec<Value> = [self.env.vmctx()].into_iter().chain(args.iter().copied()).collect();
-        self.emit_call(Callee::Direct(callee), &args);
-        self.pop1();
-        self.builder.ins().trap(TrapCode::Unreachable.to_clif());
-        self.reachable = false;
-    }
-
-    fn throw(&mut self, tag: TagIndex) {
-        let params = self.env.module.info.tag_type(tag).ty().params.len();
-        let values = self.take_args(params);
-        let address = self.env.store_exception_values(&mut self.builder, &values);
-        let tag = self.number(tag.as_u32());
-        self.emit_throw(Libcall::throw, &[tag, address]);
-    }
-
-    fn throw_ref(&mut self, exception: Value) {
-        self.emit_throw(Libcall::throw_ref, &[exception]);
-    }
-
-    /// Branches to a new block if the exception has the tag, and returns the block where it goes
-    /// on otherwise.
-    fn match_tag(&mut self, exception: Value, tag: TagIndex) -> ir::Block {
-        let matches = self.env.has_tag(&mut self.builder, exception, tag);
-        let (matched, rest) = (self.builder.create_block(), self.builder.create_block());
-        self.builder.ins().brif(matches, matched, [], rest, []);
-        self.builder.seal_block(matched);
-        self.builder.seal_block(rest);
-        self.builder.switch_to_block(matched);
-        rest
-    }
-
-    fn enter_try_table(&mut self, table: &wasmparser::TryTable, results: usize) {
-        use wasmparser::Catch;
-        let landing = self.landing_block();
-        let body = self.builder.create_block();
-        self.builder.ins().jump(body, []);
-        self.builder.switch_to_block(landing);
-        let exception = self.builder.block_params(landing)[0];
-        let mut open = true;
-        for catch in &table.catches {
-            let (tag, label, with_ref) = match *catch {
-                Catch::One { tag, label } => (Some(tag), label, false),
-                Catch::OneRef { tag, label } => (Some(tag), label, true),
-                Catch::All { label } => (None, label, false),
-                Catch::AllRef { label } => (None, label, true),
-            };
-            let mut rest = None;
-            let mut values = Vec::new();
-            if let Some(tag) = tag {
-                rest = Some(self.match_tag(exception, index(tag)));
-                values = self.env.exception_values(&mut self.builder, exception, index(tag));
-            }
-            values.extend(with_ref.then_some(exception));
-            // Labels count from outside the try_table, whose frame is not there yet.
-            let (target, _) = self.branch_target(label, results);
-            self.jump(target, &values);
-            match rest {
-                Some(rest) => self.builder.switch_to_block(rest),
-                None => {
-                    open = false;
-                    break;
-                }
-            }
-        }
-        if open {
-            self.propagate(exception, self.stacks.control.len());
-        }
-        self.builder.switch_to_block(body);
-        self.builder.seal_block(body);
-        let ty = self.block_type(table.ty);
-        self.push_frame(FrameKind::TryTable { landing }, ty);
-    }
-
-    /// `catch` or, without a tag, `catch_all` of the legacy proposal.
-    fn enter_catch(&mut self, tag: Option<TagIndex>) {
-        let Some(frame) = self.stacks.control.last_mut() else { return };
-        let FrameKind::Try { landing, ref state } = frame.kind else { return };
-        let (start, exception) = match *state {
-            TryState::Body => (landing, None),
-            TryState::Catch { exception, rest: Some(rest) } => (rest, Some(exception)),
-            TryState::Catch { rest: None, .. } => return,
-        };
-        let height = frame.height;
-        if self.reachable {
-            self.jump_to_exit();
-        }
-        self.builder.switch_to_block(start);
-        let exception = exception.unwrap_or_else(|| {
-            self.builder.seal_block(landing);
-            self.builder.block_params(landing)[0]
-        });
-        self.stacks.operands.truncate(height);
-        let rest = tag.map(|tag| {
-            let rest = self.match_tag(exception, tag);
-            let values = self.env.exception_values(&mut self.builder, exception, tag);
-            self.stacks.operands.extend(values);
-            rest
-        });
-        if let Some(frame) = self.stacks.control.last_mut() {
-            frame.kind = FrameKind::Try { landing, state: TryState::Catch { exception, rest } };
-        }
-        self.reachable = true;
-    }
-
-    /// `delegate`: ends a `try` whose exceptions go to the frame of this depth around it.
-    fn delegate(&mut self, depth: u32) {
-        let around = self.stacks.control.len() - 1;
-        if let Some(Frame { kind: FrameKind::Try { landing, .. }, .. }) = self.stacks.control.last() {
-            let landing = *landing;
-            if self.reachable {
-                self.jump_to_exit();
-            }
-            self.builder.switch_to_block(landing);
-            self.builder.seal_block(landing);
-            let exception = self.builder.block_params(landing)[0];
-            self.propagate(exception, around - depth as usize);
-            self.reachable = false;
-            if let Some(frame) = self.stacks.control.last_mut() {
-                frame.kind = FrameKind::Block;
-            }
-        }
-        self.end();
-    }
-
-    /// Leaves the innermost construct with its results.
-    fn jump_to_exit(&mut self) {
-        let Some(frame) = self.stacks.control.last_mut() else { return };
-        frame.exit_reached = true;
-        let (exit, results) = (frame.exit, frame.ty.results(self.env.module.info).len());
-        let args = self.take_args(results);
-        self.jump(exit, &args);
-    }
-
-    /// At the `end` of a legacy `try`: what no `catch` took goes on outside.
-    fn end_try(&mut self, landing: ir::Block, state: TryState) {
-        let (block, exception) = match state {
-            TryState::Body => {
-                self.builder.seal_block(landing);
-                (landing, self.builder.block_params(landing)[0])
-            }
-            TryState::Catch { exception, rest: Some(rest) } => (rest, exception),
-            TryState::Catch { rest: None, .. } => return,
-        };
-        self.builder.switch_to_block(block);
-        self.propagate(exception, self.stacks.control.len());
-    }
-
     // --- tables and memories ---
 
     fn as_i64(&mut self, value: Value) -> Value {
@@ -847,7 +667,7 @@ impl<'a> FuncTranslator<'a> {
         self.push1(value);
     }
 
-    fn number(&mut self, number: u32) -> Value {
+    pub(super) fn number(&mut self, number: u32) -> Value {
         self.builder.ins().iconst(types::I32, i64::from(number))
     }
 
