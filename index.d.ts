@@ -227,9 +227,9 @@ export interface Preopen {
   symlinks?: boolean;
 }
 
-/** Integers from 0 to 2³² - 1. */
+/** Integers up to 2³² - 1. */
 export interface WASILimits {
-  /** Open descriptors, the standard streams included; beyond them `EMFILE`. Default: 4096. */
+  /** Open descriptors, the three standard streams included; beyond them `EMFILE`. Default: 4096. */
   descriptors?: number;
   /** Buffers of one vectored read or write; beyond them `EINVAL`. Default: 1024. */
   buffers?: number;

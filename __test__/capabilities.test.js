@@ -219,6 +219,7 @@ describe('MemoryFS', () => {
       message: 'ENOENT: MemoryFS.readFile("missing"), there is no such file',
     });
     expect(thrownBy(() => memory.readFile('d')).code).toBe('EISDIR');
+    expect(thrownBy(() => memory.writeFile('e/', '')).code).toBe('EISDIR');
     expect(thrownBy(() => memory.readFile('../f')).code).toBe('EPERM');
     expect(thrownBy(() => memory.readFile(5)).code).toBe('ERR_INVALID_ARG_TYPE');
     expect(thrownBy(() => memory.writeFile('f', 5)).code).toBe('ERR_INVALID_ARG_TYPE');
@@ -357,7 +358,13 @@ test('limits bound what a program may hold, and are checked', async () => {
   expect((await run(READ, { preopens, limits: { descriptors: 4 } }))[0]).toBe(EMFILE);
   expect((await run(READ, { preopens, limits: { path: 3 } }))[0]).toBe(ENAMETOOLONG);
   const failure = (options) => thrownBy(() => new wn.WASI({ version: 'preview1', ...options }));
-  expect(failure({ limits: { strings: 4 }, args: ['long'] }).message).toMatch(/limit of 4 bytes/);
+  expect(failure({ limits: { strings: 4 }, args: ['long'] }).message).toMatch(
+    /exceed the limit of 4 bytes; .*raise options\.limits\.strings/
+  );
+  expect(failure({ preopens, limits: { descriptors: 3 } }).message).toMatch(
+    /"\/": EMFILE; raise options\.limits\.descriptors/
+  );
+  expect(failure({ limits: { descriptors: 2 } }).code).toBe('ERR_OUT_OF_RANGE');
   expect(failure({ limits: { files: 4 } }).code).toBe('ERR_INVALID_ARG_VALUE');
   expect(failure({ limits: { path: -1 } }).code).toBe('ERR_OUT_OF_RANGE');
 });

@@ -57,16 +57,13 @@ class WASI {
     const view = () => this.#bytes();
     const places = { [this.#moduleName]: this.wasiImport, [EXTENSIONS]: this.#extensions };
     described ??= native.wasiFunctions();
-    const grants = native.wasiReport(
-      context,
-      described.flatMap(([module, name]) => [module, name])
-    );
+    const grants = native.wasiGrants(context);
     described.forEach(([module, name, signature], number) => {
-      if (places[module] === undefined || grants[number] === 'refused') return;
+      if (places[module] === undefined || grants[number] === 'r') return;
       const called = wasiFunction(name, signature, { number, call, view });
       if (tell === undefined) functions.set(called, { context, module, name });
       places[module][name] = tell === undefined ? called : traced(called, tell);
-      if (name === 'proc_exit' && grants[number] === 'granted' && !this.#returnOnExit) {
+      if (name === 'proc_exit' && grants[number] === 'g' && !this.#returnOnExit) {
         // The process ends in the call itself, before any JavaScript could catch it.
         places[module][name] = (code) => process.exit(code);
       }
@@ -286,11 +283,16 @@ function mount(guest, value, name) {
 
 const LIMITS = ['descriptors', 'buffers', 'path', 'subscriptions', 'strings'];
 
+/** Less than the standard streams would be no program. */
+const LEAST = { descriptors: 3 };
+
 function checkLimits(limits) {
   check.isObject(limits, 'options.limits');
   check.hasOnly(LIMITS, limits, 'options.limits');
   for (const [key, limit] of Object.entries(limits)) {
-    if (limit !== undefined) check.isInteger(limit, `options.limits.${key}`, 0, 0xffffffff);
+    if (limit !== undefined) {
+      check.isInteger(limit, `options.limits.${key}`, LEAST[key] ?? 0, 0xffffffff);
+    }
   }
 }
 

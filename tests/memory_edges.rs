@@ -823,8 +823,8 @@ fn a_computed_address_reaches_its_own_byte_in_a_full_memory() {
 
 // --- operators fed by a load at the end of memory ---
 
-/// A type of operands with the ways to get one out of memory: bytes read and what to emit after
-/// the index is pushed.
+/// A way to get an operand out of memory: the bytes it reads, and what to emit after the index is
+/// pushed.
 type Feed = (u64, &'static [fn(MemArg) -> Instruction<'static>]);
 
 fn feeds(ty: ValType) -> Vec<Feed> {
@@ -910,7 +910,11 @@ fn operators() -> Vec<Operator> {
                         if Module::validate(&engine, &batch.finish()).is_ok() {
                             let (params, results) = (params.clone(), results.clone());
                             found.push(Operator { code: code.clone(), params, results });
-                            continue 'immediates;
+                            // One signature each, but for `select`. (A unary one would also
+                            // leave an operand below it alone.)
+                            if code[0] != 0x1b {
+                                continue 'immediates;
+                            }
                         }
                     }
                 }

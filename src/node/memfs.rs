@@ -32,7 +32,11 @@ pub fn memory_fs_write(
     path: String,
     bytes: Uint8Array,
 ) -> napi::Result<()> {
-    run(realm, || fs.set_file(&path, &bytes).map_err(failed("writeFile", &path)))
+    run(realm, || {
+        // A path that ends like this means a directory, as `paths()` gives them.
+        let written = if path.ends_with('/') { Err(Errno::Isdir) } else { fs.set_file(&path, &bytes) };
+        written.map_err(failed("writeFile", &path))
+    })
 }
 
 #[napi(catch_unwind)]

@@ -7,7 +7,8 @@
 use super::failure::{Failure, Kind};
 use super::wasi::TraceLines;
 use crate::wasi::{
-    Errno, Grant, Limits, MemoryFs, OwnedHandle, Perms, Policy, Preopen, Stdio, TracedCall, WasiCtx,
+    BuildError, Errno, Grant, Limits, MemoryFs, OwnedHandle, Perms, Policy, Preopen, Stdio,
+    TracedCall, WasiCtx,
 };
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
@@ -104,7 +105,14 @@ pub fn context(
             let _ = io::stderr().write_all(format!("{call}\n").as_bytes());
         }));
     }
-    builder.build().map_err(|error| refused(format!("WASI options: {error}")))
+    builder.build().map_err(|error| {
+        let advice = match &error {
+            BuildError::TooLong { .. } => "; give less, or raise options.limits.strings",
+            BuildError::Descriptor { errno: Errno::Mfile, .. } => "; raise options.limits.descriptors",
+            _ => "",
+        };
+        refused(format!("WASI options: {error}{advice}"))
+    })
 }
 
 fn perms(wanted: &PreopenOption) -> Perms {

@@ -62,6 +62,20 @@ pub fn wasi_functions() -> Vec<(String, String, String)> {
         .collect()
 }
 
+/// For each function by its number a letter: `g`ranted, `r`efused or `s`tubbed. One string, because
+/// every `WASI` object asks.
+#[napi(catch_unwind)]
+pub fn wasi_grants(context: &External<Arc<WasiCtx>>) -> String {
+    let numbers = 0..host::all().count();
+    numbers
+        .map(|number| match context.grant(number) {
+            Grant::Granted => 'g',
+            Grant::Refused => 'r',
+            Grant::Stub(_) => 's',
+        })
+        .collect()
+}
+
 /// What becomes of imports, given as module, name, module, name: for each `granted`, `refused`,
 /// `stubbed`, or `unknown` where there is no such WASI function.
 #[napi(catch_unwind)]
