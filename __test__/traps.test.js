@@ -188,6 +188,51 @@ test('a worker can be terminated inside an import', async () => {
   expect(await worker.terminate()).toBe(1);
 });
 
+test('the stack is exhausted ten thousand times in a row, here and in a worker', async () => {
+  const bytes = await wat(TRAPS);
+  const exhaust = `
+    const { deep } = new wn.Instance(new wn.Module(bytes)).exports;
+    let counted = 0;
+    for (let round = 0; round < 10000; round++) {
+      try { deep(0); } catch (error) { counted += error.message === 'call stack exhausted' ? 1 : 0; }
+    }`;
+  const worker = new Worker(
+    `const { workerData: bytes, parentPort } = require('node:worker_threads');
+     const wn = require(${JSON.stringify(PACKAGE)});
+     ${exhaust}
+     parentPort.postMessage(counted);`,
+    { eval: true, workerData: bytes }
+  );
+  const done = new Promise((resolve, reject) => worker.on('message', resolve).on('error', reject));
+  expect(new Function('wn', 'bytes', `${exhaust}; return counted;`)(wn, bytes)).toBe(10000);
+  expect(await done).toBe(10000);
+  await worker.terminate();
+});
+
+describe.each([
+  { WASI_NATIVE_TRAP_MODE: 'explicit' },
+  { WASI_NATIVE_MEMORY: 'bounded' },
+  { WASI_NATIVE_TRAP_MODE: 'explicit', WASI_NATIVE_MEMORY: 'bounded' },
+])('with %j', (env) => {
+  test('traps are the same', async () => {
+    const { stdout, status } = child(
+      `const { divide, load, deep } = new wn.Instance(new wn.Module(bytes.m)).exports;
+       for (const trap of [() => divide(1, 0), () => load(-1), () => deep(0)]) {
+         try { trap(); } catch (error) { console.log(error.message); }
+       }`,
+      { modules: { m: await wat(TRAPS) }, env: { ...process.env, ...env } }
+    );
+    expect(stdout).toBe('integer divide by zero\nout of bounds memory access\ncall stack exhausted\n');
+    expect(status).toBe(0);
+  });
+});
+
+test('a misspelt setting is an error that names what it can be', () => {
+  const { stderr, status } = child('', { env: { ...process.env, WASI_NATIVE_TRAP_MODE: 'explict' } });
+  expect(stderr).toContain('WASI_NATIVE_TRAP_MODE is "explict"; it can be signals or explicit');
+  expect(status).not.toBe(0);
+});
+
 test('a real segmentation fault still kills the process', async () => {
   const { status, signal } = child(
     `const { load } = new wn.Instance(new wn.Module(bytes.m)).exports;

@@ -14,7 +14,7 @@ use super::call;
 use super::failure::{self, Failure};
 use super::objects::BufferOwner;
 use super::raw::{self, Reference, Refused};
-use crate::engine::{CompileError, Config, Engine, Func, Store, VMFuncRef, ValRaw};
+use crate::engine::{CompileError, Config, Engine, Func, MemoryStyle, Store, TrapMode, VMFuncRef, ValRaw};
 use napi::bindgen_prelude::{Env, External, Object, Unknown};
 use napi::{Error, JsValue, sys};
 use napi_derive::napi;
@@ -126,7 +126,28 @@ pub fn address(of: usize) -> f64 {
 /// enough for all environments.
 pub fn engine() -> Result<&'static Engine, CompileError> {
     static ENGINE: OnceCell<Engine> = OnceCell::new();
-    ENGINE.get_or_try_init(|| Engine::new(&Config::default()))
+    ENGINE.get_or_try_init(|| Engine::new(&config()?))
+}
+
+/// The engine's settings. They hold for the process, so the process's environment has them.
+fn config() -> Result<Config, CompileError> {
+    let trap_modes = [("signals", TrapMode::Signals), ("explicit", TrapMode::Explicit)];
+    let styles = [("reserved", MemoryStyle::Reserved), ("bounded", MemoryStyle::Bounded)];
+    Ok(Config {
+        trap_mode: setting("WASI_NATIVE_TRAP_MODE", &trap_modes)?.unwrap_or_default(),
+        memory: setting("WASI_NATIVE_MEMORY", &styles)?,
+        ..Config::default()
+    })
+}
+
+/// The value that a variable of the environment names; `None` where it is not set.
+fn setting<T: Copy>(name: &str, values: &[(&str, T)]) -> Result<Option<T>, CompileError> {
+    let Some(given) = std::env::var_os(name) else { return Ok(None) };
+    let known = values.iter().find(|(value, _)| given == *value);
+    known.map(|(_, value)| Some(*value)).ok_or_else(|| {
+        let names: Vec<&str> = values.iter().map(|(value, _)| *value).collect();
+        CompileError::general(format!("{name} is {given:?}; it can be {}", names.join(" or ")))
+    })
 }
 
 /// Opens a realm: `{realm, window, offset, target, call}`. `makeError` makes the errors that
