@@ -106,6 +106,14 @@ fn endless_tail_calls_are_stopped() {
 }
 
 #[test]
+fn a_wait_that_nobody_ends_is_stopped() {
+    stops(
+        r#"(module (memory 1 1 shared)
+            (func (export "run") (drop (memory.atomic.wait32 (i32.const 0) (i32.const 0) (i64.const -1)))))"#,
+    );
+}
+
+#[test]
 fn an_interruption_while_the_host_is_called_is_noticed_after_it() {
     for config in modes() {
         let engine = Engine::new(&config).expect("an engine");
