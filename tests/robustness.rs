@@ -371,6 +371,7 @@ cases! {
         i.local_get(0);
     });
     two_thousand_locals_in_ten_loops: Accepted, loops_over_locals(2000, 10);
+    fifty_thousand_locals_in_ten_loops: Accepted, loops_over_locals(49_999, 10);
     fifty_thousand_locals_in_ten_thousand_loops: Either, loops_over_locals(49_999, 10_000);
     a_thousand_locals_in_a_hundred_thousand_loops: Either, loops_over_locals(1000, 100_000);
 

@@ -9,12 +9,12 @@ use super::signatures::{is_native, wasm_signature};
 use super::trampolines::Trampoline;
 use super::trap::TrapCode;
 use super::environ::ModuleEnvironment;
-use super::{Tunables, translate};
+use super::{Tunables, limits, translate};
 use crate::engine::error::CompileError;
 use crate::engine::sys::arch::REQUIRED_FLAG;
 use crate::engine::module::info::*;
 use crate::engine::types::{FuncType, TypeId};
-use cranelift_codegen::isa::OwnedTargetIsa;
+use cranelift_codegen::isa::{OwnedTargetIsa, TargetIsa};
 use cranelift_codegen::settings::{self, Configurable};
 use cranelift_codegen::{Context, FinalizedMachExceptionHandler, ir};
 use cranelift_entity::EntityRef;
@@ -79,33 +79,42 @@ pub struct Trampolines {
 /// Cranelift, set up for this machine.
 pub struct Compiler {
     pub isa: OwnedTargetIsa,
+    /// The same machine, with a register allocator whose time does not grow with the square of
+    /// a function's size: for functions past [`limits::CAREFULLY_ALLOCATED`].
+    quick_isa: OwnedTargetIsa,
+}
+
+/// Cranelift's description of this machine, and how code is made for it.
+fn target(opt_level: OptLevel, register_allocator: &str) -> Result<OwnedTargetIsa, CompileError> {
+    let mut flags = settings::builder();
+    let level = match opt_level {
+        OptLevel::None => "none",
+        OptLevel::Speed => "speed",
+    };
+    for (name, value) in [
+        ("opt_level", level),
+        ("regalloc_algorithm", register_allocator),
+        ("preserve_frame_pointers", "true"),
+        ("is_pic", "false"),
+        ("enable_probestack", "false"),
+        ("enable_verifier", if cfg!(debug_assertions) { "true" } else { "false" }),
+        // Results beyond the registers go through memory that the caller offers.
+        ("enable_multi_ret_implicit_sret", "true"),
+        ("unwind_info", "false"),
+    ] {
+        flags.set(name, value).map_err(|error| {
+            CompileError::general(format!("cannot set {name}={value} for Cranelift: {error}"))
+        })?;
+    }
+    cranelift_native::builder()
+        .map_err(|reason| CompileError::general(format!("no code can be made for this machine: {reason}")))?
+        .finish(settings::Flags::new(flags))
+        .map_err(|error| CompileError::general(format!("no code can be made for this machine: {error}")))
 }
 
 impl Compiler {
     pub fn new(opt_level: OptLevel) -> Result<Compiler, CompileError> {
-        let mut flags = settings::builder();
-        let level = match opt_level {
-            OptLevel::None => "none",
-            OptLevel::Speed => "speed",
-        };
-        for (name, value) in [
-            ("opt_level", level),
-            ("preserve_frame_pointers", "true"),
-            ("is_pic", "false"),
-            ("enable_probestack", "false"),
-            ("enable_verifier", if cfg!(debug_assertions) { "true" } else { "false" }),
-            // Results beyond the registers go through memory that the caller offers.
-            ("enable_multi_ret_implicit_sret", "true"),
-            ("unwind_info", "false"),
-        ] {
-            flags.set(name, value).map_err(|error| {
-                CompileError::general(format!("cannot set {name}={value} for Cranelift: {error}"))
-            })?;
-        }
-        let isa = cranelift_native::builder()
-            .map_err(|reason| CompileError::general(format!("no code can be made for this machine: {reason}")))?
-            .finish(settings::Flags::new(flags))
-            .map_err(|error| CompileError::general(format!("no code can be made for this machine: {error}")))?;
+        let isa = target(opt_level, "backtracking")?;
         // Without it Cranelift calls the C library for rounding, and nothing here may be looked
         // up in the process.
         let has = |flag: &str| isa.isa_flags().iter().any(|value| value.name == flag && value.as_bool() == Some(true));
@@ -113,7 +122,7 @@ impl Compiler {
             let message = format!("this machine's processor lacks a feature that compiled code needs: {flag}");
             return Err(CompileError::general(message));
         }
-        Ok(Compiler { isa })
+        Ok(Compiler { isa, quick_isa: target(opt_level, "single_pass")? })
     }
 
     /// Compiles a module of which `bytes` is the binary, on up to `threads` threads.
@@ -147,7 +156,7 @@ impl Compiler {
             }
         }
         let module = ModuleEnvironment { isa: &*self.isa, info, offsets, tunables };
-        let functions = run(&jobs, &module, bytes, threads)?;
+        let functions = run(&jobs, &module, &*self.quick_isa, bytes, threads)?;
         Ok(CompiledModule { functions, trampolines })
     }
 
@@ -168,7 +177,7 @@ impl Compiler {
             Job::Trampoline(Trampoline::Entry(ty.clone())),
             Job::Trampoline(Trampoline::Host(ty.clone())),
         ];
-        let functions = run(&jobs, &module, &[], 1)?;
+        let functions = run(&jobs, &module, &*self.quick_isa, &[], 1)?;
         let mut trampolines = Trampolines::default();
         trampolines.entries.insert(id, 0);
         trampolines.hosts.insert(id, 1);
@@ -190,6 +199,7 @@ struct Worker {
 fn run(
     jobs: &[Job],
     module: &ModuleEnvironment<'_>,
+    quick_isa: &dyn TargetIsa,
     bytes: &[u8],
     threads: usize,
 ) -> Result<Vec<CompiledFunction>, CompileError> {
@@ -212,7 +222,7 @@ fn run(
             && let Some(i) = order.get(next.fetch_add(1, Ordering::Relaxed))
         {
             // A panic here is a bug in us or in Cranelift; it must not take the process along.
-            let compiled = catch_unwind(AssertUnwindSafe(|| worker.compile(&jobs[*i], *i, module, bytes)));
+            let compiled = catch_unwind(AssertUnwindSafe(|| worker.compile(&jobs[*i], *i, module, quick_isa, bytes)));
             match compiled.unwrap_or_else(|_| Err(CompileError::general("internal compiler error: it panicked"))) {
                 Ok(function) => mine.push((*i, function)),
                 Err(e) => {
@@ -251,6 +261,7 @@ impl Worker {
         job: &Job,
         place: usize,
         module: &ModuleEnvironment<'_>,
+        quick_isa: &dyn TargetIsa,
         bytes: &[u8],
     ) -> Result<CompiledFunction, CompileError> {
         self.context.clear();
@@ -274,7 +285,9 @@ impl Worker {
                 0
             }
         };
-        self.context.compile(module.isa, &mut Default::default()).map_err(|error| match error.inner {
+        let large = self.context.func.dfg.num_values() > limits::CAREFULLY_ALLOCATED;
+        let isa = if large { quick_isa } else { module.isa };
+        self.context.compile(isa, &mut Default::default()).map_err(|error| match error.inner {
             cranelift_codegen::CodegenError::CodeTooLarge | cranelift_codegen::CodegenError::ImplLimitExceeded => {
                 CompileError::new("function too large to compile", offset as u64)
             }

@@ -1,6 +1,6 @@
 //! How large a function may become on its way to machine code.
 //!
-//! Used by the translator alone. The validator bounds the bytes of a body, but what Cranelift
+//! Used by the translator and `driver.rs`. The validator bounds the bytes of a body, but what Cranelift
 //! makes of them may be a thousand times as much. Invariant: a function within these limits takes
 //! at most about 2 GiB while it is compiled, and no stack that grows with it; one beyond them is
 //! a `CompileError`.
@@ -20,3 +20,7 @@ pub const NESTING: usize = 50_000;
 
 /// Locals times the blocks that know a value of them.
 pub const LOCAL_DEFINITIONS: usize = 128_000_000;
+
+/// Results and block parameters of the largest function whose registers are allocated with care,
+/// in time that may be quadratic. Functions of real programs stay far below.
+pub const CAREFULLY_ALLOCATED: usize = 300_000;
