@@ -5,11 +5,9 @@ const { native, realm } = require('./binding');
 const { Exit, coded } = require('./errors');
 const { wasiFunction } = require('./functions');
 const { memoryParts } = require('./memory');
-const { memoryFsHandle } = require('./memoryfs');
 const { isModule, partsOf } = require('./module');
+const { MODULES, parse } = require('./options');
 const check = require('./validate');
-
-const MODULES = { preview1: 'wasi_snapshot_preview1', unstable: 'wasi_unstable' };
 
 const EXTENSIONS = 'wasi_native_ext';
 
@@ -192,130 +190,6 @@ function isV8Memory(value) {
   } catch {
     return false;
   }
-}
-
-/** Checks the options in node:wasi's order and gives them the form that native code takes. */
-function parse(options) {
-  const { version } = options;
-  check.isOfType('string', version, 'options.version');
-  if (!Object.hasOwn(MODULES, version)) {
-    throw check.invalidValue('options.version', version, 'unsupported WASI version');
-  }
-  const args = options.args ?? [];
-  if (options.args !== undefined) check.isArray(options.args, 'options.args');
-  const env = [];
-  if (options.env !== undefined) {
-    check.isObject(options.env, 'options.env');
-    for (const [name, value] of Object.entries(options.env)) {
-      if (value !== undefined) env.push(name, `${value}`);
-    }
-  }
-  const mounts = [];
-  if (options.preopens !== undefined) {
-    check.isObject(options.preopens, 'options.preopens');
-    for (const [guest, value] of Object.entries(options.preopens)) {
-      mounts.push(mount(guest, value, `options.preopens[${JSON.stringify(guest)}]`));
-    }
-  }
-  const { stdin = 0, stdout = 1, stderr = 2, returnOnExit = true } = options;
-  check.isDescriptor(stdin, 'options.stdin');
-  check.isDescriptor(stdout, 'options.stdout');
-  check.isDescriptor(stderr, 'options.stderr');
-  check.isOfType('boolean', returnOnExit, 'options.returnOnExit');
-  const { allow, deny = [], refused, now, randomSeed, limits = {}, trace } = options;
-  if (allow !== undefined) check.isStrings(allow, 'options.allow');
-  check.isStrings(deny, 'options.deny');
-  if (refused !== undefined && !['ENOTCAPABLE', 'ENOSYS'].includes(refused)) {
-    throw check.invalidValue('options.refused', refused, "must be 'ENOTCAPABLE' or 'ENOSYS'");
-  }
-  checkLimits(limits);
-  if (trace !== undefined) check.isOfType('function', trace, 'options.trace');
-  return {
-    returnOnExit,
-    trace,
-    memories: mounts.map(({ memory }) => memory).filter((memory) => memory !== undefined),
-    native: {
-      args: Array.from(args, String),
-      env,
-      preopens: mounts.map(({ preopen }) => preopen),
-      stdio: [stdin, stdout, stderr],
-      allow,
-      deny,
-      refused,
-      now: now === undefined ? undefined : nanoseconds(now),
-      randomSeed: randomSeed === undefined ? undefined : seed(randomSeed),
-      limits,
-      traceToStderr: trace === undefined && process.env.WASI_NATIVE_TRACE === '1',
-    },
-  };
-}
-
-const PERMISSIONS = ['read', 'write', 'create', 'remove', 'symlinks'];
-
-/** What a value of `preopens` means: `{preopen, memory}`. */
-function mount(guest, value, name) {
-  const plain = typeof value !== 'object' || value === null || memoryFsHandle(value) !== undefined;
-  const { path, mode, ...given } = plain ? { path: value } : value;
-  if (!plain) check.hasOnly(['path', 'mode', ...PERMISSIONS], value, name);
-  for (const [key, permission] of Object.entries(given)) {
-    if (permission !== undefined) check.isOfType('boolean', permission, `${name}.${key}`);
-  }
-  if (mode !== undefined) {
-    if (mode !== 'ro' && mode !== 'rw') {
-      throw check.invalidValue(`${name}.mode`, mode, "must be 'ro' or 'rw'");
-    }
-    const both = Object.keys(given).find((key) => given[key] !== undefined);
-    if (both !== undefined) {
-      const reason = 'cannot be given beside "mode"; leave one of them out';
-      throw check.invalidValue(`${name}.${both}`, given[both], reason);
-    }
-  }
-  // Who takes `write` away means that nothing changes, so the rest goes with it.
-  const { read = true, write = mode !== 'ro' } = given;
-  const { create = write, remove = write, symlinks = write } = given;
-  const memory = memoryFsHandle(path);
-  if (memory === undefined && !plain && typeof path !== 'string') {
-    throw check.invalidType(`${name}.path`, 'of type string or an instance of MemoryFS', path);
-  }
-  const host = memory === undefined ? `${path}` : undefined;
-  return { preopen: { guest, host, read, write, create, remove, symlinks }, memory };
-}
-
-const LIMITS = ['descriptors', 'buffers', 'path', 'subscriptions', 'strings'];
-
-/** Less than the standard streams would be no program. */
-const LEAST = { descriptors: 3 };
-
-function checkLimits(limits) {
-  check.isObject(limits, 'options.limits');
-  check.hasOnly(LIMITS, limits, 'options.limits');
-  for (const [key, limit] of Object.entries(limits)) {
-    if (limit !== undefined) {
-      check.isInteger(limit, `options.limits.${key}`, LEAST[key] ?? 0, 0xffffffff);
-    }
-  }
-}
-
-/** A Date, or milliseconds as Date.now() has them, in nanoseconds. */
-function nanoseconds(now) {
-  const milliseconds = now instanceof Date ? now.getTime() : now;
-  if (typeof milliseconds !== 'number') {
-    throw check.invalidType('options.now', 'of type number or an instance of Date', now);
-  }
-  // The last that 64 bits of nanoseconds hold lies in the year 2554.
-  if (!(milliseconds >= 0 && milliseconds <= 18e12)) {
-    throw check.outOfRange('options.now', '>= 0 && <= 18e12, in milliseconds', milliseconds);
-  }
-  return BigInt(Math.round(milliseconds * 1000)) * 1000n;
-}
-
-function seed(value) {
-  if (typeof value === 'bigint') {
-    if (value === BigInt.asUintN(64, value)) return value;
-    throw check.outOfRange('options.randomSeed', '>= 0n && < 2n ** 64n', value);
-  }
-  check.isInteger(value, 'options.randomSeed', 0, Number.MAX_SAFE_INTEGER);
-  return BigInt(value);
 }
 
 /** `{context, module, name}` of a WASI function of ours; undefined for any other value. */
