@@ -290,6 +290,11 @@ export interface InstanceLike {
   readonly exports: Record<string, any>;
 }
 
+export interface FinalizeBindingsOptions {
+  /** A memory of this package or of V8. Default: what the instance exports as `memory`. */
+  memory?: Memory | object;
+}
+
 /**
  * node:wasi's class over a sandboxed host: a program reaches the directories it was given, by
  * handle, and nothing else.
@@ -309,8 +314,21 @@ export class WASI {
   getImportObject(): Imports;
   /** What this program would get of what a module imports. The module may be one of V8's. */
   capabilities(module: Module | object): Capabilities;
-  /** Runs a command and returns its exit code. The instance may also be one of V8's. */
+  /**
+   * Runs a command and returns its exit code, as the signed 32-bit number that it passed to
+   * `proc_exit`, or 0. The instance may also be one of V8's. Each `WASI` object starts once.
+   * @throws {RuntimeError} when the program traps
+   */
   start(instance: InstanceLike): number;
-  /** Starts a reactor, whose exports may be called from then on. */
+  /**
+   * Starts a reactor, whose exports may be called from then on.
+   * @throws an error with the code `ERR_WASI_EXIT` and an `exitCode` when it calls `proc_exit`
+   */
   initialize(instance: InstanceLike): void;
+  /**
+   * Binds the memory that the functions of {@link wasiImport} work on, as `start` and `initialize`
+   * do first, and runs nothing: for an instance that shares its memory with others. An instance of
+   * this package that imported the functions directly works on its own memory all the same.
+   */
+  finalizeBindings(instance: InstanceLike, options?: FinalizeBindingsOptions): void;
 }

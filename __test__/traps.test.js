@@ -157,8 +157,8 @@ test('workers come and go', async () => {
     const worker = new Worker(
       `const { workerData, parentPort } = require('node:worker_threads');
        const wn = require(${JSON.stringify(PACKAGE)});
-       const { exports } = new wn.Instance(new wn.Module(workerData));
-       try { exports.load(-1); } catch (error) { parentPort.postMessage(error.message); }`,
+       const { load } = new wn.Instance(new wn.Module(workerData)).exports;
+       try { load(-1); } catch (error) { parentPort.postMessage(error.message); }`,
       { eval: true, workerData: bytes }
     );
     const exited = new Promise((resolve) => worker.on('exit', resolve));

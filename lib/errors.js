@@ -43,8 +43,9 @@ function coded(Class, code, message) {
   return error;
 }
 
-/** The lines of a stack that are ours: the glue between JavaScript and wasm. */
-const OURS = /\((?:wasi-native\/|eval at .*wasi-native\/)|\bwasi-native\/(?:export|import|wasi)\//;
+/** The lines of a stack that are ours: the glue between JavaScript and wasm. The last is Bun's. */
+const OURS =
+  /\((?:wasi-native\/|eval at .*wasi-native\/)|\bwasi-native\/(?:export|import|wasi)\/|at call \(unknown\)$/;
 
 /** Puts the wasm frames where V8 would have them: above those of the JavaScript that called. */
 function addFrames(error, frames) {
@@ -74,7 +75,8 @@ function makeError(kind, message, frames) {
     case 'range':
       return coded(RangeError, 'ERR_WASI_RANGE', message);
     case 'exit':
-      return new Exit(Number(message));
+      // As node:wasi has it: the i32 that the program passed.
+      return new Exit(Number(message) | 0);
     case 'option':
       return coded(Error, 'ERR_WASI_OPTION', message);
     case 'file':

@@ -98,48 +98,45 @@ class WASI {
 
   /** Runs a command's `_start` and returns its exit code. */
   start(instance) {
-    const exports = this.#bind(instance);
-    const { _start, _initialize } = exports;
+    this.finalizeBindings(instance);
+    const { _start, _initialize } = instance.exports;
     check.isOfType('function', _start, 'instance.exports._start');
     check.isUndefined(_initialize, 'instance.exports._initialize');
-    return this.#run(_start);
-  }
-
-  /** Runs a reactor's `_initialize`, if it has one; its exports may be called from then on. */
-  initialize(instance) {
-    const exports = this.#bind(instance);
-    const { _start, _initialize } = exports;
-    check.isUndefined(_start, 'instance.exports._start');
-    if (_initialize !== undefined) {
-      check.isOfType('function', _initialize, 'instance.exports._initialize');
-      this.#run(_initialize);
-    }
-  }
-
-  #bind(instance) {
-    if (this.#started) {
-      const text = 'WASI instance has already started';
-      throw coded(Error, 'ERR_WASI_ALREADY_STARTED', text);
-    }
-    this.#started = true;
-    check.isObject(instance, 'instance');
-    check.isObject(instance.exports, 'instance.exports');
-    const { memory } = instance.exports;
-    if (memoryParts(memory) === undefined && !isV8Memory(memory)) {
-      throw check.invalidType('instance.exports.memory', 'a WebAssembly.Memory object', memory);
-    }
-    this.#memory = memory;
-    return instance.exports;
-  }
-
-  #run(entry) {
     try {
-      entry();
+      _start();
     } catch (error) {
       if (!(error instanceof Exit)) throw error;
       return error.exitCode;
     }
     return 0;
+  }
+
+  /** Runs a reactor's `_initialize`, if it has one; its exports may be called from then on. */
+  initialize(instance) {
+    this.finalizeBindings(instance);
+    const { _start, _initialize } = instance.exports;
+    check.isUndefined(_start, 'instance.exports._start');
+    if (_initialize === undefined) return;
+    check.isOfType('function', _initialize, 'instance.exports._initialize');
+    // A reactor that exits instead of becoming ready has failed, so `Exit` goes to the caller.
+    _initialize();
+  }
+
+  /** Binds the memory, as `start` and `initialize` do first, and runs nothing. */
+  finalizeBindings(instance, options = {}) {
+    const { memory = instance?.exports?.memory } = options;
+    if (this.#started) {
+      const text = 'WASI instance has already started';
+      throw coded(Error, 'ERR_WASI_ALREADY_STARTED', text);
+    }
+    check.isObject(instance, 'instance');
+    check.isObject(instance.exports, 'instance.exports');
+    if (memoryParts(memory) === undefined && !isV8Memory(memory)) {
+      const name = options.memory === undefined ? 'instance.exports.memory' : 'options.memory';
+      throw check.invalidType(name, 'a WebAssembly.Memory object', memory);
+    }
+    this.#memory = memory;
+    this.#started = true;
   }
 
   /** The bytes that the functions work on when JavaScript or an instance of V8's calls them. */
