@@ -28,9 +28,18 @@ export interface ModuleImportDescriptor {
 }
 
 /** What an import may be given as. A plain value stands for an immutable global. */
-export type ImportValue = Function | Memory | Table | Global | number | bigint | null | unknown;
+export type ImportValue =
+  | Function
+  | Memory
+  | Table
+  | Global
+  | Tag
+  | number
+  | bigint
+  | null
+  | unknown;
 export type Imports = Record<string, Record<string, ImportValue>>;
-export type ExportValue = Function | Memory | Table | Global;
+export type ExportValue = Function | Memory | Table | Global | Tag;
 export type Exports = Record<string, any>;
 
 /** A compiled module: immutable, to be instantiated any number of times. */
@@ -58,36 +67,45 @@ export class Instance {
   readonly exports: Exports;
 }
 
-export interface MemoryDescriptor {
+/** How addresses are told: `'i64'` makes them BigInts. */
+export type AddressType = 'i32' | 'i64';
+
+export interface MemoryDescriptor<Address extends number | bigint = number | bigint> {
   /** Pages of 64 KiB to start with. */
-  initial: number;
-  maximum?: number;
+  initial: Address;
+  maximum?: Address;
+  /** Default: `'i32'`. */
+  address?: AddressType;
 }
 
-export class Memory {
-  constructor(descriptor: MemoryDescriptor);
+/** Numbers of pages are BigInts if the memory has 64-bit addresses. */
+export class Memory<Address extends number | bigint = number> {
+  constructor(descriptor: MemoryDescriptor<Address>);
   /**
    * The memory's bytes, not a copy. Growing, from here or in wasm, detaches the buffer; the next
    * look gives a new one.
    */
   readonly buffer: ArrayBuffer;
   /** Grows by `delta` pages and returns the old number of pages. */
-  grow(delta: number): number;
+  grow(delta: Address): Address;
 }
 
-export interface TableDescriptor {
+export interface TableDescriptor<Address extends number | bigint = number | bigint> {
   element: 'anyfunc' | 'externref';
-  initial: number;
-  maximum?: number;
+  initial: Address;
+  maximum?: Address;
+  /** Default: `'i32'`. */
+  address?: AddressType;
 }
 
-export class Table {
-  constructor(descriptor: TableDescriptor, value?: any);
-  readonly length: number;
-  get(index: number): any;
-  set(index: number, value?: any): void;
+/** Indices are BigInts if the table has 64-bit addresses. */
+export class Table<Address extends number | bigint = number> {
+  constructor(descriptor: TableDescriptor<Address>, value?: any);
+  readonly length: Address;
+  get(index: Address): any;
+  set(index: Address, value?: any): void;
   /** Grows by `delta` elements and returns the old length. */
-  grow(delta: number, value?: any): number;
+  grow(delta: Address, value?: any): Address;
 }
 
 export type ValueType = 'i32' | 'i64' | 'f32' | 'f64' | 'v128' | 'anyfunc' | 'externref';
@@ -104,6 +122,40 @@ export class Global {
   valueOf(): any;
 }
 
+/** What kind of exception it is, and which values it carries. */
+export class Tag {
+  constructor(type: { parameters: Iterable<ValueType> });
+}
+
+/**
+ * An exception of wasm: what wasm threw as JavaScript catches it, and what JavaScript throws for
+ * wasm to catch by its tag. On its way through wasm it stays the same object.
+ *
+ * ```js
+ * const tag = new Tag({ parameters: ['i32'] });
+ * try {
+ *   instance.exports.run();
+ * } catch (error) {
+ *   if (error instanceof Exception && error.is(tag)) console.log(error.getArg(tag, 0));
+ * }
+ * ```
+ */
+export class Exception {
+  /** `traceStack` notes where the exception was made, at some cost. */
+  constructor(exceptionTag: Tag, payload: Iterable<any>, options?: { traceStack?: boolean });
+  is(exceptionTag: Tag): boolean;
+  /** A value that the exception carries. The tag must be its own. */
+  getArg(exceptionTag: Tag, index: number): any;
+  readonly stack: string | undefined;
+}
+
+/**
+ * The tag of whatever else JavaScript throws: wasm that imports it catches the value as an
+ * externref. `catch_all` catches it, too. Traps, an exhausted stack and the end of a WASI program
+ * are not exceptions: no handler of wasm catches them.
+ */
+export const JSTag: Tag;
+
 /** The module is malformed, invalid, or more than the engine can hold. */
 export class CompileError extends Error {
   constructor(message?: string, options?: ErrorOptions);
@@ -117,6 +169,9 @@ export class LinkError extends Error {
 /**
  * Wasm trapped. The message is the specification's text, such as `integer divide by zero`; the
  * stack names the wasm functions.
+ *
+ * An exhausted stack is a `RangeError` instead, `Maximum call stack size exceeded`, as when
+ * JavaScript exhausts it. Both have the `code` `ERR_WASI_TRAP`.
  */
 export class RuntimeError extends Error {
   constructor(message?: string, options?: ErrorOptions);
@@ -131,6 +186,25 @@ export function instantiate(
   importObject?: Imports
 ): Promise<{ module: Module; instance: Instance }>;
 export function instantiate(module: Module, importObject?: Imports): Promise<Instance>;
+
+/** A `Response`, of `fetch` or of any package. */
+export interface ResponseLike {
+  readonly headers: { get(name: string): string | null };
+  readonly ok: boolean;
+  readonly bodyUsed: boolean;
+  arrayBuffer(): Promise<ArrayBuffer>;
+}
+
+/**
+ * Compiles the body of a `Response`, whose MIME type must be `application/wasm`. It is compiled once
+ * all of it is there.
+ */
+export function compileStreaming(source: ResponseLike | PromiseLike<ResponseLike>): Promise<Module>;
+
+export function instantiateStreaming(
+  source: ResponseLike | PromiseLike<ResponseLike>,
+  importObject?: Imports
+): Promise<{ module: Module; instance: Instance }>;
 
 /** Whether the bytes are a module that this engine accepts. Compiles nothing. */
 export function validate(bytes: BufferSource): boolean;

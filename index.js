@@ -2,28 +2,48 @@
 // The package: shaped as the WebAssembly namespace, with `WASI` beside it.
 
 const { CompileError, LinkError, RuntimeError } = require('./lib/errors');
+const { Exception, JSTag } = require('./lib/exception');
 const { Global } = require('./lib/global');
-const { Instance, checkImportObject } = require('./lib/instance');
+const {
+  Instance,
+  checkImportObject,
+  instantiate: instantiateModule,
+} = require('./lib/instance');
 const { Memory } = require('./lib/memory');
 const { MemoryFS } = require('./lib/memoryfs');
 const { Module, compile: compileBytes, isModule, validate: validateBytes } = require('./lib/module');
+const { responseBytes } = require('./lib/streaming');
 const { Table } = require('./lib/table');
+const { Tag } = require('./lib/tag');
 const { WASI } = require('./lib/wasi');
 const { tag } = require('./lib/webidl');
 
-// Methods, because the namespace's functions cannot be constructed.
-const { compile, instantiate, validate } = {
+// Methods, because the namespace's functions cannot be constructed. The options that newer
+// versions of the interface take in a last argument choose among proposals that are not here.
+const { compile, compileStreaming, instantiate, instantiateStreaming, validate } = {
   async compile(bytes) {
     return compileBytes(bytes, 'WebAssembly.compile()');
+  },
+
+  async compileStreaming(source) {
+    const what = 'WebAssembly.compileStreaming()';
+    return compileBytes(await responseBytes(source, what), what);
   },
 
   /** Of bytes: the module and an instance. Of a module: an instance. */
   async instantiate(source, importObject = undefined) {
     const what = 'WebAssembly.instantiate()';
     checkImportObject(what, importObject);
-    if (isModule(source)) return new Instance(source, importObject);
+    if (isModule(source)) return instantiateModule(what, source, importObject);
     const module = await compileBytes(source, what);
-    return { module, instance: new Instance(module, importObject) };
+    return { module, instance: await instantiateModule(what, module, importObject) };
+  },
+
+  async instantiateStreaming(source, importObject = undefined) {
+    const what = 'WebAssembly.instantiateStreaming()';
+    checkImportObject(what, importObject);
+    const module = await compileBytes(await responseBytes(source, what), what);
+    return { module, instance: await instantiateModule(what, module, importObject) };
   },
 
   validate(bytes) {
@@ -33,17 +53,22 @@ const { compile, instantiate, validate } = {
 
 module.exports = {
   CompileError,
+  Exception,
   Global,
   Instance,
+  JSTag,
   LinkError,
   Memory,
   MemoryFS,
   Module,
   RuntimeError,
   Table,
+  Tag,
   WASI,
   compile,
+  compileStreaming,
   instantiate,
+  instantiateStreaming,
   validate,
 };
 
@@ -53,4 +78,9 @@ for (const [name, value] of Object.entries(module.exports)) {
     Object.defineProperty(module.exports, name, { enumerable: false });
   }
 }
+// An attribute of the namespace, so an accessor.
+Object.defineProperty(module.exports, 'JSTag', {
+  get: Object.getOwnPropertyDescriptor({ get JSTag() { return JSTag; } }, 'JSTag').get,
+  set: undefined,
+});
 tag(module.exports, 'WebAssembly');

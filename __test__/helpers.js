@@ -8,7 +8,15 @@ const PACKAGE = path.join(__dirname, '..');
 
 /** The bytes of a module in the text format. */
 async function wat(text) {
-  const features = { multi_value: true, bulk_memory: true, reference_types: true, simd: true };
+  const features = {
+    multi_value: true,
+    bulk_memory: true,
+    reference_types: true,
+    simd: true,
+    exceptions: true,
+    threads: true,
+    memory64: true,
+  };
   const parsed = (await wabt).parseWat('test.wat', text, features);
   try {
     return parsed.toBinary({ write_debug_names: true }).buffer;

@@ -7,7 +7,8 @@ const path = require('node:path');
 const wn = require('..');
 const { PACKAGE, wat, thrownBy } = require('./helpers');
 
-const classes = ['Module', 'Instance', 'Memory', 'Table', 'Global'];
+const classes = ['Module', 'Instance', 'Memory', 'Table', 'Global', 'Tag', 'Exception'];
+const functions = ['compile', 'compileStreaming', 'instantiate', 'instantiateStreaming', 'validate'];
 const errors = ['CompileError', 'LinkError', 'RuntimeError'];
 
 test('has the shape of the WebAssembly namespace', () => {
@@ -18,10 +19,19 @@ test('has the shape of the WebAssembly namespace', () => {
     expect(wn[name].name).toBe(name);
     expect(wn[name].length).toBe(WebAssembly[name].length);
   }
-  for (const name of ['compile', 'instantiate', 'validate']) {
+  for (const name of functions) {
+    const property = Object.getOwnPropertyDescriptor(wn, name);
+    expect(property).toMatchObject({ writable: true, enumerable: true, configurable: true });
+    expect(wn[name].name).toBe(name);
+    expect(() => new wn[name]()).toThrow(TypeError);
     expect(wn[name].length).toBe(WebAssembly[name].length);
     expect(Object.hasOwn(wn[name], 'prototype')).toBe(false);
   }
+  const jsTag = Object.getOwnPropertyDescriptor(wn, 'JSTag');
+  expect(jsTag).toMatchObject({ enumerable: true, configurable: true, set: undefined });
+  expect(jsTag.get.name).toBe('get JSTag');
+  expect(wn.JSTag).toBeInstanceOf(wn.Tag);
+  expect(wn.JSTag).toBe(wn.JSTag);
 });
 
 test('says what to do when there is no addon for this platform', () => {
@@ -47,6 +57,8 @@ test.each(classes)('%s has the members and attributes of the standard class', (n
     const ours = side ? wn[name][side] : wn[name];
     const standard = side ? WebAssembly[name][side] : WebAssembly[name];
     for (const [key, property] of Object.entries(Object.getOwnPropertyDescriptors(ours))) {
+      // The specification's, which V8 leaves out.
+      if (name === 'Exception' && key === 'stack') continue;
       const expected = Object.getOwnPropertyDescriptor(standard, key);
       expect([name, key, property.enumerable]).toEqual([name, key, expected.enumerable]);
       if (typeof property.value === 'function') {

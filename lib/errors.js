@@ -1,6 +1,8 @@
 'use strict';
 // The error classes of the WebAssembly namespace, and the errors that native code throws.
 
+const { settle } = require('./webidl');
+
 /** A class like the native errors: callable without `new`, its name on the prototype. */
 function errorClass(name) {
   const constructor = {
@@ -8,6 +10,7 @@ function errorClass(name) {
       const target = new.target || constructor;
       const args = options === undefined ? [] : [options];
       const error = Reflect.construct(Error, [message, ...args], target);
+      settle(error, target, constructor);
       Error.captureStackTrace(error, target);
       return error;
     },
@@ -60,8 +63,27 @@ function addFrames(error, frames) {
   return error;
 }
 
+/**
+ * The errors that end a guest: no handler of wasm catches them, also when JavaScript between two
+ * runs of wasm lets them pass.
+ */
+const uncatchable = new WeakSet();
+
+function isUncatchable(value) {
+  return typeof value === 'object' && value !== null && uncatchable.has(value);
+}
+
+/** What else native code throws is an answer to a call, as what JavaScript throws is. */
+const CATCHABLE = ['compile', 'link', 'range', 'option', 'file'];
+
 /** Makes the errors that native code throws (src/node/failure.rs). */
 function makeError(kind, message, frames) {
+  const error = errorOf(kind, message, frames);
+  if (!CATCHABLE.includes(kind)) uncatchable.add(error);
+  return error;
+}
+
+function errorOf(kind, message, frames) {
   switch (kind) {
     case 'compile':
       return coded(CompileError, 'ERR_WASI_COMPILE', message);
@@ -69,6 +91,13 @@ function makeError(kind, message, frames) {
       return coded(LinkError, 'ERR_WASI_LINK', message);
     case 'runtime': {
       const error = coded(RuntimeError, 'ERR_WASI_TRAP', message);
+      Error.captureStackTrace(error, makeError);
+      return addFrames(error, frames);
+    }
+    case 'stack': {
+      // The interface asks for the class, and people look for the text, of JavaScript's own.
+      const text = 'Maximum call stack size exceeded';
+      const error = coded(RangeError, 'ERR_WASI_TRAP', text);
       Error.captureStackTrace(error, makeError);
       return addFrames(error, frames);
     }
@@ -90,4 +119,4 @@ function makeError(kind, message, frames) {
   }
 }
 
-module.exports = { CompileError, LinkError, RuntimeError, Exit, coded, makeError };
+module.exports = { CompileError, LinkError, RuntimeError, Exit, coded, isUncatchable, makeError };

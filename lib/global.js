@@ -4,7 +4,7 @@
 const { native, realm } = require('./binding');
 const { convert, load, store, sweep } = require('./functions');
 const { Existing, Group, objectAt } = require('./group');
-const { describe, isObject } = require('./webidl');
+const { describe, isObject, settle } = require('./webidl');
 
 const LETTERS = {
   i32: 'i', i64: 'l', f32: 'f', f64: 'd', v128: 'x', anyfunc: 'r', funcref: 'r', externref: 'e',
@@ -30,6 +30,7 @@ class Global {
       this.#holder = { group: descriptor.group };
       return;
     }
+    settle(this, new.target, Global);
     const { letter, mutable } = parse(descriptor);
     this.#letter = letter;
     this.#mutable = mutable;
@@ -41,8 +42,7 @@ class Global {
   }
 
   get value() {
-    native.globalGet(realm, this.#handle);
-    return load(this.#letter, 0, this.#holder);
+    return this.#get();
   }
 
   set value(value) {
@@ -54,7 +54,12 @@ class Global {
   }
 
   valueOf() {
-    return this.value;
+    return this.#get();
+  }
+
+  #get() {
+    native.globalGet(realm, this.#handle);
+    return load(this.#letter, 0, this.#holder);
   }
 
   #put(value) {

@@ -52,9 +52,10 @@ function join(a, b) {
 
 /** A native object on its way into the constructor of its class. Users cannot make one. */
 class Existing {
-  constructor(handle, group) {
+  constructor(handle, group, address) {
     this.handle = handle;
     this.group = group;
+    this.address = address;
   }
 }
 

@@ -4,19 +4,26 @@
 const { native, realm } = require('./binding');
 const { LinkError, coded } = require('./errors');
 const { convert, functionAt, recordOf, shim, store, sweep } = require('./functions');
+const { whileLinking } = require('./exception');
 const { globalFor, globalParts } = require('./global');
 const { Group, join, keep } = require('./group');
 const { memoryFor, memoryParts } = require('./memory');
 const { partsOf } = require('./module');
 const { tableFor, tableParts } = require('./table');
+const { settleTag, tagFor, tagParts } = require('./tag');
 const { wasiFunctionParts, wasiImportsParts } = require('./wasi');
-const { describe, isObject } = require('./webidl');
+const { describe, isObject, settle } = require('./webidl');
 
 class Instance {
   #exports;
 
   constructor(module, importObject = undefined) {
-    this.#exports = link('WebAssembly.Instance()', module, importObject);
+    if (module instanceof Linking) {
+      this.#exports = module.finish();
+      return;
+    }
+    settle(this, new.target, Instance);
+    this.#exports = link('WebAssembly.Instance()', module, importObject).finish();
   }
 
   get exports() {
@@ -33,18 +40,44 @@ function checkImportObject(what, value) {
   }
 }
 
-/** Instantiates and returns the exports object. */
+/** A module whose imports have been read. */
+class Linking {
+  constructor(what, module) {
+    this.what = what;
+    this.module = module;
+    // What the instance will reach is one group with it, whatever becomes of the instance: a
+    // start function that traps may have left its functions in an imported table.
+    this.group = new Group();
+    this.externs = [];
+  }
+
+  /** Makes the native instance, runs its start function, and returns the exports object. */
+  finish() {
+    const { what, module, group, externs } = this;
+    const list = whileLinking(group, () => native.instantiate(realm, what, module.handle, externs));
+    keep(group, list[0]);
+
+    const descriptors = module.exports();
+    for (const address of list.slice(1 + 2 * descriptors.length)) settleTag(address, group);
+    const exports = descriptors.map(({ name, kind, type }, index) => [
+      name,
+      EXPORT[kind](list[2 * index + 1], list[2 * index + 2], group, type),
+    ]);
+    // Made as an ordinary object, because V8 keeps one that starts without a prototype as a
+    // dictionary, and calls through it are then never inlined.
+    return Object.freeze(Object.setPrototypeOf(Object.fromEntries(exports), null));
+  }
+}
+
+/** Reads the imports, in the order in which the module declares them. */
 function link(what, module, importObject) {
-  const parts = partsOf(module, what);
+  const linking = new Linking(what, partsOf(module, what));
   checkImportObject(what, importObject);
-  const imports = parts.imports();
+  const imports = linking.module.imports();
   if (imports.length > 0 && importObject === undefined) {
     throw new TypeError(`${what}: the module has imports, so Argument 1 must be an object`);
   }
-  // What the instance will reach is one group with it, whatever becomes of the instance: a start
-  // function that traps may have left its functions in an imported table.
-  const linking = { what, module: parts, group: new Group() };
-  const externs = imports.map((wanted, index) => {
+  linking.externs = imports.map((wanted, index) => {
     const fields = importObject[wanted.module];
     if (!isObject(fields)) {
       const text = `module ${JSON.stringify(wanted.module)} of the imports must be an object`;
@@ -54,17 +87,14 @@ function link(what, module, importObject) {
     if (value === undefined) explainMissing(linking, wanted, fields);
     return IMPORT[wanted.kind](linking, wanted, index, value);
   });
+  return linking;
+}
 
-  const list = native.instantiate(realm, what, parts.handle, externs);
-  keep(linking.group, list[0]);
-
-  const exports = parts.exports().map(({ name, kind, type }, index) => [
-    name,
-    EXPORT[kind](list[2 * index + 1], list[2 * index + 2], linking.group, type),
-  ]);
-  // Made as an ordinary object, because V8 keeps one that starts without a prototype as a
-  // dictionary, and calls through it are then never inlined.
-  return Object.freeze(Object.setPrototypeOf(Object.fromEntries(exports), null));
+/** As the constructor, but the start function runs later. */
+async function instantiate(what, module, importObject) {
+  const linking = link(what, module, importObject);
+  await undefined;
+  return new Instance(linking);
 }
 
 /** For each kind: the native import for a value, or a LinkError. */
@@ -117,7 +147,8 @@ const IMPORT = {
     return native.createGlobal(realm, letter, false)[1];
   },
 
-  tag: (linking, wanted, index, value) => refuse(linking, wanted, 'a WebAssembly.Tag', value),
+  tag: (linking, wanted, index, value) =>
+    object(linking, wanted, 'a WebAssembly.Tag', value, tagParts(value)),
 };
 
 /** Throws if the import is a WASI function that its program is not granted. */
@@ -156,7 +187,7 @@ const EXPORT = {
   memory: memoryFor,
   table: tableFor,
   global: globalFor,
-  tag: () => undefined,
+  tag: tagFor,
 };
 
-module.exports = { Instance, checkImportObject };
+module.exports = { Instance, checkImportObject, instantiate };

@@ -4,9 +4,19 @@
 const { native, realm } = require('./binding');
 const { coded } = require('./errors');
 const { Existing, Group, objectAt } = require('./group');
-const { describe, isObject, toUint32 } = require('./webidl');
+const {
+  describe,
+  fromAddress,
+  isObject,
+  isWide,
+  settle,
+  toAddress,
+  toLimits,
+} = require('./webidl');
 
-const MAX_PAGES = 65536;
+/** How many pages there may be: at most, and to be declared. */
+const NARROW = { size: 65536, type: 65536 };
+const WIDE = { size: 262144, type: 2 ** 37 - 1 };
 
 /** The private parts of a Memory. */
 let find;
@@ -14,34 +24,38 @@ let find;
 class Memory {
   #handle;
   #group;
+  /** Whether addresses are 64 bits wide, so BigInts. */
+  #wide;
   #buffer = null;
 
   constructor(descriptor) {
     if (descriptor instanceof Existing) {
       this.#handle = descriptor.handle;
       this.#group = descriptor.group;
+      this.#wide = native.objectType(descriptor.handle) === 'w';
       return;
     }
-    const { initial, maximum } = limits(descriptor);
-    const [address, handle] = native.createMemory(realm, initial, maximum);
+    settle(this, new.target, Memory);
+    const { initial, maximum, wide } = parse(descriptor);
+    const [address, handle] = native.createMemory(realm, initial, maximum, wide);
     this.#handle = handle;
+    this.#wide = wide;
     this.#group = new Group();
     objectAt(this.#group, address, () => this);
   }
 
   grow(delta) {
-    const pages = toUint32(delta, 'WebAssembly.Memory.grow(): Argument 0');
+    const what = 'WebAssembly.Memory.grow()';
     const handle = this.#handle;
-    const old = native.growMemory(realm, handle, pages);
+    const wide = this.#wide;
+    const pages = toAddress(delta, wide, `${what}: Argument 0`);
+    const old = pages > (wide ? WIDE : NARROW).size ? null : native.growMemory(realm, handle, pages);
     if (old === null) {
-      throw coded(
-        RangeError,
-        'ERR_WASI_RANGE',
-        `WebAssembly.Memory.grow(): cannot grow by ${pages} pages: over the maximum, or no memory`
-      );
+      const text = `${what}: cannot grow by ${pages} pages: over the maximum, or no memory`;
+      throw coded(RangeError, 'ERR_WASI_RANGE', text);
     }
     this.#buffer = null;
-    return old;
+    return fromAddress(old, wide);
   }
 
   get buffer() {
@@ -63,21 +77,24 @@ class Memory {
 
 describe(Memory, 'WebAssembly.Memory');
 
-function limits(descriptor) {
+function parse(descriptor) {
   const what = 'WebAssembly.Memory(): Argument 0';
   if (!isObject(descriptor)) throw new TypeError(`${what} must be a memory descriptor`);
-  const { initial, maximum, shared } = descriptor;
-  if (initial === undefined) throw new TypeError(`${what}: property 'initial' is required`);
-  const least = toUint32(initial, `${what}: property 'initial'`);
-  const most = maximum === undefined ? undefined : toUint32(maximum, `${what}: property 'maximum'`);
+  const wide = isWide(descriptor, what);
+  const { initial, maximum } = toLimits(descriptor, wide, what);
+  const shared = Boolean(descriptor.shared);
   if (shared) {
     throw new TypeError(`${what}: property 'shared': shared memories are not supported yet`);
   }
-  if (least > MAX_PAGES || most > MAX_PAGES) {
-    throw new RangeError(`${what}: a memory has at most ${MAX_PAGES} pages`);
+  const most = wide ? WIDE : NARROW;
+  if (initial > most.size) throw new RangeError(`${what}: a memory has at most ${most.size} pages`);
+  if (maximum > most.type) {
+    throw new RangeError(`${what}: property 'maximum' can be at most ${most.type}`);
   }
-  if (most < least) throw new RangeError(`${what}: 'maximum' ${most} is below 'initial' ${least}`);
-  return { initial: least, maximum: most };
+  if (maximum < initial) {
+    throw new RangeError(`${what}: 'maximum' ${maximum} is below 'initial' ${initial}`);
+  }
+  return { initial, maximum, wide };
 }
 
 /** The Memory for a native one. */

@@ -3,7 +3,7 @@
 
 const { native, realm } = require('./binding');
 const { CompileError, coded } = require('./errors');
-const { describe, isObject, toBytes } = require('./webidl');
+const { describe, isObject, settle, toBytes } = require('./webidl');
 
 /** A compiled module on its way into the constructor. */
 class Compiled {
@@ -25,6 +25,7 @@ class Module {
       this.#handle = bytes.handle;
       return;
     }
+    settle(this, new.target, Module);
     const what = 'WebAssembly.Module()';
     this.#handle = native.compile(realm, what, toBytes(bytes, `${what}: Argument 0`));
   }
@@ -91,7 +92,6 @@ function partsOf(value, what) {
 function isModule(value) {
   return find(value) !== undefined;
 }
-
 
 /** Compiles on other threads. The bytes are copied before this returns. */
 async function compile(bytes, what) {

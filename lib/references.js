@@ -1,7 +1,8 @@
 'use strict';
 // Host values that wasm holds. An externref is an index into this table, 0 is null. Native code
-// tells which indices tables and globals still hold; the others are let go at quiet moments,
-// when no wasm frame can hold one.
+// tells which indices tables, globals and exceptions still hold; the others are let go at quiet
+// moments, when no wasm frame can hold one: when the table has grown much, and after V8 has
+// collected garbage, so that its next collection frees what wasm let go.
 
 const { native, realm } = require('./binding');
 
@@ -33,8 +34,22 @@ function fromReference(index) {
 
 /** Lets go what wasm no longer holds, once the table has grown enough for that to pay. */
 function sweep() {
-  const used = values.length - free.length;
-  if (used < limit) return;
+  if (values.length - free.length >= limit) release();
+}
+
+/** Tells of a collection: its only use is to be garbage. */
+const collected = new FinalizationRegistry(() => {
+  if (values.length - free.length > 1) release();
+  watch();
+});
+
+function watch() {
+  collected.register({}, undefined);
+}
+
+watch();
+
+function release() {
   const live = native.liveReferences(realm);
   if (live === null) return;
   const kept = new Set(live);

@@ -5,7 +5,15 @@ const { native, realm } = require('./binding');
 const { coded } = require('./errors');
 const { convert, load, store, sweep } = require('./functions');
 const { Existing, Group, objectAt } = require('./group');
-const { describe, isObject, toUint32 } = require('./webidl');
+const {
+  describe,
+  fromAddress,
+  isObject,
+  isWide,
+  settle,
+  toAddress,
+  toLimits,
+} = require('./webidl');
 
 const LETTERS = { anyfunc: 'r', funcref: 'r', externref: 'e' };
 
@@ -15,54 +23,63 @@ let find;
 class Table {
   #handle;
   #letter;
+  /** Whether indices are 64 bits wide, so BigInts. */
+  #wide;
   /** What functions in the table are linked with: `{group}`. */
   #holder;
 
   constructor(descriptor, value = undefined) {
     if (descriptor instanceof Existing) {
+      const [letter, wide] = native.objectType(descriptor.handle);
       this.#handle = descriptor.handle;
-      this.#letter = native.objectType(descriptor.handle);
+      this.#letter = letter;
+      this.#wide = wide === 'w';
       this.#holder = { group: descriptor.group };
       return;
     }
-    const { letter, initial, maximum } = parse(descriptor);
+    settle(this, new.target, Table);
+    const { letter, wide, initial, maximum } = parse(descriptor);
     this.#letter = letter;
+    this.#wide = wide;
     this.#holder = { group: new Group() };
     // With one argument a table of functions starts with nulls.
     this.#put(arguments.length < 2 ? missing(letter) : value);
-    const [address, handle] = native.createTable(realm, letter, initial, maximum);
+    const [address, handle] = native.createTable(realm, letter, initial, maximum, wide);
     this.#handle = handle;
     objectAt(this.#holder.group, address, () => this);
   }
 
   get length() {
-    return native.tableSize(this.#handle);
+    return fromAddress(native.tableSize(this.#handle), this.#wide);
   }
 
   get(index) {
     const what = 'WebAssembly.Table.get()';
-    const place = toUint32(index, `${what}: Argument 0`);
-    if (!native.tableGet(realm, this.#handle, place)) this.#outside(what, place);
+    const handle = this.#handle;
+    const place = toAddress(index, this.#wide, `${what}: Argument 0`);
+    if (!native.tableGet(realm, handle, place)) this.#outside(what, place);
     return load(this.#letter, 0, this.#holder);
   }
 
   set(index, value = undefined) {
     const what = 'WebAssembly.Table.set()';
-    const place = toUint32(index, `${what}: Argument 0`);
+    const handle = this.#handle;
+    const place = toAddress(index, this.#wide, `${what}: Argument 0`);
     this.#put(arguments.length < 2 ? missing(this.#letter) : value);
-    if (!native.tableSet(realm, this.#handle, place)) this.#outside(what, place);
+    if (!native.tableSet(realm, handle, place)) this.#outside(what, place);
   }
 
   grow(delta, value = undefined) {
     const what = 'WebAssembly.Table.grow()';
-    const count = toUint32(delta, `${what}: Argument 0`);
+    const handle = this.#handle;
+    const count = toAddress(delta, this.#wide, `${what}: Argument 0`);
     this.#put(arguments.length < 2 ? missing(this.#letter) : value);
-    const old = native.growTable(realm, this.#handle, count);
+    const old = native.growTable(realm, handle, count);
     if (old === null) {
       const text = `${what}: cannot grow by ${count} elements: over the maximum`;
       throw coded(RangeError, 'ERR_WASI_RANGE', text);
     }
-    return old;
+    return fromAddress(old, this.#wide);
   }
 
   #put(value) {
@@ -94,17 +111,16 @@ function missing(letter) {
 function parse(descriptor) {
   const what = 'WebAssembly.Table(): Argument 0';
   if (!isObject(descriptor)) throw new TypeError(`${what} must be a table descriptor`);
-  const { element } = descriptor;
-  const letter = Object.hasOwn(LETTERS, `${element}`) ? LETTERS[element] : undefined;
-  if (letter === undefined) {
+  const wide = isWide(descriptor, what);
+  const element = `${descriptor.element}`;
+  if (!Object.hasOwn(LETTERS, element)) {
     throw new TypeError(`${what}: property 'element' must be 'anyfunc' or 'externref'`);
   }
-  const { initial, maximum } = descriptor;
-  if (initial === undefined) throw new TypeError(`${what}: property 'initial' is required`);
-  const least = toUint32(initial, `${what}: property 'initial'`);
-  const most = maximum === undefined ? undefined : toUint32(maximum, `${what}: property 'maximum'`);
-  if (most < least) throw new RangeError(`${what}: 'maximum' ${most} is below 'initial' ${least}`);
-  return { letter, initial: least, maximum: most };
+  const { initial, maximum } = toLimits(descriptor, wide, what);
+  if (maximum < initial) {
+    throw new RangeError(`${what}: 'maximum' ${maximum} is below 'initial' ${initial}`);
+  }
+  return { letter: LETTERS[element], wide, initial, maximum };
 }
 
 /** The Table for a native one. */

@@ -48,6 +48,64 @@ function toBuffer(value) {
   return value;
 }
 
+/**
+ * An address, or a number of pages or elements, of a memory or table: `[EnforceRange] unsigned
+ * long`, or a BigInt of 64 bits where it is wide. As a number, which is exact where it matters:
+ * nothing has 2^53 bytes.
+ */
+function toAddress(value, wide, what) {
+  if (!wide) return toUint32(value, what);
+  // ToBigInt, which refuses a number as `BigInt()` does not.
+  const integer = BigInt.asIntN(Number.MAX_SAFE_INTEGER, value);
+  if (integer < 0n || integer >= 2n ** 64n) {
+    throw new TypeError(`${what} must be a BigInt from 0 to 2^64 - 1, not ${integer}`);
+  }
+  return Number(integer);
+}
+
+/** The other way: an address as JavaScript sees it. */
+function fromAddress(number, wide) {
+  return wide ? BigInt(number) : number;
+}
+
+/** The property `address` of a descriptor: whether addresses are 64 bits wide. */
+function isWide({ address }, what) {
+  if (address === undefined) return false;
+  const name = `${address}`;
+  if (name !== 'i32' && name !== 'i64') {
+    throw new TypeError(`${what}: property 'address' must be 'i32' or 'i64', not ${name}`);
+  }
+  return name === 'i64';
+}
+
+/** The properties `initial` and `maximum` of a descriptor. */
+function toLimits(descriptor, wide, what) {
+  const given = descriptor.initial;
+  if (given === undefined) throw new TypeError(`${what}: property 'initial' is required`);
+  const initial = toAddress(given, wide, `${what}: property 'initial'`);
+  const most = descriptor.maximum;
+  const maximum =
+    most === undefined ? undefined : toAddress(most, wide, `${what}: property 'maximum'`);
+  return { initial, maximum };
+}
+
+/**
+ * Gives an object the prototype of newTarget's realm where newTarget has none to give. Web IDL
+ * has it so; the language itself falls back on Object.prototype.
+ */
+function settle(object, newTarget, Class) {
+  if (newTarget === Class || isObject(newTarget.prototype)) return;
+  let { prototype } = Class;
+  try {
+    const Function = Object.getPrototypeOf(object).constructor.constructor;
+    const theirs = Function('return globalThis')().WebAssembly?.[Class.name]?.prototype;
+    if (isObject(theirs)) prototype = theirs;
+  } catch {
+    // Code from strings is forbidden there; our own is as good.
+  }
+  Object.setPrototypeOf(object, prototype);
+}
+
 /** Gives a class the attributes of a Web IDL interface. */
 function describe(Class, name) {
   for (const holder of [Class, Class.prototype]) {
@@ -63,4 +121,15 @@ function tag(object, name) {
   Object.defineProperty(object, Symbol.toStringTag, { value: name, configurable: true });
 }
 
-module.exports = { isObject, toUint32, toBytes, describe, tag };
+module.exports = {
+  describe,
+  fromAddress,
+  isObject,
+  isWide,
+  settle,
+  tag,
+  toAddress,
+  toBytes,
+  toLimits,
+  toUint32,
+};

@@ -3,7 +3,8 @@
 //! For `src/node` only. Neither path allocates, converts a value or makes a Node-API argument;
 //! the values lie in the realm's window (see `realm.rs`).
 
-use super::failure::{Failure, guard, thrown};
+use super::exceptions::thrown;
+use super::failure::{Failure, guard};
 use super::raw::{self, HandleScope, Reference, Refused};
 use super::realm::{Realm, address};
 use crate::engine::{Error, Extern, ExternType, Func, Module, ValRaw};
@@ -89,5 +90,5 @@ fn call_shim(
         }
         Ok(())
     })();
-    outcome.map_err(|Refused| thrown(realm.env).into())
+    outcome.map_err(|Refused| thrown(realm))
 }

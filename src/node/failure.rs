@@ -6,7 +6,7 @@
 
 use super::raw::{self, Reference, Refused};
 use super::realm::Realm;
-use crate::engine::{self, CompileError, Frame, Trap};
+use crate::engine::{self, CompileError, Frame, Trap, TrapCode};
 use crate::host::HostExit;
 use napi::sys;
 use std::any::Any;
@@ -15,8 +15,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 
 pub enum Failure {
-    /// What JavaScript threw, on its way out through wasm.
+    /// What JavaScript threw and wasm cannot catch, on its way out through wasm.
     Exception(Exception),
+    /// An exception that no wasm caught.
+    Thrown(engine::Exception),
     /// To be made by the face: its kind, message, and the wasm frames of its stack.
     Error { kind: Kind, message: String, frames: String },
     /// Node refused a call without an exception: the environment is being torn down.
@@ -29,6 +31,8 @@ pub enum Kind {
     Compile,
     Link,
     Runtime,
+    /// The stack is exhausted.
+    Stack,
     Range,
     /// `proc_exit`; the message is the exit code.
     Exit,
@@ -45,6 +49,7 @@ impl Kind {
             Kind::Compile => "compile",
             Kind::Link => "link",
             Kind::Runtime => "runtime",
+            Kind::Stack => "stack",
             Kind::Range => "range",
             Kind::Exit => "exit",
             Kind::Option => "option",
@@ -55,6 +60,11 @@ impl Kind {
 }
 
 impl Failure {
+    /// A value that JavaScript threw.
+    pub fn kept(env: sys::napi_env, value: sys::napi_value) -> Failure {
+        Exception::keep(env, value).map_or(Failure::Stopped, Failure::Exception)
+    }
+
     pub fn new(kind: Kind, message: impl Into<String>) -> Failure {
         Failure::Error { kind, message: message.into(), frames: String::new() }
     }
@@ -80,8 +90,12 @@ impl From<HostExit> for Failure {
 
 impl From<Trap> for Failure {
     fn from(trap: Trap) -> Failure {
+        let kind = match trap.code {
+            TrapCode::StackExhausted => Kind::Stack,
+            _ => Kind::Runtime,
+        };
         Failure::Error {
-            kind: Kind::Runtime,
+            kind,
             message: trap.code.message().to_string(),
             frames: stack_lines(&trap.backtrace),
         }
@@ -93,9 +107,7 @@ impl From<engine::Error> for Failure {
         let payload = match error {
             engine::Error::Trap(trap) => return trap.into(),
             engine::Error::Host(payload) => payload,
-            engine::Error::Exception(_) => {
-                return Failure::new(Kind::Runtime, "wasm threw an exception that nothing caught");
-            }
+            engine::Error::Exception(exception) => return Failure::Thrown(exception),
             engine::Error::Internal(message) => return Failure::new(Kind::Internal, message),
         };
         let payload = match payload.downcast::<Failure>() {
@@ -146,20 +158,13 @@ impl Exception {
     }
 }
 
-/// Takes what JavaScript has just thrown.
-pub fn thrown(env: sys::napi_env) -> Failure {
-    let kept = raw::take_exception(env).map(|value| Exception::keep(env, value));
-    match kept {
-        Some(Ok(exception)) => Failure::Exception(exception),
-        Some(Err(Refused)) | None => Failure::Stopped,
-    }
-}
 
 /// Leaves `failure` pending as a JavaScript exception.
 #[cold]
 pub fn throw(realm: &Realm, failure: Failure) {
     let value = match &failure {
         Failure::Exception(exception) => exception.value(realm.env),
+        Failure::Thrown(exception) => super::exceptions::seen(realm, exception).ok(),
         Failure::Error { kind, message, frames } => {
             // When this fails the environment is going down, or the exception that `makeError`
             // itself met is pending; both say enough.

@@ -16,7 +16,8 @@ use std::rc::Rc;
 /// Instantiates. `what` begins the message of a link error. An import is a handle, or a number: the address of a function that we export.
 ///
 /// Returns the instance's handle, then two values for each export: a function's address and its
-/// index in its module, another object's identity and its handle.
+/// index in its module, another object's identity and its handle; then the identity of each tag
+/// that the module defines.
 #[napi(catch_unwind)]
 pub fn instantiate<'env>(
     env: &'env Env,
@@ -38,7 +39,8 @@ pub fn instantiate<'env>(
     let instance = instance?;
 
     let exports = instance.exports();
-    let mut list = Vec::with_capacity(1 + 2 * exports.len());
+    let tags = instance.defined_tags();
+    let mut list = Vec::with_capacity(1 + 2 * exports.len() + tags.len());
     list.push(External::new(instance).into_unknown(env)?);
     for (_, export) in exports {
         let id = match &export {
@@ -54,6 +56,9 @@ pub fn instantiate<'env>(
             Extern::Func(func) => index(&func).into_unknown(env)?,
             other => External::new(other).into_unknown(env)?,
         });
+    }
+    for tag in tags {
+        list.push(address(tag).into_unknown(env)?);
     }
     Ok(list)
 }

@@ -8,6 +8,7 @@
 //! - [`call`]: JavaScript into wasm and wasm into JavaScript, the two hot paths
 //! - [`raw`]: the few Node-API calls those paths make, wrapped once
 //! - [`failure`]: how anything that goes wrong reaches JavaScript
+//! - [`exceptions`]: how exceptions cross
 //! - [`module`], [`instance`], [`objects`]: behind `Module`, `Instance`, `Memory`, `Table`, `Global`
 //! - [`memfs`]: behind `MemoryFS`
 //! - [`options`]: WASI options to a context; the only place with ambient authority
@@ -19,6 +20,7 @@
 #![cfg_attr(test, allow(dead_code, reason = "napi-derive exports nothing in a test build"))]
 
 mod call;
+mod exceptions;
 mod failure;
 mod instance;
 mod memfs;

@@ -22,21 +22,26 @@ use std::ptr::{self, NonNull};
 use std::rc::Rc;
 
 /// A made object: its identity and its handle.
-type Made = napi::Result<(f64, External<Extern>)>;
+pub(super) type Made = napi::Result<(f64, External<Extern>)>;
 
-fn made(id: usize, object: Extern) -> (f64, External<Extern>) {
+pub(super) fn made(id: usize, object: Extern) -> (f64, External<Extern>) {
     (address(id), External::new(object))
 }
 
 // ---- memories
 
 #[napi(catch_unwind)]
-pub fn create_memory(realm: &External<Rc<Realm>>, minimum: f64, maximum: Option<f64>) -> Made {
+pub fn create_memory(
+    realm: &External<Rc<Realm>>,
+    minimum: f64,
+    maximum: Option<f64>,
+    wide: bool,
+) -> Made {
     run(realm, || {
         let ty = MemoryType {
             minimum: minimum as u64,
             maximum: maximum.map(|pages| pages as u64),
-            memory64: false,
+            memory64: wide,
             shared: false,
             page_size_log2: 16,
         };
@@ -203,6 +208,7 @@ pub fn create_table(
     element: String,
     minimum: f64,
     maximum: Option<f64>,
+    wide: bool,
 ) -> Made {
     run(realm, || {
         let element = match element.as_str() {
@@ -210,8 +216,8 @@ pub fn create_table(
             _ => RefType::EXTERNREF,
         };
         let maximum = maximum.map(|elements| elements as u64);
-        let ty = TableType { element, minimum: minimum as u64, maximum, table64: false };
-        let initial = read_value(realm, ValType::Ref(element))?;
+        let ty = TableType { element, minimum: minimum as u64, maximum, table64: wide };
+        let initial = read_value(realm, 0, ValType::Ref(element));
         let table = Table::new(&realm.store, ty, initial)
             .map_err(|error| Failure::new(Kind::Range, failure::text(error)))?;
         Ok(made(table.id(), Extern::Table(table)))
@@ -231,7 +237,7 @@ pub fn table_get(
     index: f64,
 ) -> bool {
     let value = as_table(table).get(index as u64);
-    value.map(|value| write_value(realm, &value)).is_some()
+    value.map(|value| write_value(realm, 0, &value)).is_some()
 }
 
 /// Sets an element to the value in the window; false if there is none at this index.
@@ -243,7 +249,7 @@ pub fn table_set(
 ) -> napi::Result<bool> {
     run(realm, || {
         let table = as_table(table);
-        let value = read_value(realm, ValType::Ref(table.ty().element))?;
+        let value = read_value(realm, 0, ValType::Ref(table.ty().element));
         match table.set(index as u64, value) {
             Ok(()) => Ok(true),
             Err(Error::Trap(_)) => Ok(false),
@@ -261,7 +267,7 @@ pub fn grow_table(
 ) -> napi::Result<Option<f64>> {
     run(realm, || {
         let table = as_table(table);
-        let value = read_value(realm, ValType::Ref(table.ty().element))?;
+        let value = read_value(realm, 0, ValType::Ref(table.ty().element));
         Ok(table.grow(delta as u64, value)?.map(|size| size as f64))
     })
 }
@@ -272,16 +278,8 @@ pub fn grow_table(
 #[napi(catch_unwind)]
 pub fn create_global(realm: &External<Rc<Realm>>, content: String, mutable: bool) -> Made {
     run(realm, || {
-        let content = match content.as_str() {
-            "i" => ValType::I32,
-            "l" => ValType::I64,
-            "f" => ValType::F32,
-            "d" => ValType::F64,
-            "r" => ValType::FUNCREF,
-            "e" => ValType::EXTERNREF,
-            _ => ValType::V128,
-        };
-        let value = read_value(realm, content)?;
+        let content = content.chars().next().map_or(ValType::V128, val_type);
+        let value = read_value(realm, 0, content);
         let ty = GlobalType { content, mutable };
         let global = Global::new(&realm.store, ty, value)?;
         Ok(made(global.id(), Extern::Global(global)))
@@ -291,7 +289,7 @@ pub fn create_global(realm: &External<Rc<Realm>>, content: String, mutable: bool
 /// Puts the value into the window.
 #[napi(catch_unwind)]
 pub fn global_get(realm: &External<Rc<Realm>>, global: &External<Extern>) {
-    write_value(realm, &as_global(global).get());
+    write_value(realm, 0, &as_global(global).get());
 }
 
 /// Sets the value to that in the window.
@@ -299,33 +297,53 @@ pub fn global_get(realm: &External<Rc<Realm>>, global: &External<Extern>) {
 pub fn global_set(realm: &External<Rc<Realm>>, global: &External<Extern>) -> napi::Result<()> {
     run(realm, || {
         let global = as_global(global);
-        let value = read_value(realm, global.ty().content)?;
+        let value = read_value(realm, 0, global.ty().content);
         Ok(global.set(value)?)
     })
 }
 
-/// The letter of a table's elements or a global's content, with `m` for a mutable global.
+/// The letter of a table's elements or a global's content, with `m` for a mutable global and `w`
+/// for a table or memory with 64-bit addresses; the letters of a tag's parameters.
 #[napi(catch_unwind)]
 pub fn object_type(object: &External<Extern>) -> String {
+    let mark = |is: bool, mark| if is { mark } else { "" };
     match &**object {
-        Extern::Table(table) => letter(ValType::Ref(table.ty().element)).to_string(),
+        Extern::Table(table) => {
+            let ty = table.ty();
+            format!("{}{}", letter(ValType::Ref(ty.element)), mark(ty.table64, "w"))
+        }
+        Extern::Memory(memory) => mark(memory.ty().memory64, "w").to_string(),
         Extern::Global(global) => {
             let ty = global.ty();
-            format!("{}{}", letter(ty.content), if ty.mutable { "m" } else { "" })
+            format!("{}{}", letter(ty.content), mark(ty.mutable, "m"))
         }
-        _ => String::new(),
+        Extern::Tag(tag) => super::exceptions::params(tag),
+        Extern::Func(_) | Extern::Native(_) => String::new(),
     }
 }
 
 // ---- values and handles
 
-/// The value of this type in the window's first slot.
-fn read_value(realm: &Realm, ty: ValType) -> Result<Val, Failure> {
-    let raw = realm.slot(0);
+/// The type that a letter stands for (see `letter`).
+pub(super) fn val_type(letter: char) -> ValType {
+    match letter {
+        'i' => ValType::I32,
+        'l' => ValType::I64,
+        'f' => ValType::F32,
+        'd' => ValType::F64,
+        'r' => ValType::FUNCREF,
+        'e' => ValType::EXTERNREF,
+        _ => ValType::V128,
+    }
+}
+
+/// The value of this type in a slot of the window.
+pub(super) fn read_value(realm: &Realm, slot: usize, ty: ValType) -> Val {
+    let raw = realm.slot(slot);
     // SAFETY: the face wrote the slot as a value of this type, and a function whose address it
     // wrote is held by a wrapper it has at hand.
     unsafe {
-        Ok(match ty {
+        match ty {
             ValType::I32 => Val::I32(raw.i32),
             ValType::I64 => Val::I64(raw.i64),
             ValType::F32 => Val::F32(raw.f32),
@@ -338,11 +356,11 @@ fn read_value(realm: &Realm, ty: ValType) -> Result<Val, Failure> {
                 let index = NonZeroU32::new(raw.externref as u32);
                 Val::Extern(index.map(ExternRef))
             }
-        })
+        }
     }
 }
 
-fn write_value(realm: &Realm, value: &Val) {
+pub(super) fn write_value(realm: &Realm, slot: usize, value: &Val) {
     let mut raw = ValRaw { v128: 0 };
     match value {
         Val::I32(value) => raw.i32 = *value,
@@ -351,12 +369,13 @@ fn write_value(realm: &Realm, value: &Val) {
         Val::F64(bits) => raw.f64 = *bits,
         Val::V128(bits) => raw.v128 = *bits,
         Val::Func(func) => raw.func = func.as_ref().map(Func::raw),
-        Val::Exn(_) => unreachable!("lib/ refuses exnref before it asks for the value"),
+        // JavaScript has no such values; the face says so when it is asked for one.
+        Val::Exn(_) => {}
         Val::Extern(reference) => {
             raw.externref = reference.map_or(0, |reference| u64::from(reference.0.get()));
         }
     }
-    realm.set_slot(0, raw);
+    realm.set_slot(slot, raw);
 }
 
 fn as_memory(handle: &Extern) -> &Memory {

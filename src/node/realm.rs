@@ -1,8 +1,8 @@
 //! A realm: what one loading of the package in one Node environment owns.
 //!
 //! For `src/node` only. Invariant: a realm is touched by its environment's thread alone (`Rc`,
-//! never `Send`), and no native value in it keeps a JavaScript value alive except the error maker
-//! and the window: everything else that wasm can reach is kept by JavaScript objects
+//! never `Send`), and no native value in it keeps a JavaScript value alive except the window, the
+//! face's functions for errors and exceptions, and the bytes of shared memories: everything else that wasm can reach is kept by JavaScript objects
 //! (`lib/group.js`), where V8 sees cycles and can collect them.
 //!
 //! The *argument window* is one array of 16-byte slots that both sides see. JavaScript writes the
@@ -11,6 +11,7 @@
 //! code runs; that makes one window enough for any depth of re-entry.
 
 use super::call;
+use super::exceptions::Exceptions;
 use super::failure::{self, Failure};
 use super::objects::BufferOwner;
 use super::raw::{self, Reference, Refused};
@@ -18,8 +19,7 @@ use crate::engine::{CompileError, Config, Engine, Func, MemoryStyle, Store, Trap
 use napi::bindgen_prelude::{Env, External, Object, Unknown};
 use napi::{Error, JsValue, sys};
 use napi_derive::napi;
-use once_cell::sync::OnceCell;
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::ptr::{self, NonNull};
 use std::rc::Rc;
 
@@ -35,6 +35,7 @@ pub struct Realm {
     /// Keeps the window's memory.
     _window: Reference,
     make_error: Reference,
+    pub(super) exceptions: OnceCell<Exceptions>,
     /// `store.memory_growths()` when the buffers were last looked at.
     growths: Cell<u64>,
     /// The buffers over memories that JavaScript may hold. Each entry is owned by its buffer's
@@ -125,7 +126,7 @@ pub fn address(of: usize) -> f64 {
 /// The engine of the process. Compiled code is immutable and shared by all threads, so one is
 /// enough for all environments.
 pub fn engine() -> Result<&'static Engine, CompileError> {
-    static ENGINE: OnceCell<Engine> = OnceCell::new();
+    static ENGINE: once_cell::sync::OnceCell<Engine> = once_cell::sync::OnceCell::new();
     ENGINE.get_or_try_init(|| Engine::new(&config()?))
 }
 
@@ -178,6 +179,7 @@ pub fn open<'env>(env: &'env Env, make_error: Unknown<'env>) -> napi::Result<Obj
         window,
         _window: Reference::strong(env.raw(), buffer).map_err(refused)?,
         make_error: Reference::strong(env.raw(), make_error.raw()).map_err(refused)?,
+        exceptions: OnceCell::new(),
         growths: Cell::new(0),
         buffers: RefCell::default(),
     });

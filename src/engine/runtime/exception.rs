@@ -7,7 +7,7 @@
 use super::group::{Group, WeakGroup};
 use super::store::Store;
 use super::traps::Error;
-use super::value::Val;
+use super::value::{ExternRef, Val};
 use super::vmcontext::{VMException, VMStoreContext, VMUnwind, ValRaw};
 use crate::engine::code::registry;
 use crate::engine::types::{FuncType, SharedFuncType, ValType};
@@ -18,11 +18,19 @@ use std::ptr::NonNull;
 /// A handle to a tag.
 #[derive(Clone)]
 pub struct Tag {
-    group: Group,
+    owner: Owner,
     obj: NonNull<TagObj>,
 }
 
-/// A tag, owned by its group. Its address is its identity.
+/// Who keeps a tag.
+#[derive(Clone)]
+enum Owner {
+    Group(Group),
+    /// A tag for every instance of a store must not make one group of them all.
+    Store { _store: Store },
+}
+
+/// A tag, owned by its group or its store. Its address is its identity.
 pub struct TagObj {
     ty: SharedFuncType,
 }
@@ -39,15 +47,23 @@ impl Tag {
         let obj = TagObj::new(SharedFuncType::new(ty));
         let pointer = NonNull::from(&*obj);
         group.add(|members| members.tags.push(obj));
-        Tag { group, obj: pointer }
+        Tag { owner: Owner::Group(group), obj: pointer }
+    }
+
+    /// A tag that lives as long as the store.
+    pub fn of_store(store: &Store, ty: FuncType) -> Tag {
+        let obj = TagObj::new(SharedFuncType::new(ty));
+        let pointer = NonNull::from(&*obj);
+        store.keep_tag(obj);
+        Tag { owner: Owner::Store { _store: store.clone() }, obj: pointer }
     }
 
     pub(super) fn of(group: Group, obj: NonNull<TagObj>) -> Tag {
-        Tag { group, obj }
+        Tag { owner: Owner::Group(group), obj }
     }
 
     pub fn ty(&self) -> SharedFuncType {
-        // SAFETY: our group keeps the object, which never changes.
+        // SAFETY: its owner keeps the object, which never changes.
         unsafe { self.obj.as_ref() }.ty.clone()
     }
 
@@ -56,8 +72,11 @@ impl Tag {
         self.obj.as_ptr() as usize
     }
 
-    pub(super) fn group(&self) -> &Group {
-        &self.group
+    pub(super) fn group(&self) -> Option<&Group> {
+        match &self.owner {
+            Owner::Group(group) => Some(group),
+            Owner::Store { .. } => None,
+        }
     }
 
     pub(super) fn as_ptr(&self) -> NonNull<TagObj> {
@@ -81,6 +100,8 @@ struct ExceptionObj {
     ty: SharedFuncType,
     /// Of whoever made the exception.
     group: WeakGroup,
+    /// The host's object for the exception.
+    host: Cell<Option<ExternRef>>,
     handles: Cell<usize>,
     marked: Cell<bool>,
 }
@@ -104,14 +125,15 @@ impl Exception {
         if !fits {
             return Err(Error::Internal(format!("{values:?} are no values for a tag of {}", ty.ty())));
         }
+        let group = tag.group().cloned().unwrap_or_else(|| Group::new(store));
         for value in values {
             if let Val::Func(Some(func)) = value {
                 func.make_callable()?;
-                tag.group.join(func.group());
+                group.join(func.group());
             }
         }
         let raw = values.iter().map(Val::to_raw).collect();
-        Ok(store.new_exception(tag.id(), ty, raw, &tag.group))
+        Ok(store.new_exception(tag.id(), ty, raw, &group))
     }
 
     pub fn is(&self, tag: &Tag) -> bool {
@@ -121,7 +143,7 @@ impl Exception {
     /// The tag, as long as it is alive.
     pub fn tag(&self) -> Option<Tag> {
         let obj = NonNull::new(self.vm().tag as *mut TagObj)?;
-        Some(Tag { group: self.group.clone()?, obj })
+        Some(Tag::of(self.group.clone()?, obj))
     }
 
     /// The values it carries.
@@ -133,6 +155,25 @@ impl Exception {
             let tys = obj.ty.ty().params.iter();
             obj.values.iter().zip(tys).map(|(raw, ty)| Val::from_raw(&self.store, *raw, *ty)).collect()
         }
+    }
+
+    /// Another exception of the same tag and values, without a host's object.
+    pub fn copy(&self) -> Option<Exception> {
+        // SAFETY: a handle keeps the object.
+        let obj = unsafe { self.obj.as_ref() };
+        let group = self.group.as_ref()?;
+        Some(self.store.new_exception(obj.vm.tag, obj.ty.clone(), obj.values.clone(), group))
+    }
+
+    /// The host's object for this exception, which lives as long as the exception does.
+    pub fn host(&self) -> Option<ExternRef> {
+        // SAFETY: a handle keeps the object.
+        unsafe { self.obj.as_ref() }.host.get()
+    }
+
+    pub fn set_host(&self, object: ExternRef) {
+        // SAFETY: a handle keeps the object.
+        unsafe { self.obj.as_ref() }.host.set(Some(object));
     }
 
     fn vm(&self) -> &VMException {
@@ -194,6 +235,7 @@ impl Store {
             values,
             ty,
             group: group.root().downgrade(),
+            host: Cell::new(None),
             handles: Cell::new(0),
             marked: Cell::new(false),
         });
@@ -208,6 +250,21 @@ impl Store {
             exceptions.threshold.set(exceptions.alive.borrow().len() * 2);
         }
         exception
+    }
+
+    /// Calls `f` with every host value that an exception holds.
+    pub(super) fn for_each_externref_thrown(&self, f: &mut dyn FnMut(ExternRef)) {
+        for raw in self.exceptions().alive.borrow().iter() {
+            // SAFETY: the set holds exceptions that are alive.
+            let obj = unsafe { &*raw.cast::<ExceptionObj>() };
+            obj.host.get().into_iter().for_each(&mut *f);
+            for (value, ty) in obj.values.iter().zip(&obj.ty.ty().params) {
+                if matches!(ty, ValType::Ref(r) if r.is_extern()) {
+                    // SAFETY: the value's type says that it is the index of a host value.
+                    ExternRef::of(unsafe { value.externref }).into_iter().for_each(&mut *f);
+                }
+            }
+        }
     }
 
     /// Frees exceptions that nobody holds any more.

@@ -43,7 +43,7 @@ impl Extern {
             Extern::Table(table) => Some(table.group()),
             Extern::Memory(memory) => Some(memory.group()),
             Extern::Global(global) => Some(global.group()),
-            Extern::Tag(tag) => Some(tag.group()),
+            Extern::Tag(tag) => tag.group(),
             Extern::Native(_) => None,
         }
     }
@@ -430,6 +430,13 @@ impl Instance {
             .iter()
             .filter_map(|export| Some((export.name.clone(), self.entity(export.index)?)))
             .collect()
+    }
+
+    /// The tags that the module defines, by identity.
+    pub fn defined_tags(&self) -> Vec<usize> {
+        let info = self.obj().module.info();
+        let defined = info.tags.keys().skip(info.num_imported_tags);
+        defined.map(|index| self.obj().tag(index.as_u32()).0).collect()
     }
 
     pub fn module(&self) -> &Module {

@@ -2,7 +2,7 @@
 //!
 //! Public. Invariant: a store and everything in it is used by one thread; handles are `!Send`.
 
-use super::exception::Exceptions;
+use super::exception::{Exceptions, TagObj};
 use super::group::Group;
 use super::parking::Parker;
 use super::interrupt::{InterruptHandle, StoreMemory};
@@ -15,7 +15,6 @@ use crate::engine::sys;
 use crate::engine::types::RefType;
 use std::cell::{Cell, RefCell};
 use std::ffi::c_void;
-use std::num::NonZeroU32;
 use std::ops::Range;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -35,6 +34,8 @@ struct StoreInner {
     /// The addresses of the stack of the one thread that uses the store.
     stack: Range<usize>,
     exceptions: Exceptions,
+    /// The tags that belong to no group.
+    tags: RefCell<Vec<Box<TagObj>>>,
     /// The stack pointer where the outermost entry into wasm happened, 0 outside.
     outermost_entry: Cell<usize>,
     /// What a host function returned, on its way to the entry that called into wasm.
@@ -75,6 +76,7 @@ impl Store {
             memory,
             stack: sys::stack_bounds(),
             exceptions: Exceptions::default(),
+            tags: RefCell::default(),
             outermost_entry: Cell::new(0),
             pending: RefCell::new(None),
             groups: RefCell::new(Vec::new()),
@@ -121,14 +123,15 @@ impl Store {
         unsafe { (*self.vm()).entry_fp != 0 }
     }
 
-    /// Calls `f` with every host value that a table or global of this store holds. Values held
-    /// only by running wasm are not among them, so call it while `!is_running()`.
+    /// Calls `f` with every host value that a table, a global or an exception of this store
+    /// holds. Values held only by running wasm are not among them, so call it while
+    /// `!is_running()`.
     pub fn for_each_externref(&self, f: &mut dyn FnMut(ExternRef)) {
-        self.for_each_reference(RefType::is_extern, &mut |index| {
-            if let Some(index) = NonZeroU32::new(index as u32) {
-                f(ExternRef(index));
-            }
+        self.for_each_reference(RefType::is_extern, &mut |raw| {
+            ExternRef::of(raw).into_iter().for_each(&mut *f);
         });
+        self.sweep_exceptions();
+        self.for_each_externref_thrown(f);
     }
 
     /// Calls `f` with every exception that a table or global holds, 0 for null.
@@ -140,6 +143,10 @@ impl Store {
         let groups: Vec<Group> =
             self.0.groups.borrow().iter().filter_map(|group| group.upgrade()).collect();
         groups.iter().for_each(|group| group.for_each_reference(kind, f));
+    }
+
+    pub(super) fn keep_tag(&self, tag: Box<TagObj>) {
+        self.0.tags.borrow_mut().push(tag);
     }
 
     pub(super) fn exceptions(&self) -> &Exceptions {

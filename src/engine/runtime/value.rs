@@ -15,6 +15,13 @@ use std::ptr::NonNull;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct ExternRef(pub NonZeroU32);
 
+impl ExternRef {
+    /// The host value that a guest's reference stands for; none for null.
+    pub(super) fn of(raw: u64) -> Option<ExternRef> {
+        NonZeroU32::new(raw as u32).map(ExternRef)
+    }
+}
+
 /// A WebAssembly value. Floats are bits, so that NaNs keep theirs.
 #[derive(Clone, Debug)]
 pub enum Val {
@@ -116,9 +123,7 @@ impl Val {
                 ValType::Ref(r) if r.is_exn() => {
                     Val::Exn(NonNull::new(raw.exn).map(|exn| Exception::from_raw(store, exn)))
                 }
-                ValType::Ref(_) => {
-                    Val::Extern(NonZeroU32::new(raw.externref as u32).map(ExternRef))
-                }
+                ValType::Ref(_) => Val::Extern(ExternRef::of(raw.externref)),
             }
         }
     }
