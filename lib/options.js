@@ -2,6 +2,7 @@
 // The options of `WASI`: checked in node:wasi's order, and in the form that native code takes.
 
 const { memoryFsHandle } = require('./memoryfs');
+const { parseSockets } = require('./sockets');
 const check = require('./validate');
 
 /** The module of WASI functions for each version. */
@@ -34,7 +35,7 @@ function parse(options) {
   check.isDescriptor(stdout, 'options.stdout');
   check.isDescriptor(stderr, 'options.stderr');
   check.isOfType('boolean', returnOnExit, 'options.returnOnExit');
-  const { allow, deny = [], refused, now, randomSeed, limits = {}, trace } = options;
+  const { allow, deny = [], refused, now, randomSeed, limits = {}, trace, sockets = [] } = options;
   if (allow !== undefined) check.isStrings(allow, 'options.allow');
   check.isStrings(deny, 'options.deny');
   if (refused !== undefined && !['ENOTCAPABLE', 'ENOSYS'].includes(refused)) {
@@ -51,6 +52,7 @@ function parse(options) {
       env,
       preopens: mounts.map(({ preopen }) => preopen),
       stdio: [stdin, stdout, stderr],
+      sockets: parseSockets(sockets),
       allow,
       deny,
       refused,

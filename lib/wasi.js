@@ -96,6 +96,18 @@ class WASI {
     return report;
   }
 
+  /**
+   * Lets this program hand descriptors to the one of `other`, which it knows by `name`. Neither is
+   * kept alive by it: who has no program that runs has no use for descriptors.
+   */
+  link(name, other) {
+    check.isOfType('string', name, 'name');
+    if (typeof other !== 'object' || other === null || !(#context in other)) {
+      throw check.invalidType('other', 'an instance of WASI', other);
+    }
+    native.wasiLink(this.#context, name, other.#context);
+  }
+
   /** Runs a command's `_start` and returns its exit code. */
   start(instance) {
     this.finalizeBindings(instance);

@@ -15,6 +15,7 @@ use cap_std::fs::Dir;
 use napi::bindgen_prelude::BigInt;
 use napi_derive::napi;
 use std::io::{self, Write};
+use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, PoisonError};
 
 /// The options of `new WASI()` after `lib/wasi.js` has checked their types.
@@ -26,6 +27,7 @@ pub struct WasiOptions {
     pub preopens: Vec<PreopenOption>,
     /// The descriptors of this process that are the program's 0, 1 and 2.
     pub stdio: Vec<i32>,
+    pub sockets: Vec<SocketOption>,
     pub allow: Option<Vec<String>>,
     pub deny: Vec<String>,
     /// The errno that stubs of refused functions return; without it there are no stubs.
@@ -48,6 +50,21 @@ pub struct PreopenOption {
     pub create: bool,
     pub remove: bool,
     pub symlinks: bool,
+}
+
+/// One of these.
+#[napi(object)]
+pub struct SocketOption {
+    /// A socket that this process has; the program gets a duplicate.
+    pub descriptor: Option<i32>,
+    pub listen: Option<AddressOption>,
+    pub connect: Option<AddressOption>,
+}
+
+#[napi(object)]
+pub struct AddressOption {
+    pub host: String,
+    pub port: u16,
 }
 
 /// What is not given keeps its default.
@@ -87,6 +104,9 @@ pub fn context(
             }
         };
     }
+    for (index, wanted) in options.sockets.iter().enumerate() {
+        builder = builder.socket(socket(index, wanted)?);
+    }
     builder = builder.policy(policy(&options)?).limits(limits(&options.limits));
     if let Some(now) = &options.now {
         builder = builder.now(now.get_u64().1);
@@ -109,6 +129,7 @@ pub fn context(
         let advice = match &error {
             BuildError::TooLong { .. } => "; give less, or raise options.limits.strings",
             BuildError::Descriptor { errno: Errno::Mfile, .. } => "; raise options.limits.descriptors",
+            BuildError::Descriptor { errno: Errno::Notsock, .. } => "; give a listener or a connection",
             _ => "",
         };
         refused(format!("WASI options: {error}{advice}"))
@@ -173,6 +194,23 @@ fn stdio(name: &str, options: &WasiOptions, number: usize) -> Result<Stdio, Fail
             refused(format!("options.{name}: cannot use descriptor {other}: {error}"))
         }),
     }
+}
+
+/// A listener or a connection is made here, by this process, as a path is opened here.
+fn socket(index: usize, wanted: &SocketOption) -> Result<OwnedHandle, Failure> {
+    let (what, made) = match (wanted.descriptor, &wanted.listen, &wanted.connect) {
+        (Some(descriptor), ..) => (format!("use descriptor {descriptor}"), duplicate(descriptor)),
+        (None, Some(AddressOption { host, port }), _) => {
+            let listener = TcpListener::bind((host.as_str(), *port));
+            (format!("listen on {host}, port {port}"), listener.map(OwnedHandle::from))
+        }
+        (None, None, Some(AddressOption { host, port })) => {
+            let connection = TcpStream::connect((host.as_str(), *port));
+            (format!("connect to {host}, port {port}"), connection.map(OwnedHandle::from))
+        }
+        (None, None, None) => return Err(Failure::new(Kind::Internal, "a socket that is none")),
+    };
+    made.map_err(|error| refused(format!("options.sockets[{index}]: cannot {what}: {error}")))
 }
 
 #[cfg(unix)]

@@ -93,6 +93,12 @@ pub fn wasi_report(context: &External<Arc<WasiCtx>>, imports: Vec<String>) -> Ve
         .collect()
 }
 
+/// Lets the program of `context` hand descriptors to that of `peer`, which it knows by `name`.
+#[napi(catch_unwind)]
+pub fn wasi_link(context: &External<Arc<WasiCtx>>, name: String, peer: &External<Arc<WasiCtx>>) {
+    context.link(&name, peer);
+}
+
 /// A WASI function, to be linked into an instance of ours. `what` begins the message of a link
 /// error.
 #[napi(catch_unwind)]

@@ -242,8 +242,8 @@ impl WasiCtxBuilder {
             };
             add(what, dir.map(|dir| Descriptor::preopened(dir, guest_path)))?;
         }
-        for socket in self.sockets {
-            add("socket".to_owned(), socket_descriptor(socket))?;
+        for (index, socket) in self.sockets.into_iter().enumerate() {
+            add(format!("socket {index}"), socket_descriptor(socket))?;
         }
         Ok(WasiCtx {
             args,

@@ -16,10 +16,11 @@ use cap_primitives::fs as cap;
 use cap_primitives::fs::SystemTimeSpec;
 use cap_primitives::time::SystemTime;
 
-use super::errno::Errno;
+use super::errno::{Errno, Error};
 use super::file::{Back, HostFile, OpenFile, by_full_handle};
 use super::memfs::MemoryFs;
 use super::path::GuestPath;
+use super::poll::{Pauses, Waiter};
 use super::rights::Perms;
 use super::sys::{self, OpenSpec};
 use super::types::{Dirent, Fdflags, Filestat, Filetype, Oflags, SetTime};
@@ -55,10 +56,15 @@ impl OpenFile {
         )
     }
 
-    pub fn open(&self, path: &GuestPath<'_>, mut spec: OpenSpec) -> Result<OpenFile, Errno> {
+    pub fn open(
+        &self,
+        path: &GuestPath<'_>,
+        mut spec: OpenSpec,
+        waiter: &Waiter,
+    ) -> Result<OpenFile, Error> {
         if path.has_trailing_slash() {
             if spec.oflags.contains(Oflags::CREAT) {
-                return Err(Errno::Isdir);
+                return Err(Errno::Isdir.into());
             }
             spec.oflags |= Oflags::DIRECTORY;
             spec.follow = true;
@@ -67,10 +73,10 @@ impl OpenFile {
         spec.write |= truncate;
         if spec.oflags.contains(Oflags::DIRECTORY) {
             if spec.oflags.contains(Oflags::CREAT) {
-                return Err(Errno::Inval);
+                return Err(Errno::Inval.into());
             }
             if spec.write {
-                return Err(Errno::Isdir);
+                return Err(Errno::Isdir.into());
             }
         }
         if spec.read {
@@ -79,12 +85,7 @@ impl OpenFile {
         if spec.write || spec.fdflags.contains(Fdflags::APPEND) {
             self.perms.require(Perms::WRITE)?;
         }
-        let file = self.open_or_create(path, &spec)?;
-        let known = match &file {
-            Back::Host(_) if spec.oflags.contains(Oflags::DIRECTORY) => Some(Filetype::Directory),
-            Back::Host(_) => None,
-            Back::Memory(memory) => Some(memory.filetype()),
-        };
+        let (file, known) = self.open_or_create(path, &spec, waiter)?;
         let mode = (spec.read, spec.write);
         Ok(OpenFile::opened(
             file,
@@ -97,10 +98,15 @@ impl OpenFile {
 
     /// Without the permission to create, CREAT still opens what exists, as on
     /// a read-only mount.
-    fn open_or_create(&self, path: &GuestPath<'_>, spec: &OpenSpec) -> Result<Back, Errno> {
+    fn open_or_create(
+        &self,
+        path: &GuestPath<'_>,
+        spec: &OpenSpec,
+        waiter: &Waiter,
+    ) -> Result<(Back, Option<Filetype>), Error> {
         let may_create = self.perms.require(Perms::CREATE);
         if !spec.oflags.contains(Oflags::CREAT) || may_create.is_ok() {
-            return self.open_here(path, spec);
+            return self.open_here(path, spec, waiter);
         }
         if spec.oflags.contains(Oflags::EXCL) {
             may_create?;
@@ -109,16 +115,29 @@ impl OpenFile {
             oflags: spec.oflags - Oflags::CREAT,
             ..*spec
         };
-        match (self.open_here(path, &existing), may_create) {
-            (Err(Errno::Noent), Err(refused)) => Err(refused),
+        match (self.open_here(path, &existing, waiter), may_create) {
+            (Err(Error::Errno(Errno::Noent)), Err(refused)) => Err(refused.into()),
             (opened, _) => opened,
         }
     }
 
-    fn open_here(&self, path: &GuestPath<'_>, spec: &OpenSpec) -> Result<Back, Errno> {
+    /// The file, and its type if it is known.
+    fn open_here(
+        &self,
+        path: &GuestPath<'_>,
+        spec: &OpenSpec,
+        waiter: &Waiter,
+    ) -> Result<(Back, Option<Filetype>), Error> {
         Ok(match &self.back {
-            Back::Host(host) => sys::open(&host.file, path, spec)?.into(),
-            Back::Memory(memory) => Back::Memory(Arc::new(memory.open(path, spec)?)),
+            Back::Host(host) => {
+                let (file, known) = host.open(path, spec, waiter)?;
+                (file.into(), known)
+            }
+            Back::Memory(memory) => {
+                let file = memory.open(path, spec)?;
+                let filetype = file.filetype();
+                (Back::Memory(Arc::new(file)), Some(filetype))
+            }
         })
     }
 
@@ -298,6 +317,50 @@ impl OpenFile {
 
 /// How the host does it: a plain name by a plain call, a path by cap-std.
 impl HostFile {
+    /// Opening a named pipe waits for its other end, and the kernel's own wait
+    /// could not be interrupted. So where an interrupt may come, nothing is
+    /// opened but without waiting, and the waiting is done here.
+    fn open(
+        &self,
+        path: &GuestPath<'_>,
+        spec: &OpenSpec,
+        waiter: &Waiter,
+    ) -> Result<(File, Option<Filetype>), Error> {
+        if spec.oflags.contains(Oflags::DIRECTORY) {
+            let directory = sys::open(&self.file, path, spec)?;
+            return Ok((directory, Some(Filetype::Directory)));
+        }
+        if spec.fdflags.contains(Fdflags::NONBLOCK) || !waiter.is_armed() {
+            return Ok((sys::open(&self.file, path, spec)?, None));
+        }
+        let trial = OpenSpec {
+            fdflags: spec.fdflags | Fdflags::NONBLOCK,
+            ..*spec
+        };
+        let mut pauses = Pauses::default();
+        // Each trial resolves the path anew, as if the guest had called only
+        // then.
+        let file = loop {
+            match sys::open(&self.file, path, &trial) {
+                // Somebody has to give up a lease first.
+                Err(Errno::Again) => {}
+                // Nobody reads; or it is a socket, which cannot be opened.
+                Err(Errno::Nxio) if is_pipe(&self.stat(path, spec.follow)?) => {}
+                opened => break opened?,
+            }
+            pauses.pause(waiter)?;
+        };
+        let opened = sys::fstat(sys::borrow(&file))?;
+        if is_pipe(&opened) && !spec.write {
+            waiter.wait_for_writer(sys::borrow(&file))?;
+        }
+        // To files and directories the flag means nothing.
+        if !matches!(opened.filetype, Filetype::RegularFile | Filetype::Directory) {
+            sys::set_fdflags(sys::borrow(&file), spec.fdflags)?;
+        }
+        Ok((file, Some(opened.filetype)))
+    }
+
     fn stat(&self, path: &GuestPath<'_>, follow: bool) -> Result<Filestat, Errno> {
         let Some(name) = path.as_single_name() else {
             return sys::stat_path(&self.file, path.as_str(), follow);
@@ -382,6 +445,11 @@ impl HostFile {
         }
         Ok(())
     }
+}
+
+/// Whether it is a named pipe: the one type of file that WASI has no word for.
+fn is_pipe(stat: &Filestat) -> bool {
+    stat.filetype == Filetype::Unknown
 }
 
 fn time_spec(time: SetTime) -> Option<SystemTimeSpec> {

@@ -9,13 +9,12 @@
 
 #![forbid(unsafe_code)]
 
-use std::time::Duration;
-
 use super::ctx::WasiCtx;
 use super::errno::{Errno, Error};
 use super::fdtable::{Descriptor, Object};
 use super::guest::GuestMemory;
 use super::path::GuestPath;
+use super::poll::Pauses;
 use super::rights::{Perms, Rights};
 use super::sys::{LockKind, OpenSpec};
 use super::types::{Fdflags, Filetype};
@@ -70,13 +69,12 @@ pub fn fd_lock(
         file.perms.require(Perms::WRITE)?;
     }
     // The kernel's own wait could not be interrupted.
-    let mut pause = Duration::from_micros(100);
+    let mut pauses = Pauses::default();
     loop {
         match file.try_lock(kind) {
-            Err(Errno::Again) if wait => ctx.waiter.pause(pause)?,
+            Err(Errno::Again) if wait => pauses.pause(&ctx.waiter)?,
             done => return Ok(done?),
         }
-        pause = (pause * 2).min(Duration::from_millis(20));
     }
 }
 
@@ -106,7 +104,7 @@ pub fn path_watch(
         fdflags: Fdflags::NONBLOCK,
         ..OpenSpec::default()
     };
-    let watched = dir.open(&path, spec)?;
+    let watched = dir.open(&path, spec, &ctx.waiter)?;
     let rights = Rights::FD_READ | Rights::POLL_FD_READWRITE | Rights::FD_FDSTAT_SET_FLAGS;
     let watch = Object::Watch(Watch::new(&watched, events)?);
     let watch = Descriptor::new(watch, rights, Rights::empty());

@@ -78,6 +78,22 @@ impl Waiter {
         self.wait(&[], Some(duration), &mut found)
     }
 
+    /// Waits until somebody has the other end of a named pipe open, or had.
+    pub fn wait_for_writer(&self, pipe: BorrowedHandle<'_>) -> Result<(), Error> {
+        let probe = sys::WriterProbe::new()?;
+        let mut pauses = Pauses::default();
+        let mut found = Vec::new();
+        while !probe.has_writer(pipe)? {
+            // Is woken by data and by a writer that went, not by one that came.
+            let pause = Some(pauses.next());
+            self.wait(&[(pipe, Interest::Read)], pause, &mut found)?;
+            if found.iter().any(|readiness| readiness.ready) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     /// Whether a descriptor is ready now.
     pub fn is_ready(&self, fd: BorrowedHandle<'_>, interest: Interest) -> Result<bool, Error> {
         let mut found = Vec::new();
@@ -103,6 +119,30 @@ impl Waiter {
             }
         }
         Ok(())
+    }
+}
+
+/// How long to pause between trials of what the host cannot be asked to tell,
+/// or only by a wait that could not be interrupted: briefly at first.
+pub struct Pauses(Duration);
+
+impl Default for Pauses {
+    fn default() -> Pauses {
+        Pauses(Duration::from_micros(100))
+    }
+}
+
+impl Pauses {
+    const LONGEST: Duration = Duration::from_millis(20);
+
+    fn next(&mut self) -> Duration {
+        let pause = self.0;
+        self.0 = (pause * 2).min(Pauses::LONGEST);
+        pause
+    }
+
+    pub fn pause(&mut self, waiter: &Waiter) -> Result<(), Error> {
+        waiter.pause(self.next())
     }
 }
 

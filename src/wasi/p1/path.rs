@@ -157,7 +157,7 @@ pub fn path_open(
         oflags,
         fdflags,
     };
-    let file = dir.open(&path, spec)?;
+    let file = dir.open(&path, spec, &ctx.waiter)?;
     let opened = Descriptor::new(Object::File(file), base, inheriting);
     Ok(mem.write_u32(opened_fd, ctx.table.insert(opened)?)?)
 }

@@ -626,6 +626,44 @@ pub fn wait(
     Ok(())
 }
 
+/// Finds out whether a named pipe, open for reading, has a writer, without
+/// taking anything out of it.
+pub struct WriterProbe {
+    #[cfg(target_os = "linux")]
+    scratch: (OwnedFd, OwnedFd),
+}
+
+#[cfg(target_os = "linux")]
+impl WriterProbe {
+    pub fn new() -> Result<WriterProbe, Errno> {
+        let scratch = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+        Ok(WriterProbe { scratch })
+    }
+
+    pub fn has_writer(&self, pipe: BorrowedFd<'_>) -> Result<bool, Errno> {
+        // Copying a byte would have to wait: there is a writer. There is none
+        // to wait for: nobody writes.
+        let nonblock = rustix::pipe::SpliceFlags::NONBLOCK;
+        match rustix::pipe::tee(pipe, &self.scratch.1, 1, nonblock) {
+            Ok(copied) => Ok(copied > 0),
+            Err(HostErrno::AGAIN) => Ok(true),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// Elsewhere a writer is noticed when it writes or goes.
+#[cfg(not(target_os = "linux"))]
+impl WriterProbe {
+    pub fn new() -> Result<WriterProbe, Errno> {
+        Ok(WriterProbe {})
+    }
+
+    pub fn has_writer(&self, _: BorrowedFd<'_>) -> Result<bool, Errno> {
+        Ok(false)
+    }
+}
+
 /// Something that another thread can make readable, once and for good.
 pub struct Event(OwnedFd);
 

@@ -1,0 +1,62 @@
+'use strict';
+// The `sockets` option of WASI: which sockets of this process a program starts with.
+
+const net = require('node:net');
+const check = require('./validate');
+
+/** Checks the option and gives each socket the form that native code takes. */
+function parseSockets(sockets) {
+  check.isArray(sockets, 'options.sockets');
+  return sockets.map((value, index) => parse(value, `options.sockets[${index}]`));
+}
+
+function parse(value, name) {
+  if (typeof value === 'number') {
+    check.isDescriptor(value, name);
+    return { descriptor: value };
+  }
+  if (value instanceof net.Server || value instanceof net.Socket) {
+    return { descriptor: descriptorOf(value, name) };
+  }
+  if (typeof value !== 'object' || value === null) {
+    const expected = 'a net.Server, a net.Socket, a descriptor, { listen } or { connect }';
+    throw check.invalidType(name, expected, value);
+  }
+  check.hasOnly(['listen', 'connect'], value, name);
+  const { listen, connect } = value;
+  if ((listen === undefined) === (connect === undefined)) {
+    throw check.invalidValue(name, value, 'must have either "listen" or "connect"');
+  }
+  if (listen !== undefined) return { listen: address(listen, `${name}.listen`) };
+  return { connect: address(connect, `${name}.connect`) };
+}
+
+/**
+ * Node has no public name for a socket's descriptor; what it calls `_handle` has been there since
+ * its first versions, and the checks are for a Node where it no longer is.
+ */
+function descriptorOf(socket, name) {
+  if (socket.encrypted === true) {
+    const reason = 'is a TLS socket, of which a program would see the encrypted bytes';
+    throw check.invalidValue(name, socket.constructor.name, reason);
+  }
+  const descriptor = socket._handle?.fd;
+  if (Number.isInteger(descriptor) && descriptor >= 0) return descriptor;
+  const reason =
+    socket instanceof net.Server
+      ? 'does not listen in this process; wait for its "listening" event'
+      : 'is not connected; wait for its "connect" event';
+  throw check.invalidValue(name, socket.constructor.name, reason);
+}
+
+function address(value, name) {
+  check.isObject(value, name);
+  check.hasOnly(['host', 'port'], value, name);
+  const { host = '127.0.0.1', port } = value;
+  check.isOfType('string', host, `${name}.host`);
+  // Not 0: nobody would learn which port it became.
+  check.isInteger(port, `${name}.port`, 1, 65535);
+  return { host, port };
+}
+
+module.exports = { parseSockets };
