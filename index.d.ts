@@ -231,6 +231,24 @@ export interface WASIOptions {
    */
   preopens?: Record<string, string | MemoryFS | Preopen>;
   /**
+   * Sockets that the program starts with: to accept from, or to receive from and send to. It cannot
+   * make others. They have the descriptors behind the directories, in order: the first is 3 plus the
+   * number of `preopens`. Default: none.
+   *
+   * Of a `net.Server`, a `net.Socket` or a descriptor of this process the program gets a duplicate,
+   * and each side closes its own. Node goes on with its side, too, until it is closed: call
+   * `server.close()` lest it accepts what is meant for the program; hand a `net.Socket` in paused
+   * (`pauseOnConnect`) and then `destroy()` it, which does not shut the connection down.
+   *
+   * ```js
+   * const server = net.createServer().listen(8080);
+   * await once(server, 'listening');
+   * const wasi = new WASI({ version: 'preview1', sockets: [server] });
+   * server.close();
+   * ```
+   */
+  sockets?: (NodeSocket | number | { listen: SocketAddress } | { connect: SocketAddress })[];
+  /**
    * The functions that the program gets. `*` in a pattern stands for any characters, `?` for one.
    * A pattern without a dot means functions of WASI; `'wasi_native_ext.*'` means the module's, too,
    * and only such a pattern reaches an extension. One that matches nothing is an error. Default:
@@ -282,6 +300,17 @@ export interface WASIOptions {
   stdout?: number;
   /** Default: 2. */
   stderr?: number;
+}
+
+/** A `net.Server` that listens, or a `net.Socket` that is connected. TLS is refused. */
+export type NodeSocket = { address(): unknown; ref(): unknown; unref(): unknown };
+
+/** Where to listen or connect, by TCP and before the constructor returns. */
+export interface SocketAddress {
+  /** Default: `'127.0.0.1'`. */
+  host?: string;
+  /** From 1 on. */
+  port: number;
 }
 
 /** A preopened directory and what the program may do beneath it. */
