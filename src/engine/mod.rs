@@ -19,6 +19,8 @@ pub use compile::{MemoryStyle, OptLevel};
 pub use engine::{Config, Engine, FEATURES, TrapMode};
 pub use sys::pin_library;
 pub use error::{CompileError, LinkError};
+pub use module::demangle::demangle;
+pub use module::dwarf::{SourceFrame, source_frames};
 pub use module::{ExportType, ImportType, Module};
 pub use runtime::*;
 pub use types::*;

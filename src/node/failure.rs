@@ -223,19 +223,33 @@ pub fn text(error: engine::Error) -> String {
     }
 }
 
-/// The lines of a wasm backtrace in V8's form.
+/// The lines of a wasm backtrace in V8's form: with the place in the source where the module's debug
+/// information tells it, else with the place in the module.
 fn stack_lines(frames: &[Frame]) -> String {
     let mut lines = String::new();
-    for frame in frames {
-        let mut place = format!("wasm://wasm:wasm-function[{}]", frame.func_index);
-        if let Some(offset) = frame.wasm_offset {
-            // Writing to a String cannot fail.
-            let _ = write!(place, ":{offset:#x}");
+    for (frame, sources) in frames.iter().zip(engine::source_frames(frames)) {
+        for source in &sources {
+            let name = source.function.as_ref().or(frame.name.as_ref());
+            stack_line(&mut lines, name, &format!("{}:{}:{}", source.file, source.line, source.column));
         }
-        let _ = match &frame.name {
-            Some(name) => writeln!(lines, "    at {name} ({place})"),
-            None => writeln!(lines, "    at {place}"),
-        };
+        if sources.is_empty() {
+            let mut place = format!("wasm://wasm:wasm-function[{}]", frame.func_index);
+            if let Some(offset) = frame.wasm_offset {
+                // Writing to a String cannot fail.
+                let _ = write!(place, ":{offset:#x}");
+            }
+            stack_line(&mut lines, frame.name.as_ref(), &place);
+        }
     }
     lines
+}
+
+fn stack_line(lines: &mut String, name: Option<&String>, place: &str) {
+    // The module's own texts, which must not look like other lines.
+    let plain = |text: &str| text.replace(char::is_control, "\u{fffd}");
+    let place = plain(place);
+    let _ = match name.map(|name| plain(&engine::demangle(name).unwrap_or_else(|| name.clone()))) {
+        Some(name) => writeln!(lines, "    at {name} ({place})"),
+        None => writeln!(lines, "    at {place}"),
+    };
 }

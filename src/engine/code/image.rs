@@ -6,6 +6,7 @@
 use super::registry::{CodeInfo, Registration};
 use crate::engine::compile::{CompiledFunction, CompiledModule, Handler, Trampolines};
 use crate::engine::error::CompileError;
+use crate::engine::module::dwarf::DebugInfo;
 use crate::engine::module::info::{DefinedFuncIndex, ModuleInfo};
 use crate::engine::sys::arch::VENEER_SIZE;
 use crate::engine::sys::{Mmap, page_size};
@@ -125,6 +126,7 @@ impl CodeObject {
             trap_codes: Vec::new(),
             srclocs: Vec::new(),
             handlers: Vec::new(),
+            debug: Arc::new(DebugInfo::new(module.clone(), bytes.clone())),
             bytes,
             module,
         };

@@ -6,6 +6,7 @@
 
 use crate::engine::compile::Handler;
 use crate::engine::compile::trap::TrapCode;
+use crate::engine::module::dwarf::DebugInfo;
 use crate::engine::module::info::{FuncIndex, ModuleInfo};
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering, fence};
@@ -26,15 +27,18 @@ pub struct CodeInfo {
     pub handlers: Vec<Handler>,
     pub module: Arc<ModuleInfo>,
     pub bytes: Arc<[u8]>,
+    pub debug: Arc<DebugInfo>,
 }
 
 /// A place in guest code.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Frame {
     pub func_index: u32,
     pub name: Option<String>,
     /// Byte offset in the module.
     pub wasm_offset: Option<u64>,
+    /// What tells the place in the source: see `source_frames`.
+    pub(in crate::engine) debug: Arc<DebugInfo>,
 }
 
 impl CodeInfo {
@@ -67,7 +71,12 @@ impl CodeInfo {
             .and_then(|place| self.srclocs.get(place))
             .filter(|(at, _)| *at >= start)
             .map(|(_, wasm)| u64::from(*wasm));
-        Some(Frame { func_index: index.as_u32(), name: self.module.function_name(&self.bytes, index), wasm_offset })
+        Some(Frame {
+            func_index: index.as_u32(),
+            name: self.module.function_name(&self.bytes, index),
+            wasm_offset,
+            debug: self.debug.clone(),
+        })
     }
 }
 

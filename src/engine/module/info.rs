@@ -170,6 +170,8 @@ pub struct ModuleInfo {
     pub data: PrimaryMap<DataIndex, Data>,
     /// The functions a reference can be taken of.
     pub func_refs: PrimaryMap<FuncRefIndex, FuncIndex>,
+    /// Where the contents of the code section begin in the module.
+    pub code_section: usize,
     /// Where each defined function's body stands in the module.
     pub bodies: PrimaryMap<DefinedFuncIndex, Range<usize>>,
     /// Where the function names of the name section stand in the module, ordered by function.

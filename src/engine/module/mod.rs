@@ -1,5 +1,7 @@
 //! Modules: bytes, what they declare, and their machine code.
 
+pub mod demangle;
+pub mod dwarf;
 pub mod info;
 pub(super) mod parse;
 

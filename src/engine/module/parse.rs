@@ -216,6 +216,9 @@ impl<'a> ModuleReader<'a> {
                     self.info.data.push(Data { bytes, mode });
                 }
             }
+            Payload::CodeSectionStart { unchecked_range, .. } => {
+                self.info.code_section = unchecked_range.start as usize;
+            }
             Payload::CodeSectionEntry(body) => {
                 let range = body.range();
                 self.info.bodies.push(range.start as usize..range.end as usize);

@@ -15,7 +15,7 @@ use std::mem::MaybeUninit;
 use std::sync::atomic::Ordering;
 
 /// The guest did what the specification answers with a trap.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Trap {
     pub code: TrapCode,
     /// The wasm frames, innermost first, at most [`MAX_FRAMES`].
