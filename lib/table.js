@@ -42,8 +42,7 @@ class Table {
     this.#letter = letter;
     this.#wide = wide;
     this.#holder = { group: new Group() };
-    // With one argument a table of functions starts with nulls.
-    this.#put(arguments.length < 2 ? missing(letter) : value);
+    this.#put(value === undefined ? missing(letter) : value);
     const [address, handle] = native.createTable(realm, letter, initial, maximum, wide);
     this.#handle = handle;
     objectAt(this.#holder.group, address, () => this);
@@ -73,7 +72,7 @@ class Table {
     const what = 'WebAssembly.Table.grow()';
     const handle = this.#handle;
     const count = toAddress(delta, this.#wide, `${what}: Argument 0`);
-    this.#put(arguments.length < 2 ? missing(this.#letter) : value);
+    this.#put(value === undefined ? missing(this.#letter) : value);
     const old = native.growTable(realm, handle, count);
     if (old === null) {
       const text = `${what}: cannot grow by ${count} elements: over the maximum`;
