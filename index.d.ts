@@ -27,7 +27,10 @@ export interface ModuleImportDescriptor {
   kind: ImportExportKind;
 }
 
-/** What an import may be given as. A plain value stands for an immutable global. */
+/**
+ * What an import may be given as. A plain value stands for an immutable global; a shared memory may
+ * be V8's.
+ */
 export type ImportValue =
   | Function
   | Memory
@@ -76,6 +79,21 @@ export interface MemoryDescriptor<Address extends number | bigint = number | big
   maximum?: Address;
   /** Default: `'i32'`. */
   address?: AddressType;
+  /**
+   * Whether threads can share it; then `maximum` is required. `buffer` is a frozen
+   * `SharedArrayBuffer`. Post the memory to a worker and import it there.
+   *
+   * ```js
+   * const memory = new Memory({ initial: 1, maximum: 10, shared: true });
+   * new Worker('./worker.js', { workerData: { memory, bytes } });
+   * // worker.js, where it arrives as a memory of V8's until it is imported or given to Memory.from
+   * const { memory, bytes } = workerData;
+   * new Instance(new Module(bytes), { env: { memory } });
+   * ```
+   *
+   * Wasm of ours, wasm of V8's and JavaScript's `Atomics` wait for each other on it. Default: false.
+   */
+  shared?: boolean;
 }
 
 /** Numbers of pages are BigInts if the memory has 64-bit addresses. */
@@ -83,11 +101,18 @@ export class Memory<Address extends number | bigint = number> {
   constructor(descriptor: MemoryDescriptor<Address>);
   /**
    * The memory's bytes, not a copy. Growing, from here or in wasm, detaches the buffer; the next
-   * look gives a new one.
+   * look gives a new one. Of a shared memory it is a `SharedArrayBuffer`, which growing leaves as
+   * it is.
    */
   readonly buffer: ArrayBuffer;
   /** Grows by `delta` pages and returns the old number of pages. */
   grow(delta: Address): Address;
+  /**
+   * The memory for one that was posted from another thread or made by V8: the same object, which
+   * becomes one of this class. Of a `SharedArrayBuffer` it makes a memory that cannot grow. Only
+   * shared memories can be taken over.
+   */
+  static from(source: SharedArrayBuffer | object): Memory;
 }
 
 export interface TableDescriptor<Address extends number | bigint = number | bigint> {

@@ -7,7 +7,7 @@ const { convert, functionAt, recordOf, shim, store, sweep } = require('./functio
 const { whileLinking } = require('./exception');
 const { globalFor, globalParts } = require('./global');
 const { Group, join, keep } = require('./group');
-const { memoryFor, memoryParts } = require('./memory');
+const { adopted, makeShared, memoryFor, memoryParts } = require('./memory');
 const { partsOf } = require('./module');
 const { tableFor, tableParts } = require('./table');
 const { settleTag, tagFor, tagParts } = require('./tag');
@@ -54,7 +54,13 @@ class Linking {
   /** Makes the native instance, runs its start function, and returns the exports object. */
   finish() {
     const { what, module, group, externs } = this;
-    const list = whileLinking(group, () => native.instantiate(realm, what, module.handle, externs));
+    const shared = module.sharedMemories().map((limits) => {
+      const parts = memoryParts(makeShared(limits));
+      join(group, parts.group);
+      return parts.handle;
+    });
+    const make = () => native.instantiate(realm, what, module.handle, externs, shared);
+    const list = whileLinking(group, make);
     keep(group, list[0]);
 
     const descriptors = module.exports();
@@ -120,8 +126,10 @@ const IMPORT = {
     return handle;
   },
 
-  memory: (linking, wanted, index, value) =>
-    object(linking, wanted, 'a WebAssembly.Memory', value, memoryParts(value)),
+  memory(linking, wanted, index, value) {
+    const parts = memoryParts(value) ?? memoryParts(adopted(value));
+    return object(linking, wanted, 'a WebAssembly.Memory', value, parts);
+  },
 
   table: (linking, wanted, index, value) =>
     object(linking, wanted, 'a WebAssembly.Table', value, tableParts(value)),

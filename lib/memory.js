@@ -1,9 +1,12 @@
 'use strict';
-// WebAssembly.Memory.
+// WebAssembly.Memory. A shared one is an object of V8's with our prototype: V8 lets it be posted to
+// other threads, and imports it.
 
 const { native, realm } = require('./binding');
 const { coded } = require('./errors');
 const { Existing, Group, objectAt } = require('./group');
+const { adopt, isShared, makeV8Memory, sharedBufferOf } = require('./shared');
+const { bufferOf } = require('./v8');
 const {
   describe,
   fromAddress,
@@ -18,64 +21,95 @@ const {
 const NARROW = { size: 65536, type: 65536 };
 const WIDE = { size: 262144, type: 2 ** 37 - 1 };
 
-/** The private parts of a Memory. */
-let find;
+/**
+ * The private parts of a Memory: its native `handle`, its `group`, whether its addresses are
+ * `wide`, so BigInts, whether it is `shared`, and the `buffer` that JavaScript last saw. They can
+ * be put on an object that V8 has made.
+ */
+class Parts extends function (object) {
+  return object;
+} {
+  #parts;
+
+  constructor(object, parts) {
+    super(object);
+    this.#parts = parts;
+  }
+
+  /** Undefined for any other value. */
+  static of(value) {
+    return isObject(value) && #parts in value ? value.#parts : undefined;
+  }
+}
+
+const memoryParts = Parts.of;
 
 class Memory {
-  #handle;
-  #group;
-  /** Whether addresses are 64 bits wide, so BigInts. */
-  #wide;
-  #buffer = null;
-
   constructor(descriptor) {
     if (descriptor instanceof Existing) {
-      this.#handle = descriptor.handle;
-      this.#group = descriptor.group;
-      this.#wide = native.objectType(descriptor.handle) === 'w';
+      const { handle, group } = descriptor;
+      const wide = native.objectType(handle) === 'w';
+      new Parts(this, { handle, group, wide, shared: false, buffer: null });
       return;
     }
     settle(this, new.target, Memory);
-    const { initial, maximum, wide } = parse(descriptor);
+    const limits = parse(descriptor);
+    if (limits.shared) return makeShared(limits, Object.getPrototypeOf(this));
+    const { initial, maximum, wide } = limits;
     const [address, handle] = native.createMemory(realm, initial, maximum, wide);
-    this.#handle = handle;
-    this.#wide = wide;
-    this.#group = new Group();
-    objectAt(this.#group, address, () => this);
+    const group = new Group();
+    new Parts(this, { handle, group, wide, shared: false, buffer: null });
+    objectAt(group, address, () => this);
   }
 
   grow(delta) {
     const what = 'WebAssembly.Memory.grow()';
-    const handle = this.#handle;
-    const wide = this.#wide;
-    const pages = toAddress(delta, wide, `${what}: Argument 0`);
-    const old = pages > (wide ? WIDE : NARROW).size ? null : native.growMemory(realm, handle, pages);
+    const parts = partsOf(this, what);
+    const pages = toAddress(delta, parts.wide, `${what}: Argument 0`);
+    const { size } = parts.wide ? WIDE : NARROW;
+    const old = pages > size ? null : native.growMemory(realm, parts.handle, pages);
     if (old === null) {
       const text = `${what}: cannot grow by ${pages} pages: over the maximum, or no memory`;
       throw coded(RangeError, 'ERR_WASI_RANGE', text);
     }
-    this.#buffer = null;
-    return fromAddress(old, wide);
+    parts.buffer = null;
+    return fromAddress(old, parts.wide);
   }
 
   get buffer() {
-    const buffer = this.#buffer;
+    const parts = partsOf(this, 'WebAssembly.Memory.buffer');
+    if (parts.shared) return sharedBuffer(this, parts);
+    const { buffer } = parts;
     // A buffer is detached as soon as its memory has grown, so its length tells.
     if (buffer !== null && buffer.byteLength !== 0) return buffer;
-    const renewed = native.memoryBuffer(realm, this.#handle);
+    const renewed = native.memoryBuffer(realm, parts.handle);
     if (buffer !== null && renewed.byteLength === 0) return buffer;
-    return (this.#buffer = renewed);
-  }
-
-  static {
-    find = (value) =>
-      isObject(value) && #handle in value
-        ? { handle: value.#handle, group: value.#group }
-        : undefined;
+    return (parts.buffer = renewed);
   }
 }
 
 describe(Memory, 'WebAssembly.Memory');
+
+/** Ours alone, so not enumerable among what the standard has. */
+Object.defineProperty(Memory, 'from', {
+  value: {
+    from(source) {
+      const memory = memoryParts(source) ? source : adopted(source);
+      if (memory !== undefined) return memory;
+      const what = "a SharedArrayBuffer, or a shared WebAssembly.Memory of V8's or of wasi-native";
+      throw new TypeError(`WebAssembly.Memory.from(): Argument 0 must be ${what}`);
+    },
+  }.from,
+  writable: true,
+  enumerable: false,
+  configurable: true,
+});
+
+function partsOf(value, what) {
+  const parts = memoryParts(value);
+  if (parts === undefined) throw new TypeError(`${what}: the receiver must be a WebAssembly.Memory`);
+  return parts;
+}
 
 function parse(descriptor) {
   const what = 'WebAssembly.Memory(): Argument 0';
@@ -83,8 +117,8 @@ function parse(descriptor) {
   const wide = isWide(descriptor, what);
   const { initial, maximum } = toLimits(descriptor, wide, what);
   const shared = Boolean(descriptor.shared);
-  if (shared) {
-    throw new TypeError(`${what}: property 'shared': shared memories are not supported yet`);
+  if (shared && maximum === undefined) {
+    throw new TypeError(`${what}: property 'maximum' is required of a shared memory`);
   }
   const most = wide ? WIDE : NARROW;
   if (initial > most.size) throw new RangeError(`${what}: a memory has at most ${most.size} pages`);
@@ -94,7 +128,48 @@ function parse(descriptor) {
   if (maximum < initial) {
     throw new RangeError(`${what}: 'maximum' ${maximum} is below 'initial' ${initial}`);
   }
-  return { initial, maximum, wide };
+  return { initial, maximum, wide, shared };
+}
+
+/** A new shared memory. */
+function makeShared(limits, prototype = Memory.prototype) {
+  const memory = Object.setPrototypeOf(makeV8Memory(limits, 'WebAssembly.Memory()'), prototype);
+  const { initial, maximum, wide } = limits;
+  return share(memory, memory, [initial, maximum], wide, true);
+}
+
+/**
+ * Makes one of ours of a shared memory or buffer that came from another thread or from V8: the
+ * same object, if it is a memory. Undefined for any other value.
+ */
+function adopted(source) {
+  if (sharedBufferOf(source) !== undefined) {
+    Object.setPrototypeOf(source, Memory.prototype);
+    return share(source, source);
+  }
+  if (!isShared(source)) return undefined;
+  if (source.byteLength === 0 || source.byteLength % 65536 !== 0) {
+    const text = 'the length of a SharedArrayBuffer must be a multiple of 65536';
+    throw new RangeError(`WebAssembly.Memory.from(): ${text}, not ${source.byteLength}`);
+  }
+  return share(Object.create(Memory.prototype), source);
+}
+
+function share(memory, source, limits, wide = false, isNew = false) {
+  const { address, handle, group } = adopt(source, limits, wide, isNew);
+  const isWideMemory = native.objectType(handle) === 'w';
+  const buffer = isShared(source) ? source : null;
+  new Parts(memory, { handle, group, wide: isWideMemory, shared: true, buffer });
+  return objectAt(group, address, () => memory);
+}
+
+/** The buffer of a shared memory, which is V8's or was given. */
+function sharedBuffer(memory, parts) {
+  if (parts.buffer !== null) return parts.buffer;
+  const buffer = bufferOf.call(memory);
+  // V8's own code may have made the memory larger.
+  native.followMemory(parts.handle);
+  return buffer;
 }
 
 /** The Memory for a native one. */
@@ -102,9 +177,4 @@ function memoryFor(address, handle, group) {
   return objectAt(group, address, () => new Memory(new Existing(handle, group)));
 }
 
-/** `{handle, group}` of a Memory; undefined for any other value. */
-function memoryParts(value) {
-  return find(value);
-}
-
-module.exports = { Memory, memoryFor, memoryParts };
+module.exports = { Memory, adopted, makeShared, memoryFor, memoryParts };

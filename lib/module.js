@@ -19,6 +19,7 @@ class Module {
   #handle;
   #imports = null;
   #exports = null;
+  #sharedMemories = null;
 
   constructor(bytes) {
     if (bytes instanceof Compiled) {
@@ -55,6 +56,7 @@ class Module {
         handle: value.#handle,
         imports: () => (value.#imports ??= describeImports(value.#handle)),
         exports: () => (value.#exports ??= describeExports(value.#handle)),
+        sharedMemories: () => (value.#sharedMemories ??= describeShared(value.#handle)),
       };
     };
   }
@@ -80,7 +82,17 @@ function describeExports(handle) {
   return list;
 }
 
-/** `{handle, imports(), exports()}` of a module. */
+/** The limits of the shared memories that the module defines. */
+function describeShared(handle) {
+  const flat = native.sharedMemories(handle);
+  const list = [];
+  for (let k = 0; k < flat.length; k += 3) {
+    list.push({ initial: flat[k], maximum: flat[k + 1], wide: flat[k + 2] === 1 });
+  }
+  return list;
+}
+
+/** `{handle, imports(), exports(), sharedMemories()}` of a module. */
 function partsOf(value, what) {
   const parts = find(value);
   if (parts === undefined) {

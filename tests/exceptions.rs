@@ -254,3 +254,30 @@ fn exceptions_thrown_in_a_loop_do_not_pile_up() {
         assert!(grown < 16 << 20, "{grown} bytes more after a million exceptions");
     }
 }
+
+#[test]
+fn an_exception_keeps_its_host_values() {
+    let engine = Engine::new(&Config::default()).expect("an engine");
+    let store = Store::new(&engine).expect("a store");
+    let host_value = |index| ExternRef(std::num::NonZeroU32::new(index).expect("not null"));
+    let params = [wasi_native::engine::ValType::EXTERNREF, wasi_native::engine::ValType::I32];
+    let tag = Tag::of_store(&store, wasi_native::engine::FuncType::new(params, []));
+    let values = [Val::Extern(Some(host_value(5))), Val::I32(1)];
+    let exception = Exception::new(&store, &tag, &values).expect("fits the tag");
+    exception.set_host(host_value(6));
+    let copy = exception.copy().expect("its group is alive");
+    assert!(copy.is(&tag) && copy.host().is_none());
+    assert_eq!(exception.host(), Some(host_value(6)));
+
+    let held = || {
+        let mut held = Vec::new();
+        store.for_each_externref(&mut |value| held.push(value.0.get()));
+        held.sort();
+        held
+    };
+    assert_eq!(held(), [5, 5, 6]);
+    drop(exception);
+    assert_eq!(held(), [5]);
+    drop(copy);
+    assert_eq!(held(), [0u32; 0]);
+}

@@ -646,3 +646,84 @@ mod process {
         assert_eq!(memory.size(), 101);
     }
 }
+
+/// A host whose bytes are there from the start, and given out page by page.
+struct Pages {
+    bytes: Vec<std::cell::UnsafeCell<u8>>,
+    used: std::cell::Cell<usize>,
+    asked: std::cell::RefCell<Vec<(u64, u32)>>,
+}
+
+impl MemoryHost for Pages {
+    fn grow(&self, delta: u64) -> bool {
+        let used = self.used.get() + delta as usize * 65_536;
+        let fits = used <= self.bytes.len();
+        self.used.set(if fits { used } else { self.used.get() });
+        fits
+    }
+
+    fn bytes(&self) -> (*mut u8, usize) {
+        (self.bytes.as_ptr() as *mut u8, self.used.get())
+    }
+
+    fn wait(&self, address: u64, size: u32, expected: u64, _: Option<Duration>) -> Result<Wait, Error> {
+        self.asked.borrow_mut().push((address, size));
+        if expected == 99 { Err(Error::Host(Box::new("no more waiting"))) } else { Ok(Wait::TimedOut) }
+    }
+
+    fn notify(&self, address: u64, count: u32) -> u32 {
+        self.asked.borrow_mut().push((address, count));
+        count + 1
+    }
+}
+
+#[test]
+fn bytes_of_the_host_are_bounded_grown_and_waited_for_by_the_host() {
+    for trap_mode in [TrapMode::Signals, TrapMode::Explicit] {
+        let shared_memory = Some(MemoryStyle::Bounded);
+        let config = Config { trap_mode, shared_memory, threads: 1, ..Config::default() };
+        let engine = Engine::new(&config).expect("an engine");
+        let module = with_import(
+            &engine,
+            r#"(func (export "load") (param i32) (result i32) (i32.load8_u (local.get 0)))
+               (func (export "grow") (param i32) (result i32) (memory.grow (local.get 0)))
+               (func (export "wait") (param i32 i32) (result i32)
+                 (memory.atomic.wait32 (local.get 0) (local.get 1) (i64.const -1)))
+               (func (export "notify") (param i32 i32) (result i32)
+                 (memory.atomic.notify (local.get 0) (local.get 1)))"#,
+        );
+        let host = std::rc::Rc::new(Pages {
+            bytes: (0..4 * 65_536).map(|_| 7.into()).collect(),
+            used: std::cell::Cell::new(65_536),
+            asked: Default::default(),
+        });
+        let ty = MemoryType { minimum: 1, maximum: Some(8), memory64: false, shared: true, page_size_log2: 16 };
+        let (base, length) = host.bytes();
+        // SAFETY: the bytes live as long as the host, which the memory's handles keep.
+        let shared = unsafe { SharedMemory::of_host(ty, base, length) };
+        let store = Store::new(&engine).expect("a store");
+        assert!(shared.to_memory(&store).is_err(), "nobody would keep the bytes");
+        let memory = shared.with_host(&store, host.clone()).expect("bounded code");
+        assert!(memory.share().is_none(), "another thread could not keep the bytes");
+        let instance = Instance::new(&store, &module, &[Extern::Memory(memory.clone())]).expect("links");
+
+        assert_eq!(run(&instance, "load", &[65_535]), Ok(7));
+        assert_eq!(run(&instance, "load", &[65_536]), Err(TrapCode::MemoryOutOfBounds));
+        assert_eq!(run(&instance, "grow", &[1]), Ok(1));
+        assert_eq!(run(&instance, "load", &[65_536]), Ok(7));
+        // More than the host has, then more than the type allows.
+        assert_eq!(run(&instance, "grow", &[3]), Ok(-1));
+        assert_eq!(run(&instance, "grow", &[7]), Ok(-1));
+        assert!(host.grow(1), "the host's own code grows it");
+        assert_eq!(run(&instance, "load", &[2 * 65_536]), Err(TrapCode::MemoryOutOfBounds));
+        memory.follow_host();
+        assert_eq!(run(&instance, "load", &[2 * 65_536]), Ok(7));
+
+        assert_eq!(run(&instance, "wait", &[8, 0]), Ok(2));
+        assert_eq!(run(&instance, "notify", &[12, 4]), Ok(5));
+        assert_eq!(*host.asked.borrow(), [(8, 4), (12, 4)]);
+        let refused = call(&instance, "wait", &[Val::I32(0), Val::I32(99)]);
+        assert!(matches!(refused, Err(Error::Host(_))));
+        assert_eq!(run(&instance, "wait", &[65_536 * 4, 0]), Err(TrapCode::MemoryOutOfBounds));
+    }
+}

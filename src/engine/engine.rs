@@ -19,6 +19,9 @@ pub struct Config {
     pub features: WasmFeatures,
     /// How memories lie; `None` lets the engine see what the address space allows.
     pub memory: Option<MemoryStyle>,
+    /// How shared memories lie; `None` means as the others. Bytes of the host's own
+    /// (`SharedMemory::of_host`) need them bounded.
+    pub shared_memory: Option<MemoryStyle>,
     pub trap_mode: TrapMode,
     /// Whether loops look for a request to stop: see `Store::interrupt_handle`.
     pub interruptible: bool,
@@ -61,6 +64,7 @@ impl Default for Config {
             threads: cores.min(8),
             features: FEATURES,
             memory: None,
+            shared_memory: None,
             trap_mode: TrapMode::Signals,
             interruptible: true,
             fuel: false,
@@ -92,6 +96,7 @@ impl Engine {
             config: config.clone(),
             tunables: Tunables {
                 memory,
+                shared_memory: config.shared_memory.unwrap_or(memory),
                 signals: config.trap_mode == TrapMode::Signals,
                 interruptible: config.interruptible,
                 fuel: config.fuel,

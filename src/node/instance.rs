@@ -6,6 +6,7 @@
 
 use super::failure::{Failure, Kind, run};
 use super::module::signature;
+use super::objects::as_memory;
 use super::realm::{Realm, address};
 use crate::engine::{Extern, Func, Instance, InstantiateError, Module};
 use napi::bindgen_prelude::{Env, External, FromNapiRef, ToNapiValue, Uint32Array, Unknown};
@@ -13,7 +14,9 @@ use napi::{JsValue, ValueType};
 use napi_derive::napi;
 use std::rc::Rc;
 
-/// Instantiates. `what` begins the message of a link error. An import is a handle, or a number: the address of a function that we export.
+/// Instantiates. `what` begins the message of a link error. An import is a handle, or a number: the
+/// address of a function that we export. `shared` are the shared memories that the module defines:
+/// the face makes them.
 ///
 /// Returns the instance's handle, then two values for each export: a function's address and its
 /// index in its module, another object's identity and its handle; then the identity of each tag
@@ -25,11 +28,14 @@ pub fn instantiate<'env>(
     what: String,
     module: &External<Module>,
     imports: Vec<Unknown<'env>>,
+    shared: Vec<&External<Extern>>,
 ) -> napi::Result<Vec<Unknown<'env>>> {
     let imports = imports.iter().map(|value| import(env, realm, value));
     let imports = imports.collect::<napi::Result<Vec<Extern>>>()?;
     let instance = run(realm, || {
-        Instance::new(&realm.store, module, &imports).map_err(|error| match error {
+        let shared = shared.into_iter().map(|memory| as_memory(memory).clone()).collect();
+        let made = Instance::with_shared_memories(&realm.store, module, &imports, shared);
+        made.map_err(|error| match error {
             InstantiateError::Link(error) => Failure::new(Kind::Link, format!("{what}: {error}")),
             InstantiateError::Error(error) => error.into(),
         })

@@ -10,6 +10,7 @@
 //! - [`failure`]: how anything that goes wrong reaches JavaScript
 //! - [`exceptions`]: how exceptions cross
 //! - [`module`], [`instance`], [`objects`]: behind `Module`, `Instance`, `Memory`, `Table`, `Global`
+//! - [`shared`]: shared memories, whose bytes are V8's
 //! - [`memfs`]: behind `MemoryFS`
 //! - [`options`]: WASI options to a context; the only place with ambient authority
 //! - [`wasi`]: the WASI functions as JavaScript sees them
@@ -29,4 +30,5 @@ mod objects;
 mod options;
 mod raw;
 mod realm;
+mod shared;
 mod wasi;

@@ -5,7 +5,9 @@
 
 use super::failure::{Failure, Kind, caught, run};
 use super::realm::{Realm, engine};
-use crate::engine::{CompileError, Engine, ExternType, FuncType, HeapType, Module, ValType};
+use crate::engine::{
+    CompileError, Engine, ExternType, FuncType, HeapType, MemoryType, Module, ValType,
+};
 use napi::bindgen_prelude::{ArrayBuffer, AsyncTask, Env, External, ToNapiValue, Unknown};
 use napi::{Error, ScopedTask};
 use napi_derive::napi;
@@ -83,6 +85,17 @@ pub fn exports(module: &External<Module>) -> Vec<String> {
         [export.name.to_string(), export.ty.kind().to_string(), type_text(&export.ty)]
     };
     module.exports().flat_map(each).collect()
+}
+
+/// The shared memories that the module defines: initial and maximum pages of each, and 1 if its
+/// addresses are 64 bits wide.
+#[napi(catch_unwind)]
+pub fn shared_memories(module: &External<Module>) -> Vec<f64> {
+    let each = |ty: MemoryType| {
+        let maximum = ty.maximum.unwrap_or(ty.minimum);
+        [ty.minimum as f64, maximum as f64, f64::from(u8::from(ty.memory64))]
+    };
+    module.defined_memories().filter(|ty| ty.shared).flat_map(each).collect()
 }
 
 /// Copies of the custom sections of this name.

@@ -378,7 +378,7 @@ pub(super) fn write_value(realm: &Realm, slot: usize, value: &Val) {
     realm.set_slot(slot, raw);
 }
 
-fn as_memory(handle: &Extern) -> &Memory {
+pub(super) fn as_memory(handle: &Extern) -> &Memory {
     match handle {
         Extern::Memory(memory) => memory,
         _ => unreachable!("lib/memory.js holds a memory"),

@@ -158,6 +158,13 @@ pub fn string(env: sys::napi_env, text: &str) -> Result<sys::napi_value, Refused
     Ok(value)
 }
 
+pub fn number(env: sys::napi_env, number: f64) -> Result<sys::napi_value, Refused> {
+    let mut value = ptr::null_mut();
+    // SAFETY: `env` is the environment of this thread.
+    check(unsafe { sys::napi_create_double(env, number, &mut value) })?;
+    Ok(value)
+}
+
 /// Calls a JavaScript function. `Err` is [`Refused`] or leaves an exception pending.
 #[inline]
 pub fn call(

@@ -137,6 +137,8 @@ fn config() -> Result<Config, CompileError> {
     Ok(Config {
         trap_mode: setting("WASI_NATIVE_TRAP_MODE", &trap_modes)?.unwrap_or_default(),
         memory: setting("WASI_NATIVE_MEMORY", &styles)?,
+        // They lie in V8's memory, so that JavaScript has a `SharedArrayBuffer` of the bytes.
+        shared_memory: Some(MemoryStyle::Bounded),
         ..Config::default()
     })
 }

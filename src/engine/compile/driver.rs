@@ -168,6 +168,7 @@ impl Compiler {
         };
         let tunables = Tunables {
             memory: super::MemoryStyle::Bounded,
+            shared_memory: super::MemoryStyle::Bounded,
             signals: true,
             interruptible: false,
             fuel: false,
@@ -383,8 +384,8 @@ mod tests {
         let bytes = parser::parse::<wast::Wat>(&buffer).expect("parses").encode().expect("encodes");
         let info = module::parse::parse(&bytes, FEATURES, 1).expect("valid");
         let offsets = VMOffsets::new(&info).expect("small");
-        let tunables =
-            Tunables { memory: MemoryStyle::Reserved, signals: true, interruptible: true, fuel: false };
+        let (memory, shared_memory) = (MemoryStyle::Reserved, MemoryStyle::Reserved);
+        let tunables = Tunables { memory, shared_memory, signals: true, interruptible: true, fuel: false };
         let compile = |threads| {
             let compiler = Compiler::new(OptLevel::Speed).expect("this machine");
             let compiled = compiler.compile(&info, &bytes, &offsets, tunables, threads).expect("compiles");

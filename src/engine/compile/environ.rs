@@ -468,7 +468,11 @@ impl<'a> FuncEnvironment<'a> {
 impl Tunables {
     /// How the memories of this type lie.
     pub fn style_of(&self, ty: &crate::engine::types::MemoryType) -> MemoryStyle {
-        if ty.memory64 || ty.page_size_log2 != 16 { MemoryStyle::Bounded } else { self.memory }
+        match ty {
+            _ if ty.memory64 || ty.page_size_log2 != 16 => MemoryStyle::Bounded,
+            _ if ty.shared => self.shared_memory,
+            _ => self.memory,
+        }
     }
 }
 

@@ -26,6 +26,8 @@ pub use driver::{CompiledFunction, CompiledModule, Compiler, Handler, OptLevel, 
 pub struct Tunables {
     /// How memories lie in the address space, as the code may assume.
     pub memory: MemoryStyle,
+    /// The same of shared memories.
+    pub shared_memory: MemoryStyle,
     /// Whether a fault may be a trap. Otherwise every trap is an explicit check and a libcall.
     pub signals: bool,
     /// Whether loops look for a request to stop.

@@ -9,7 +9,7 @@ use super::code::CodeObject;
 use super::compile::offsets::VMOffsets;
 use super::engine::Engine;
 use super::error::CompileError;
-use super::types::ExternType;
+use super::types::{ExternType, MemoryType};
 use info::{FuncIndex, ModuleInfo};
 use std::sync::Arc;
 
@@ -76,6 +76,12 @@ impl Module {
     pub fn exports(&self) -> impl Iterator<Item = ExportType<'_>> {
         let info = self.info();
         info.exports.iter().map(|export| ExportType { name: &export.name, ty: info.extern_type(export.index) })
+    }
+
+    /// The memories that are not imported.
+    pub fn defined_memories(&self) -> impl Iterator<Item = MemoryType> {
+        let info = self.info();
+        info.memories.values().skip(info.num_imported_memories).copied()
     }
 
     /// The contents of the custom sections of this name, in order.

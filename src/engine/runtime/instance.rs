@@ -301,6 +301,17 @@ impl Instance {
     /// Links a module with its imports, in the order the module declares them, initialises it
     /// and runs its start function (spec: "Instantiation").
     pub fn new(store: &Store, module: &Module, imports: &[Extern]) -> Result<Instance, InstantiateError> {
+        Instance::with_shared_memories(store, module, imports, Vec::new())
+    }
+
+    /// As [`Instance::new`], with the shared memories that the module defines, where the host
+    /// makes those: in order, and of the module's types.
+    pub fn with_shared_memories(
+        store: &Store,
+        module: &Module,
+        imports: &[Extern],
+        shared_memories: Vec<Memory>,
+    ) -> Result<Instance, InstantiateError> {
         // The code takes for granted how memories lie and who catches faults.
         if module.engine().tunables() != store.engine().tunables() {
             let why = "the module was compiled by an engine with other settings than its store's";
@@ -324,7 +335,10 @@ impl Instance {
             data: Vec::new(),
             _alive: alive,
         });
-        link(&mut obj, store, &group, imports)?;
+        for memory in &shared_memories {
+            group.join(memory.group());
+        }
+        link(&mut obj, store, &group, imports, shared_memories)?;
         let ptr = NonNull::from(&mut *obj);
         group.add(|members| members.instances.push(obj));
         let instance = Instance { group, obj: ptr };
@@ -524,7 +538,13 @@ fn check_imports(store: &Store, module: &Module, imports: &[Extern]) -> Result<(
 }
 
 /// Fills the context: header, types, imports, then what the module defines.
-fn link(obj: &mut InstanceObj, store: &Store, group: &Group, imports: &[Extern]) -> Result<(), InstantiateError> {
+fn link(
+    obj: &mut InstanceObj,
+    store: &Store,
+    group: &Group,
+    imports: &[Extern],
+    shared_memories: Vec<Memory>,
+) -> Result<(), InstantiateError> {
     let module = obj.module.clone();
     let (info, offsets, code) = (module.info(), module.offsets(), module.code());
     let owner: *mut InstanceObj = obj;
@@ -575,8 +595,16 @@ fn link(obj: &mut InstanceObj, store: &Store, group: &Group, imports: &[Extern])
         unsafe { obj.context.field::<*mut TagObj>(offsets.tag(index)).write(&raw mut *tag) };
         group.add(|members| members.tags.push(tag));
     }
+    let mut made = shared_memories.into_iter();
     for (index, ty) in info.memories.iter().skip(info.num_imported_memories) {
         debug_assert!(info.defined_memory(index).is_some());
+        if ty.shared && let Some(memory) = made.next() {
+            if memory.ty() != *ty {
+                return Err(Error::Internal("the host made a shared memory of another type".into()).into());
+            }
+            obj.memories.push(memory.as_ptr());
+            continue;
+        }
         let memory = MemoryObj::new(store, *ty)?;
         obj.memories.push(NonNull::from(&*memory));
         group.add(|members| members.memories.push(memory));

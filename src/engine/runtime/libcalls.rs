@@ -6,6 +6,7 @@
 use super::exception::Exception;
 use super::instance::InstanceObj;
 use super::parking::{self, Wait};
+use super::shared_memory::MemoryHost;
 use super::traps::{self, Error, TrapCode};
 use super::vmcontext::{VMContext, VMException, ValRaw};
 use crate::engine::compile::libcalls::{Libcall, TRAPPED, for_each_libcall};
@@ -13,6 +14,7 @@ use crate::engine::types::TypeId;
 use std::ffi::c_void;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::{self, NonNull};
+use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -58,6 +60,13 @@ unsafe fn run(vmctx: *mut VMContext, call: impl FnOnce(&mut InstanceObj) -> Resu
             }
             TRAPPED
         }
+        Ok(Err(Failure::Fail(error))) => {
+            if let Some(store) = store {
+                // SAFETY: as above.
+                unsafe { store.fail(error) };
+            }
+            TRAPPED
+        }
         Err(_) => {
             if let Some(store) = store {
                 let bug = Error::Internal("a libcall panicked: a bug in wasi-native".into());
@@ -81,6 +90,7 @@ unsafe fn fail_with_trap(code: TrapCode) -> i64 {
 enum Failure {
     Trap(TrapCode),
     Throw(Exception),
+    Fail(Error),
 }
 
 impl From<TrapCode> for Failure {
@@ -194,6 +204,9 @@ fn memory_wait(
     };
     // A negative number of nanoseconds means forever.
     let timeout = i64::try_from(timeout).ok().map(|nanos| Duration::from_nanos(nanos as u64));
+    if let Some(host) = host_of(instance, memory) {
+        return host.wait(address, size, expected, timeout).map(|end| end as i64).map_err(Failure::Fail);
+    }
     match parking::wait(store.parker(), place as usize, as_expected, timeout) {
         Wait::Interrupted => Err(TrapCode::Interrupted.into()),
         end => Ok(end as i64),
@@ -202,9 +215,17 @@ fn memory_wait(
 
 fn memory_notify(instance: &mut InstanceObj, memory: u32, address: u64, count: u32) -> Result<i64> {
     let place = memory_range(instance, memory, address, 4)?;
+    if let Some(host) = host_of(instance, memory) {
+        return Ok(i64::from(host.notify(address, count)));
+    }
     // Nobody can wait in a memory that is not shared.
     let woken = if is_shared(instance, memory) { parking::notify(place as usize, count) } else { 0 };
     Ok(i64::from(woken))
+}
+
+fn host_of(instance: &InstanceObj, memory: u32) -> Option<Rc<dyn MemoryHost>> {
+    // SAFETY: a memory of the instance's group; read for a moment.
+    unsafe { instance.memory(memory).as_ref() }.host().cloned()
 }
 
 fn is_shared(instance: &InstanceObj, memory: u32) -> bool {

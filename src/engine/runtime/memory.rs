@@ -5,7 +5,7 @@
 
 use super::group::Group;
 use super::limits::Limits;
-use super::shared_memory::SharedMemory;
+use super::shared_memory::{MemoryHost, SharedMemory};
 use super::store::Store;
 use super::traps::Error;
 use super::vmcontext::VMMemoryDefinition;
@@ -14,6 +14,7 @@ use crate::engine::sys::{Mmap, page_size};
 use crate::engine::types::MemoryType;
 use std::io;
 use std::ptr::{self, NonNull};
+use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A handle to a memory.
@@ -27,7 +28,7 @@ pub struct Memory {
 pub enum MemoryObj {
     Own(OwnMemory),
     /// The group's share of a memory that other threads may use, too.
-    Shared(SharedMemory),
+    Shared(SharedMemory, Option<Rc<dyn MemoryHost>>),
 }
 
 /// A memory of one group alone.
@@ -102,7 +103,7 @@ impl MemoryObj {
         Ok(Box::new(if ty.shared {
             let shared = SharedMemory::new(store.engine(), ty)?;
             store.limits().check_memory(shared.byte_len())?;
-            MemoryObj::Shared(shared)
+            MemoryObj::Shared(shared, None)
         } else {
             MemoryObj::Own(OwnMemory::new(store, ty)?)
         }))
@@ -111,28 +112,28 @@ impl MemoryObj {
     pub(super) fn ty(&self) -> MemoryType {
         match self {
             MemoryObj::Own(own) => own.ty,
-            MemoryObj::Shared(shared) => shared.ty(),
+            MemoryObj::Shared(shared, _) => shared.ty(),
         }
     }
 
     pub(super) fn definition(&self) -> *mut VMMemoryDefinition {
         match self {
             MemoryObj::Own(own) => ptr::from_ref(&*own.definition).cast_mut(),
-            MemoryObj::Shared(shared) => shared.definition(),
+            MemoryObj::Shared(shared, _) => shared.definition(),
         }
     }
 
     pub(super) fn base(&self) -> *mut u8 {
         match self {
             MemoryObj::Own(own) => own.definition.base,
-            MemoryObj::Shared(shared) => shared.base(),
+            MemoryObj::Shared(shared, _) => shared.base(),
         }
     }
 
     pub(super) fn byte_len(&self) -> usize {
         match self {
             MemoryObj::Own(own) => own.byte_len(),
-            MemoryObj::Shared(shared) => shared.byte_len(),
+            MemoryObj::Shared(shared, _) => shared.byte_len(),
         }
     }
 
@@ -145,7 +146,15 @@ impl MemoryObj {
     pub(super) fn grow(&mut self, delta: u64) -> Option<u64> {
         match self {
             MemoryObj::Own(own) => own.grow(delta),
-            MemoryObj::Shared(shared) => shared.grow(delta),
+            MemoryObj::Shared(shared, host) => shared.grow_with(delta, host.as_deref()),
+        }
+    }
+
+    /// Who keeps the bytes, if they are the host's.
+    pub(super) fn host(&self) -> Option<&Rc<dyn MemoryHost>> {
+        match self {
+            MemoryObj::Own(_) => None,
+            MemoryObj::Shared(_, host) => host.as_ref(),
         }
     }
 
@@ -191,8 +200,8 @@ impl Memory {
         Ok(Memory::adopt(store, MemoryObj::new(store, ty)?))
     }
 
-    pub(super) fn of_shared(store: &Store, shared: SharedMemory) -> Memory {
-        Memory::adopt(store, Box::new(MemoryObj::Shared(shared)))
+    pub(super) fn of_shared(store: &Store, shared: SharedMemory, host: Option<Rc<dyn MemoryHost>>) -> Memory {
+        Memory::adopt(store, Box::new(MemoryObj::Shared(shared, host)))
     }
 
     fn adopt(store: &Store, obj: Box<MemoryObj>) -> Memory {
@@ -212,11 +221,13 @@ impl Memory {
         unsafe { self.obj.as_ref() }
     }
 
-    /// What other threads need to use this memory, if its type is shared.
+    /// What other threads need to use this memory, if its type is shared and the bytes are ours.
     pub fn share(&self) -> Option<SharedMemory> {
         match self.obj() {
             MemoryObj::Own(_) => None,
-            MemoryObj::Shared(shared) => Some(shared.clone()),
+            // Another thread could not keep the host's bytes.
+            MemoryObj::Shared(_, Some(_)) => None,
+            MemoryObj::Shared(shared, None) => Some(shared.clone()),
         }
     }
 
@@ -237,6 +248,13 @@ impl Memory {
     /// Current size in pages.
     pub fn size(&self) -> u64 {
         self.obj().pages()
+    }
+
+    /// Notes that the host's bytes may have become more.
+    pub fn follow_host(&self) {
+        if let MemoryObj::Shared(shared, Some(host)) = self.obj() {
+            shared.follow(&**host);
+        }
     }
 
     /// Grows by `delta` pages; the old size, or `None` if it cannot.

@@ -25,7 +25,7 @@ struct State {
 
 /// How a wait ended. The first three are numbered as the guest sees them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Wait {
+pub enum Wait {
     Notified = 0,
     NotEqual = 1,
     TimedOut = 2,

@@ -4,8 +4,12 @@
 //! a store of the thread it came to. Invariants: the bytes never move, and stay mapped while any
 //! thread has a handle; the length only grows, and tells of pages when they can be accessed. The
 //! bytes change under our eyes, so no Rust reference to them is ever made.
+//!
+//! The bytes are ours, or those of a host that shares memory with its own code. Then each handle has
+//! a [`MemoryHost`], which keeps the bytes, makes them more, and lets threads wait among the host's.
 
 use super::memory::{self, Memory};
+use super::parking::Wait;
 use super::store::Store;
 use super::traps::Error;
 use super::vmcontext::VMMemoryDefinition;
@@ -15,8 +19,10 @@ use crate::engine::sys::Mmap;
 use crate::engine::types::MemoryType;
 use std::io;
 use std::ptr;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
 #[derive(Clone)]
 pub struct SharedMemory(Arc<Inner>);
@@ -24,13 +30,44 @@ pub struct SharedMemory(Arc<Inner>);
 struct Inner {
     ty: MemoryType,
     style: MemoryStyle,
-    mapping: Mmap,
-    /// Where byte 0 lies in the mapping, and how many bytes have room from there.
-    start: usize,
-    capacity: usize,
+    bytes: Bytes,
     definition: VMMemoryDefinition,
     /// Held while the memory grows.
     growing: Mutex<()>,
+}
+
+/// Whose bytes they are.
+enum Bytes {
+    Own {
+        mapping: Mmap,
+        /// Where byte 0 lies in the mapping, and how many bytes have room from there.
+        start: usize,
+        capacity: usize,
+    },
+    Host,
+}
+
+/// The host's side of a shared memory whose bytes are its own, for the thread of one store. It
+/// keeps the bytes mapped.
+pub trait MemoryHost {
+    /// Makes the memory larger by so many pages, if it can.
+    fn grow(&self, delta: u64) -> bool;
+    /// Where the bytes are and how many: as many as there were, or more.
+    fn bytes(&self) -> (*mut u8, usize);
+    /// Waits as `memory.atomic.wait` for a word of `size` bytes inside the memory.
+    fn wait(&self, address: u64, size: u32, expected: u64, timeout: Option<Duration>) -> Result<Wait, Error>;
+    /// Wakes at most `count` of those who wait, and says how many.
+    fn notify(&self, address: u64, count: u32) -> u32;
+}
+
+/// A shared memory that this does not keep.
+#[derive(Clone)]
+pub struct WeakSharedMemory(Weak<Inner>);
+
+impl WeakSharedMemory {
+    pub fn upgrade(&self) -> Option<SharedMemory> {
+        self.0.upgrade().map(SharedMemory)
+    }
 }
 
 // SAFETY: the definition's base never changes and its length is atomic; the mapping is `Send` and
@@ -78,17 +115,43 @@ impl SharedMemory {
         let base = mapping.start().wrapping_add(start);
         let definition = VMMemoryDefinition { base, length: AtomicUsize::new(bytes) };
         let growing = Mutex::new(());
-        Ok(SharedMemory(Arc::new(Inner { ty, style, mapping, start, capacity, definition, growing })))
+        let bytes = Bytes::Own { mapping, start, capacity };
+        Ok(SharedMemory(Arc::new(Inner { ty, style, bytes, definition, growing })))
     }
 
     /// A handle for a store. Fails if the store's engine takes for granted a way of lying in
-    /// memory that is not this one's.
+    /// memory that is not this one's, and for bytes that a host must keep.
     pub fn to_memory(&self, store: &Store) -> Result<Memory, Error> {
+        self.check_style(store)?;
+        if let Bytes::Host = self.0.bytes {
+            return Err(Error::Internal("a memory of the host's without the host".into()));
+        }
+        Ok(Memory::of_shared(store, self.clone(), None))
+    }
+
+    /// A memory over bytes of the host's, for [`SharedMemory::with_host`].
+    ///
+    /// # Safety
+    /// `length` bytes from `base` are mapped, and stay so as long as any [`MemoryHost`] lives that
+    /// comes together with a clone of this memory.
+    pub unsafe fn of_host(ty: MemoryType, base: *mut u8, length: usize) -> SharedMemory {
+        let definition = VMMemoryDefinition { base, length: AtomicUsize::new(length) };
+        let (style, growing) = (MemoryStyle::Bounded, Mutex::new(()));
+        SharedMemory(Arc::new(Inner { ty, style, bytes: Bytes::Host, definition, growing }))
+    }
+
+    /// [`SharedMemory::to_memory`] for a memory of the host's.
+    pub fn with_host(self, store: &Store, host: Rc<dyn MemoryHost>) -> Result<Memory, Error> {
+        self.check_style(store)?;
+        Ok(Memory::of_shared(store, self, Some(host)))
+    }
+
+    fn check_style(&self, store: &Store) -> Result<(), Error> {
         let assumed = store.engine().tunables().style_of(&self.0.ty);
         if assumed == MemoryStyle::Reserved && self.0.style == MemoryStyle::Bounded {
             return Err(Error::Internal("a bounded memory in a store whose code assumes guard pages".into()));
         }
-        Ok(Memory::of_shared(store, self.clone()))
+        Ok(())
     }
 
     /// The declared type; its minimum stays what it was when the memory was made.
@@ -111,17 +174,55 @@ impl SharedMemory {
 
     /// Grows by `delta` pages; the old size, or `None` if it cannot.
     pub fn grow(&self, delta: u64) -> Option<u64> {
-        let Inner { ty, mapping, start, capacity, definition, growing, .. } = &*self.0;
+        self.grow_with(delta, None)
+    }
+
+    /// As [`SharedMemory::grow`]. What the host's code has grown counts, too.
+    pub(super) fn grow_with(&self, delta: u64, host: Option<&dyn MemoryHost>) -> Option<u64> {
+        let Inner { ty, bytes, definition, growing, .. } = &*self.0;
         let _one_at_a_time = growing.lock().unwrap_or_else(PoisonError::into_inner);
-        let old = self.size();
-        let bytes = memory::grown_len(ty, old, delta)?;
-        let (old_end, end) = (memory::round_to_page(self.byte_len()), memory::round_to_page(bytes));
-        if end > *capacity {
-            return None;
+        let old = match host {
+            Some(host) => self.follow(host),
+            None => self.size(),
+        };
+        let length = memory::grown_len(ty, old, delta)?;
+        match (bytes, host) {
+            (Bytes::Own { mapping, start, capacity }, _) => {
+                let (old_end, end) = (memory::round_to_page(self.byte_len()), memory::round_to_page(length));
+                if end > *capacity {
+                    return None;
+                }
+                mapping.make_writable(start + old_end..start + end).ok()?;
+                definition.length.store(length, Ordering::SeqCst);
+            }
+            (Bytes::Host, Some(host)) => {
+                if !host.grow(delta) {
+                    return None;
+                }
+                self.follow(host);
+            }
+            (Bytes::Host, None) => return None,
         }
-        mapping.make_writable(start + old_end..start + end).ok()?;
-        definition.length.store(bytes, Ordering::SeqCst);
         Some(old)
+    }
+
+    /// Takes over the length that the host's bytes have by now; the size in pages.
+    pub(super) fn follow(&self, host: &dyn MemoryHost) -> u64 {
+        let (base, length) = host.bytes();
+        let definition = self.definition();
+        if length > self.byte_len() {
+            if self.base().is_null() {
+                // SAFETY: the definition is alive with us. The base of an empty memory was not
+                // known, and nobody uses it before there is a length.
+                unsafe { (&raw mut (*definition).base).write(base) };
+            }
+            self.0.definition.length.fetch_max(length, Ordering::SeqCst);
+        }
+        self.size()
+    }
+
+    pub fn downgrade(&self) -> WeakSharedMemory {
+        WeakSharedMemory(Arc::downgrade(&self.0))
     }
 
     pub(super) fn definition(&self) -> *mut VMMemoryDefinition {

@@ -1,0 +1,138 @@
+'use strict';
+// Shared memories. Only V8 can make a SharedArrayBuffer, so their bytes are its own: of one of its
+// memories, or of a buffer that was given to us (src/node/shared.rs). A memory of V8's can also be
+// posted to other threads, and its waiting threads are those that `Atomics` wakes.
+
+const { native, realm } = require('./binding');
+const { Group, keep } = require('./group');
+const { bufferOf, growMemory, v8 } = require('./v8');
+
+const PAGE = 65536;
+
+/** A new memory of V8's; `limits` are in pages. */
+function makeV8Memory({ initial, maximum }, what) {
+  if (v8 === undefined) throw new RangeError(`${what}: this process has no shared memories`);
+  try {
+    // Past these V8 makes none, and ours just cannot grow so far.
+    return new v8.Memory({ initial, maximum: Math.min(maximum, PAGE), shared: true });
+  } catch (error) {
+    throw new RangeError(`${what}: ${error.message}`);
+  }
+}
+
+/** The SharedArrayBuffer of a memory of V8's; undefined for any other value. */
+function sharedBufferOf(value) {
+  try {
+    const buffer = bufferOf.call(value);
+    return isShared(buffer) ? buffer : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+const sharedLength = Object.getOwnPropertyDescriptor(SharedArrayBuffer.prototype, 'byteLength').get;
+
+function isShared(value) {
+  try {
+    sharedLength.call(value);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/**
+ * The most pages that a memory of V8's was declared with, which only linking tells: a module links
+ * that asks for as much or more.
+ */
+function declaredMaximum(memory) {
+  let low = bufferOf.call(memory).byteLength / PAGE;
+  let high = PAGE;
+  while (low < high) {
+    const middle = Math.floor((low + high) / 2);
+    if (linksWith(memory, middle)) high = middle;
+    else low = middle + 1;
+  }
+  return low;
+}
+
+/** Whether V8 links the memory with a module that imports one of at most so many pages. */
+function linksWith(memory, maximum) {
+  const leb = [maximum & 0x7f | 0x80, (maximum >> 7) & 0x7f | 0x80, maximum >> 14];
+  // (import "" "" (memory 0 maximum shared))
+  const bytes = [0, 0x61, 0x73, 0x6d, 1, 0, 0, 0, 2, 9, 1, 0, 0, 2, 3, 0, ...leb];
+  try {
+    new v8.Instance(new v8.Module(Uint8Array.from(bytes)), { '': { '': memory } });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** What native code asks the host of a memory for (src/node/shared.rs). */
+const ANSWERS = ['ok', 'not-equal', 'timed-out'];
+
+/** The function that native code asks. `current` gives the memory's buffer as it is now. */
+function hostOf(current, grow) {
+  let words = new Int32Array(current());
+  let doubleWords;
+  const view = () => {
+    const buffer = current();
+    if (words.buffer !== buffer) {
+      words = new Int32Array(buffer);
+      doubleWords = undefined;
+    }
+    return words;
+  };
+  const requests = [
+    () => new Uint8Array(current()),
+    (delta) => (grow(delta) ? 1 : 0),
+    (place, low, high, timeout) =>
+      ANSWERS.indexOf(Atomics.wait(view(), place, low | 0, timeout)),
+    (place, low, high, timeout) => {
+      const expected = BigInt.asIntN(64, (BigInt(high) << 32n) | BigInt(low));
+      view();
+      doubleWords ??= new BigInt64Array(words.buffer);
+      return ANSWERS.indexOf(Atomics.wait(doubleWords, place, expected, timeout));
+    },
+    (place, count) => Atomics.notify(view(), place, count),
+  ];
+  return (request, ...args) => requests[request](...args);
+}
+
+/**
+ * The parts of a memory over a memory or a buffer of V8's: `{address, handle, group}`. Without
+ * limits they are those with which it is known, or else those that V8 knows.
+ */
+function adopt(source, limits, wide, isNew) {
+  const isBuffer = isShared(source);
+  const current = isBuffer ? () => source : () => bufferOf.call(source);
+  const grow = (delta) => {
+    if (isBuffer) return delta === 0;
+    try {
+      growMemory.call(source, delta);
+      return true;
+    } catch {
+      return false;
+    }
+  };
+  const host = hostOf(current, grow);
+  // A buffer of the same bytes that does not refer to the memory: native code keeps it.
+  const bytes = new Uint8Array(structuredClone(current()));
+  const take = (given) => native.adoptMemory(realm, bytes, host, given, wide, isNew) ?? undefined;
+  const [address, handle] = take(limits) ?? take(isBuffer ? fixed(source) : declared(source));
+  const group = new Group();
+  keep(group, host);
+  return { address, handle, group };
+}
+
+function fixed(buffer) {
+  const pages = buffer.byteLength / PAGE;
+  return [pages, pages];
+}
+
+function declared(memory) {
+  return [bufferOf.call(memory).byteLength / PAGE, declaredMaximum(memory)];
+}
+
+module.exports = { adopt, isShared, makeV8Memory, sharedBufferOf };

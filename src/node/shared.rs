@@ -1,0 +1,176 @@
+//! Shared memories. Their bytes are V8's: only V8 can make a `SharedArrayBuffer`, and its own shared
+//! memories stay where they are when they grow.
+//!
+//! For `lib/memory.js`, through Node-API. Invariants: every handle to such a memory comes with a
+//! `SharedArrayBuffer` of the handle's environment, which counts among the holders of the bytes
+//! that V8 counts; a native memory is found by the place of its bytes only while a handle lives, so
+//! while the place is taken.
+
+use super::failure::{Failure, run};
+use super::objects::{as_memory, made};
+use super::raw::{self, HandleScope, Reference, Refused};
+use super::realm::Realm;
+use crate::engine::{Error, Extern, MemoryHost, MemoryType, SharedMemory, Wait, WeakSharedMemory};
+use napi::bindgen_prelude::{External, Unknown};
+use napi::{JsValue, sys};
+use napi_derive::napi;
+use std::collections::HashMap;
+use std::ptr;
+use std::rc::Rc;
+use std::sync::{LazyLock, Mutex, PoisonError};
+use std::time::Duration;
+
+/// The shared memories of the process by the place of their bytes: threads that got the same bytes
+/// have one memory.
+static KNOWN: LazyLock<Mutex<HashMap<usize, WeakSharedMemory>>> = LazyLock::new(Mutex::default);
+
+/// The memory with these bytes. `is_new`: they have just been made, so what was known there is gone.
+/// `None` for the type takes the one that is known. Where V8 does not say where the bytes of an
+/// empty memory will be, they are unknown until there are some.
+fn memory_at(base: *mut u8, length: usize, ty: Option<MemoryType>, is_new: bool) -> Option<SharedMemory> {
+    // SAFETY: V8's bytes, which each handle's host keeps (see `V8Memory`).
+    let make = |ty| unsafe { SharedMemory::of_host(ty, base, length) };
+    if base.is_null() {
+        return ty.map(make);
+    }
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    let found = known.get(&(base as usize)).and_then(WeakSharedMemory::upgrade).filter(|_| !is_new);
+    if let Some(memory) = found {
+        return Some(memory);
+    }
+    let memory = make(ty?);
+    known.retain(|_, memory| memory.upgrade().is_some());
+    known.insert(base as usize, memory.downgrade());
+    Some(memory)
+}
+
+/// Makes the handle to a shared memory whose bytes are `bytes`, a typed array over a buffer that
+/// nobody else has. `host` is the face's function for what only V8 can do; whoever holds the
+/// memory's group there must hold it, too. Without limits only bytes that are known already have a
+/// handle; the result is null for others.
+#[napi(catch_unwind)]
+pub fn adopt_memory(
+    realm: &External<Rc<Realm>>,
+    bytes: Unknown,
+    host: Unknown,
+    limits: Option<Vec<f64>>,
+    wide: bool,
+    is_new: bool,
+) -> napi::Result<Option<(f64, External<Extern>)>> {
+    run(realm, || {
+        let ty = match limits.as_deref() {
+            Some([minimum, maximum]) => Some(MemoryType {
+                minimum: *minimum as u64,
+                maximum: Some(*maximum as u64),
+                memory64: wide,
+                shared: true,
+                page_size_log2: 16,
+            }),
+            _ => None,
+        };
+        let (base, length) = extent(realm.env, bytes.raw())?;
+        let Some(memory) = memory_at(base, length, ty, is_new) else { return Ok(None) };
+        let host = V8Memory {
+            env: realm.env,
+            host: Reference::weak(realm.env, host.raw())?,
+            _bytes: Reference::strong(realm.env, bytes.raw())?,
+        };
+        let memory = memory.with_host(&realm.store, Rc::new(host))?;
+        memory.follow_host();
+        Ok(Some(made(memory.id(), Extern::Memory(memory))))
+    })
+}
+
+/// Notes that V8 may have made the memory larger. Returns its pages.
+#[napi(catch_unwind)]
+pub fn follow_memory(memory: &External<Extern>) -> f64 {
+    let memory = as_memory(memory);
+    memory.follow_host();
+    memory.size() as f64
+}
+
+/// Where the bytes of a typed array are, and how many.
+fn extent(env: sys::napi_env, bytes: sys::napi_value) -> Result<(*mut u8, usize), Refused> {
+    let (mut length, mut data) = (0, ptr::null_mut());
+    // SAFETY: `bytes` is a handle of the open scope; null for what we do not ask for is allowed.
+    raw::check(unsafe {
+        let none = ptr::null_mut();
+        sys::napi_get_typedarray_info(env, bytes, none, &mut length, &mut data, none.cast(), none.cast())
+    })?;
+    Ok((data.cast(), length))
+}
+
+/// What the face's `host` is asked for; `lib/memory.js` has the same numbers.
+#[derive(Clone, Copy)]
+enum Request {
+    Bytes = 0,
+    Grow = 1,
+    Wait32 = 2,
+    Wait64 = 3,
+    Notify = 4,
+}
+
+struct V8Memory {
+    env: sys::napi_env,
+    host: Reference,
+    /// Keeps the bytes.
+    _bytes: Reference,
+}
+
+impl V8Memory {
+    /// The number that the face answers with.
+    fn ask(&self, request: Request, args: &[f64]) -> Result<f64, Refused> {
+        let _scope = HandleScope::open(self.env)?;
+        let answer = self.call(request, args)?;
+        let mut number = 0.0;
+        // SAFETY: `answer` is a handle of the open scope.
+        raw::check(unsafe { sys::napi_get_value_double(self.env, answer, &mut number) })?;
+        Ok(number)
+    }
+
+    fn call(&self, request: Request, args: &[f64]) -> Result<sys::napi_value, Refused> {
+        let host = self.host.get().ok_or(Refused)?;
+        let numbers = [f64::from(request as u8)].into_iter().chain(args.iter().copied());
+        let args = numbers.map(|number| raw::number(self.env, number)).collect::<Result<Vec<_>, _>>()?;
+        let answer = raw::call(self.env, host, &args);
+        if answer.is_err() {
+            // What V8 throws here says no more than that it could not.
+            raw::take_exception(self.env);
+        }
+        answer
+    }
+}
+
+impl MemoryHost for V8Memory {
+    fn grow(&self, delta: u64) -> bool {
+        self.ask(Request::Grow, &[delta as f64]).is_ok_and(|grown| grown != 0.0)
+    }
+
+    fn bytes(&self) -> (*mut u8, usize) {
+        let bytes = || {
+            let _scope = HandleScope::open(self.env)?;
+            extent(self.env, self.call(Request::Bytes, &[])?)
+        };
+        bytes().unwrap_or((ptr::null_mut(), 0))
+    }
+
+    fn wait(&self, address: u64, size: u32, expected: u64, timeout: Option<Duration>) -> Result<Wait, Error> {
+        let request = if size == 4 { Request::Wait32 } else { Request::Wait64 };
+        let milliseconds = timeout.map_or(f64::INFINITY, |timeout| timeout.as_secs_f64() * 1000.0);
+        // A 64-bit word in two halves, each of which a double holds.
+        let (low, high) = (expected as u32, (expected >> 32) as u32);
+        let place = (address / u64::from(size)) as f64;
+        match self.ask(request, &[place, low.into(), high.into(), milliseconds]) {
+            Ok(0.0) => Ok(Wait::Notified),
+            Ok(1.0) => Ok(Wait::NotEqual),
+            Ok(_) => Ok(Wait::TimedOut),
+            // The environment is going down.
+            Err(Refused) => Err(Failure::Stopped.into()),
+        }
+    }
+
+    fn notify(&self, address: u64, count: u32) -> u32 {
+        let woken = self.ask(Request::Notify, &[(address / 4) as f64, count.into()]);
+        woken.map_or(0, |woken| woken as u32)
+    }
+}
