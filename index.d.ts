@@ -52,7 +52,7 @@ export class Module {
    * loop free.
    * @throws {CompileError} with the byte offset in its message
    */
-  constructor(bytes: BufferSource);
+  constructor(bytes: BufferSource, options?: CompileOptions);
   static exports(module: Module): ModuleExportDescriptor[];
   static imports(module: Module): ModuleImportDescriptor[];
   /** Copies of the custom sections of this name, in order. */
@@ -202,8 +202,13 @@ export class RuntimeError extends Error {
   constructor(message?: string, options?: ErrorOptions);
 }
 
+export interface CompileOptions {
+  /** Has the module count its operators, for `limits.fuel`. It is slower then. Default: false. */
+  fuel?: boolean;
+}
+
 /** Compiles on other threads. */
-export function compile(bytes: BufferSource): Promise<Module>;
+export function compile(bytes: BufferSource, options?: CompileOptions): Promise<Module>;
 
 /** Compiles on other threads, then instantiates. */
 export function instantiate(
@@ -319,13 +324,50 @@ export interface WASIOptions {
    * process. Default: true.
    */
   returnOnExit?: boolean;
-  /** The descriptor of this process that is the program's standard input. Default: 0. */
-  stdin?: number;
-  /** Default: 1. */
-  stdout?: number;
-  /** Default: 2. */
-  stderr?: number;
+  /**
+   * The program's standard input: a descriptor of this process, `'inherit'` (0), `'ignore'` (there is
+   * nothing to read), `'pipe'` (what is written to {@link WASI.stdin}), bytes, or a readable stream.
+   * Another string than these three words is the text to read. Default: 0.
+   *
+   * Streams, and `'pipe'`, are for {@link WASI.run} and for instances with a thread of their own. They
+   * are read no faster than the program reads.
+   */
+  stdin?:
+    | number
+    | 'inherit'
+    | 'ignore'
+    | 'pipe'
+    | string
+    | ArrayBufferView
+    | NodeJS.ReadableStream
+    | ReadableStream;
+  /** The program's standard output. Default: 1. */
+  stdout?: Output;
+  /** The program's standard error. Default: 2. */
+  stderr?: Output;
 }
+
+/**
+ * Where a program's output goes: a descriptor of this process, `'inherit'`, `'ignore'`, or `'pipe'`,
+ * which is the result of {@link WASI.run} or {@link WASI.takeOutput}. Or, for {@link WASI.run} and
+ * for instances with a thread of their own, a writable stream (which is not ended), a function that
+ * gets each chunk, or one that gets each line without its end. The program waits for a stream that is
+ * full and for the promise of a function; a closed stream gives it `EPIPE`, and what a function
+ * throws ends it.
+ *
+ * ```js
+ * await new WASI({ version: 'preview1', stdout: { lines: (line) => log(line) } }).run('tool.wasm');
+ * ```
+ */
+export type Output =
+  | number
+  | 'inherit'
+  | 'ignore'
+  | 'pipe'
+  | NodeJS.WritableStream
+  | WritableStream
+  | ((chunk: Buffer) => void | Promise<void>)
+  | { lines: (line: string) => void | Promise<void> };
 
 /** A `net.Server` that listens, or a `net.Socket` that is connected. TLS is refused. */
 export type NodeSocket = { address(): unknown; ref(): unknown; unref(): unknown };
@@ -355,8 +397,31 @@ export interface Preopen {
   symlinks?: boolean;
 }
 
-/** Integers up to 2³² - 1. */
+/** Integers. Those without a default are not limited. */
 export interface WASILimits {
+  /**
+   * Bytes of each memory. A module that begins with more is refused with `ERR_WASI_LIMIT`; one that
+   * grows beyond gets -1.
+   */
+  memory?: number;
+  /** Elements of each table; the same. Default: 10,000,000. */
+  table?: number;
+  /**
+   * Bytes of stack that wasm may use, from 64 KiB to 1 GiB. Only for {@link WASI.run} and instances
+   * with a thread of their own. Default: 1 MiB.
+   */
+  stack?: number;
+  /**
+   * Operators that the program may pass, whatever the machine: then it ends with `ERR_WASI_LIMIT`.
+   * Only on threads, like `stack`, and only for modules that are compiled with `{ fuel: true }`;
+   * those given as bytes are.
+   */
+  fuel?: number;
+  /**
+   * Bytes of standard output, and again of standard error, that `'pipe'` keeps. Beyond them the
+   * program gets `EFBIG`, and `run()` rejects with `ERR_WASI_LIMIT`. Default: 16 MiB.
+   */
+  output?: number;
   /** Open descriptors, the three standard streams included; beyond them `EMFILE`. Default: 4096. */
   descriptors?: number;
   /** Buffers of one vectored read or write; beyond them `EINVAL`. Default: 1024. */
@@ -413,6 +478,78 @@ export interface Capabilities {
   unknown: string[];
 }
 
+/** What a program is made of: a path, a URL, bytes, a response of `fetch`, or a compiled module. */
+export type Source = string | URL | BufferSource | Response | Module;
+
+export interface RunOptions {
+  /** Ends the program when it fires: `run()` rejects with an `AbortError`. */
+  signal?: AbortSignal;
+  /** Ends the program after so many milliseconds: `run()` rejects with `ERR_WASI_TIMEOUT`. */
+  timeout?: number;
+  /**
+   * Further imports. Functions run here, on the thread that called `run()`, and may be asynchronous:
+   * the program waits for what they return. What they throw comes out of `run()`.
+   */
+  imports?: Imports;
+  /** Makes strings of the captured output. Default: `Buffer`s. */
+  encoding?: BufferEncoding;
+}
+
+export interface RunResult<T = Buffer> {
+  /** What the program gave to `proc_exit`; 0 if it returned. */
+  code: number;
+  /** What it wrote, if `stdout` is `'pipe'`; otherwise null. */
+  stdout: T | null;
+  stderr: T | null;
+}
+
+export interface InstantiateOptions {
+  /** Gives the instance a thread of its own. Default: false. */
+  thread?: boolean;
+  /** Ends an instance with a thread of its own when it fires. */
+  signal?: AbortSignal;
+  /** Ends an instance with a thread of its own after so many milliseconds. */
+  timeout?: number;
+}
+
+export interface Instantiated {
+  module: Module;
+  instance: Instance;
+  exports: Exports;
+}
+
+export interface ThreadInstantiated {
+  module: Module;
+  instance: ThreadInstance;
+  exports: ThreadExports;
+}
+
+/**
+ * The exports of an instance with a thread of its own: functions that return promises, and memories.
+ * What else the module exports is not there.
+ */
+export type ThreadExports = Record<string, any>;
+
+/** An instance with a thread of its own. */
+export interface ThreadInstance {
+  readonly exports: ThreadExports;
+  /** Ends it, whatever it does. Calls that are not done are rejected with `ERR_WASI_CLOSED`. */
+  close(): void;
+  [Symbol.dispose](): void;
+}
+
+/**
+ * A memory of an instance with a thread of its own. It can be looked at while the instance rests: no
+ * call is under way, or the instance waits for an import. Otherwise `ERR_WASI_BUSY` is thrown.
+ */
+export interface ThreadMemory {
+  /** Bytes. */
+  readonly size: number;
+  /** A copy of the bytes. */
+  read(offset: number, length: number): Buffer;
+  write(offset: number, bytes: string | ArrayBufferView): void;
+}
+
 /** Anything with `exports` such as an `Instance`, of this package or of V8. */
 export interface InstanceLike {
   readonly exports: Record<string, any>;
@@ -442,6 +579,53 @@ export class WASI {
   getImportObject(): Imports;
   /** What this program would get of what a module imports. The module may be one of V8's. */
   capabilities(module: Module | object): Capabilities;
+  /**
+   * Runs a command on a thread of its own. Each run is a new program with the options of this
+   * object; any number may run at the same time.
+   *
+   * ```js
+   * const wasi = new WASI({ version: 'preview1', args: ['tool', '-v'], stdout: 'pipe' });
+   * const { code, stdout } = await wasi.run('./tool.wasm', { timeout: 1000, encoding: 'utf8' });
+   * ```
+   *
+   * The event loop stays free. A signal or a timeout ends the program within milliseconds, whatever
+   * it does: loops, recursion, waiting for input, a clock or an import. Only a single bulk operation
+   * on memory, and a call that waits in the kernel for a disk, are finished first. The error has what
+   * was captured by then as `stdout` and `stderr`.
+   */
+  run(source: Source, options: RunOptions & { encoding: BufferEncoding }): Promise<RunResult<string>>;
+  run(source: Source, options?: RunOptions): Promise<RunResult>;
+  /**
+   * An instance with the functions of this object among its imports. A reactor is initialized.
+   *
+   * With `{ thread: true }` it lives on a thread of its own. Its exports return promises, and calls
+   * queue. Imports may be asynchronous; while the instance waits for one, calls that the import
+   * makes come in between.
+   *
+   * ```js
+   * const { exports, instance } = await wasi.instantiate('./lib.wasm', { env }, { thread: true });
+   * console.log(await exports.add(1, 2));
+   * instance.close();
+   * ```
+   */
+  instantiate(
+    source: Source,
+    imports: Imports | undefined,
+    options: InstantiateOptions & { thread: true }
+  ): Promise<ThreadInstantiated>;
+  instantiate(source: Source, imports?: Imports, options?: InstantiateOptions): Promise<Instantiated>;
+  /** The same on this thread, and at once. */
+  instantiateSync(source: BufferSource | Module, imports?: Imports): Instantiated;
+  /** With `stdin: 'pipe'` the stream that the program reads; otherwise null. */
+  readonly stdin: NodeJS.WritableStream | null;
+  /** What the program that was started on this thread has written to `'pipe'` since the last time. */
+  takeOutput(): { stdout: Buffer | null; stderr: Buffer | null };
+  /**
+   * Closes the descriptors of the program on this thread at once, and what others would get: no more
+   * can be started. Those that run have descriptors of their own.
+   */
+  close(): void;
+  [Symbol.dispose](): void;
   /**
    * Runs a command and returns its exit code, as the signed 32-bit number that it passed to
    * `proc_exit`, or 0. The instance may also be one of V8's. Each `WASI` object starts once.

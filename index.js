@@ -18,11 +18,11 @@ const { Tag } = require('./lib/tag');
 const { WASI } = require('./lib/wasi');
 const { tag } = require('./lib/webidl');
 
-// Methods, because the namespace's functions cannot be constructed. The options that newer
-// versions of the interface take in a last argument choose among proposals that are not here.
+// Methods, because the namespace's functions cannot be constructed. Of the options that newer
+// versions of the interface take in a last argument there is only one, and it is ours: `fuel`.
 const { compile, compileStreaming, instantiate, instantiateStreaming, validate } = {
-  async compile(bytes) {
-    return compileBytes(bytes, 'WebAssembly.compile()');
+  async compile(bytes, options = undefined) {
+    return compileBytes(bytes, 'WebAssembly.compile()', options);
   },
 
   async compileStreaming(source) {

@@ -103,6 +103,18 @@ function errorOf(kind, message, frames) {
     }
     case 'range':
       return coded(RangeError, 'ERR_WASI_RANGE', message);
+    case 'limit':
+      return coded(RangeError, 'ERR_WASI_LIMIT', message);
+    case 'fuel': {
+      const error = coded(RuntimeError, 'ERR_WASI_LIMIT', `${message} (limits.fuel)`);
+      return addFrames(error, frames);
+    }
+    case 'resource':
+      return coded(Error, 'ERR_WASI_RESOURCE', message);
+    case 'busy':
+      return coded(Error, 'ERR_WASI_BUSY', message);
+    case 'closed':
+      return coded(Error, 'ERR_WASI_CLOSED', message);
     case 'exit':
       // As node:wasi has it: the i32 that the program passed.
       return new Exit(Number(message) | 0);

@@ -365,6 +365,7 @@ function wasiFunction(name, signature, holder) {
 module.exports = {
   convert,
   functionAt,
+  list,
   load,
   recordOf,
   shim,

@@ -11,7 +11,7 @@ const { adopted, makeShared, memoryFor, memoryParts } = require('./memory');
 const { partsOf } = require('./module');
 const { tableFor, tableParts } = require('./table');
 const { settleTag, tagFor, tagParts } = require('./tag');
-const { wasiFunctionParts, wasiImportsParts } = require('./wasi');
+const { wasiFunctionParts, wasiImportsParts } = require('./wasi-imports');
 const { describe, isObject, settle } = require('./webidl');
 
 class Instance {
@@ -91,7 +91,7 @@ function link(what, module, importObject) {
     }
     const value = fields[wanted.name];
     if (value === undefined) explainMissing(linking, wanted, fields);
-    return IMPORT[wanted.kind](linking, wanted, index, value);
+    return importOf(linking, wanted, index, value);
   });
   return linking;
 }
@@ -101,6 +101,11 @@ async function instantiate(what, module, importObject) {
   const linking = link(what, module, importObject);
   await undefined;
   return new Instance(linking);
+}
+
+/** The native import for a value. */
+function importOf(linking, wanted, index, value) {
+  return IMPORT[wanted.kind](linking, wanted, index, value);
 }
 
 /** For each kind: the native import for a value, or a LinkError. */
@@ -198,4 +203,4 @@ const EXPORT = {
   tag: tagFor,
 };
 
-module.exports = { Instance, checkImportObject, instantiate };
+module.exports = { Instance, Linking, checkImportObject, importOf, instantiate, refuse };

@@ -21,14 +21,14 @@ class Module {
   #exports = null;
   #sharedMemories = null;
 
-  constructor(bytes) {
+  constructor(bytes, options = undefined) {
     if (bytes instanceof Compiled) {
       this.#handle = bytes.handle;
       return;
     }
     settle(this, new.target, Module);
     const what = 'WebAssembly.Module()';
-    this.#handle = native.compile(realm, what, toBytes(bytes, `${what}: Argument 0`));
+    this.#handle = native.compile(realm, what, toBytes(bytes, `${what}: Argument 0`), countsFuel(options));
   }
 
   static exports(module) {
@@ -106,12 +106,18 @@ function isModule(value) {
 }
 
 /** Compiles on other threads. The bytes are copied before this returns. */
-async function compile(bytes, what) {
-  const result = await native.compileAsync(toBytes(bytes, `${what}: Argument 0`));
+async function compile(bytes, what, options = undefined) {
+  const copied = toBytes(bytes, `${what}: Argument 0`);
+  const result = await native.compileAsync(copied, countsFuel(options));
   if (typeof result === 'string') {
     throw coded(CompileError, 'ERR_WASI_COMPILE', `${what}: ${result}`);
   }
   return new Module(new Compiled(result));
+}
+
+/** Whether the module is to count its operators, for `limits.fuel`: our own option. */
+function countsFuel(options) {
+  return Boolean(options?.fuel);
 }
 
 function validate(bytes) {

@@ -3,10 +3,9 @@
 
 const { memoryFsHandle } = require('./memoryfs');
 const { parseSockets } = require('./sockets');
+const { parseStdio } = require('./stdio');
 const check = require('./validate');
-
-/** The module of WASI functions for each version. */
-const MODULES = { preview1: 'wasi_snapshot_preview1', unstable: 'wasi_unstable' };
+const { MODULES } = require('./wasi-imports');
 
 function parse(options) {
   const { version } = options;
@@ -31,9 +30,11 @@ function parse(options) {
     }
   }
   const { stdin = 0, stdout = 1, stderr = 2, returnOnExit = true } = options;
-  check.isDescriptor(stdin, 'options.stdin');
-  check.isDescriptor(stdout, 'options.stdout');
-  check.isDescriptor(stderr, 'options.stderr');
+  const stdio = [
+    parseStdio(stdin, 0, 'options.stdin'),
+    parseStdio(stdout, 1, 'options.stdout'),
+    parseStdio(stderr, 2, 'options.stderr'),
+  ];
   check.isOfType('boolean', returnOnExit, 'options.returnOnExit');
   const { allow, deny = [], refused, now, randomSeed, limits = {}, trace, sockets = [] } = options;
   if (allow !== undefined) check.isStrings(allow, 'options.allow');
@@ -42,23 +43,27 @@ function parse(options) {
     throw check.invalidValue('options.refused', refused, "must be 'ENOTCAPABLE' or 'ENOSYS'");
   }
   checkLimits(limits);
+  const { memory, table, stack, fuel, output = DEFAULT_OUTPUT, ...ofWasi } = limits;
   if (trace !== undefined) check.isOfType('function', trace, 'options.trace');
   return {
     returnOnExit,
     trace,
+    stdio,
+    outputLimit: output,
+    /** What the engine limits, rather than WASI. */
+    threadLimits: { memory, table, stack, fuel },
     memories: mounts.map(({ memory }) => memory).filter((memory) => memory !== undefined),
     native: {
       args: Array.from(args, String),
       env,
       preopens: mounts.map(({ preopen }) => preopen),
-      stdio: [stdin, stdout, stderr],
       sockets: parseSockets(sockets),
       allow,
       deny,
       refused,
       now: now === undefined ? undefined : nanoseconds(now),
       randomSeed: randomSeed === undefined ? undefined : seed(randomSeed),
-      limits,
+      limits: { ...ofWasi, output },
       traceToStderr: trace === undefined && process.env.WASI_NATIVE_TRACE === '1',
     },
   };
@@ -95,18 +100,29 @@ function mount(guest, value, name) {
   return { preopen: { guest, host, read, write, create, remove, symlinks }, memory };
 }
 
-const LIMITS = ['descriptors', 'buffers', 'path', 'subscriptions', 'strings'];
+/** Bytes of each captured stream. */
+const DEFAULT_OUTPUT = 16 * 1024 * 1024;
 
-/** Less than the standard streams would be no program. */
-const LEAST = { descriptors: 3 };
+/** What can be limited, from and to how much. */
+const LIMITS = {
+  // Less than the standard streams would be no program.
+  descriptors: [3, 0xffffffff],
+  buffers: [0, 0xffffffff],
+  path: [0, 0xffffffff],
+  subscriptions: [0, 0xffffffff],
+  strings: [0, 0xffffffff],
+  output: [0, Number.MAX_SAFE_INTEGER],
+  memory: [0, Number.MAX_SAFE_INTEGER],
+  table: [0, 0xffffffff],
+  stack: [64 * 1024, 1024 * 1024 * 1024],
+  fuel: [0, Number.MAX_SAFE_INTEGER],
+};
 
 function checkLimits(limits) {
   check.isObject(limits, 'options.limits');
-  check.hasOnly(LIMITS, limits, 'options.limits');
+  check.hasOnly(Object.keys(LIMITS), limits, 'options.limits');
   for (const [key, limit] of Object.entries(limits)) {
-    if (limit !== undefined) {
-      check.isInteger(limit, `options.limits.${key}`, LEAST[key] ?? 0, 0xffffffff);
-    }
+    if (limit !== undefined) check.isInteger(limit, `options.limits.${key}`, ...LIMITS[key]);
   }
 }
 
@@ -132,4 +148,4 @@ function seed(value) {
   return BigInt(value);
 }
 
-module.exports = { MODULES, parse };
+module.exports = { parse };

@@ -3,22 +3,13 @@
 
 const { native, realm } = require('./binding');
 const { Exit, coded } = require('./errors');
-const { wasiFunction } = require('./functions');
+const { Instance } = require('./instance');
 const { memoryParts } = require('./memory');
-const { isModule, partsOf } = require('./module');
-const { MODULES, parse } = require('./options');
+const { Module, isModule, partsOf } = require('./module');
+const { parse } = require('./options');
+const { checkDeadline, instantiateThread, moduleOf, run } = require('./run');
 const check = require('./validate');
-
-const EXTENSIONS = 'wasi_native_ext';
-
-/** Module, name and signature of each WASI function, in the order of their numbers. */
-let described;
-
-/** Which functions are WASI's, and of which context: an instance of ours binds them natively. */
-const functions = new WeakMap();
-
-/** Of which context and module an object of imports is, to tell why one is not in it. */
-const importObjects = new WeakMap();
+const { EXTENSIONS, MODULES, addFunctions } = require('./wasi-imports');
 
 /** The `buffer` of V8's memories, as it was before anyone could replace the namespace. */
 const v8Buffer =
@@ -28,10 +19,12 @@ const v8Buffer =
 const v8Imports = typeof WebAssembly === 'object' ? WebAssembly.Module.imports : undefined;
 
 class WASI {
-  #context;
+  /** What each of its programs is made of. */
+  #template;
+  /** The program on this thread, from when somebody asks for its imports. */
+  #program = null;
+  #parsed;
   #moduleName;
-  #extensions = {};
-  #returnOnExit = true;
   #started = false;
   #memory = null;
   /** The bytes of the memory, made anew when its buffer is. */
@@ -40,44 +33,109 @@ class WASI {
   constructor(options = {}) {
     check.isObject(options, 'options');
     const parsed = parse(options);
+    this.#parsed = parsed;
     this.#moduleName = MODULES[options.version];
-    this.#returnOnExit = parsed.returnOnExit;
-    const lines = parsed.trace === undefined ? undefined : native.traceLines();
-    this.#context = native.wasiContext(realm, parsed.native, parsed.memories, lines);
-    this.wasiImport = {};
-    this.#addFunctions(parsed.trace && teller(parsed.trace, lines));
+    this.#template = native.wasiTemplate(realm, parsed.native, parsed.memories);
+    native.checkTemplate(realm, this.#template, parsed.stdio.map(atOnce));
+    // Who only calls `run` has no use for a program on this thread.
+    const define = (value) => {
+      const attributes = { writable: true, enumerable: true, configurable: true };
+      Object.defineProperty(this, 'wasiImport', { value, ...attributes });
+      return value;
+    };
+    const get = () => define(this.#here().imports);
+    Object.defineProperty(this, 'wasiImport', { get, set: define, enumerable: true, configurable: true });
   }
 
-  /** Puts what the program is granted into `wasiImport` and the extensions. */
-  #addFunctions(tell) {
-    const context = this.#context;
-    const call = native.wasiCaller(realm, context);
-    const view = () => this.#bytes();
-    const places = { [this.#moduleName]: this.wasiImport, [EXTENSIONS]: this.#extensions };
-    described ??= native.wasiFunctions();
-    const grants = native.wasiGrants(context);
-    described.forEach(([module, name, signature], number) => {
-      if (places[module] === undefined || grants[number] === 'r') return;
-      const called = wasiFunction(name, signature, { number, call, view });
-      if (tell === undefined) functions.set(called, { context, module, name });
-      places[module][name] = tell === undefined ? called : traced(called, tell);
-      if (name === 'proc_exit' && grants[number] === 'g' && !this.#returnOnExit) {
-        // The process ends in the call itself, before any JavaScript could catch it.
-        places[module][name] = (code) => process.exit(code);
-      }
-    });
-    for (const [module, place] of Object.entries(places)) {
-      importObjects.set(place, { context, module });
+  /** The program on this thread: its context and its imports. */
+  #here() {
+    return (this.#program ??= this.#make());
+  }
+
+  #make() {
+    const { trace, stdio, threadLimits: limits, returnOnExit } = this.#parsed;
+    const lines = trace === undefined ? undefined : native.traceLines();
+    const context = native.wasiContext(realm, this.#template, stdio.map(atOnce), lines);
+    const imports = {};
+    const extensions = {};
+    const places = { [this.#moduleName]: imports, [EXTENSIONS]: extensions };
+    const tell = trace && teller(trace, lines);
+    addFunctions(realm, context, places, { view: () => this.#bytes(), tell, limits });
+    if (!returnOnExit && imports.proc_exit !== undefined) {
+      // The process ends in the call itself, before any JavaScript could catch it.
+      imports.proc_exit = (code) => process.exit(code);
     }
+    return { context, imports, extensions };
+  }
+
+  /** With `stdin: 'pipe'`: the writable stream that is the program's standard input. */
+  get stdin() {
+    const [{ given, stream }] = this.#parsed.stdio;
+    return given === 'pipe' ? stream : null;
+  }
+
+  /** Runs a command on a thread of its own: `{code, stdout, stderr}`. */
+  async run(source, options = undefined) {
+    return run(this.#ingredients(), source, options);
+  }
+
+  /** An instance with the functions of this object among its imports. */
+  async instantiate(source, imports = {}, options = {}) {
+    check.isObject(imports, 'imports');
+    check.isObject(options, 'options');
+    check.hasOnly(['thread', 'signal', 'timeout'], options, 'options');
+    const { thread = false, signal, timeout } = options;
+    check.isOfType('boolean', thread, 'options.thread');
+    checkDeadline(options);
+    if (thread) return instantiateThread(this.#ingredients(), source, imports, options);
+    if (signal !== undefined || timeout !== undefined) {
+      const name = signal !== undefined ? 'signal' : 'timeout';
+      const reason = 'needs { thread: true }: nothing can stop an instance on this thread';
+      throw check.invalidValue(`options.${name}`, options[name], reason);
+    }
+    const module = await moduleOf(source, 'WASI.instantiate()', false);
+    return this.#instantiate(module, imports);
+  }
+
+  /** The same, on this thread and at once. */
+  instantiateSync(source, imports = {}) {
+    check.isObject(imports, 'imports');
+    return this.#instantiate(isModule(source) ? source : new Module(source), imports);
+  }
+
+  #instantiate(module, imports) {
+    const instance = new Instance(module, { ...this.getImportObject(), ...imports });
+    const { exports } = instance;
+    if (exports._start === undefined && memoryParts(exports.memory) !== undefined) {
+      this.initialize(instance);
+    }
+    return { module, instance, exports };
+  }
+
+  #ingredients() {
+    return { parsed: this.#parsed, template: this.#template, moduleName: this.#moduleName };
+  }
+
+  /** What was captured of the output of `start`, and not taken yet: `{stdout, stderr}`. */
+  takeOutput() {
+    const { context } = this.#here();
+    return { stdout: native.takeOutput(context, 1), stderr: native.takeOutput(context, 2) };
+  }
+
+  /** Closes the descriptors of the program on this thread, and what others would get. */
+  close() {
+    if (this.#program !== null) native.closeWasi(this.#program.context);
+    native.closeTemplate(this.#template);
   }
 
   /** The imports that a WASI module asks for. */
   getImportObject() {
+    const { extensions } = this.#here();
     const imports = { [this.#moduleName]: this.wasiImport };
     // As in node:wasi there is nothing else to see, unless it was asked for. It is there all the
     // same: so that linking can say what is not granted.
-    const enumerable = Object.keys(this.#extensions).length > 0;
-    Object.defineProperty(imports, EXTENSIONS, { value: this.#extensions, enumerable });
+    const enumerable = Object.keys(extensions).length > 0;
+    Object.defineProperty(imports, EXTENSIONS, { value: extensions, enumerable });
     return imports;
   }
 
@@ -87,7 +145,7 @@ class WASI {
     const imports = isV8Module(module) ? v8Imports(module) : partsOf(module, what).imports();
     const wanted = imports.filter(({ kind }) => kind === 'function');
     const pairs = wanted.flatMap(({ module, name }) => [module, name]);
-    const grants = native.wasiReport(this.#context, pairs);
+    const grants = native.wasiReport(this.#template, pairs);
     const report = { granted: [], refused: [], stubbed: [], unknown: [] };
     wanted.forEach(({ module, name }, index) => {
       const ours = module === this.#moduleName || module === EXTENSIONS;
@@ -102,10 +160,10 @@ class WASI {
    */
   link(name, other) {
     check.isOfType('string', name, 'name');
-    if (typeof other !== 'object' || other === null || !(#context in other)) {
+    if (typeof other !== 'object' || other === null || !(#program in other)) {
       throw check.invalidType('other', 'an instance of WASI', other);
     }
-    native.wasiLink(this.#context, name, other.#context);
+    native.wasiLink(this.#here().context, name, other.#here().context);
   }
 
   /** Runs a command's `_start` and returns its exit code. */
@@ -136,6 +194,7 @@ class WASI {
 
   /** Binds the memory, as `start` and `initialize` do first, and runs nothing. */
   finalizeBindings(instance, options = {}) {
+    this.#checkOnThisThread();
     const { memory = instance?.exports?.memory } = options;
     if (this.#started) {
       const text = 'WASI instance has already started';
@@ -149,6 +208,22 @@ class WASI {
     }
     this.#memory = memory;
     this.#started = true;
+  }
+
+  /** Refuses what only holds for programs on threads of their own. */
+  #checkOnThisThread() {
+    const needed = 'use wasi.run(), or wasi.instantiate() with { thread: true }';
+    this.#parsed.stdio.forEach(({ kind }, number) => {
+      if (kind !== 'source' && kind !== 'sink') return;
+      const name = ['stdin', 'stdout', 'stderr'][number];
+      const text = `options.${name} is a stream or a function, which needs this event loop`;
+      throw coded(Error, 'ERR_WASI_OPTION', `${text}: ${needed}`);
+    });
+    for (const name of ['stack', 'fuel']) {
+      if (this.#parsed.threadLimits[name] === undefined) continue;
+      const text = `options.limits.${name} only holds for a program on a thread of its own`;
+      throw coded(Error, 'ERR_WASI_OPTION', `${text}: ${needed}`);
+    }
   }
 
   /** The bytes that the functions work on when JavaScript or an instance of V8's calls them. */
@@ -165,21 +240,6 @@ class WASI {
 /** Gives the lines that were traced to the user's callback. */
 function teller(trace, lines) {
   return () => native.takeTraceLines(lines).forEach((line) => trace(line));
-}
-
-/**
- * A WASI function that tells of each call when it has ended, also by `proc_exit`. What the
- * callback throws goes to the caller like what any imported function throws, so it ends the
- * program. It is called from here rather than from native code, which holds the guest's memory.
- */
-function traced(called, tell) {
-  return (...args) => {
-    try {
-      return called(...args);
-    } finally {
-      tell();
-    }
-  };
 }
 
 function isV8Module(value) {
@@ -201,14 +261,18 @@ function isV8Memory(value) {
   }
 }
 
-/** `{context, module, name}` of a WASI function of ours; undefined for any other value. */
-function wasiFunctionParts(value) {
-  return functions.get(value);
+/**
+ * A standard stream for a program on this thread. Streams and callbacks need the event loop, which
+ * such a program stops; `start` says so.
+ */
+function atOnce(stream) {
+  return stream.kind === 'source' || stream.kind === 'sink' ? { kind: 'ignore' } : stream;
 }
 
-/** `{context, module}` of the imports of a WASI object; undefined for any other object. */
-function wasiImportsParts(value) {
-  return importObjects.get(value);
-}
+Object.defineProperty(WASI.prototype, Symbol.dispose ?? Symbol.for('nodejs.dispose'), {
+  value: WASI.prototype.close,
+  writable: true,
+  configurable: true,
+});
 
-module.exports = { WASI, wasiFunctionParts, wasiImportsParts };
+module.exports = { WASI };

@@ -6,6 +6,8 @@
 //! policy does not grant is not bound, and what it traces or answers itself goes through
 //! [`functions::call`].
 
+pub mod thread;
+
 use crate::engine::runtime::vmcontext::VMMemoryDefinition;
 use crate::engine::{Error, FuncType, NativeFunc, TrapCode, VMHostContext, ValType};
 use crate::wasi::{self, Grant, GuestMemory, WasiCtx, ext, functions, p0, p1};

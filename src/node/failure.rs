@@ -6,8 +6,8 @@
 
 use super::raw::{self, Reference, Refused};
 use super::realm::Realm;
-use crate::engine::{self, CompileError, Frame, Trap, TrapCode};
-use crate::host::HostExit;
+use crate::engine::{self, CompileError, Frame, OverLimit, Trap, TrapCode};
+use crate::host::{HostExit, thread};
 use napi::sys;
 use std::any::Any;
 use std::fmt::Write;
@@ -34,6 +34,16 @@ pub enum Kind {
     /// The stack is exhausted.
     Stack,
     Range,
+    /// More was asked for than `limits` give.
+    Limit,
+    /// What `limits.fuel` gave is used up.
+    Fuel,
+    /// The machine has no more of something, such as threads.
+    Resource,
+    /// What is asked for belongs to a guest that is at work on its thread.
+    Busy,
+    /// What is used was closed.
+    Closed,
     /// `proc_exit`; the message is the exit code.
     Exit,
     /// A WASI option that cannot be honoured.
@@ -51,6 +61,11 @@ impl Kind {
             Kind::Runtime => "runtime",
             Kind::Stack => "stack",
             Kind::Range => "range",
+            Kind::Limit => "limit",
+            Kind::Fuel => "fuel",
+            Kind::Resource => "resource",
+            Kind::Busy => "busy",
+            Kind::Closed => "closed",
             Kind::Exit => "exit",
             Kind::Option => "option",
             Kind::File => "file",
@@ -88,10 +103,39 @@ impl From<HostExit> for Failure {
     }
 }
 
+impl From<OverLimit> for Failure {
+    fn from(over: OverLimit) -> Failure {
+        let option = match over {
+            OverLimit::Memory { .. } => " (limits.memory)",
+            OverLimit::Table { .. } => " (limits.table)",
+            OverLimit::Instances { .. } => "",
+        };
+        Failure::new(Kind::Limit, format!("{over}{option}"))
+    }
+}
+
+impl From<thread::Failure> for Failure {
+    fn from(failure: thread::Failure) -> Failure {
+        match failure {
+            thread::Failure::Exit(code) => HostExit(code).into(),
+            thread::Failure::Trap(trap) => trap.into(),
+            // `threads.rs` does not ask for the value: JavaScript has it.
+            thread::Failure::Thrown(_) => Failure::Stopped,
+            thread::Failure::Link(message) => Failure::new(Kind::Link, message),
+            thread::Failure::Limit(over) => over.into(),
+            thread::Failure::Exception => Failure::new(Kind::Runtime, UNCAUGHT),
+            thread::Failure::Internal(message) => Failure::new(Kind::Internal, message),
+        }
+    }
+}
+
+const UNCAUGHT: &str = "wasm threw an exception that nothing caught";
+
 impl From<Trap> for Failure {
     fn from(trap: Trap) -> Failure {
         let kind = match trap.code {
             TrapCode::StackExhausted => Kind::Stack,
+            TrapCode::OutOfFuel => Kind::Fuel,
             _ => Kind::Runtime,
         };
         Failure::Error {
@@ -108,6 +152,7 @@ impl From<engine::Error> for Failure {
             engine::Error::Trap(trap) => return trap.into(),
             engine::Error::Host(payload) => payload,
             engine::Error::Exception(exception) => return Failure::Thrown(exception),
+            engine::Error::Limit(over) => return over.into(),
             engine::Error::Internal(message) => return Failure::new(Kind::Internal, message),
         };
         let payload = match payload.downcast::<Failure>() {
@@ -162,7 +207,14 @@ impl Exception {
 /// Leaves `failure` pending as a JavaScript exception.
 #[cold]
 pub fn throw(realm: &Realm, failure: Failure) {
-    let value = match &failure {
+    if let Some(value) = to_value(realm, &failure) {
+        raw::throw(realm.env, value);
+    }
+}
+
+/// What JavaScript is to see of a failure.
+pub fn to_value(realm: &Realm, failure: &Failure) -> Option<sys::napi_value> {
+    match failure {
         Failure::Exception(exception) => exception.value(realm.env),
         Failure::Thrown(exception) => super::exceptions::seen(realm, exception).ok(),
         Failure::Error { kind, message, frames } => {
@@ -171,9 +223,6 @@ pub fn throw(realm: &Realm, failure: Failure) {
             realm.make_error(kind.name(), message, frames).ok()
         }
         Failure::Stopped => None,
-    };
-    if let Some(value) = value {
-        raw::throw(realm.env, value);
     }
 }
 
@@ -217,8 +266,9 @@ fn internal(panic: Box<dyn Any + Send>) -> Failure {
 pub fn text(error: engine::Error) -> String {
     match error {
         engine::Error::Trap(trap) => trap.code.message().to_string(),
+        engine::Error::Limit(over) => over.to_string(),
         engine::Error::Internal(message) => message,
-        engine::Error::Exception(_) => "wasm threw an exception that nothing caught".to_string(),
+        engine::Error::Exception(_) => UNCAUGHT.to_string(),
         engine::Error::Host(_) => "a host function failed".to_string(),
     }
 }

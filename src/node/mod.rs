@@ -12,6 +12,7 @@
 //! - [`module`], [`instance`], [`objects`]: behind `Module`, `Instance`, `Memory`, `Table`, `Global`
 //! - [`shared`]: shared memories, whose bytes are V8's
 //! - [`memfs`]: behind `MemoryFS`
+//! - [`threads`]: guests on threads of their own
 //! - [`options`]: WASI options to a context; the only place with ambient authority
 //! - [`wasi`]: the WASI functions as JavaScript sees them
 //!
@@ -31,4 +32,5 @@ mod options;
 mod raw;
 mod realm;
 mod shared;
+mod threads;
 mod wasi;

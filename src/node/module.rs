@@ -20,9 +20,10 @@ pub fn compile(
     realm: &External<Rc<Realm>>,
     what: String,
     bytes: &[u8],
+    fuel: bool,
 ) -> napi::Result<External<Module>> {
     run(realm, || {
-        let compiled = Module::new(engine()?, bytes);
+        let compiled = Module::new(engine(fuel)?, bytes);
         let failed = |error| Failure::new(Kind::Compile, format!("{what}: {error}"));
         Ok(External::new(compiled.map_err(failed)?))
     })
@@ -30,14 +31,14 @@ pub fn compile(
 
 #[napi(catch_unwind)]
 pub fn validate(realm: &External<Rc<Realm>>, bytes: &[u8]) -> napi::Result<bool> {
-    run(realm, || Ok(Module::validate(engine()?, bytes).is_ok()))
+    run(realm, || Ok(Module::validate(engine(false)?, bytes).is_ok()))
 }
 
 /// Compiles on another thread. The promise resolves to the module, or to the message of a
 /// `CompileError`: an error object can only be made by the face.
 #[napi(catch_unwind)]
-pub fn compile_async(bytes: &[u8]) -> napi::Result<AsyncTask<CompileTask>> {
-    let engine = engine().map_err(|error| Error::from_reason(error.to_string()))?;
+pub fn compile_async(bytes: &[u8], fuel: bool) -> napi::Result<AsyncTask<CompileTask>> {
+    let engine = engine(fuel).map_err(|error| Error::from_reason(error.to_string()))?;
     Ok(AsyncTask::new(CompileTask { engine, bytes: Some(bytes.into()) }))
 }
 
@@ -66,6 +67,12 @@ impl<'env> ScopedTask<'env> for CompileTask {
             Err(message) => message.into_unknown(env),
         }
     }
+}
+
+/// Whether the module counts its operators, for `limits.fuel`.
+#[napi(catch_unwind)]
+pub fn counts_fuel(module: &External<Module>) -> bool {
+    module.engine().tunables().fuel
 }
 
 /// The imports of a module, four strings each: module, name, kind, type (see [`type_text`]).

@@ -4,29 +4,29 @@
 //! can reach is decided here, from what the user wrote, and nowhere else. Nothing is taken from
 //! the process: no argument, no variable, no directory that the options do not name.
 
-use super::failure::{Failure, Kind};
-use super::wasi::TraceLines;
+use super::failure::{Failure, Kind, run};
+use super::realm::Realm;
+use super::wasi::{Program, TraceLines};
 use crate::wasi::{
-    BuildError, Errno, Grant, Limits, MemoryFs, OwnedHandle, Perms, Policy, Preopen, Stdio,
-    TracedCall, WasiCtx,
+    BuildError, Errno, Grant, Limits, MemoryFs, OutputBuffer, OwnedHandle, Perms, Policy, Preopen,
+    Stdio, TracedCall, WasiCtx, is_listener,
 };
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
-use napi::bindgen_prelude::BigInt;
+use napi::bindgen_prelude::{BigInt, External, Uint8Array};
 use napi_derive::napi;
 use std::io::{self, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::{Arc, PoisonError};
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The options of `new WASI()` after `lib/wasi.js` has checked their types.
-#[napi(object)]
+#[napi(object, object_to_js = false)]
 pub struct WasiOptions {
     pub args: Vec<String>,
     /// Name, value, name, value.
     pub env: Vec<String>,
     pub preopens: Vec<PreopenOption>,
-    /// The descriptors of this process that are the program's 0, 1 and 2.
-    pub stdio: Vec<i32>,
     pub sockets: Vec<SocketOption>,
     pub allow: Option<Vec<String>>,
     pub deny: Vec<String>,
@@ -38,6 +38,16 @@ pub struct WasiOptions {
     pub limits: LimitOptions,
     /// Whether to print each call to this process's standard error.
     pub trace_to_stderr: bool,
+}
+
+/// A standard stream.
+#[napi(object, object_to_js = false)]
+pub struct StdioOption {
+    /// `descriptor`, which is duplicated; `ignore`; `bytes`, to be read; `capture`, to be kept for
+    /// `take_output`.
+    pub kind: String,
+    pub descriptor: Option<i32>,
+    pub bytes: Option<Uint8Array>,
 }
 
 #[napi(object)]
@@ -75,65 +85,208 @@ pub struct LimitOptions {
     pub path: Option<u32>,
     pub subscriptions: Option<u32>,
     pub strings: Option<u32>,
+    /// Bytes of each captured stream.
+    pub output: f64,
 }
 
-/// `memories` are the file systems of the preopens without a host directory. The trace goes into
-/// `lines`, if given.
-pub fn context(
-    options: WasiOptions,
-    memories: Vec<MemoryFs>,
-    lines: Option<TraceLines>,
-) -> Result<WasiCtx, Failure> {
-    let bytes = |text: &String| text.clone().into_bytes();
-    let env = options.env.chunks_exact(2).map(|pair| (bytes(&pair[0]), bytes(&pair[1])));
-    let mut builder = WasiCtx::builder()
-        .args(options.args.iter().map(bytes).collect())
-        .env(env.collect())
-        .stdin(stdio("stdin", &options, 0)?)
-        .stdout(stdio("stdout", &options, 1)?)
-        .stderr(stdio("stderr", &options, 2)?);
-    let mut memories = memories.into_iter();
-    for wanted in &options.preopens {
-        let (guest, perms) = (&wanted.guest, perms(wanted));
-        builder = match &wanted.host {
-            Some(host) => builder.preopen(preopen(guest, host, perms)?),
-            None => {
-                let missing = || Failure::new(Kind::Internal, "a preopen without a directory");
-                let fs = memories.next().ok_or_else(missing)?;
-                builder.preopen_memory(fs, guest.clone(), perms)
-            }
+/// What the options of a `WASI` object came to. Directories and sockets are opened once; each program
+/// made of it has duplicates of its own. But a connection is for one program: the first.
+pub struct Template {
+    args: Vec<Vec<u8>>,
+    env: Vec<(Vec<u8>, Vec<u8>)>,
+    /// None when the object is closed.
+    opened: Mutex<Option<Opened>>,
+    pub policy: Policy,
+    limits: Limits,
+    /// Bytes of each captured stream.
+    output: usize,
+    now: Option<u64>,
+    random_seed: Option<u64>,
+    trace_to_stderr: bool,
+}
+
+struct Opened {
+    mounts: Vec<Mount>,
+    sockets: Vec<Socket>,
+}
+
+enum Socket {
+    Listener(OwnedHandle),
+    /// None when it has gone to a program.
+    Connection(Option<OwnedHandle>),
+}
+
+enum Mount {
+    Host(Preopen),
+    Memory { fs: MemoryFs, guest_path: String, perms: Perms },
+}
+
+impl Template {
+    /// `memories` are the file systems of the preopens without a host directory.
+    pub fn new(options: WasiOptions, memories: Vec<MemoryFs>) -> Result<Template, Failure> {
+        let bytes = |text: &String| text.clone().into_bytes();
+        let env = options.env.chunks_exact(2).map(|pair| (bytes(&pair[0]), bytes(&pair[1])));
+        let mut memories = memories.into_iter();
+        let mut mounts = Vec::with_capacity(options.preopens.len());
+        for wanted in &options.preopens {
+            let (guest, perms) = (&wanted.guest, perms(wanted));
+            mounts.push(match &wanted.host {
+                Some(host) => Mount::Host(preopen(guest, host, perms)?),
+                None => {
+                    let missing = || Failure::new(Kind::Internal, "a preopen without a directory");
+                    let fs = memories.next().ok_or_else(missing)?;
+                    Mount::Memory { fs, guest_path: guest.clone(), perms }
+                }
+            });
+        }
+        let sockets = options.sockets.iter().enumerate().map(|(index, wanted)| {
+            let handle = socket(index, wanted)?;
+            Ok(match is_listener(&handle) {
+                true => Socket::Listener(handle),
+                false => Socket::Connection(Some(handle)),
+            })
+        });
+        let sockets = sockets.collect::<Result<_, Failure>>()?;
+        Ok(Template {
+            args: options.args.iter().map(bytes).collect(),
+            env: env.collect(),
+            opened: Mutex::new(Some(Opened { mounts, sockets })),
+            policy: policy(&options)?,
+            limits: limits(&options.limits),
+            output: options.limits.output as usize,
+            now: options.now.as_ref().map(|now| now.get_u64().1),
+            random_seed: options.random_seed.as_ref().map(|seed| seed.get_u64().1),
+            trace_to_stderr: options.trace_to_stderr,
+        })
+    }
+
+    /// Closes what was opened. No more programs are made then.
+    pub fn close(&self) {
+        drop(self.lock().take());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Opened>> {
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether programs can be made, with these standard streams.
+    pub fn check(&self, stdio: &[StdioOption]) -> Result<(), Failure> {
+        self.make(stdio, None, |socket| match socket {
+            Socket::Listener(handle) | Socket::Connection(Some(handle)) => handle.try_clone().map(Some),
+            Socket::Connection(None) => Ok(None),
+        })
+        .map(drop)
+    }
+
+    /// A program with these standard streams. Its trace goes into `lines`, if given.
+    pub fn program(&self, stdio: &[StdioOption], lines: Option<TraceLines>) -> Result<Program, Failure> {
+        self.make(stdio, lines, |socket| match socket {
+            Socket::Listener(handle) => handle.try_clone().map(Some),
+            Socket::Connection(handle) => Ok(handle.take()),
+        })
+    }
+
+    fn make(
+        &self,
+        stdio: &[StdioOption],
+        lines: Option<TraceLines>,
+        take: impl Fn(&mut Socket) -> io::Result<Option<OwnedHandle>>,
+    ) -> Result<Program, Failure> {
+        let mut opened = self.lock();
+        let Some(Opened { mounts, sockets }) = &mut *opened else {
+            return Err(Failure::new(Kind::Closed, "the WASI object is closed"));
         };
-    }
-    for (index, wanted) in options.sockets.iter().enumerate() {
-        builder = builder.socket(socket(index, wanted)?);
-    }
-    builder = builder.policy(policy(&options)?).limits(limits(&options.limits));
-    if let Some(now) = &options.now {
-        builder = builder.now(now.get_u64().1);
-    }
-    if let Some(seed) = &options.random_seed {
-        builder = builder.random_seed(seed.get_u64().1);
-    }
-    if let Some(lines) = lines {
-        builder = builder.trace(Arc::new(move |call: &TracedCall| {
-            lines.lock().unwrap_or_else(PoisonError::into_inner).push(call.to_string());
-        }));
-    } else if options.trace_to_stderr {
-        builder = builder.trace(Arc::new(|call: &TracedCall| {
-            // Written at once, so that lines of several threads stay whole. A closed stream is no
-            // reason to stop the program that is looked at.
-            let _ = io::stderr().write_all(format!("{call}\n").as_bytes());
-        }));
-    }
-    builder.build().map_err(|error| {
-        let advice = match &error {
-            BuildError::TooLong { .. } => "; give less, or raise options.limits.strings",
-            BuildError::Descriptor { errno: Errno::Mfile, .. } => "; raise options.limits.descriptors",
-            BuildError::Descriptor { errno: Errno::Notsock, .. } => "; give a listener or a connection",
-            _ => "",
+        let [stdin, stdout, stderr] = stdio else {
+            return Err(Failure::new(Kind::Internal, "a program has three standard streams"));
         };
-        refused(format!("WASI options: {error}{advice}"))
-    })
+        let (stdout, stderr) = (self.output("stdout", 1, stdout)?, self.output("stderr", 2, stderr)?);
+        let mut builder = WasiCtx::builder()
+            .args(self.args.clone())
+            .env(self.env.clone())
+            .stdin(stream("stdin", 0, stdin)?)
+            .stdout(stdout.stdio)
+            .stderr(stderr.stdio)
+            .policy(self.policy.clone())
+            .limits(self.limits);
+        let failed = |error: io::Error| {
+            Failure::new(Kind::Resource, format!("cannot give the program a directory or socket: {error}"))
+        };
+        for mount in mounts {
+            builder = match mount {
+                Mount::Host(Preopen { dir, guest_path, perms }) => builder.preopen(Preopen {
+                    dir: dir.try_clone().map_err(failed)?,
+                    guest_path: guest_path.clone(),
+                    perms: *perms,
+                }),
+                Mount::Memory { fs, guest_path, perms } => {
+                    builder.preopen_memory(fs.clone(), guest_path.clone(), *perms)
+                }
+            };
+        }
+        for (index, socket) in sockets.iter_mut().enumerate() {
+            let socket = take(socket).map_err(failed)?.ok_or_else(|| {
+                refused(format!(
+                    "options.sockets[{index}] is a connection, which the first program of this WASI \
+                     object has got; make a WASI object for each"
+                ))
+            })?;
+            builder = builder.socket(socket);
+        }
+        if let Some(now) = self.now {
+            builder = builder.now(now);
+        }
+        if let Some(seed) = self.random_seed {
+            builder = builder.random_seed(seed);
+        }
+        if let Some(lines) = lines {
+            builder = builder.trace(Arc::new(move |call: &TracedCall| {
+                lines.lock().unwrap_or_else(PoisonError::into_inner).push(call.to_string());
+            }));
+        } else if self.trace_to_stderr {
+            builder = builder.trace(Arc::new(|call: &TracedCall| {
+                // Written at once, so that lines of several threads stay whole. A closed stream is
+                // no reason to stop the program that is looked at.
+                let _ = io::stderr().write_all(format!("{call}\n").as_bytes());
+            }));
+        }
+        let ctx = builder.build().map_err(|error| {
+            let advice = match &error {
+                BuildError::TooLong { .. } => "; give less, or raise options.limits.strings",
+                BuildError::Descriptor { errno: Errno::Mfile, .. } => "; raise options.limits.descriptors",
+                BuildError::Descriptor { errno: Errno::Notsock, .. } => "; give a listener or a connection",
+                _ => "",
+            };
+            refused(format!("WASI options: {error}{advice}"))
+        })?;
+        Ok(Program { ctx: Arc::new(ctx), captured: [stdout.captured, stderr.captured] })
+    }
+
+    fn output(&self, name: &str, number: i32, option: &StdioOption) -> Result<Output, Failure> {
+        if option.kind != "capture" {
+            return Ok(Output { stdio: stream(name, number, option)?, captured: None });
+        }
+        let buffer = OutputBuffer::new(self.output);
+        Ok(Output { stdio: Stdio::WriteBuffer(buffer.clone()), captured: Some(buffer) })
+    }
+}
+
+/// Standard output or error, and the end of it that stays with us.
+struct Output {
+    stdio: Stdio,
+    captured: Option<OutputBuffer>,
+}
+
+/// The standard stream with this number.
+fn stream(name: &str, number: i32, option: &StdioOption) -> Result<Stdio, Failure> {
+    let descriptor = option.descriptor.unwrap_or(number);
+    match option.kind.as_str() {
+        "descriptor" if descriptor == number => Ok(Stdio::Inherit),
+        "descriptor" => duplicate(descriptor).map(Stdio::Host).map_err(|error| {
+            refused(format!("options.{name}: cannot use descriptor {descriptor}: {error}"))
+        }),
+        "bytes" => Ok(Stdio::ReadBuffer(option.bytes.as_deref().unwrap_or_default().to_vec())),
+        _ => Ok(Stdio::Null),
+    }
 }
 
 fn perms(wanted: &PreopenOption) -> Perms {
@@ -185,17 +338,6 @@ fn preopen(guest: &str, host: &str, perms: Perms) -> Result<Preopen, Failure> {
     Ok(Preopen { dir, guest_path: guest.to_string(), perms })
 }
 
-/// The standard stream with this number.
-fn stdio(name: &str, options: &WasiOptions, number: usize) -> Result<Stdio, Failure> {
-    let number = number as i32;
-    match options.stdio.get(number as usize).copied().unwrap_or(number) {
-        same if same == number => Ok(Stdio::Inherit),
-        other => duplicate(other).map(Stdio::Host).map_err(|error| {
-            refused(format!("options.{name}: cannot use descriptor {other}: {error}"))
-        }),
-    }
-}
-
 /// A listener or a connection is made here, by this process, as a path is opened here.
 fn socket(index: usize, wanted: &SocketOption) -> Result<OwnedHandle, Failure> {
     let (what, made) = match (wanted.descriptor, &wanted.listen, &wanted.connect) {
@@ -219,6 +361,29 @@ fn duplicate(descriptor: i32) -> io::Result<OwnedHandle> {
     // SAFETY: the number is the user's, not negative, and only passed to the kernel, which
     // refuses it if no descriptor has it.
     unsafe { BorrowedFd::borrow_raw(descriptor) }.try_clone_to_owned()
+}
+
+/// The descriptors of a pipe: `[read, write]`.
+#[cfg(unix)]
+#[napi(catch_unwind)]
+pub fn pipe(realm: &External<Rc<Realm>>) -> napi::Result<Vec<i32>> {
+    use std::os::fd::IntoRawFd;
+    run(realm, || {
+        let (read, write) = io::pipe().map_err(|error| {
+            Failure::new(Kind::Resource, format!("cannot make a pipe for a standard stream: {error}"))
+        })?;
+        Ok(vec![read.into_raw_fd(), write.into_raw_fd()])
+    })
+}
+
+/// Closes an end of a pipe whose duplicate a program has. (`fs.close` would warn, in a worker, of a
+/// descriptor that it has not opened.)
+#[cfg(unix)]
+#[napi(catch_unwind)]
+pub fn close_pipe(end: i32) {
+    use std::os::fd::FromRawFd;
+    // SAFETY: the face got the number from `pipe`, and has no other use for it.
+    drop(unsafe { OwnedHandle::from_raw_fd(end) });
 }
 
 #[cfg(not(unix))]

@@ -165,6 +165,13 @@ pub fn number(env: sys::napi_env, number: f64) -> Result<sys::napi_value, Refuse
     Ok(value)
 }
 
+pub fn undefined(env: sys::napi_env) -> Result<sys::napi_value, Refused> {
+    let mut value = ptr::null_mut();
+    // SAFETY: `env` is the environment of this thread.
+    check(unsafe { sys::napi_get_undefined(env, &mut value) })?;
+    Ok(value)
+}
+
 /// Calls a JavaScript function. `Err` is [`Refused`] or leaves an exception pending.
 #[inline]
 pub fn call(

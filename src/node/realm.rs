@@ -15,6 +15,7 @@ use super::exceptions::Exceptions;
 use super::failure::{self, Failure};
 use super::objects::BufferOwner;
 use super::raw::{self, Reference, Refused};
+use super::threads::Threads;
 use crate::engine::{CompileError, Config, Engine, Func, MemoryStyle, Store, TrapMode, VMFuncRef, ValRaw};
 use napi::bindgen_prelude::{Env, External, Object, Unknown};
 use napi::{Error, JsValue, sys};
@@ -41,6 +42,8 @@ pub struct Realm {
     /// The buffers over memories that JavaScript may hold. Each entry is owned by its buffer's
     /// finalizer.
     pub(super) buffers: RefCell<Vec<NonNull<BufferOwner>>>,
+    /// From when the first guest gets a thread of its own.
+    pub(super) threads: OnceCell<Threads>,
 }
 
 impl Realm {
@@ -124,10 +127,10 @@ pub fn address(of: usize) -> f64 {
 }
 
 /// The engine of the process. Compiled code is immutable and shared by all threads, so one is
-/// enough for all environments.
-pub fn engine() -> Result<&'static Engine, CompileError> {
-    static ENGINE: once_cell::sync::OnceCell<Engine> = once_cell::sync::OnceCell::new();
-    ENGINE.get_or_try_init(|| Engine::new(&config()?))
+/// enough for all environments; and another for modules that count their operators.
+pub fn engine(fuel: bool) -> Result<&'static Engine, CompileError> {
+    static ENGINES: [once_cell::sync::OnceCell<Engine>; 2] = [const { once_cell::sync::OnceCell::new() }; 2];
+    ENGINES[usize::from(fuel)].get_or_try_init(|| Engine::new(&Config { fuel, ..config()? }))
 }
 
 /// The engine's settings. They hold for the process, so the process's environment has them.
@@ -157,7 +160,7 @@ fn setting<T: Copy>(name: &str, values: &[(&str, T)]) -> Result<Option<T>, Compi
 /// native code throws.
 #[napi(catch_unwind)]
 pub fn open<'env>(env: &'env Env, make_error: Unknown<'env>) -> napi::Result<Object<'env>> {
-    let engine = engine().map_err(|error| Error::from_reason(error.to_string()))?;
+    let engine = engine(false).map_err(|error| Error::from_reason(error.to_string()))?;
     let refused = |_| Error::from_reason("this environment is shutting down");
 
     let store = Store::new(engine)
@@ -184,6 +187,7 @@ pub fn open<'env>(env: &'env Env, make_error: Unknown<'env>) -> napi::Result<Obj
         exceptions: OnceCell::new(),
         growths: Cell::new(0),
         buffers: RefCell::default(),
+        threads: OnceCell::new(),
     });
     let call = raw::function(env.raw(), c"call", call::call, realm.clone()).map_err(refused)?;
     let mut opened = Object::new(env)?;

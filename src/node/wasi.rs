@@ -6,13 +6,13 @@
 
 use super::failure::{Failure, Kind, guard, run};
 use super::module::signature;
-use super::options::{self, WasiOptions};
+use super::options::{StdioOption, Template, WasiOptions};
 use super::raw::{self, Refused};
 use super::realm::Realm;
 use crate::engine::{Extern, FuncType, ValRaw, ValType};
 use crate::host::{self, Unavailable};
-use crate::wasi::{Grant, GuestMemory, MemoryFs, WasiCtx};
-use napi::bindgen_prelude::{Env, External, FromNapiRef, Unknown};
+use crate::wasi::{Grant, GuestMemory, MemoryFs, OutputBuffer, WasiCtx};
+use napi::bindgen_prelude::{Buffer, Env, External, FromNapiRef, Unknown};
 use napi::{JsValue, sys};
 use napi_derive::napi;
 use std::ffi::c_void;
@@ -23,24 +23,57 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// The lines of a trace that JavaScript has not taken yet.
 pub type TraceLines = Arc<Mutex<Vec<String>>>;
 
-/// A context. `memories` are the file systems of those preopens that name no directory, in order;
-/// `lines`, if given, collects the trace.
+/// One program: what it may reach, and what of its output is kept here.
+pub struct Program {
+    pub ctx: Arc<WasiCtx>,
+    /// Standard output and error, if they are captured.
+    pub captured: [Option<OutputBuffer>; 2],
+}
+
+/// What the programs of a `WASI` object are made of. `memories` are the file systems of those
+/// preopens that name no directory, in order.
 #[napi(catch_unwind)]
-pub fn wasi_context<'env>(
+pub fn wasi_template<'env>(
     env: &'env Env,
     realm: &External<Rc<Realm>>,
     options: WasiOptions,
     memories: Vec<Unknown<'env>>,
-    lines: Option<&External<TraceLines>>,
-) -> napi::Result<External<Arc<WasiCtx>>> {
+) -> napi::Result<External<Template>> {
     let memories = memories.iter().map(|value| {
         // SAFETY: a handle of this callback's scope; what is no `External<MemoryFs>` is refused.
         let fs = unsafe { External::<MemoryFs>::from_napi_ref(env.raw(), value.raw()) }?;
         Ok(MemoryFs::clone(fs))
     });
     let memories = memories.collect::<napi::Result<Vec<MemoryFs>>>()?;
+    run(realm, || Ok(External::new(Template::new(options, memories)?)))
+}
+
+/// Throws if there can be no program with these three standard streams.
+#[napi(catch_unwind)]
+pub fn check_template(
+    realm: &External<Rc<Realm>>,
+    template: &External<Template>,
+    stdio: Vec<StdioOption>,
+) -> napi::Result<()> {
+    run(realm, || template.check(&stdio))
+}
+
+/// Closes the directories and sockets that programs would get.
+#[napi(catch_unwind)]
+pub fn close_template(template: &External<Template>) {
+    template.close();
+}
+
+/// A program with these three standard streams. `lines`, if given, collects its trace.
+#[napi(catch_unwind)]
+pub fn wasi_context(
+    realm: &External<Rc<Realm>>,
+    template: &External<Template>,
+    stdio: Vec<StdioOption>,
+    lines: Option<&External<TraceLines>>,
+) -> napi::Result<External<Program>> {
     let lines = lines.map(|lines| TraceLines::clone(lines));
-    run(realm, || Ok(External::new(Arc::new(options::context(options, memories, lines)?))))
+    run(realm, || Ok(External::new(template.program(&stdio, lines)?)))
 }
 
 #[napi(catch_unwind)]
@@ -51,6 +84,29 @@ pub fn trace_lines() -> External<TraceLines> {
 #[napi(catch_unwind)]
 pub fn take_trace_lines(lines: &External<TraceLines>) -> Vec<String> {
     std::mem::take(&mut *lines.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// What was written to a captured stream (1 or 2) and not taken yet; null if it is not captured.
+#[napi(catch_unwind)]
+pub fn take_output(context: &External<Program>, stream: u32) -> Option<Buffer> {
+    captured(context, stream).map(|buffer| buffer.take().into())
+}
+
+/// Whether the program has tried to write more to a captured stream than there was room for.
+#[napi(catch_unwind)]
+pub fn output_overflowed(context: &External<Program>, stream: u32) -> bool {
+    captured(context, stream).is_some_and(OutputBuffer::has_overflowed)
+}
+
+fn captured(context: &Program, stream: u32) -> Option<&OutputBuffer> {
+    let [stdout, stderr] = &context.captured;
+    if stream == 1 { stdout.as_ref() } else { stderr.as_ref() }
+}
+
+/// Closes the program's descriptors.
+#[napi(catch_unwind)]
+pub fn close_wasi(context: &External<Program>) {
+    context.ctx.close();
 }
 
 /// Module, name and signature of all WASI functions, in the order of their numbers.
@@ -65,10 +121,10 @@ pub fn wasi_functions() -> Vec<(String, String, String)> {
 /// For each function by its number a letter: `g`ranted, `r`efused or `s`tubbed. One string, because
 /// every `WASI` object asks.
 #[napi(catch_unwind)]
-pub fn wasi_grants(context: &External<Arc<WasiCtx>>) -> String {
+pub fn wasi_grants(context: &External<Program>) -> String {
     let numbers = 0..host::all().count();
     numbers
-        .map(|number| match context.grant(number) {
+        .map(|number| match context.ctx.grant(number) {
             Grant::Granted => 'g',
             Grant::Refused => 'r',
             Grant::Stub(_) => 's',
@@ -79,9 +135,9 @@ pub fn wasi_grants(context: &External<Arc<WasiCtx>>) -> String {
 /// What becomes of imports, given as module, name, module, name: for each `granted`, `refused`,
 /// `stubbed`, or `unknown` where there is no such WASI function.
 #[napi(catch_unwind)]
-pub fn wasi_report(context: &External<Arc<WasiCtx>>, imports: Vec<String>) -> Vec<&'static str> {
+pub fn wasi_report(template: &External<Template>, imports: Vec<String>) -> Vec<&'static str> {
     let pairs = imports.chunks_exact(2).map(|pair| (pair[0].as_str(), pair[1].as_str()));
-    let report = context.policy().report(pairs);
+    let report = template.policy.report(pairs);
     report
         .iter()
         .map(|capability| match capability.grant {
@@ -95,8 +151,8 @@ pub fn wasi_report(context: &External<Arc<WasiCtx>>, imports: Vec<String>) -> Ve
 
 /// Lets the program of `context` hand descriptors to that of `peer`, which it knows by `name`.
 #[napi(catch_unwind)]
-pub fn wasi_link(context: &External<Arc<WasiCtx>>, name: String, peer: &External<Arc<WasiCtx>>) {
-    context.link(&name, peer);
+pub fn wasi_link(context: &External<Program>, name: String, peer: &External<Program>) {
+    context.ctx.link(&name, &peer.ctx);
 }
 
 /// A WASI function, to be linked into an instance of ours. `what` begins the message of a link
@@ -104,12 +160,12 @@ pub fn wasi_link(context: &External<Arc<WasiCtx>>, name: String, peer: &External
 #[napi(catch_unwind)]
 pub fn wasi_import(
     realm: &External<Rc<Realm>>,
-    context: &External<Arc<WasiCtx>>,
+    context: &External<Program>,
     what: String,
     module: String,
     name: String,
 ) -> napi::Result<External<Extern>> {
-    run(realm, || match host::import_from(context, &module, &name) {
+    run(realm, || match host::import_from(&context.ctx, &module, &name) {
         Ok(func) => Ok(External::new(Extern::Native(func))),
         Err(unavailable @ Unavailable::Refused { .. }) => {
             Err(Failure::new(Kind::Link, format!("{what}: {unavailable}")))
@@ -140,12 +196,12 @@ struct Caller {
 pub fn wasi_caller<'env>(
     env: &'env Env,
     realm: &External<Rc<Realm>>,
-    context: &External<Arc<WasiCtx>>,
+    context: &External<Program>,
 ) -> napi::Result<Unknown<'env>> {
     let wide = |ty: FuncType| ty.params.iter().map(|ty| *ty == ValType::I64).collect();
     let caller = Caller {
         realm: Rc::clone(realm),
-        ctx: Arc::clone(context),
+        ctx: context.ctx.clone(),
         params: types().map(wide).collect(),
     };
     let function = run(realm, || Ok(raw::function(env.raw(), c"wasi", call_wasi, Rc::new(caller))?))?;

@@ -360,6 +360,12 @@ impl WasiCtx {
         &self.policy
     }
 
+    /// Closes all descriptors, at once rather than when the last holder of the
+    /// context goes. Calls under way finish with what they have.
+    pub fn close(&self) {
+        self.table.clear();
+    }
+
     /// A handle by which another thread ends whatever this program waits for,
     /// now and from then on. It takes a host descriptor on first use.
     pub fn interrupt(&self) -> Result<Arc<Interrupt>, Errno> {

@@ -314,6 +314,12 @@ impl FdTable {
         self.write().remove(fd)
     }
 
+    /// Closes everything. The entries are dropped after the lock is released.
+    pub fn clear(&self) {
+        let entries = std::mem::take(&mut *self.write());
+        drop(entries);
+    }
+
     /// Moves `from` to the number `to`, which must be open, and returns what
     /// that stood for.
     pub fn renumber(&self, from: u32, to: u32) -> Result<Option<Arc<Descriptor>>, Errno> {

@@ -54,6 +54,7 @@ pub use policy::{Capability, Grant, Policy, UnmatchedPattern};
 pub use poll::Interrupt;
 pub use rights::{Perms, Rights};
 pub use stdio::OutputBuffer;
+pub use sock::is_listener;
 pub use sys::OwnedHandle;
 pub use trace::{TraceSink, TracedCall};
 pub use types::{Advice, Clockid, Fdflags, Fdstat, Filestat, Filetype, Fstflags, Lookupflags};

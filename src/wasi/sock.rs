@@ -12,8 +12,13 @@ use super::file::{HostFile, OpenFile};
 use super::guest::IoVecs;
 use super::poll::Waiter;
 use super::rights::Perms;
-use super::sys::{self, Interest};
+use super::sys::{self, Interest, OwnedHandle};
 use super::types::{Fdflags, Filetype, Riflags, Roflags, Sdflags};
+
+/// Whether connections can be accepted from this socket.
+pub fn is_listener(socket: &OwnedHandle) -> bool {
+    sys::is_listening(sys::borrow_handle(socket))
+}
 
 impl OpenFile {
     fn require_socket(&self) -> Result<&HostFile, Errno> {

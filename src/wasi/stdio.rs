@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::errno::Errno;
@@ -43,6 +44,7 @@ impl InputBuffer {
 pub struct OutputBuffer {
     bytes: Arc<Mutex<Vec<u8>>>,
     limit: usize,
+    overflowed: Arc<AtomicBool>,
 }
 
 impl OutputBuffer {
@@ -50,16 +52,25 @@ impl OutputBuffer {
         OutputBuffer {
             bytes: Arc::default(),
             limit,
+            overflowed: Arc::default(),
         }
     }
 
     pub fn write(&self, from: &IoVecs<'_>) -> Result<usize, Errno> {
         let mut bytes = lock(&self.bytes);
         let room = self.limit - bytes.len().min(self.limit);
+        if from.total() > room {
+            self.overflowed.store(true, Ordering::Relaxed);
+        }
         if room == 0 && from.total() > 0 {
             return Err(Errno::Fbig);
         }
         Ok(from.gather(&mut bytes, room))
+    }
+
+    /// Whether the guest has ever tried to write more than there was room for.
+    pub fn has_overflowed(&self) -> bool {
+        self.overflowed.load(Ordering::Relaxed)
     }
 
     /// What was written and not taken yet; makes room for more.

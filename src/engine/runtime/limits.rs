@@ -1,9 +1,11 @@
 //! How much a store's guests may have, in one place.
 //!
-//! Memories, tables and instances ask here when they are made and when they grow. Invariant: a
-//! limit in force when an object was made stays that object's limit.
+//! Memories, tables and instances ask here when they are made and when they grow; the stack is
+//! limited at each entry (`call.rs`). Invariant: a limit in force when an object was made stays
+//! that object's limit.
 
 use super::traps::Error;
+use std::fmt;
 
 /// The most a store gives its guests. Shared memories count when they are made; their growth is
 /// limited by their type alone, as several stores may use them.
@@ -15,12 +17,41 @@ pub struct Limits {
     pub table_elements: u64,
     /// Instances alive at the same time.
     pub instances: usize,
+    /// Bytes of stack from where the host enters wasm; `None` is what the engine was made with.
+    pub stack_bytes: Option<usize>,
+}
+
+/// What a module asked for and is not given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OverLimit {
+    Memory { bytes: usize, limit: usize },
+    Table { elements: u64, limit: u64 },
+    Instances { limit: usize },
+}
+
+impl fmt::Display for OverLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            OverLimit::Memory { bytes, limit } => {
+                write!(f, "a memory of {bytes} bytes is over the limit of {limit}")
+            }
+            OverLimit::Table { elements, limit } => {
+                write!(f, "a table of {elements} elements is over the limit of {limit}")
+            }
+            OverLimit::Instances { limit } => write!(f, "one more instance is over the limit of {limit}"),
+        }
+    }
 }
 
 impl Default for Limits {
     /// No limit but those of the JS API: 10,000,000 elements a table.
     fn default() -> Limits {
-        Limits { memory_bytes: usize::MAX, table_elements: 10_000_000, instances: usize::MAX }
+        Limits {
+            memory_bytes: usize::MAX,
+            table_elements: 10_000_000,
+            instances: usize::MAX,
+            stack_bytes: None,
+        }
     }
 }
 
@@ -34,23 +65,17 @@ impl Limits {
     }
 
     pub(super) fn check_memory(&self, bytes: usize) -> Result<(), Error> {
-        let Limits { memory_bytes, .. } = self;
-        check(self.allow_memory(bytes), || format!("a memory of {bytes} bytes is over the limit of {memory_bytes}"))
+        let over = OverLimit::Memory { bytes, limit: self.memory_bytes };
+        self.allow_memory(bytes).then_some(()).ok_or(Error::Limit(over))
     }
 
     pub(super) fn check_table(&self, elements: u64) -> Result<(), Error> {
-        let Limits { table_elements, .. } = self;
-        check(self.allow_table(elements), || {
-            format!("a table of {elements} elements is over the limit of {table_elements}")
-        })
+        let over = OverLimit::Table { elements, limit: self.table_elements };
+        self.allow_table(elements).then_some(()).ok_or(Error::Limit(over))
     }
 
     pub(super) fn check_instances(&self, alive: usize) -> Result<(), Error> {
-        let Limits { instances, .. } = self;
-        check(alive < *instances, || format!("one more instance is over the limit of {instances}"))
+        let over = OverLimit::Instances { limit: self.instances };
+        (alive < self.instances).then_some(()).ok_or(Error::Limit(over))
     }
-}
-
-fn check(allowed: bool, message: impl FnOnce() -> String) -> Result<(), Error> {
-    if allowed { Ok(()) } else { Err(Error::Internal(message())) }
 }

@@ -27,7 +27,7 @@ pub use func::{Func, NativeFunc};
 pub use global::Global;
 pub use instance::{Extern, Instance, InstantiateError};
 pub use interrupt::InterruptHandle;
-pub use limits::Limits;
+pub use limits::{Limits, OverLimit};
 pub use memory::Memory;
 pub use parking::{Parker, Wait};
 pub use shared_memory::{MemoryHost, SharedMemory, WeakSharedMemory};

@@ -43,6 +43,8 @@ struct StoreInner {
     groups: RefCell<Vec<super::group::WeakGroup>>,
     memory_growths: Cell<u64>,
     limits: Cell<Limits>,
+    /// Read at each entry: the limit of the stack that is in force.
+    max_wasm_stack: Cell<usize>,
     /// Held by every instance, so its count tells how many are alive.
     instances: Rc<()>,
     parker: Arc<Parker>,
@@ -82,6 +84,7 @@ impl Store {
             groups: RefCell::new(Vec::new()),
             memory_growths: Cell::new(0),
             limits: Cell::default(),
+            max_wasm_stack: Cell::new(engine.max_wasm_stack()),
             instances: Rc::new(()),
             parker: Arc::default(),
             registered: Cell::new(0),
@@ -179,6 +182,8 @@ impl Store {
     /// Limits what is made in this store from now on.
     pub fn set_limits(&self, limits: Limits) {
         self.0.limits.set(limits);
+        let engine = self.0.engine.max_wasm_stack();
+        self.0.max_wasm_stack.set(limits.stack_bytes.unwrap_or(engine));
     }
 
     pub(super) fn limits(&self) -> Limits {
@@ -207,7 +212,7 @@ impl Store {
     }
 
     pub(super) fn max_wasm_stack(&self) -> usize {
-        self.0.engine.max_wasm_stack()
+        self.0.max_wasm_stack.get()
     }
 
     /// Ends what wasm called with an error: the exit trampoline continues at whoever catches it,

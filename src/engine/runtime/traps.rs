@@ -4,6 +4,7 @@
 //! runs inside the signal handler takes no lock and allocates nothing.
 
 use super::exception::Exception;
+use super::limits::OverLimit;
 use super::vmcontext::{SavedEntry, VMStoreContext};
 use crate::engine::code::registry;
 pub use crate::engine::code::registry::Frame;
@@ -35,7 +36,9 @@ pub enum Error {
     Exception(Exception),
     /// What a host function returned, handed back as is. Wasm cannot catch it.
     Host(Box<dyn Any>),
-    /// Something is missing or broken on the host's side: a limit, or a bug in us.
+    /// A module asked for more than the store's [`Limits`](super::Limits) give.
+    Limit(OverLimit),
+    /// Something is missing or broken on the host's side: no memory, or a bug in us.
     Internal(String),
 }
 
@@ -45,6 +48,7 @@ impl fmt::Debug for Error {
             Error::Trap(trap) => write!(f, "Trap({:?})", trap.code),
             Error::Exception(exception) => exception.fmt(f),
             Error::Host(_) => f.write_str("Host(..)"),
+            Error::Limit(over) => write!(f, "Limit({over})"),
             Error::Internal(message) => write!(f, "Internal({message})"),
         }
     }

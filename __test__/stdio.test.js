@@ -1,0 +1,199 @@
+'use strict';
+
+const { PassThrough, Readable, Writable } = require('node:stream');
+const wn = require('..');
+const { child, thrownBy } = require('./helpers');
+const programs = require('./programs');
+
+const wasi = (options) => new wn.WASI({ version: 'preview1', ...options });
+
+/** Runs the program that copies its input to its output. */
+const copy = async (options, more) => wasi(options).run(await programs.cat(), more);
+
+const EPIPE = 64;
+
+describe('standard input', () => {
+  test.each([
+    ['a string', 'some text'],
+    ['a Buffer', Buffer.from('some text')],
+    ['a view of bytes', new Uint8Array(Buffer.from('--some text--')).subarray(2, 11)],
+    ['a readable stream', () => Readable.from(['some', ' ', 'text'])],
+    ['a stream of the Web', () => new Blob(['some text']).stream()],
+  ])('is %s', async (_, stdin) => {
+    const given = typeof stdin === 'function' ? stdin() : stdin;
+    const { code, stdout } = await copy({ stdin: given, stdout: 'pipe' }, { encoding: 'utf8' });
+    expect({ code, stdout }).toEqual({ code: 0, stdout: 'some text' });
+  });
+
+  test("is what is written to wasi.stdin with 'pipe', while the program runs", async () => {
+    const seen = [];
+    const program = wasi({
+      stdin: 'pipe',
+      stdout: (chunk) => {
+        seen.push(`${chunk}`);
+        if (seen.length < 3) program.stdin.write(`${seen.length}`);
+        else program.stdin.end();
+      },
+    });
+    program.stdin.write('0');
+    expect((await program.run(await programs.cat())).code).toBe(0);
+    expect(seen).toEqual(['0', '1', '2']);
+    expect(wasi().stdin).toBe(null);
+  });
+
+  test('a large one arrives whole, at the pace at which it is read', async () => {
+    const size = 3 << 20;
+    let given = 0;
+    const stdin = new Readable({
+      read() {
+        const chunk = Buffer.alloc(Math.min(100_000, size - given), given & 255);
+        given += chunk.length;
+        this.push(chunk.length > 0 ? chunk : null);
+      },
+    });
+    const { code, stdout } = await copy({ stdin, stdout: 'pipe' });
+    expect(code).toBe(0);
+    expect(stdout).toHaveLength(size);
+  });
+
+  test('more of it than a program reads is no error', async () => {
+    const endless = new Readable({
+      read() {
+        this.push(Buffer.alloc(65536));
+      },
+    });
+    const ends = await programs.command('(drop (call $read (i32.const 1024) (i32.const 10)))');
+    expect((await wasi({ stdin: endless }).run(ends)).code).toBe(0);
+    expect(endless.destroyed).toBe(false);
+  });
+
+  test('an error of the stream ends the program', async () => {
+    const stdin = new PassThrough();
+    const program = await programs.cat();
+    const running = wasi({ stdin, stdout: 'ignore' }).run(program);
+    setTimeout(() => stdin.destroy(new Error('no more')), 20);
+    await expect(running).rejects.toThrow('no more');
+    // It had failed before.
+    await expect(wasi({ stdin, stdout: 'ignore' }).run(program)).rejects.toThrow('no more');
+  });
+});
+
+describe('standard output', () => {
+  test('goes to a function by chunks, whose promise holds the program back', async () => {
+    let most = 0;
+    let now = 0;
+    let length = 0;
+    const stdout = async (chunk) => {
+      most = Math.max(most, ++now);
+      await new Promise((resolve) => setTimeout(resolve, 1));
+      length += chunk.length;
+      now--;
+    };
+    expect((await copy({ stdin: Buffer.alloc(1 << 20), stdout })).code).toBe(0);
+    expect({ most, length }).toEqual({ most: 1, length: 1 << 20 });
+  });
+
+  test('goes to a function by lines, whatever the chunks are', async () => {
+    const lines = [];
+    const stdin = Readable.from([Buffer.from('on'), Buffer.from('e\ntwo\n\nzw\xf6', 'latin1'), Buffer.from('lf')]);
+    const utf8 = Readable.from(['e\n\u20ac'.slice(0, 2), Buffer.from('\u20ac').subarray(0, 1), Buffer.from('\u20ac').subarray(1)]);
+    await copy({ stdin, stdout: { lines: (line) => void lines.push(line) } });
+    expect(lines).toEqual(['one', 'two', '', 'zw\ufffdlf']);
+    lines.length = 0;
+    await copy({ stdin: utf8, stdout: { lines: (line) => void lines.push(line) } });
+    expect(lines).toEqual(['e', '\u20ac']);
+  });
+
+  test('goes to a writable stream, which is not ended', async () => {
+    const chunks = [];
+    const stdout = new Writable({
+      write(chunk, _, done) {
+        chunks.push(chunk);
+        setTimeout(done, 1);
+      },
+    });
+    await copy({ stdin: Buffer.alloc(300_000, 1), stdout });
+    expect(Buffer.concat(chunks)).toEqual(Buffer.alloc(300_000, 1));
+    expect(stdout.writableEnded).toBe(false);
+    const web = new TransformStream();
+    const text = new Response(web.readable).text();
+    await copy({ stdin: 'to the Web', stdout: web.writable });
+    await web.writable.close();
+    expect(await text).toBe('to the Web');
+  });
+
+  test('a stream that takes nothing holds the program back, and no memory fills', async () => {
+    let taken = 0;
+    const stdout = new Writable({
+      highWaterMark: 1,
+      write(chunk) {
+        taken += chunk.length;
+      },
+    });
+    const running = wasi({ stdout }).run(await programs.yes(), { timeout: 200 });
+    await expect(running).rejects.toMatchObject({ code: 'ERR_WASI_TIMEOUT' });
+    expect(taken).toBeLessThanOrEqual(65536);
+  });
+
+  test('a closed stream gives EPIPE', async () => {
+    const before = new PassThrough();
+    before.destroy();
+    expect((await wasi({ stdout: before }).run(await programs.yes())).code).toBe(EPIPE);
+    const meanwhile = new PassThrough();
+    meanwhile.once('data', () => meanwhile.destroy());
+    expect((await wasi({ stdout: meanwhile }).run(await programs.yes())).code).toBe(EPIPE);
+  });
+
+  test('what a function throws ends the program', async () => {
+    for (const stdout of [
+      () => {
+        throw new Error('enough');
+      },
+      async () => Promise.reject(new Error('enough')),
+    ]) {
+      await expect(wasi({ stdout }).run(await programs.yes())).rejects.toThrow('enough');
+    }
+  });
+
+  test('what was written last arrives before run() resolves', async () => {
+    for (let round = 0; round < 20; round++) {
+      let text = '';
+      const stdout = async (chunk) => {
+        await null;
+        text += chunk;
+      };
+      await wasi({ stdout, stderr: 'ignore' }).run(await programs.hello());
+      expect(text).toBe('out\n');
+    }
+  });
+
+  test('is captured for takeOutput() when a program is started on this thread', async () => {
+    const program = wasi({ stdout: 'pipe', stderr: 'pipe' });
+    const module = new wn.Module(await programs.hello());
+    expect(program.start(new wn.Instance(module, program.getImportObject()))).toBe(7);
+    const output = { stdout: Buffer.from('out\n'), stderr: Buffer.from('err\n') };
+    expect(program.takeOutput()).toEqual(output);
+    expect(program.takeOutput().stdout).toHaveLength(0);
+    expect(wasi().takeOutput()).toEqual({ stdout: null, stderr: null });
+  });
+
+  test("'inherit' and 'ignore'", async () => {
+    const code = `
+      const run = (options) => new wn.WASI({ version: 'preview1', ...options }).run(bytes.hello);
+      await run({ stdout: 'inherit', stderr: 'ignore' });
+      await run({ stdout: 2, stderr: 1 });`;
+    const { stdout, stderr } = child(code, { modules: { hello: await programs.hello() } });
+    expect({ stdout, stderr }).toEqual({ stdout: 'out\nerr\n', stderr: 'out\n' });
+  });
+});
+
+test('other values are refused, with what they may be', () => {
+  for (const [options, text] of [
+    [{ stdin: {} }, /stdin.* 'pipe'.*readable stream/],
+    [{ stdout: 'text' }, /stdout.*writable stream, a function/],
+    [{ stderr: { lines: 1 } }, /stderr.*\{lines: function\}/],
+    [{ stdout: -1 }, /out of range/],
+  ]) {
+    expect(thrownBy(() => wasi(options)).message).toMatch(text);
+  }
+});

@@ -1,0 +1,341 @@
+'use strict';
+// Programs on threads of their own: `WASI.run`, and `WASI.instantiate` with `{thread: true}`.
+
+const { readFile } = require('node:fs/promises');
+const { fileURLToPath } = require('node:url');
+
+const { native, realm } = require('./binding');
+const { Exit, coded } = require('./errors');
+const { Linking, importOf, refuse } = require('./instance');
+const { compile, isModule, partsOf } = require('./module');
+const { Streams } = require('./stdio');
+const { Guest, closed, exportsOf } = require('./thread');
+const check = require('./validate');
+const { EXTENSIONS, wasiFunctionParts } = require('./wasi-imports');
+
+/** What Node's own functions reject with when their signal fires. */
+class AbortError extends Error {
+  constructor(cause) {
+    super('The operation was aborted', { cause });
+    this.name = 'AbortError';
+    this.code = 'ABORT_ERR';
+  }
+}
+
+/** How often the lines of a trace are taken from a program that runs, in milliseconds. */
+const TRACE_INTERVAL = 10;
+
+/** A module of ours from whatever stands for one: a promise. */
+async function moduleOf(source, what, fuel) {
+  if (isModule(source)) {
+    if (fuel && !native.countsFuel(partsOf(source).handle)) {
+      const text = 'options.limits.fuel is given, but the module does not count its operators: ';
+      throw coded(Error, 'ERR_WASI_OPTION', `${text}compile it with compile(bytes, { fuel: true })`);
+    }
+    return source;
+  }
+  return compile(await bytesOf(source, what), what, { fuel });
+}
+
+async function bytesOf(source, what) {
+  if (typeof source === 'string') return readFile(source);
+  if (source instanceof URL) {
+    if (source.protocol === 'file:') return readFile(fileURLToPath(source));
+    return bytesOf(await fetch(source), what);
+  }
+  if (typeof Response === 'function' && source instanceof Response) {
+    if (source.ok) return source.arrayBuffer();
+    throw new TypeError(`${what}: ${source.url} could not be fetched: ${source.status} ${source.statusText}`);
+  }
+  const isBytes =
+    ArrayBuffer.isView(source) || source instanceof ArrayBuffer || source instanceof SharedArrayBuffer;
+  if (isBytes) return source;
+  const expected = 'a path, a URL, bytes, a Response or a Module of wasi-native';
+  throw check.invalidType('source', expected, source);
+}
+
+/** Waits for a signal and a timeout. */
+class Deadline {
+  /** Why it is over; undefined as long as it is not. */
+  reason;
+  /** Rejects when it is over. */
+  passed;
+
+  #signal;
+  #onAbort = () => this.#pass(new AbortError(this.#signal.reason));
+  #timer;
+  #reject;
+  #stop = () => {};
+
+  constructor({ signal, timeout }) {
+    this.passed = new Promise((_, reject) => (this.#reject = reject));
+    this.passed.catch(() => {});
+    this.#signal = signal;
+    if (signal?.aborted) this.#onAbort();
+    signal?.addEventListener('abort', this.#onAbort, { once: true });
+    if (timeout !== undefined) {
+      const text = `the program did not end within ${timeout} ms (options.timeout)`;
+      this.#timer = setTimeout(() => this.#pass(coded(Error, 'ERR_WASI_TIMEOUT', text)), timeout);
+    }
+  }
+
+  /** Has `stop` called with the reason when it is over. */
+  set onPassed(stop) {
+    this.#stop = stop;
+    if (this.reason !== undefined) stop(this.reason);
+  }
+
+  /** What is awaited, unless it takes too long. */
+  async of(promise) {
+    return Promise.race([promise, this.passed]);
+  }
+
+  end() {
+    clearTimeout(this.#timer);
+    this.#signal?.removeEventListener('abort', this.#onAbort);
+  }
+
+  #pass(reason) {
+    this.reason ??= reason;
+    this.#reject(this.reason);
+    this.#stop(this.reason);
+  }
+}
+
+function checkDeadline({ signal, timeout }) {
+  if (signal !== undefined && !(signal instanceof AbortSignal)) {
+    throw check.invalidType('options.signal', 'an instance of AbortSignal', signal);
+  }
+  // The longest that a timer takes.
+  if (timeout !== undefined) check.isInteger(timeout, 'options.timeout', 0, 0x7fffffff);
+}
+
+/** Native handles for what a module imports, and `{call, type}` for functions of this thread. */
+function importsOf({ parts, what, moduleName, context, imports }) {
+  const linking = new Linking(what, parts);
+  return parts.imports().map((wanted, index) => {
+    const given = imports?.[wanted.module]?.[wanted.name];
+    const isWasi = wanted.module === moduleName || wanted.module === EXTENSIONS;
+    if (given === undefined && isWasi && wanted.kind === 'function') {
+      return native.wasiImport(realm, context, what, wanted.module, wanted.name);
+    }
+    if (wanted.kind === 'function') {
+      if (typeof given !== 'function') refuse(linking, wanted, 'a function', given);
+      const wasi = wasiFunctionParts(given);
+      if (wasi === undefined) return { call: given, type: wanted.type };
+      return native.wasiImport(realm, wasi.context, what, wasi.module, wasi.name);
+    }
+    // A memory's bytes, also shared ones, are of this thread, and go when it does.
+    if (wanted.kind !== 'global' || wanted.type.endsWith('m')) {
+      refuse(linking, wanted, 'a function or a value, for an instance on another thread,', given);
+    }
+    return importOf(linking, wanted, index, given);
+  });
+}
+
+/**
+ * One program: its context, its streams, and what it traces. `parsed` are the options of a `WASI`
+ * object and `template` what they came to. `fail` is told of errors in the host's streams and callbacks.
+ */
+class Program {
+  context;
+  streams;
+
+  #trace;
+  #lines;
+  #timer;
+  #fail;
+
+  constructor({ parsed, template }, fail) {
+    const { trace } = parsed;
+    this.#fail = fail;
+    this.#trace = trace;
+    this.#lines = trace === undefined ? undefined : native.traceLines();
+    this.streams = new Streams(parsed.stdio, fail);
+    try {
+      this.context = native.wasiContext(realm, template, this.streams.options, this.#lines);
+    } catch (error) {
+      this.streams.abandon();
+      throw error;
+    } finally {
+      this.streams.handedOver();
+    }
+    if (trace !== undefined) {
+      this.#timer = setInterval(() => this.#tell(), TRACE_INTERVAL);
+      this.#timer.unref();
+    }
+  }
+
+  #tell() {
+    try {
+      native.takeTraceLines(this.#lines).forEach((line) => this.#trace(line));
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  /** Resolves when everything that the program has told is delivered. */
+  async finish() {
+    this.endTrace();
+    await this.streams.finish();
+  }
+
+  endTrace() {
+    if (this.#trace === undefined) return;
+    clearInterval(this.#timer);
+    this.#tell();
+  }
+
+  abandon() {
+    this.endTrace();
+    this.streams.abandon();
+  }
+
+  /** What was captured of standard output and error: `{stdout, stderr}`. */
+  output(encoding) {
+    const taken = (stream) => {
+      const bytes = native.takeOutput(this.context, stream);
+      return bytes !== null && encoding !== undefined ? bytes.toString(encoding) : bytes;
+    };
+    return { stdout: taken(1), stderr: taken(2) };
+  }
+
+  /** Throws if more was written than is captured. */
+  checkOutput(limit) {
+    ['stdout', 'stderr'].forEach((name, index) => {
+      if (!native.outputOverflowed(this.context, index + 1)) return;
+      const text = `the program wrote more to ${name} than is captured: ${limit} bytes (limits.output)`;
+      throw coded(RangeError, 'ERR_WASI_LIMIT', `${text}; raise it, or give a stream or a function`);
+    });
+  }
+}
+
+/** `WASI.run`: `wasi` is `{parsed, template, moduleName}`. */
+async function run(wasi, source, options = {}) {
+  const what = 'WASI.run()';
+  check.isObject(options, 'options');
+  check.hasOnly(['signal', 'timeout', 'imports', 'encoding'], options, 'options');
+  checkDeadline(options);
+  const { imports, encoding } = options;
+  if (imports !== undefined) check.isObject(imports, 'options.imports');
+  if (encoding !== undefined && !Buffer.isEncoding(encoding)) {
+    throw check.invalidValue('options.encoding', encoding, 'is no encoding that Buffer knows');
+  }
+  const { parsed, moduleName } = wasi;
+  const { fuel } = parsed.threadLimits;
+  const deadline = new Deadline(options);
+  let program;
+  let finished = false;
+  let guest;
+  let failure;
+  const fail = (error) => {
+    failure ??= { error };
+    guest?.stop(error);
+  };
+  try {
+    // Before compiling, so that the user's streams have somebody who listens.
+    program = new Program(wasi, fail);
+    const module = await deadline.of(moduleOf(source, what, fuel !== undefined));
+    if (failure !== undefined) throw failure.error;
+    const parts = partsOf(module, what);
+    const command = parts.exports().findIndex(({ name, kind }) => name === '_start' && kind === 'function');
+    if (command < 0) {
+      const text = `${what}: the module is no command: it exports no function _start. `;
+      throw coded(Error, 'ERR_WASI_NO_COMMAND', `${text}For a library there is wasi.instantiate()`);
+    }
+    const { context } = program;
+    const externs = importsOf({ parts, what, moduleName, context, imports });
+    guest = new Guest(parts, context, externs, parsed.threadLimits, command);
+    deadline.onPassed = fail;
+    const code = await guest.ended.then(() => 0, exitCode);
+    await deadline.of(program.finish());
+    finished = true;
+    if (failure !== undefined) throw failure.error;
+    program.checkOutput(parsed.outputLimit);
+    return { code, ...program.output(encoding) };
+  } catch (error) {
+    if (program !== undefined && error instanceof Error) addOutput(error, program.output(encoding));
+    throw error;
+  } finally {
+    deadline.end();
+    if (!finished) program?.abandon();
+  }
+}
+
+/** What was captured by then may tell why. */
+function addOutput(error, output) {
+  for (const [name, captured] of Object.entries(output)) {
+    if (captured !== null) error[name] = captured;
+  }
+}
+
+function exitCode(error) {
+  if (error instanceof Exit) return error.exitCode;
+  throw error;
+}
+
+/** An instance on a thread of its own. Its exports return promises. */
+class ThreadInstance {
+  exports;
+  #guest;
+  #end;
+
+  constructor(guest, exports, end) {
+    this.#guest = guest;
+    this.exports = exports;
+    this.#end = end;
+  }
+
+  /** Ends it, whatever it does: calls under way are rejected with `ERR_WASI_CLOSED`. */
+  close() {
+    this.#guest.stop(closed());
+    this.#end();
+  }
+}
+
+Object.defineProperty(ThreadInstance.prototype, Symbol.dispose ?? Symbol.for('nodejs.dispose'), {
+  value: ThreadInstance.prototype.close,
+  writable: true,
+  configurable: true,
+});
+
+/** `WASI.instantiate` with `{thread: true}`: resolves when the instance can be called. */
+async function instantiateThread(wasi, source, imports, options) {
+  const what = 'WASI.instantiate()';
+  const { parsed, moduleName } = wasi;
+  const { fuel } = parsed.threadLimits;
+  const deadline = new Deadline(options);
+  let program;
+  let guest;
+  let failure;
+  const fail = (error) => {
+    failure ??= { error };
+    guest?.stop(error);
+    deadline.end();
+  };
+  try {
+    program = new Program(wasi, fail);
+    const module = await deadline.of(moduleOf(source, what, fuel !== undefined));
+    if (failure !== undefined) throw failure.error;
+    const parts = partsOf(module, what);
+    const { context } = program;
+    const externs = importsOf({ parts, what, moduleName, context, imports });
+    guest = new Guest(parts, context, externs, parsed.threadLimits, undefined);
+    deadline.onPassed = fail;
+    guest.ended.finally(() => deadline.end()).catch(() => {});
+    await guest.ready;
+    const exports = exportsOf(guest, parts);
+    if (exports._start === undefined) await exports._initialize?.();
+    const end = () => {
+      deadline.end();
+      program.finish();
+    };
+    return { module, instance: new ThreadInstance(guest, exports, end), exports };
+  } catch (error) {
+    deadline.end();
+    program?.abandon();
+    throw error;
+  }
+}
+
+module.exports = { checkDeadline, instantiateThread, moduleOf, run };

@@ -1,0 +1,210 @@
+'use strict';
+// Standard streams of a program: what an option means, and who moves the bytes.
+//
+// Bytes, captured output and descriptors are native code's affair. For streams and callbacks there
+// is a pipe of the operating system between a program on its own thread and this event loop: the
+// kernel bounds what is under way and makes either side wait for the other, and a closed end is
+// what POSIX programs know as the end of a file, or as EPIPE.
+
+const net = require('node:net');
+const { PassThrough, Readable } = require('node:stream');
+const { StringDecoder } = require('node:string_decoder');
+
+const { native, realm } = require('./binding');
+const check = require('./validate');
+
+const WORDS = { inherit: 'descriptor', ignore: 'ignore', pipe: 'capture' };
+
+/** A line is handed over in parts of so many characters if it does not end before. */
+const LONGEST_LINE = 1 << 20;
+
+/** What an option for a standard stream means: `{kind, ...}`. */
+function parseStdio(value, number, name) {
+  if (typeof value === 'number') {
+    check.isDescriptor(value, name);
+    return { kind: 'descriptor', descriptor: value };
+  }
+  if (typeof value === 'string' && Object.hasOwn(WORDS, value) && !(number === 0 && value === 'pipe')) {
+    return { kind: WORDS[value], descriptor: number };
+  }
+  const parsed = number === 0 ? parseInput(value) : parseOutput(value);
+  if (parsed !== undefined) return parsed;
+  const words = "a descriptor, 'inherit', 'ignore', 'pipe'";
+  const others =
+    number === 0
+      ? 'a string, a Buffer or another view of bytes, or a readable stream'
+      : 'a writable stream, a function, or {lines: function}';
+  throw check.invalidType(name, `${words}, ${others}`, value);
+}
+
+function parseInput(value) {
+  // The user's end is `wasi.stdin`.
+  if (value === 'pipe') return { kind: 'source', stream: new PassThrough(), given: 'pipe' };
+  if (typeof value === 'string') return { kind: 'bytes', bytes: Buffer.from(value) };
+  if (ArrayBuffer.isView(value)) {
+    // A copy: the program reads later.
+    const bytes = new Uint8Array(value.buffer, value.byteOffset, value.byteLength).slice();
+    return { kind: 'bytes', bytes };
+  }
+  if (value instanceof ReadableStream) return { kind: 'source', stream: Readable.fromWeb(value) };
+  if (typeof value?.pipe === 'function' && typeof value.on === 'function') {
+    return { kind: 'source', stream: value };
+  }
+  return undefined;
+}
+
+function parseOutput(value) {
+  if (typeof value === 'function') return { kind: 'sink', open: () => ({ write: value }) };
+  if (typeof value?.lines === 'function') return { kind: 'sink', open: () => splitter(value.lines) };
+  if (value instanceof WritableStream) return { kind: 'sink', open: () => locked(value) };
+  if (typeof value?.write === 'function' && typeof value.on === 'function') {
+    const write = (chunk) =>
+      new Promise((resolve, reject) => {
+        value.write(chunk, (error) => (error ? reject(new Closed(error)) : resolve()));
+      });
+    return { kind: 'sink', open: () => ({ write, closed: () => value.destroyed }) };
+  }
+  return undefined;
+}
+
+/** A stream of the Web, which is ours as long as the program runs. */
+function locked(stream) {
+  const writer = stream.getWriter();
+  const closed = (error) => {
+    throw new Closed(error);
+  };
+  return { write: (chunk) => writer.write(chunk).catch(closed), release: () => writer.releaseLock() };
+}
+
+/** A writable stream takes no more: the program is told, by EPIPE. */
+class Closed extends Error {
+  constructor(cause) {
+    super('the stream is closed', { cause });
+  }
+}
+
+/** Calls `take` with each line, without its end; and with what is left at the end. */
+function splitter(take) {
+  const decoder = new StringDecoder('utf8');
+  let rest = '';
+  return {
+    async write(chunk) {
+      const lines = (rest + decoder.write(chunk)).split('\n');
+      rest = lines.pop();
+      for (const line of lines) await take(line);
+      for (; rest.length > LONGEST_LINE; rest = rest.slice(LONGEST_LINE)) {
+        await take(rest.slice(0, LONGEST_LINE));
+      }
+    },
+    async end() {
+      rest += decoder.end();
+      if (rest !== '') await take(rest);
+    },
+  };
+}
+
+/**
+ * The streams of one run of a program: `options` are those for native code. To be told by `close`
+ * when native code has them, or could not take them.
+ */
+class Streams {
+  options;
+  #guestEnds = [];
+  #sources = [];
+  #sinks = [];
+
+  /** `fail` is told of an error in the host's own streams and callbacks: the program cannot go on. */
+  constructor(parsed, fail) {
+    try {
+      this.options = parsed.map((stream) => this.#open(stream, fail));
+    } catch (error) {
+      this.handedOver();
+      this.abandon();
+      throw error;
+    }
+  }
+
+  #open(stream, fail) {
+    if (stream.kind !== 'source' && stream.kind !== 'sink') return stream;
+    const [read, write] = native.pipe(realm);
+    if (stream.kind === 'source') {
+      this.#guestEnds.push(read);
+      this.#sources.push(feed(stream.stream, write, fail));
+      return { kind: 'descriptor', descriptor: read };
+    }
+    this.#guestEnds.push(write);
+    this.#sinks.push(drain(stream.open(), read, fail));
+    return { kind: 'descriptor', descriptor: write };
+  }
+
+  /** The program has its own descriptors for the guest's ends by now. */
+  handedOver() {
+    this.#guestEnds.splice(0).forEach((end) => native.closePipe(end));
+  }
+
+  /** Resolves when all that the program has written is delivered. To be called when it has ended. */
+  async finish() {
+    this.#sources.forEach((source) => source.stop());
+    this.#sinks.forEach((sink) => sink.hold());
+    await Promise.all(this.#sinks.map((sink) => sink.done));
+  }
+
+  /** Lets go of everything at once. */
+  abandon() {
+    [...this.#sources, ...this.#sinks].forEach((stream) => stream.stop());
+  }
+}
+
+// As long as a program is at work its thread holds the event loop. So the pipes need not, and one
+// that only waits to be called does not keep the process alive by them.
+
+/** Moves what a readable stream gives into a pipe. */
+function feed(source, descriptor, fail) {
+  const socket = new net.Socket({ fd: descriptor, readable: false, writable: true }).unref();
+  const failed = (error) => {
+    socket.destroy();
+    fail(error);
+  };
+  source.on('error', failed);
+  const stop = () => {
+    source.unpipe(socket);
+    source.off('error', failed);
+    socket.destroy();
+  };
+  // The program has closed its end: it wants no more.
+  socket.on('error', stop);
+  // A source that was destroyed without an end is an end all the same.
+  source.once('close', () => socket.end());
+  if (source.errored) fail(source.errored);
+  else if (source.destroyed || source.readableEnded) socket.end();
+  else source.pipe(socket);
+  return { stop };
+}
+
+/** Moves what comes out of a pipe to a writable stream or a callback, as fast as that takes it. */
+function drain({ write, end, closed, release }, descriptor, fail) {
+  const socket = new net.Socket({ fd: descriptor, readable: true, writable: false }).unref();
+  let stopped = false;
+  const done = (async () => {
+    try {
+      for await (const chunk of socket) {
+        if (closed?.()) return;
+        await write(chunk);
+      }
+      await end?.();
+    } catch (error) {
+      // `stop` ends the loop with an error, too, which is nobody's.
+      if (!(error instanceof Closed) && !stopped) fail(error);
+    } finally {
+      socket.destroy();
+      release?.();
+    }
+  })();
+  const stop = () => {
+    stopped = true;
+    socket.destroy();
+  };
+  return { done, stop, hold: () => socket.ref() };
+}
+
+module.exports = { Streams, parseStdio };

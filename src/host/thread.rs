@@ -1,0 +1,562 @@
+//! A guest on a thread of its own.
+//!
+//! Used by `node/threads.rs`; knows no Node. Whoever starts a guest keeps a [`GuestThread`]: with
+//! it he asks for calls, answers imports and stops the guest, from any thread. What happens is told
+//! to the [`Sink`], on the guest's thread. Invariants: the guest's store, instance and memories are
+//! touched by its thread alone, but for the bytes of memories while the guest *rests* (it waits
+//! for a call, or for the answer to an import); whatever ends the thread, the sink is told so last,
+//! when nothing of the guest is left.
+
+use super::HostExit;
+use crate::engine::{
+    Error, Extern, ExternRef, ExternType, Func, FuncType, Global, GlobalType, Instance,
+    InstantiateError, InterruptHandle, Limits, Memory, Module, NativeFunc, OverLimit,
+    Store, Trap, TrapCode, Val, ValRaw, ValType, pin_library,
+};
+use crate::wasi::{Interrupt, WasiCtx};
+use std::cell::{Cell, OnceCell};
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::{Rc, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread::Builder;
+
+/// What a guest thread is to do.
+pub struct Plan {
+    pub module: Module,
+    /// In the module's order.
+    pub imports: Vec<Import>,
+    /// Closed when the guest has ended.
+    pub ctx: Option<Arc<WasiCtx>>,
+    pub limits: Limits,
+    /// Operators that the guest may pass, where its module counts them.
+    pub fuel: u64,
+    /// The place among the exports of the function to call, after which the thread ends. Without
+    /// one it stays for [`GuestThread::call`].
+    pub command: Option<usize>,
+}
+
+/// An import that can come from another thread.
+pub enum Import {
+    Native(NativeFunc),
+    /// A function of the other side: the sink is told, and the guest waits for
+    /// [`GuestThread::reply`].
+    Remote,
+    /// An immutable global.
+    Value(Value),
+}
+
+/// A [`Val`] that may cross threads: no pointer to anything of a store.
+#[derive(Clone, Copy)]
+pub enum Value {
+    I32(i32),
+    I64(i64),
+    F32(u32),
+    F64(u64),
+    Extern(Option<ExternRef>),
+}
+
+impl Value {
+    pub fn of(val: &Val) -> Option<Value> {
+        Some(match val {
+            Val::I32(value) => Value::I32(*value),
+            Val::I64(value) => Value::I64(*value),
+            Val::F32(bits) => Value::F32(*bits),
+            Val::F64(bits) => Value::F64(*bits),
+            Val::Extern(reference) => Value::Extern(*reference),
+            _ => return None,
+        })
+    }
+
+    fn to_val(self) -> Val {
+        match self {
+            Value::I32(value) => Val::I32(value),
+            Value::I64(value) => Val::I64(value),
+            Value::F32(bits) => Val::F32(bits),
+            Value::F64(bits) => Val::F64(bits),
+            Value::Extern(reference) => Val::Extern(reference),
+        }
+    }
+
+    fn ty(self) -> ValType {
+        match self {
+            Value::I32(_) => ValType::I32,
+            Value::I64(_) => ValType::I64,
+            Value::F32(_) => ValType::F32,
+            Value::F64(_) => ValType::F64,
+            Value::Extern(_) => ValType::EXTERNREF,
+        }
+    }
+}
+
+/// Arguments or results.
+pub struct Values(pub Vec<ValRaw>);
+
+// SAFETY: those of functions without function references and exceptions, which `can_cross`
+// refuses, so numbers and indices of host values. Nobody follows a pointer in them.
+unsafe impl Send for Values {}
+
+fn can_cross(ty: &FuncType) -> bool {
+    let is_pointer = |ty: &ValType| matches!(ty, ValType::Ref(r) if !r.is_extern());
+    !ty.params.iter().chain(&ty.results).any(is_pointer)
+}
+
+const CANNOT_CROSS: &str = "a function reference or an exception cannot leave its thread";
+
+/// What happens at the guest.
+pub enum Event {
+    /// It is instantiated and waits for calls.
+    Ready,
+    /// It called the import at this place among the module's, with these arguments, and waits for
+    /// the reply to this *frame*.
+    Import { frame: u32, index: usize, values: Values },
+    /// The call with this number is over.
+    Returned { call: u32, result: Result<Values, Failure> },
+    /// The thread is about to end. Nothing follows.
+    Ended(Result<(), Failure>),
+}
+
+/// Is told of events on the guest's thread, and must not block it for long.
+pub type Sink = Arc<dyn Fn(Event) + Send + Sync>;
+
+/// Why a guest did not come to its end: [`Error`] as far as it can cross threads.
+#[derive(Debug)]
+pub enum Failure {
+    Exit(u32),
+    Trap(Trap),
+    /// An import failed: who answered this frame knows with what.
+    Thrown(u32),
+    Link(String),
+    Limit(OverLimit),
+    /// A wasm exception that nothing caught.
+    Exception,
+    Internal(String),
+}
+
+/// The payload of [`Error::Host`] when an import failed.
+struct Thrown(u32);
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        match error {
+            Error::Trap(trap) => Failure::Trap(trap),
+            Error::Exception(_) => Failure::Exception,
+            Error::Limit(over) => Failure::Limit(over),
+            Error::Internal(message) => Failure::Internal(message),
+            Error::Host(payload) => match (payload.downcast_ref(), payload.downcast_ref()) {
+                (Some(Thrown(frame)), _) => Failure::Thrown(*frame),
+                (_, Some(HostExit(code))) => Failure::Exit(*code),
+                _ => Failure::Internal("a host function failed with an unknown value".into()),
+            },
+        }
+    }
+}
+
+impl From<TrapCode> for Failure {
+    fn from(code: TrapCode) -> Failure {
+        Failure::Trap(Trap { code, backtrace: Vec::new() })
+    }
+}
+
+impl From<InstantiateError> for Failure {
+    fn from(error: InstantiateError) -> Failure {
+        match error {
+            InstantiateError::Link(error) => Failure::Link(error.to_string()),
+            InstantiateError::Error(error) => error.into(),
+        }
+    }
+}
+
+/// A call that is asked for.
+struct Call {
+    number: u32,
+    /// The function's place among the module's exports.
+    export: usize,
+    values: Values,
+}
+
+/// An answer to an import: its results, or that it failed.
+pub type Reply = Result<Values, ()>;
+
+#[derive(Default)]
+struct Inbox {
+    calls: VecDeque<Call>,
+    /// Calls made by an import that the guest waits for: they come in between.
+    nested: VecDeque<Call>,
+    /// By frame: an outer import may be answered before an inner one is.
+    replies: HashMap<u32, Reply>,
+    /// No more calls will come.
+    end: bool,
+    stop: bool,
+}
+
+/// Where a memory lies while its guest rests.
+#[derive(Clone, Copy)]
+struct Bytes {
+    base: *mut u8,
+    length: usize,
+}
+
+// SAFETY: a place in memory; `Shared::resting` says when it may be used.
+unsafe impl Send for Bytes {}
+
+struct Shared {
+    inbox: Mutex<Inbox>,
+    wake: Condvar,
+    /// The exported memories in their order, while the guest rests. Held while bytes are copied, so
+    /// that the guest cannot go on meanwhile.
+    resting: Mutex<Option<Vec<Bytes>>>,
+    /// Stops the guest's wasm, from when it has a store.
+    interrupt: OnceLock<InterruptHandle>,
+    /// Ends the waits of its WASI calls.
+    waits: Option<Arc<Interrupt>>,
+}
+
+/// No code that can panic runs under these locks.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Why the bytes of a memory cannot be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MemoryError {
+    /// The guest is at work or has ended.
+    NotResting,
+    OutOfBounds {
+        size: usize,
+    },
+}
+
+/// The owner's end of a guest thread. The thread goes on without it.
+#[derive(Clone)]
+pub struct GuestThread(Arc<Shared>);
+
+/// What the thread needs beside wasm's own stack: WASI calls, and what the engine does.
+const HOST_STACK: usize = 512 << 10;
+
+impl GuestThread {
+    /// Starts a guest.
+    ///
+    /// # Errors
+    /// If the system has no thread for it, or no descriptor by which to interrupt its waits.
+    pub fn start(plan: Plan, sink: Sink) -> io::Result<GuestThread> {
+        pin_library();
+        let waits = match &plan.ctx {
+            Some(ctx) => Some(ctx.interrupt().map_err(|errno| {
+                io::Error::other(format!("no descriptor to interrupt its waits by: {errno}"))
+            })?),
+            None => None,
+        };
+        let shared = Arc::new(Shared {
+            inbox: Mutex::default(),
+            wake: Condvar::new(),
+            resting: Mutex::default(),
+            interrupt: OnceLock::new(),
+            waits,
+        });
+        let stack = plan.limits.stack_bytes.unwrap_or_else(|| plan.module.engine().max_wasm_stack());
+        let of_thread = shared.clone();
+        Builder::new().name("wasi-native guest".into()).stack_size(stack.saturating_add(HOST_STACK)).spawn(
+            move || {
+                let ctx = plan.ctx.clone();
+                let outcome = catch_unwind(AssertUnwindSafe(|| serve(plan, &of_thread, &sink)));
+                *lock(&of_thread.resting) = None;
+                if let Some(ctx) = ctx {
+                    ctx.close();
+                }
+                let bug = || Err(Failure::Internal("a guest thread panicked".into()));
+                sink(Event::Ended(outcome.unwrap_or_else(|_| bug())));
+            },
+        )?;
+        Ok(GuestThread(shared))
+    }
+
+    /// Asks for a call of the function at this place among the exports; [`Event::Returned`] tells
+    /// how it ended. A *nested* call is for an import that the guest waits for: it comes before the
+    /// import's reply is looked at. Others come when the guest has done what was asked before.
+    pub fn call(&self, number: u32, export: usize, values: Values, nested: bool) {
+        let mut inbox = lock(&self.0.inbox);
+        let queue = if nested { &mut inbox.nested } else { &mut inbox.calls };
+        queue.push_back(Call { number, export, values });
+        self.0.wake.notify_one();
+    }
+
+    /// Answers an import that the guest waits for.
+    pub fn reply(&self, frame: u32, reply: Reply) {
+        lock(&self.0.inbox).replies.insert(frame, reply);
+        self.0.wake.notify_one();
+    }
+
+    /// Ends the thread when it has done what was asked of it.
+    pub fn end(&self) {
+        lock(&self.0.inbox).end = true;
+        self.0.wake.notify_one();
+    }
+
+    /// Stops the guest, whatever it does: wasm traps at its next loop or call, waits end. (A bulk
+    /// operation on memory, or a call that waits in the kernel for a disk, is finished first.)
+    pub fn stop(&self) {
+        lock(&self.0.inbox).stop = true;
+        self.0.wake.notify_one();
+        if let Some(waits) = &self.0.waits {
+            waits.fire();
+        }
+        if let Some(interrupt) = self.0.interrupt.get() {
+            interrupt.interrupt();
+        }
+    }
+
+    /// Bytes of the exported memory at this place among the module's exported memories.
+    pub fn memory_size(&self, memory: usize) -> Result<usize, MemoryError> {
+        self.with_memory(memory, |bytes| Ok(bytes.length))
+    }
+
+    /// Copies bytes out of an exported memory.
+    pub fn read(&self, memory: usize, offset: usize, length: usize) -> Result<Vec<u8>, MemoryError> {
+        self.with_memory(memory, |bytes| {
+            check(bytes, offset, length)?;
+            let mut copy = Vec::with_capacity(length);
+            // SAFETY: inside the memory, which its guest does not touch while we hold the lock;
+            // as much room was just made.
+            unsafe {
+                std::ptr::copy_nonoverlapping(bytes.base.add(offset), copy.as_mut_ptr(), length);
+                copy.set_len(length);
+            }
+            Ok(copy)
+        })
+    }
+
+    /// Copies bytes into an exported memory.
+    pub fn write(&self, memory: usize, offset: usize, from: &[u8]) -> Result<(), MemoryError> {
+        self.with_memory(memory, |bytes| {
+            check(bytes, offset, from.len())?;
+            // SAFETY: as in `read`; what is written is none of the guest's.
+            unsafe { std::ptr::copy_nonoverlapping(from.as_ptr(), bytes.base.add(offset), from.len()) };
+            Ok(())
+        })
+    }
+
+    fn with_memory<T>(
+        &self,
+        memory: usize,
+        body: impl FnOnce(Bytes) -> Result<T, MemoryError>,
+    ) -> Result<T, MemoryError> {
+        let resting = lock(&self.0.resting);
+        let bytes = resting.as_ref().and_then(|memories| memories.get(memory));
+        body(*bytes.ok_or(MemoryError::NotResting)?)
+    }
+}
+
+fn check(bytes: Bytes, offset: usize, length: usize) -> Result<(), MemoryError> {
+    match offset.checked_add(length) {
+        Some(end) if end <= bytes.length => Ok(()),
+        _ => Err(MemoryError::OutOfBounds { size: bytes.length }),
+    }
+}
+
+/// The guest as its own thread sees it.
+struct Guest {
+    store: Store,
+    shared: Arc<Shared>,
+    sink: Sink,
+    /// How many imports have been called.
+    frames: Cell<u32>,
+    /// Host functions, which the instance keeps, refer to us weakly: no cycle.
+    linked: OnceCell<Linked>,
+}
+
+struct Linked {
+    _instance: Instance,
+    /// For each export its function, if it is one.
+    funcs: Vec<Option<Func>>,
+    memories: Vec<Memory>,
+}
+
+/// What a wait brought.
+enum Wake {
+    Call(Call),
+    Reply(Reply),
+    End,
+}
+
+/// The whole life of a guest.
+fn serve(plan: Plan, shared: &Arc<Shared>, sink: &Sink) -> Result<(), Failure> {
+    let store = Store::new(plan.module.engine())?;
+    store.set_limits(plan.limits);
+    store.set_fuel(plan.fuel);
+    let guest = Rc::new(Guest {
+        store,
+        shared: shared.clone(),
+        sink: sink.clone(),
+        frames: Cell::new(0),
+        linked: OnceCell::new(),
+    });
+    // Whoever stops us sets the flag first and looks for the handle then.
+    let _ = shared.interrupt.set(guest.store.interrupt_handle());
+    if lock(&shared.inbox).stop {
+        return Err(TrapCode::Interrupted.into());
+    }
+    let instance = Instance::new(&guest.store, &plan.module, &externs(&guest, &plan)?)?;
+    let exports: Vec<Extern> = instance.exports().into_iter().map(|(_, export)| export).collect();
+    let as_func = |export: &Extern| match export {
+        Extern::Func(func) => Some(func.clone()),
+        _ => None,
+    };
+    let as_memory = |export: &Extern| match export {
+        Extern::Memory(memory) => Some(memory.clone()),
+        _ => None,
+    };
+    let linked = guest.linked.get_or_init(|| Linked {
+        _instance: instance,
+        funcs: exports.iter().map(as_func).collect(),
+        memories: exports.iter().filter_map(as_memory).collect(),
+    });
+    drop(exports);
+
+    if let Some(command) = plan.command {
+        return linked.call(command, Values(Vec::new())).map(drop);
+    }
+    guest.tell(Event::Ready);
+    loop {
+        match guest.rest(|inbox| {
+            let call = inbox.calls.pop_front().map(Wake::Call);
+            call.or_else(|| inbox.end.then_some(Wake::End))
+        })? {
+            Wake::Call(call) => guest.serve_call(call),
+            Wake::Reply(_) | Wake::End => return Ok(()),
+        }
+    }
+}
+
+/// The plan's imports in this store.
+fn externs(guest: &Rc<Guest>, plan: &Plan) -> Result<Vec<Extern>, Failure> {
+    let store = &guest.store;
+    let mut externs = Vec::with_capacity(plan.imports.len());
+    for (index, (import, asked)) in plan.imports.iter().zip(plan.module.imports()).enumerate() {
+        externs.push(match (import, asked.ty) {
+            (Import::Native(native), _) => Extern::Native(native.clone()),
+            (Import::Value(value), _) => {
+                let ty = GlobalType { content: value.ty(), mutable: false };
+                Extern::Global(Global::new(store, ty, value.to_val())?)
+            }
+            (Import::Remote, ExternType::Func(ty)) => {
+                let ty = ty.ty().clone();
+                let (params, results) = (ty.params.len(), ty.results.len());
+                let crosses = can_cross(&ty);
+                let guest = Rc::downgrade(guest);
+                Extern::Func(Func::new(store, ty, move |values| {
+                    if !crosses {
+                        return Err(Error::Internal(CANNOT_CROSS.into()));
+                    }
+                    call_remote(&guest, index, values, params, results)
+                }))
+            }
+            (Import::Remote, _) => {
+                return Err(Failure::Link(format!(
+                    "import \"{}\" \"{}\": only functions and immutable globals can come from another \
+                     thread",
+                    asked.module, asked.name
+                )));
+            }
+        });
+    }
+    Ok(externs)
+}
+
+/// An import of the other side: tells it, and waits for the answer.
+fn call_remote(
+    guest: &Weak<Guest>,
+    index: usize,
+    values: &mut [ValRaw],
+    params: usize,
+    results: usize,
+) -> Result<(), Error> {
+    let guest = guest.upgrade().ok_or_else(|| Error::Internal("the guest has ended".into()))?;
+    let frame = guest.frames.get();
+    guest.frames.set(frame.wrapping_add(1));
+    guest.tell(Event::Import { frame, index, values: Values(values[..params].to_vec()) });
+    loop {
+        let wake = guest.rest(|inbox| {
+            let call = inbox.nested.pop_front().map(Wake::Call);
+            call.or_else(|| inbox.replies.remove(&frame).map(Wake::Reply))
+        });
+        match wake {
+            Ok(Wake::Call(call)) => guest.serve_call(call),
+            Ok(Wake::Reply(Ok(Values(reply)))) if reply.len() == results => {
+                values[..results].copy_from_slice(&reply);
+                return Ok(());
+            }
+            Ok(Wake::Reply(_) | Wake::End) => return Err(Error::Host(Box::new(Thrown(frame)))),
+            Err(Stopped) => return Err(TrapCode::Interrupted.into()),
+        }
+    }
+}
+
+/// The guest was told to stop.
+struct Stopped;
+
+impl From<Stopped> for Failure {
+    fn from(_: Stopped) -> Failure {
+        TrapCode::Interrupted.into()
+    }
+}
+
+impl Guest {
+    /// Tells of an event after which the guest rests: whoever hears of it can look at memories.
+    fn tell(&self, event: Event) {
+        let bytes = |memory: &Memory| Bytes { base: memory.base(), length: memory.byte_len() };
+        let memories = self.linked.get().map(|linked| linked.memories.iter().map(bytes).collect());
+        *lock(&self.shared.resting) = memories;
+        (self.sink)(event);
+    }
+
+    /// Sleeps until `look` finds something in the inbox. The last thing before was to [`tell`]
+    /// (Guest::tell).
+    fn rest(&self, mut look: impl FnMut(&mut Inbox) -> Option<Wake>) -> Result<Wake, Stopped> {
+        let mut inbox = lock(&self.shared.inbox);
+        let woken = loop {
+            if inbox.stop {
+                break Err(Stopped);
+            }
+            if let Some(wake) = look(&mut inbox) {
+                break Ok(wake);
+            }
+            inbox = self.shared.wake.wait(inbox).unwrap_or_else(PoisonError::into_inner);
+        };
+        drop(inbox);
+        *lock(&self.shared.resting) = None;
+        woken
+    }
+
+    fn serve_call(&self, Call { number, export, values }: Call) {
+        let result = match self.linked.get() {
+            Some(linked) => linked.call(export, values),
+            None => Err(Failure::Internal("a call before the guest is instantiated".into())),
+        };
+        self.tell(Event::Returned { call: number, result });
+    }
+}
+
+impl Linked {
+    /// Calls an exported function with these arguments.
+    fn call(&self, export: usize, Values(mut values): Values) -> Result<Values, Failure> {
+        let internal = |message: &str| Failure::Internal(message.into());
+        let func = self.funcs.get(export).and_then(Option::as_ref);
+        let func = func.ok_or_else(|| internal("no such exported function"))?;
+        let shared = func.ty();
+        let ty = shared.ty();
+        if values.len() != ty.params.len() {
+            return Err(internal("a call with the wrong number of arguments"));
+        }
+        if !can_cross(ty) {
+            return Err(internal(CANNOT_CROSS));
+        }
+        values.resize(ty.slots(), ValRaw::ZERO);
+        // SAFETY: room and number were just checked, and for types without pointers any bits are
+        // a value.
+        unsafe { func.call_raw(values.as_mut_ptr()) }?;
+        values.truncate(ty.results.len());
+        Ok(Values(values))
+    }
+}

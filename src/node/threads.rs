@@ -1,0 +1,389 @@
+//! Guests on threads of their own, and their way back to JavaScript.
+//!
+//! For `lib/thread.js`, through Node-API. Invariants: everything a guest thread tells goes through
+//! one queue of the realm and is delivered on the realm's thread, in order; when the environment
+//! goes, all its guests are stopped, and nothing is put into the queue from then on.
+
+use super::failure::{self, Failure, Kind, guard, run};
+use super::raw::{self, HandleScope, Reference, Refused};
+use super::realm::Realm;
+use super::wasi::Program;
+use crate::engine::{Extern, Limits, Module, ValRaw};
+use crate::host::thread::{self, Event, GuestThread, Import, MemoryError, Plan, Value, Values};
+use napi::bindgen_prelude::{Buffer, Env, External, FromNapiRef, Uint8Array, Unknown};
+use napi::{JsValue, ValueType, sys};
+use napi_derive::napi;
+use std::collections::HashMap;
+use std::ffi::c_void;
+use std::ptr;
+use std::rc::Rc;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// A realm's guest threads.
+pub struct Threads {
+    queue: Arc<Queue>,
+    /// `deliver(thread, what, number, last)`.
+    deliver: Reference,
+}
+
+/// The way from guest threads to the realm's own.
+#[derive(Default)]
+struct Queue {
+    state: Mutex<State>,
+    gone: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// None before the first guest, and when the environment goes.
+    function: Option<Function>,
+    alive: HashMap<u32, GuestThread>,
+}
+
+/// Node's queue of calls to be made on an environment's thread.
+#[derive(Clone, Copy)]
+struct Function(sys::napi_threadsafe_function);
+
+// SAFETY: Node-API lets any thread call such a function until it is released.
+unsafe impl Send for Function {}
+
+struct Message {
+    thread: u32,
+    event: Event,
+}
+
+/// How long an environment that goes waits for its guests. Who is not back by then is in a call
+/// that the kernel does not let go; it finds the queue closed.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn send(&self, message: Message) {
+        let mut state = self.lock();
+        if matches!(message.event, Event::Ended(_)) {
+            state.alive.remove(&message.thread);
+            self.gone.notify_all();
+        }
+        let Some(Function(function)) = state.function else { return };
+        let message = Box::into_raw(Box::new(message));
+        let mode = sys::ThreadsafeFunctionCallMode::nonblocking;
+        // SAFETY: the function stands: `close` takes it away under the lock we hold.
+        let status = unsafe { sys::napi_call_threadsafe_function(function, message.cast(), mode) };
+        if status != sys::Status::napi_ok {
+            // SAFETY: nobody took it.
+            drop(unsafe { Box::from_raw(message) });
+        }
+    }
+
+    /// Stops all guests and waits for them.
+    fn close(&self) {
+        let mut state = self.lock();
+        state.function = None;
+        state.alive.values().for_each(GuestThread::stop);
+        let deadline = Instant::now() + PATIENCE;
+        while !state.alive.is_empty() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            state = self.gone.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
+
+/// Opens the realm's queue. `deliver` is called with a thread's number and what happened there: 0,
+/// it waits for calls; 1, it called an import, the third argument, in a frame, the fourth, with
+/// its arguments in the window; 2, a call ended, the third argument, with its results in the
+/// window; 3, it ended. In the last two cases the fourth argument tells what went wrong: nothing
+/// if it is undefined, what the import of a frame threw if it is a number.
+#[napi(catch_unwind)]
+pub fn open_threads(realm: &External<Rc<Realm>>, deliver: Unknown) -> napi::Result<()> {
+    let realm: &Rc<Realm> = realm;
+    run(realm, || {
+        let env = realm.env;
+        let queue = Arc::<Queue>::default();
+        let context = Rc::into_raw(realm.clone()).cast_mut().cast::<c_void>();
+        let mut function = ptr::null_mut();
+        // SAFETY: `env` is live. The count of the realm that `context` is goes back in
+        // `release_realm`, which Node calls when the function goes. A function that is not
+        // referenced does not keep the event loop running.
+        unsafe {
+            let made = sys::napi_create_threadsafe_function(
+                env,
+                ptr::null_mut(),
+                ptr::null_mut(),
+                raw::string(env, "wasi-native")?,
+                0,
+                1,
+                context,
+                Some(release_realm),
+                context,
+                Some(on_message),
+                &mut function,
+            );
+            if let Err(refused) = raw::check(made) {
+                drop(Rc::from_raw(context.cast::<Realm>()));
+                return Err(refused.into());
+            }
+            raw::check(sys::napi_unref_threadsafe_function(env, function))?;
+        }
+        queue.lock().function = Some(Function(function));
+        // Hooks run in reverse: ours comes before Node takes the function away.
+        let hook = Arc::into_raw(queue.clone()).cast_mut().cast::<c_void>();
+        // SAFETY: `hook` is a count of the queue, handed back in `on_teardown`.
+        raw::check(unsafe { sys::napi_add_env_cleanup_hook(env, Some(on_teardown), hook) })?;
+        let deliver = Reference::strong(env, deliver.raw())?;
+        let _ = realm.threads.set(Threads { queue, deliver });
+        Ok(())
+    })
+}
+
+unsafe extern "C" fn release_realm(_: sys::napi_env, context: *mut c_void, _: *mut c_void) {
+    // SAFETY: the count taken in `open_threads`, handed back once.
+    raw::contained(|| drop(unsafe { Rc::from_raw(context.cast::<Realm>()) }));
+}
+
+unsafe extern "C" fn on_teardown(hook: *mut c_void) {
+    // SAFETY: the count taken in `open_threads`, handed back once.
+    let queue = unsafe { Arc::from_raw(hook.cast::<Queue>()) };
+    raw::contained(|| queue.close());
+}
+
+/// Runs on the realm's thread, in a callback of Node's.
+unsafe extern "C" fn on_message(
+    env: sys::napi_env,
+    _: sys::napi_value,
+    context: *mut c_void,
+    data: *mut c_void,
+) {
+    // SAFETY: made in `send`, and handed over once.
+    let message = unsafe { Box::from_raw(data.cast::<Message>()) };
+    // Without an environment there is nobody to tell.
+    if env.is_null() {
+        return;
+    }
+    // SAFETY: the realm whose count `open_threads` gave to the function.
+    let realm = unsafe { &*context.cast::<Realm>() };
+    guard(realm, || deliver(realm, *message));
+}
+
+fn deliver(realm: &Realm, Message { thread, event }: Message) -> Result<(), Failure> {
+    let Some(threads) = realm.threads.get() else { return Ok(()) };
+    let _scope = HandleScope::open(realm.env)?;
+    let undefined = || raw::undefined(realm.env);
+    let error = |failure| match failure {
+        thread::Failure::Thrown(frame) => raw::number(realm.env, frame.into()),
+        failure => failure::to_value(realm, &failure.into()).ok_or(Refused),
+    };
+    let (what, number, values, last) = match event {
+        Event::Ready => (0, 0, None, undefined()?),
+        Event::Import { frame, index, values } => {
+            (1, index as u32, Some(values), raw::number(realm.env, frame.into())?)
+        }
+        Event::Returned { call, result: Ok(values) } => (2, call, Some(values), undefined()?),
+        Event::Returned { call, result: Err(failure) } => (2, call, None, error(failure)?),
+        Event::Ended(Ok(())) => (3, 0, None, undefined()?),
+        Event::Ended(Err(failure)) => (3, 0, None, error(failure)?),
+    };
+    for (slot, value) in values.iter().flat_map(|Values(values)| values).enumerate() {
+        realm.set_slot(slot, *value);
+    }
+    let function = threads.deliver.get().ok_or(Refused)?;
+    let numbers = [thread, what, number].map(|number| raw::number(realm.env, number.into()));
+    let [thread, what, number] = numbers;
+    let called = raw::call(realm.env, function, &[thread?, what?, number?, last]);
+    // What `deliver` throws is a bug there. It stays pending, and Node tells of it.
+    called.map(drop).or(Ok(()))
+}
+
+/// Whether guests keep the event loop running.
+#[napi(catch_unwind)]
+pub fn hold_event_loop(realm: &External<Rc<Realm>>, hold: bool) {
+    let Some(threads) = realm.threads.get() else { return };
+    let Some(Function(function)) = threads.queue.lock().function else { return };
+    // SAFETY: the function stands while its environment, whose thread this is, is there.
+    unsafe {
+        match hold {
+            true => sys::napi_ref_threadsafe_function(realm.env, function),
+            false => sys::napi_unref_threadsafe_function(realm.env, function),
+        };
+    }
+}
+
+/// What a guest of its own thread may have; what is not given is not limited.
+#[napi(object)]
+pub struct ThreadLimits {
+    /// Bytes of a memory.
+    pub memory: Option<f64>,
+    /// Elements of a table.
+    pub table: Option<f64>,
+    /// Bytes of stack.
+    pub stack: Option<f64>,
+    /// Operators, where the module counts them.
+    pub fuel: Option<f64>,
+}
+
+/// A guest thread as JavaScript holds it: who lets it go stops it.
+pub struct Guest(GuestThread);
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
+
+/// Starts the guest `number`. Each import is an `External` (of a WASI function or an immutable global), or null for a function that `deliver` is told of. `command` is the place
+/// among the exports of the function to call, after which the guest ends; without one it waits
+/// for calls.
+#[napi(catch_unwind)]
+#[allow(clippy::too_many_arguments, reason = "called once, from JavaScript")]
+pub fn start_thread<'env>(
+    env: &'env Env,
+    realm: &External<Rc<Realm>>,
+    number: u32,
+    module: &External<Module>,
+    program: Option<&External<Program>>,
+    imports: Vec<Unknown<'env>>,
+    limits: ThreadLimits,
+    command: Option<u32>,
+) -> napi::Result<External<Guest>> {
+    let imports = imports.iter().map(|value| import(env, value));
+    let imports = imports.collect::<napi::Result<Vec<Import>>>()?;
+    run(realm, || {
+        let threads = realm.threads.get().ok_or(Failure::Stopped)?;
+        let default = Limits::default();
+        let plan = Plan {
+            module: Module::clone(module),
+            imports,
+            ctx: program.map(|program| program.ctx.clone()),
+            limits: Limits {
+                memory_bytes: limits.memory.map_or(default.memory_bytes, |bytes| bytes as usize),
+                table_elements: limits.table.map_or(default.table_elements, |count| count as u64),
+                stack_bytes: limits.stack.map(|bytes| bytes as usize),
+                ..default
+            },
+            fuel: limits.fuel.map_or(u64::MAX, |fuel| fuel as u64),
+            command: command.map(|place| place as usize),
+        };
+        let queue = threads.queue.clone();
+        // Held until the guest is listed: it may end at once, and then takes itself off the list.
+        let mut state = threads.queue.lock();
+        if state.function.is_none() {
+            return Err(Failure::Stopped);
+        }
+        let sink = Arc::new(move |event| queue.send(Message { thread: number, event }));
+        let guest = GuestThread::start(plan, sink).map_err(|error| {
+            let advice = "; let fewer programs run at the same time";
+            Failure::new(Kind::Resource, format!("cannot start a thread for the program: {error}{advice}"))
+        })?;
+        state.alive.insert(number, guest.clone());
+        Ok(External::new(Guest(guest)))
+    })
+}
+
+fn import(env: &Env, value: &Unknown<'_>) -> napi::Result<Import> {
+    if value.get_type()? == ValueType::Null {
+        return Ok(Import::Remote);
+    }
+    // SAFETY: a handle of this callback's scope; what is no `External<Extern>` is refused.
+    let handle = unsafe { External::<Extern>::from_napi_ref(env.raw(), value.raw()) }?;
+    let import = match &**handle {
+        Extern::Native(native) => Some(Import::Native(native.clone())),
+        Extern::Global(global) => Value::of(&global.get()).map(Import::Value),
+        _ => None,
+    };
+    import.ok_or_else(|| napi::Error::from_reason("this import cannot go to another thread"))
+}
+
+/// The values in the window's first slots.
+fn window(realm: &Realm, count: u32) -> Values {
+    Values((0..count as usize).map(|index| realm.slot(index)).collect::<Vec<ValRaw>>())
+}
+
+/// Asks for a call, with `count` arguments in the window; see [`GuestThread::call`].
+#[napi(catch_unwind)]
+pub fn call_thread(
+    realm: &External<Rc<Realm>>,
+    guest: &External<Guest>,
+    number: u32,
+    export: u32,
+    count: u32,
+    nested: bool,
+) {
+    guest.0.call(number, export as usize, window(realm, count), nested);
+}
+
+/// Answers the import of a frame: with `count` results in the window, or without any if it failed.
+#[napi(catch_unwind)]
+pub fn reply_to_thread(
+    realm: &External<Rc<Realm>>,
+    guest: &External<Guest>,
+    frame: u32,
+    count: Option<u32>,
+) {
+    guest.0.reply(frame, count.map(|count| window(realm, count)).ok_or(()));
+}
+
+#[napi(catch_unwind)]
+pub fn stop_thread(guest: &External<Guest>) {
+    guest.0.stop();
+}
+
+#[napi(catch_unwind)]
+pub fn end_thread(guest: &External<Guest>) {
+    guest.0.end();
+}
+
+/// The size in bytes of an exported memory, by its place among the exported memories.
+#[napi(catch_unwind)]
+pub fn thread_memory_size(
+    realm: &External<Rc<Realm>>,
+    guest: &External<Guest>,
+    memory: u32,
+) -> napi::Result<f64> {
+    run(realm, || Ok(guest.0.memory_size(memory as usize).map_err(memory_failure)? as f64))
+}
+
+/// A copy of bytes of an exported memory.
+#[napi(catch_unwind)]
+pub fn read_thread_memory(
+    realm: &External<Rc<Realm>>,
+    guest: &External<Guest>,
+    memory: u32,
+    offset: f64,
+    length: f64,
+) -> napi::Result<Buffer> {
+    run(realm, || {
+        let bytes = guest.0.read(memory as usize, offset as usize, length as usize);
+        Ok(bytes.map_err(memory_failure)?.into())
+    })
+}
+
+/// Copies bytes into an exported memory.
+#[napi(catch_unwind)]
+pub fn write_thread_memory(
+    realm: &External<Rc<Realm>>,
+    guest: &External<Guest>,
+    memory: u32,
+    offset: f64,
+    bytes: Uint8Array,
+) -> napi::Result<()> {
+    run(realm, || Ok(guest.0.write(memory as usize, offset as usize, &bytes).map_err(memory_failure)?))
+}
+
+fn memory_failure(error: MemoryError) -> Failure {
+    match error {
+        MemoryError::NotResting => Failure::new(
+            Kind::Busy,
+            "the instance is at work on its thread, or has ended: its memory can be looked at when \
+             no call is under way, or from an import while the instance waits for it",
+        ),
+        MemoryError::OutOfBounds { size } => {
+            Failure::new(Kind::Range, format!("outside of the memory, which has {size} bytes"))
+        }
+    }
+}
