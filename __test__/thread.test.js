@@ -161,7 +161,7 @@ describe('an instance on a thread of its own', () => {
   test('the signal and the timeout end it, and others go on', async () => {
     const controller = new AbortController();
     const aborted = await library(undefined, { signal: controller.signal });
-    const late = await library(undefined, { timeout: 50 });
+    const late = await library(undefined, { timeout: 1000 });
     const other = await library();
     const calls = [aborted.exports.spin(), late.exports.spin()];
     controller.abort();
