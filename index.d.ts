@@ -14,16 +14,24 @@
 /** Bytes of a module: copied before anything else happens to them. */
 export type BufferSource = ArrayBufferView | ArrayBufferLike;
 
+/** What a module imports or exports. */
 export type ImportExportKind = 'function' | 'table' | 'memory' | 'global' | 'tag';
 
+/** One of {@link Module.exports}. */
 export interface ModuleExportDescriptor {
+  /** Its name. */
   name: string;
+  /** What it is. */
   kind: ImportExportKind;
 }
 
+/** One of {@link Module.imports}. */
 export interface ModuleImportDescriptor {
+  /** The name of the module that it is wanted of. */
   module: string;
+  /** Its name in there. */
   name: string;
+  /** What it must be. */
   kind: ImportExportKind;
 }
 
@@ -41,11 +49,21 @@ export type ImportValue =
   | bigint
   | null
   | unknown;
+/** What a module imports: by the name of a module and the name in it. */
 export type Imports = Record<string, Record<string, ImportValue>>;
+/** What an instance exports. */
 export type ExportValue = Function | Memory | Table | Global | Tag;
+/** The exports of an instance by name: {@link ExportValue}s, whose types only the module knows. */
 export type Exports = Record<string, any>;
 
-/** A compiled module: immutable, to be instantiated any number of times. */
+/**
+ * A compiled module: immutable, to be instantiated any number of times.
+ *
+ * ```js
+ * const module = new Module(fs.readFileSync('small.wasm'));
+ * const wanted = Module.imports(module).map(({ module, name }) => `${module}.${name}`);
+ * ```
+ */
 export class Module {
   /**
    * Compiles on this thread. For large modules prefer {@link compile}, which leaves the event
@@ -53,13 +71,22 @@ export class Module {
    * @throws {CompileError} with the byte offset in its message
    */
   constructor(bytes: BufferSource, options?: CompileOptions);
+  /** What the module exports, in its order. */
   static exports(module: Module): ModuleExportDescriptor[];
+  /** What the module imports, in its order. */
   static imports(module: Module): ModuleImportDescriptor[];
   /** Copies of the custom sections of this name, in order. */
   static customSections(module: Module, sectionName: string): ArrayBuffer[];
 }
 
-/** A module linked with its imports, its start function run. */
+/**
+ * A module linked with its imports, its start function run.
+ *
+ * ```js
+ * const instance = new Instance(module, { env: { log: (n) => console.log(n) } });
+ * instance.exports.run(5);
+ * ```
+ */
 export class Instance {
   /**
    * @throws {LinkError} when an import is missing or does not fit; it names module and field
@@ -73,9 +100,11 @@ export class Instance {
 /** How addresses are told: `'i64'` makes them BigInts. */
 export type AddressType = 'i32' | 'i64';
 
+/** How large a memory is, and may become. */
 export interface MemoryDescriptor<Address extends number | bigint = number | bigint> {
   /** Pages of 64 KiB to start with. */
   initial: Address;
+  /** The most pages that it can grow to. Default: what its addresses reach. */
   maximum?: Address;
   /** Default: `'i32'`. */
   address?: AddressType;
@@ -96,7 +125,16 @@ export interface MemoryDescriptor<Address extends number | bigint = number | big
   shared?: boolean;
 }
 
-/** Numbers of pages are BigInts if the memory has 64-bit addresses. */
+/**
+ * The bytes that wasm loads and stores. Numbers of pages are BigInts if the memory has 64-bit
+ * addresses.
+ *
+ * ```js
+ * const memory = new Memory({ initial: 1, maximum: 10 });
+ * const instance = new Instance(module, { env: { memory } });
+ * const text = Buffer.from(memory.buffer, address, length).toString();
+ * ```
+ */
 export class Memory<Address extends number | bigint = number> {
   constructor(descriptor: MemoryDescriptor<Address>);
   /**
@@ -115,40 +153,84 @@ export class Memory<Address extends number | bigint = number> {
   static from(source: SharedArrayBuffer | object): Memory;
 }
 
+/** What a table holds, and how much of it. */
 export interface TableDescriptor<Address extends number | bigint = number | bigint> {
+  /** Functions of wasm, or any values. */
   element: 'anyfunc' | 'externref';
+  /** Elements to start with. */
   initial: Address;
+  /** The most elements that it can grow to. Default: what its indices reach. */
   maximum?: Address;
   /** Default: `'i32'`. */
   address?: AddressType;
 }
 
-/** Indices are BigInts if the table has 64-bit addresses. */
+/**
+ * References that wasm reaches by an index. Indices are BigInts if the table has 64-bit addresses.
+ *
+ * ```js
+ * const callbacks = new Table({ element: 'anyfunc', initial: 2 });
+ * callbacks.set(0, instance.exports.compare);
+ * ```
+ */
 export class Table<Address extends number | bigint = number> {
+  /** Each element is `value` to start with, or null. */
   constructor(descriptor: TableDescriptor<Address>, value?: any);
+  /** How many elements there are. */
   readonly length: Address;
+  /**
+   * The element. A function is the same object each time.
+   * @throws {RangeError} when there is no such element
+   */
   get(index: Address): any;
+  /**
+   * Puts `value`, or null, there. A function must be one of wasm.
+   * @throws {RangeError} when there is no such element
+   */
   set(index: Address, value?: any): void;
   /** Grows by `delta` elements and returns the old length. */
   grow(delta: Address, value?: any): Address;
 }
 
+/** The type of a value of wasm, by the names that JavaScript has for them. */
 export type ValueType = 'i32' | 'i64' | 'f32' | 'f64' | 'v128' | 'anyfunc' | 'externref';
 
+/** What a global holds. */
 export interface GlobalDescriptor {
+  /** Its type. */
   value: ValueType;
+  /** Whether it can be set. Default: false. */
   mutable?: boolean;
 }
 
+/**
+ * A variable that JavaScript and wasm share.
+ *
+ * ```js
+ * const depth = new Global({ value: 'i32', mutable: true }, 0);
+ * const instance = new Instance(module, { env: { depth } });
+ * depth.value = 10;
+ * ```
+ */
 export class Global {
+  /** Without a value it is 0, or null. */
   constructor(descriptor: GlobalDescriptor, value?: any);
   /** An i64 is a BigInt. */
   value: any;
+  /** The value. */
   valueOf(): any;
 }
 
-/** What kind of exception it is, and which values it carries. */
+/**
+ * What kind of exception it is, and which values it carries.
+ *
+ * ```js
+ * const failed = new Tag({ parameters: ['i32', 'externref'] });
+ * const instance = new Instance(module, { env: { failed } });
+ * ```
+ */
 export class Tag {
+  /** The types of the values. */
   constructor(type: { parameters: Iterable<ValueType> });
 }
 
@@ -168,9 +250,11 @@ export class Tag {
 export class Exception {
   /** `traceStack` notes where the exception was made, at some cost. */
   constructor(exceptionTag: Tag, payload: Iterable<any>, options?: { traceStack?: boolean });
+  /** Whether it is one of this tag. */
   is(exceptionTag: Tag): boolean;
   /** A value that the exception carries. The tag must be its own. */
   getArg(exceptionTag: Tag, index: number): any;
+  /** Where it was made, if that was noted. */
   readonly stack: string | undefined;
 }
 
@@ -181,19 +265,33 @@ export class Exception {
  */
 export const JSTag: Tag;
 
-/** The module is malformed, invalid, or more than the engine can hold. */
+/**
+ * The module is malformed, invalid, or more than the engine can hold. Its `code` is
+ * `ERR_WASI_COMPILE`; the message has the byte offset.
+ */
 export class CompileError extends Error {
   constructor(message?: string, options?: ErrorOptions);
 }
 
-/** The imports do not fit what the module asks for. */
+/**
+ * The imports do not fit what the module asks for. Its `code` is `ERR_WASI_LINK`; the message names
+ * module and field.
+ */
 export class LinkError extends Error {
   constructor(message?: string, options?: ErrorOptions);
 }
 
 /**
  * Wasm trapped. The message is the specification's text, such as `integer divide by zero`; the
- * stack names the wasm functions.
+ * stack names the wasm functions, with file and line where the module has debug information.
+ *
+ * ```js
+ * try {
+ *   instance.exports.run();
+ * } catch (error) {
+ *   if (error instanceof RuntimeError) console.error(error.code, error.stack);
+ * }
+ * ```
  *
  * An exhausted stack is a `RangeError` instead, `Maximum call stack size exceeded`, as when
  * JavaScript exhausts it. Both have the `code` `ERR_WASI_TRAP`.
@@ -202,43 +300,81 @@ export class RuntimeError extends Error {
   constructor(message?: string, options?: ErrorOptions);
 }
 
+/** How a module is compiled. */
 export interface CompileOptions {
   /** Has the module count its operators, for `limits.fuel`. It is slower then. Default: false. */
   fuel?: boolean;
 }
 
-/** Compiles on other threads. */
+/**
+ * Compiles on other threads.
+ *
+ * ```js
+ * const module = await compile(await readFile('program.wasm'));
+ * ```
+ * @throws {CompileError} with the byte offset in its message
+ */
 export function compile(bytes: BufferSource, options?: CompileOptions): Promise<Module>;
 
-/** Compiles on other threads, then instantiates. */
+/**
+ * Compiles on other threads, then instantiates.
+ *
+ * ```js
+ * const { module, instance } = await instantiate(await readFile('library.wasm'), imports);
+ * const another = await instantiate(module, imports);
+ * ```
+ */
 export function instantiate(
   bytes: BufferSource,
   importObject?: Imports
 ): Promise<{ module: Module; instance: Instance }>;
+/** Instantiates a module that is compiled already. */
 export function instantiate(module: Module, importObject?: Imports): Promise<Instance>;
 
 /** A `Response`, of `fetch` or of any package. */
 export interface ResponseLike {
+  /** Where its MIME type stands. */
   readonly headers: { get(name: string): string | null };
+  /** Whether the status is one of success. */
   readonly ok: boolean;
+  /** Whether somebody has read the body already. */
   readonly bodyUsed: boolean;
+  /** The body. */
   arrayBuffer(): Promise<ArrayBuffer>;
 }
 
 /**
  * Compiles the body of a `Response`, whose MIME type must be `application/wasm`. It is compiled once
  * all of it is there.
+ *
+ * ```js
+ * const module = await compileStreaming(fetch('https://example.org/program.wasm'));
+ * ```
  */
 export function compileStreaming(source: ResponseLike | PromiseLike<ResponseLike>): Promise<Module>;
 
+/**
+ * {@link compileStreaming}, then instantiates.
+ *
+ * ```js
+ * const { instance } = await instantiateStreaming(fetch(url), imports);
+ * ```
+ */
 export function instantiateStreaming(
   source: ResponseLike | PromiseLike<ResponseLike>,
   importObject?: Imports
 ): Promise<{ module: Module; instance: Instance }>;
 
-/** Whether the bytes are a module that this engine accepts. Compiles nothing. */
+/**
+ * Whether the bytes are a module that this engine accepts. Compiles nothing.
+ *
+ * ```js
+ * const hasSimd = validate(aSmallModuleThatUsesIt);
+ * ```
+ */
 export function validate(bytes: BufferSource): boolean;
 
+/** The options of {@link WASI}: those of node:wasi, and more. */
 export interface WASIOptions {
   /** The WASI version that the program was built for. */
   version: 'preview1' | 'unstable';
@@ -382,6 +518,7 @@ export interface SocketAddress {
 
 /** A preopened directory and what the program may do beneath it. */
 export interface Preopen {
+  /** The directory here. */
   path: string | MemoryFS;
   /** Short for all permissions, or for `read` alone. Not to be given beside them. Default: `'rw'`. */
   mode?: 'rw' | 'ro';
@@ -397,7 +534,7 @@ export interface Preopen {
   symlinks?: boolean;
 }
 
-/** Integers. Those without a default are not limited. */
+/** How much a program may ask for. Integers. Those without a default are not limited. */
 export interface WASILimits {
   /**
    * Bytes of each memory. A module that begins with more is refused with `ERR_WASI_LIMIT`; one that
@@ -437,6 +574,7 @@ export interface WASILimits {
   strings?: number;
 }
 
+/** The options of {@link MemoryFS}. */
 export interface MemoryFSOptions {
   /** The files to begin with, by path. Default: none. */
   files?: Record<string, string | ArrayBufferView>;
@@ -451,8 +589,16 @@ export interface MemoryFSOptions {
  * A file system in memory, to be preopened by any number of `WASI` objects of this thread. Its
  * paths start at its root, with or without a slash in front. Errors carry the errno's name as
  * their `code`, such as `ENOENT`.
+ *
+ * ```js
+ * const tmp = new MemoryFS({ files: { 'in.txt': 'some text' } });
+ * const wasi = new WASI({ version: 'preview1', preopens: { '/tmp': tmp } });
+ * wasi.start(new Instance(module, wasi.getImportObject()));
+ * console.log(tmp.readFile('out.txt').toString());
+ * ```
  */
 export class MemoryFS {
+  /** @throws an error that names the file, when the files do not fit the quota */
   constructor(options?: MemoryFSOptions);
   /** Bytes taken out of the quota. */
   readonly used: number;
@@ -472,9 +618,13 @@ export class MemoryFS {
  * that.
  */
 export interface Capabilities {
+  /** It works. */
   granted: string[];
+  /** The module does not link. */
   refused: string[];
+  /** It links, and the call returns the errno of the option `refused`. */
   stubbed: string[];
+  /** Not a function of WASI. */
   unknown: string[];
 }
 
@@ -552,9 +702,11 @@ export interface ThreadMemory {
 
 /** Anything with `exports` such as an `Instance`, of this package or of V8. */
 export interface InstanceLike {
+  /** What the program exports. */
   readonly exports: Record<string, any>;
 }
 
+/** The options of {@link WASI.finalizeBindings}. */
 export interface FinalizeBindingsOptions {
   /** A memory of this package or of V8. Default: what the instance exports as `memory`. */
   memory?: Memory | object;
@@ -563,8 +715,14 @@ export interface FinalizeBindingsOptions {
 /**
  * node:wasi's class over a sandboxed host: a program reaches the directories it was given, by
  * handle, and nothing else.
+ *
+ * ```js
+ * const wasi = new WASI({ version: 'preview1', args: ['program'], preopens: { '/data': './data' } });
+ * const code = wasi.start(new Instance(module, wasi.getImportObject()));
+ * ```
  */
 export class WASI {
+  /** @throws an error that names the option, says what is wrong with it and what to do */
   constructor(options: WASIOptions);
   /**
    * The WASI functions. An `Instance` of this package binds them as native calls; called from
@@ -579,6 +737,16 @@ export class WASI {
   getImportObject(): Imports;
   /** What this program would get of what a module imports. The module may be one of V8's. */
   capabilities(module: Module | object): Capabilities;
+  /**
+   * Lets this program hand descriptors to the one of `other`, by `fd_give` of the extension
+   * `wasi_native_ext`. It knows the other by `name`.
+   *
+   * ```js
+   * const giver = new WASI({ version: 'preview1', allow: ['*', 'wasi_native_ext.fd_give'] });
+   * giver.link('worker', taker);
+   * ```
+   */
+  link(name: string, other: WASI): void;
   /**
    * Runs a command on a thread of its own. Each run is a new program with the options of this
    * object; any number may run at the same time.

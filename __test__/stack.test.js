@@ -12,7 +12,7 @@ const fixture = (name) => fs.readFileSync(path.join(__dirname, 'fixtures', name)
 function wasmLines(bytes, name) {
   const { exports } = new wn.Instance(new wn.Module(bytes));
   const lines = thrownBy(() => exports[name](0)).stack.split('\n');
-  const end = lines.findIndex((line) => line.includes('stack.test.js'));
+  const end = lines.findIndex((line) => line.includes('__test__'));
   expect(end).toBeGreaterThan(0);
   return lines.slice(1, end);
 }
