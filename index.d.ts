@@ -1,3 +1,5 @@
+/// <reference types="node" />
+
 /**
  * A WebAssembly engine and WASI host of its own for Node.js.
  *
@@ -631,6 +633,7 @@ export interface Capabilities {
 /** What a program is made of: a path, a URL, bytes, a response of `fetch`, or a compiled module. */
 export type Source = string | URL | BufferSource | Response | Module;
 
+/** How {@link WASI.run} runs a program. */
 export interface RunOptions {
   /** Ends the program when it fires: `run()` rejects with an `AbortError`. */
   signal?: AbortSignal;
@@ -645,14 +648,17 @@ export interface RunOptions {
   encoding?: BufferEncoding;
 }
 
+/** What a program that ended came to. */
 export interface RunResult<T = Buffer> {
   /** What the program gave to `proc_exit`; 0 if it returned. */
   code: number;
   /** What it wrote, if `stdout` is `'pipe'`; otherwise null. */
   stdout: T | null;
+  /** Likewise for `stderr`. */
   stderr: T | null;
 }
 
+/** How {@link WASI.instantiate} makes an instance. */
 export interface InstantiateOptions {
   /** Gives the instance a thread of its own. Default: false. */
   thread?: boolean;
@@ -662,15 +668,23 @@ export interface InstantiateOptions {
   timeout?: number;
 }
 
+/** An instance on this thread. */
 export interface Instantiated {
+  /** What was compiled, to make more of it. */
   module: Module;
+  /** The instance. */
   instance: Instance;
+  /** Those of the instance. */
   exports: Exports;
 }
 
+/** An instance with a thread of its own. */
 export interface ThreadInstantiated {
+  /** What was compiled, to make more of it. */
   module: Module;
+  /** The instance. */
   instance: ThreadInstance;
+  /** Those of the instance. */
   exports: ThreadExports;
 }
 
@@ -682,6 +696,7 @@ export type ThreadExports = Record<string, any>;
 
 /** An instance with a thread of its own. */
 export interface ThreadInstance {
+  /** Its functions, which return promises, and its memories. */
   readonly exports: ThreadExports;
   /** Ends it, whatever it does. Calls that are not done are rejected with `ERR_WASI_CLOSED`. */
   close(): void;
@@ -697,6 +712,7 @@ export interface ThreadMemory {
   readonly size: number;
   /** A copy of the bytes. */
   read(offset: number, length: number): Buffer;
+  /** Copies bytes there; a string as UTF-8. */
   write(offset: number, bytes: string | ArrayBufferView): void;
 }
 

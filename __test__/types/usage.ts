@@ -149,7 +149,7 @@ function wasi(module: Module): void {
   // @ts-expect-error a permission that does not exist
   new WASI({ version: 'preview1', preopens: { '/': { path: '.', execute: true } } });
   // @ts-expect-error a limit that does not exist
-  new WASI({ version: 'preview1', limits: { memory: 5 } });
+  new WASI({ version: 'preview1', limits: { files: 5 } });
   // @ts-expect-error the errno of stubs is one of two
   new WASI({ version: 'preview1', refused: 'EPERM' });
   // @ts-expect-error start takes an instance
@@ -158,6 +158,29 @@ function wasi(module: Module): void {
   files.used = 0;
 }
 
+async function programs(signal: AbortSignal): Promise<void> {
+  const program = new WASI({ version: 'preview1', stdin: 'pipe', stdout: 'pipe', limits: { fuel: 1000 } });
+  const { code, stdout } = await program.run('./tool.wasm', { signal, timeout: 1000 });
+  const bytesOut: Buffer | null = stdout;
+  const text = await program.run(new URL('file:///tool.wasm'), { encoding: 'utf8' });
+  const line: string | undefined = text.stdout?.split('\n')[code];
+  program.stdin?.write(bytesOut ?? line ?? '');
+  const imports: Imports = { env: { later: async (n: number) => n + 1 } };
+  const threaded = await program.instantiate(bytes, imports, { thread: true });
+  await threaded.exports.run(1, 2);
+  threaded.instance.close();
+  const { exports } = program.instantiateSync(new Module(bytes, { fuel: true }), imports);
+  exports.run();
+  program.close();
+
+  // @ts-expect-error seconds are not an option
+  await program.run('./tool.wasm', { seconds: 1 });
+  // @ts-expect-error nothing to run
+  await program.run();
+  // @ts-expect-error a place for output that does not exist
+  new WASI({ version: 'preview1', stdout: 'capture' });
+}
+
 // The whole package under one name, as a program that replaces the global has it.
 const replaced: typeof wasiNative = wasiNative;
-export { errors, namespace, objects, replaced, wasi };
+export { errors, namespace, objects, programs, replaced, wasi };
