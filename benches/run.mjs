@@ -26,18 +26,19 @@ for (const name of groups) {
   if (only && !only.some((wanted) => wanted.split('/')[0] === name)) continue;
   const { default: group } = await import(`./rows/${name}.mjs`);
   if (group.run) await group.run();
-  else await measure(name, group);
+  else for (const part of [group].flat()) await measure(name, part);
 }
 
 async function measure(name, group) {
   const wanted = (row) => !only || only.includes(name) || only.includes(`${name}/${row.name}`);
   const peers = group.peers.filter((peer) => !options.sides || options.sides.split(',').includes(peer.split(',')[0]));
+  const ours = group.ours ?? 'ours';
   const table = new Table(group.title, peers, group.notes ?? []);
 
   // A side that does not start has its reason told in every row.
   const sides = new Map();
   const broken = new Map();
-  for (const peer of ['ours', ...peers]) {
+  for (const peer of [ours, ...peers]) {
     try {
       const side = new Side(peer);
       sides.set(peer, side);
@@ -53,7 +54,7 @@ async function measure(name, group) {
     const problems = [];
     for (const [peer, outcome] of samples) {
       if (outcome.problem) problems.push(`${peer}: ${outcome.problem}`);
-      else times[peer] = Math.min(...outcome.times) / (row.per ?? 1);
+      else times[peer === ours ? 'ours' : peer] = Math.min(...outcome.times) / (row.per ?? 1);
     }
     const results = new Set([...samples.values()].map(({ result }) => result).filter((result) => result !== undefined));
     if (results.size > 1) problems.push(`the engines disagree about the result: ${[...results].join(', ')}`);

@@ -7,15 +7,22 @@ import { existsSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 
+import { nativeKernels, node26 } from './modules.mjs';
+
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
-const jsSide = (name, ...flags) => [process.execPath, '--no-warnings', '--expose-gc', ...flags, here('js-side.mjs'), name];
+const jsSide = (name, node = process.execPath, ...flags) => [node, '--no-warnings', '--expose-gc', ...flags, here('js-side.mjs'), name];
 
 export const commands = {
   ours: () => jsSide('ours'),
   node: () => jsSide('node'),
+  'C addon': () => jsSide('addon'),
+  'ours, Node 26': () => jsSide('ours', node26()),
+  'node 26': () => jsSide('node', node26()),
+  'C addon, Node 26': () => jsSide('addon', node26()),
+  native: () => [nativeKernels('wasi')],
   // node:wasi's fast calls hide JavaScript's frames from the garbage collector, and CRuby lives
   // long enough to crash on it (seen on Node 20 and 22).
-  'node, no fast calls': () => jsSide('node', '--no-turbo-fast-api-calls'),
+  'node, no fast calls': () => jsSide('node', undefined, '--no-turbo-fast-api-calls'),
   wasmtime: () => [wasmtimePeer()],
 };
 

@@ -273,6 +273,9 @@ const environment = {
   call, i32, i64, f32, f64, toBigInt, toAddress, fromAddress, toReference, fromReference, sweep, list,
 };
 
+/** Declares them. V8 takes a constant for what it is, and a parameter for what it may become. */
+const declarations = `const { ${Object.keys(environment).join(', ')} } = environment;`;
+
 /** The same wrappers without compiling: for processes that refuse code from strings. */
 const interpreted = {
   export: (params, results) => (holder) =>
@@ -330,9 +333,9 @@ function make(kind, signature) {
   }
   if (canCompile) {
     try {
-      const text = `'use strict';${source[kind](params, results)}
+      const text = `'use strict';${declarations}${source[kind](params, results)}
         //# sourceURL=wasi-native/${kind}/${signature}`;
-      return new Function(...Object.keys(environment), text)(...Object.values(environment));
+      return new Function('environment', text)(environment);
     } catch (error) {
       if (!(error instanceof EvalError)) throw error;
       canCompile = false;

@@ -4,6 +4,7 @@
 //! imports before it asks, and keeps the returned instance handle in the joined group, so an
 //! address that it holds as a number is that of a living function.
 
+use super::call::Turn;
 use super::failure::{Failure, Kind, run};
 use super::module::signature;
 use super::objects::as_memory;
@@ -33,6 +34,7 @@ pub fn instantiate<'env>(
     let imports = imports.iter().map(|value| import(env, realm, value));
     let imports = imports.collect::<napi::Result<Vec<Extern>>>()?;
     let instance = run(realm, || {
+        let _turn = Turn::apart(realm);
         let shared = shared.into_iter().map(|memory| as_memory(memory).clone()).collect();
         let made = Instance::with_shared_memories(&realm.store, module, &imports, shared);
         made.map_err(|error| match error {

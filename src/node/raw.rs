@@ -60,27 +60,37 @@ impl Drop for Reference {
     }
 }
 
-/// The handles made while this lives are let go when it ends.
+#[inline]
+pub fn open_scope(env: sys::napi_env) -> Result<sys::napi_handle_scope, Refused> {
+    let mut scope = ptr::null_mut();
+    // SAFETY: `env` is the environment of this thread.
+    check(unsafe { sys::napi_open_handle_scope(env, &mut scope) })?;
+    Ok(scope)
+}
+
+/// Closes the innermost open scope.
+#[inline]
+pub fn close_scope(env: sys::napi_env, scope: sys::napi_handle_scope) {
+    // SAFETY: `scope` came from `open_scope` and is closed once, before those around it.
+    unsafe { sys::napi_close_handle_scope(env, scope) };
+}
+
+/// The handles made while this lives are let go when it ends. Scopes of this type are values on the
+/// stack, so they close in the reverse order of opening.
 pub struct HandleScope {
     env: sys::napi_env,
     raw: sys::napi_handle_scope,
 }
 
 impl HandleScope {
-    #[inline]
     pub fn open(env: sys::napi_env) -> Result<HandleScope, Refused> {
-        let mut raw = ptr::null_mut();
-        // SAFETY: `env` is the environment of this thread.
-        check(unsafe { sys::napi_open_handle_scope(env, &mut raw) })?;
-        Ok(HandleScope { env, raw })
+        Ok(HandleScope { env, raw: open_scope(env)? })
     }
 }
 
 impl Drop for HandleScope {
-    #[inline]
     fn drop(&mut self) {
-        // SAFETY: scopes are values on the stack, so they close in the reverse order of opening.
-        unsafe { sys::napi_close_handle_scope(self.env, self.raw) };
+        close_scope(self.env, self.raw);
     }
 }
 

@@ -10,13 +10,13 @@
 //! Node-API arguments. Between writing and the call, and between the call and reading, no user
 //! code runs; that makes one window enough for any depth of re-entry.
 
-use super::call;
+use super::call::{Handles, Place};
 use super::exceptions::Exceptions;
 use super::failure::{self, Failure};
 use super::objects::BufferOwner;
 use super::raw::{self, Reference, Refused};
 use super::threads::Threads;
-use crate::engine::{CompileError, Config, Engine, Func, MemoryStyle, Store, TrapMode, VMFuncRef, ValRaw};
+use crate::engine::{CompileError, Config, Door, Engine, Func, MemoryStyle, Store, TrapMode, ValRaw};
 use napi::bindgen_prelude::{Env, External, Object, Unknown};
 use napi::{Error, JsValue, sys};
 use napi_derive::napi;
@@ -27,7 +27,7 @@ use std::rc::Rc;
 /// Slots for arguments and results: a function type has at most 1000 of each.
 const SLOTS: usize = 1000;
 /// The slot that names what is called: a function reference, or the number of a WASI function.
-const TARGET: usize = SLOTS;
+pub const TARGET: usize = SLOTS;
 
 pub struct Realm {
     pub env: sys::napi_env,
@@ -37,6 +37,10 @@ pub struct Realm {
     _window: Reference,
     make_error: Reference,
     pub(super) exceptions: OnceCell<Exceptions>,
+    pub(super) handles: Cell<Handles>,
+    /// Given out by `next_id`.
+    ids: Cell<u64>,
+    place: OnceCell<Place>,
     /// `store.memory_growths()` when the buffers were last looked at.
     growths: Cell<u64>,
     /// The buffers over memories that JavaScript may hold. Each entry is owned by its buffer's
@@ -67,11 +71,9 @@ impl Realm {
         unsafe { self.window.add(index).write(value) }
     }
 
-    /// The function reference in the target slot.
-    #[inline]
-    pub fn target(&self) -> Option<NonNull<VMFuncRef>> {
-        // SAFETY: as in `slot`; JavaScript writes this slot as 8 bytes, so they are read as such.
-        unsafe { (*self.window.add(TARGET).as_ptr()).func }
+    /// The quick way to call what the window asks for.
+    pub fn door(&self) -> Door {
+        Door::new(&self.store, self.slots())
     }
 
     /// The number in the target slot.
@@ -81,13 +83,24 @@ impl Realm {
         unsafe { (*self.window.add(TARGET).as_ptr()).i32 as usize }
     }
 
+    /// A number that nothing else of this realm has; not 0.
+    pub fn next_id(&self) -> u64 {
+        self.ids.set(self.ids.get() + 1);
+        self.ids.get()
+    }
+
+    /// Whether [`Realm::refresh_buffers`] has nothing to do.
+    #[inline]
+    pub fn buffers_are_fresh(&self) -> bool {
+        self.store.memory_growths() == self.growths.get()
+    }
+
     /// Detaches the buffers of memories that grew. To be called whenever JavaScript is about to
     /// run after wasm did.
     #[inline]
     pub fn refresh_buffers(&self) {
-        let growths = self.store.memory_growths();
-        if growths != self.growths.get() {
-            self.growths.set(growths);
+        if !self.buffers_are_fresh() {
+            self.growths.set(self.store.memory_growths());
             super::objects::detach_outgrown(self);
         }
     }
@@ -185,11 +198,15 @@ pub fn open<'env>(env: &'env Env, make_error: Unknown<'env>) -> napi::Result<Obj
         _window: Reference::strong(env.raw(), buffer).map_err(refused)?,
         make_error: Reference::strong(env.raw(), make_error.raw()).map_err(refused)?,
         exceptions: OnceCell::new(),
+        handles: Cell::new(Handles::NONE),
+        ids: Cell::new(0),
+        place: OnceCell::new(),
         growths: Cell::new(0),
         buffers: RefCell::default(),
         threads: OnceCell::new(),
     });
-    let call = raw::function(env.raw(), c"call", call::call, realm.clone()).map_err(refused)?;
+    let callback = realm.place.get_or_init(|| Place::take(&realm)).callback();
+    let call = raw::function(env.raw(), c"call", callback, realm.clone()).map_err(refused)?;
     let mut opened = Object::new(env)?;
     opened.set("realm", External::new(realm))?;
     // SAFETY: both handles were made above, in this callback's scope.

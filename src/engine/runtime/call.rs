@@ -1,11 +1,11 @@
 //! Entering wasm from the host.
 //!
-//! The only place that calls an entry trampoline. Invariant: the store's entry and exit records
-//! are those of the innermost activation; entering saves the outer ones and leaving restores
-//! them.
+//! The only place that calls an entry trampoline. Invariants: the store's entry and exit records
+//! are those of the innermost entry; a nested one saves those of the outer and restores them when
+//! it leaves; while wasm runs, its store is the thread's current one.
 
 use super::store::Store;
-use super::traps::{Activation, Error};
+use super::traps::{Current, Error};
 use super::vmcontext::{VMEntry, VMFuncRef, VMStoreContext, ValRaw};
 use std::ffi::c_void;
 use std::mem::transmute;
@@ -13,13 +13,146 @@ use std::ptr::NonNull;
 
 /// What host code called from wasm may use of the thread's stack at least, in bytes. Small
 /// threads give a quarter.
-const HOST_RESERVE: usize = 256 << 10;
+pub(super) const HOST_RESERVE: usize = 256 << 10;
 
-/// The lowest address wasm entered at `sp` may use.
-fn stack_limit(sp: usize, store: &Store) -> usize {
-    let stack = store.stack();
-    let reserve = HOST_RESERVE.min(stack.len() / 4);
-    (stack.start + reserve).max(sp.saturating_sub(store.max_wasm_stack()))
+/// How far a stack pointer may be from the one that the stack limit was made for: most entries then
+/// do with the limit of the one before, and to change it is dear.
+const TOLERANCE: usize = 16 << 10;
+
+/// What a quick entry left to be done.
+#[must_use]
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Rest {
+    Nothing,
+    /// It was not entered.
+    Everything,
+    /// It stopped: somebody has to ask why.
+    Failure,
+    /// It returned, and somebody called for attention.
+    Attention,
+}
+
+/// A quick way into the functions of one store, with the values always in the same place.
+#[derive(Clone, Copy)]
+pub struct Door {
+    vm: *mut VMStoreContext,
+    values: *mut ValRaw,
+}
+
+impl Door {
+    pub fn new(store: &Store, values: *mut ValRaw) -> Door {
+        Door { vm: store.vm(), values }
+    }
+
+    #[inline(always)]
+    pub fn values(self) -> *mut ValRaw {
+        self.values
+    }
+
+    /// Calls a function if that can be done quickly, which is nearly always: no wasm of the store
+    /// is on the stack, and the store stands as the entry before left it. Cannot panic. What is
+    /// left to be done is for [`Func::finish_call`].
+    ///
+    /// # Safety
+    /// As for [`Func::call_raw`], without a handle: `func` is a function of the store, and whoever
+    /// calls keeps its group until the call is over, and the store.
+    #[inline(always)]
+    pub unsafe fn call(self, func: NonNull<VMFuncRef>) -> Rest {
+        let Door { vm, values } = self;
+        let marker = 0u8;
+        let sp = &raw const marker as usize;
+        // SAFETY: `func` and the store's context are alive by contract, and the plain fields of the
+        // context are this thread's. A function's entry, if it has one, is an entry trampoline,
+        // which comes back on every path, as traps continue at its handler.
+        unsafe {
+            let VMFuncRef { code, entry, vmctx, .. } = func.read();
+            let near = sp.wrapping_sub((*vm).quick_from) < 2 * TOLERANCE;
+            if !near || VMStoreContext::in_wasm(vm) || entry.is_null() {
+                return Rest::Everything;
+            }
+            let returned = transmute::<*const c_void, VMEntry>(entry)(vmctx, code, values);
+            self.leave(returned)
+        }
+    }
+
+    /// # Safety
+    /// A quick entry is over just now.
+    #[inline(always)]
+    unsafe fn leave(self, returned: u8) -> Rest {
+        // SAFETY: as in `call`.
+        unsafe {
+            (*self.vm).entry_fp = 0;
+            match returned {
+                0 => Rest::Failure,
+                _ if (*self.vm).attention => Rest::Attention,
+                _ => Rest::Nothing,
+            }
+        }
+    }
+}
+
+/// Does what a quick entry left to be done.
+///
+/// # Safety
+/// As for [`enter`], with the same arguments as before and nothing done in between.
+#[cold]
+pub(super) unsafe fn finish(
+    rest: Rest,
+    store: &Store,
+    func: NonNull<VMFuncRef>,
+    values: *mut ValRaw,
+) -> Result<(), Error> {
+    let returned = match rest {
+        Rest::Nothing => return Ok(()),
+        // SAFETY: by this function's contract.
+        Rest::Everything => unsafe { enter_anew(store, func, values) },
+        Rest::Failure => false,
+        Rest::Attention => true,
+    };
+    if !store.is_running() {
+        store.attend();
+    }
+    if returned {
+        return Ok(());
+    }
+    let pending = store.take_pending();
+    // SAFETY: the entry is over just now, and its function is still alive.
+    Err(match unsafe { (*store.vm()).trap.take() } {
+        Some(trap) => Error::Trap(trap),
+        None => pending.unwrap_or_else(|| Error::Internal("wasm stopped without a reason: a bug in wasi-native".into())),
+    })
+}
+
+/// Enters a store in whatever state it is. Tells whether wasm returned.
+///
+/// # Safety
+/// As for [`enter`].
+unsafe fn enter_anew(store: &Store, func: NonNull<VMFuncRef>, values: *mut ValRaw) -> bool {
+    let vm = store.vm();
+    let marker = 0u8;
+    let sp = &raw const marker as usize;
+    let outer_limit = store.stack_limit();
+    store.set_stack_limit(store.lowest_stack_limit().max(sp.saturating_sub(store.max_wasm_stack())));
+    // SAFETY: as in `Door::call`. References to the context are not kept.
+    unsafe {
+        let VMFuncRef { code, entry, vmctx, .. } = func.read();
+        let entry = transmute::<*const c_void, VMEntry>(entry);
+        let current = Current::enter(vm);
+        let nested = VMStoreContext::in_wasm(vm);
+        let saved = VMStoreContext::saved(vm);
+        if nested {
+            (*vm).outer = &saved;
+        } else {
+            (*vm).quick_from = sp - TOLERANCE;
+        }
+        let returned = entry(vmctx, code, values) != 0;
+        VMStoreContext::restore(vm, saved);
+        if nested {
+            store.set_stack_limit(outer_limit);
+        }
+        current.leave(vm);
+        returned
+    }
 }
 
 /// Calls a function with the arguments in `values` and leaves its results there.
@@ -27,48 +160,16 @@ fn stack_limit(sp: usize, store: &Store) -> usize {
 /// # Safety
 /// `func` is alive for the whole call, has an entry trampoline and belongs to `store`; `values`
 /// has room for its parameters and its results and holds arguments of its parameter types.
+#[inline]
 pub(super) unsafe fn enter(
     store: &Store,
     func: NonNull<VMFuncRef>,
     values: *mut ValRaw,
 ) -> Result<(), Error> {
-    // SAFETY: alive by contract.
-    let VMFuncRef { code, entry, vmctx, .. } = unsafe { func.read() };
-    // SAFETY: the entry of a live function reference is an entry trampoline.
-    let entry = unsafe { transmute::<*const c_void, VMEntry>(entry) };
-    let vm = store.vm();
-    let marker = 0u8;
-    // SAFETY: the store's context lives as long as the store; references to it are not kept.
-    let outer_limit = store.stack_limit();
-    let outer = unsafe {
-        let outer = VMStoreContext::saved(vm);
-        store.set_stack_limit(stack_limit(&raw const marker as usize, store));
-        outer
-    };
-    let outermost = !outer.in_wasm();
-    if outermost {
-        store.set_outermost_entry((&raw const marker as usize).next_multiple_of(8));
+    // SAFETY: by this function's contract.
+    match unsafe { Door::new(store, values).call(func) } {
+        Rest::Nothing => Ok(()),
+        // SAFETY: as above.
+        rest => unsafe { finish(rest, store, func, values) },
     }
-    let activation = Activation::new(vm, outer);
-    activation.enter();
-    // SAFETY: by this function's contract; the trampoline comes back on every path, as traps
-    // continue at its handler.
-    let returned = unsafe { entry(vmctx, code, values) };
-    activation.leave();
-    // SAFETY: as above.
-    unsafe { VMStoreContext::restore(vm, outer) };
-    if outermost {
-        store.set_outermost_entry(0);
-        store.sweep_exceptions();
-    } else {
-        store.set_stack_limit(outer_limit);
-    }
-    if returned != 0 {
-        return Ok(());
-    }
-    let pending = store.take_pending();
-    Err(match activation.take_trap() {
-        Some(trap) => Error::Trap(trap),
-        None => pending.unwrap_or_else(|| Error::Internal("wasm stopped without a reason: a bug in wasi-native".into())),
-    })
 }

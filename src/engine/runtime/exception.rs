@@ -116,6 +116,12 @@ pub(super) struct Exceptions {
 
 const FIRST_THRESHOLD: usize = 1024;
 
+impl Exceptions {
+    pub(super) fn any(&self) -> bool {
+        !self.alive.borrow().is_empty()
+    }
+}
+
 impl Exception {
     /// A new exception with a value for each of the tag's parameters.
     pub fn new(store: &Store, tag: &Tag, values: &[Val]) -> Result<Exception, Error> {
@@ -245,6 +251,7 @@ impl Store {
         let exception = unsafe { Exception::from_raw(self, raw) };
         let exceptions = self.exceptions();
         exceptions.alive.borrow_mut().insert(raw.as_ptr());
+        self.call_for_attention();
         if exceptions.alive.borrow().len() > exceptions.threshold.get().max(FIRST_THRESHOLD) {
             self.sweep_exceptions();
             exceptions.threshold.set(exceptions.alive.borrow().len() * 2);
@@ -270,7 +277,7 @@ impl Store {
     /// Frees exceptions that nobody holds any more.
     pub(super) fn sweep_exceptions(&self) {
         let exceptions = self.exceptions();
-        if exceptions.alive.borrow().is_empty() {
+        if !exceptions.any() {
             return;
         }
         let mut reached: Vec<*mut VMException> = Vec::new();
@@ -326,7 +333,8 @@ impl Store {
     /// The words of the thread's stack from here to the outermost entry into wasm.
     fn running_stack(&self) -> impl Iterator<Item = u64> {
         let here = 0u64;
-        let (low, high) = match self.outermost_entry() {
+        // SAFETY: the store's own context, on its thread.
+        let (low, high) = match unsafe { VMStoreContext::outermost_entry(self.vm()) } {
             Some(high) => (&raw const here as usize, high),
             None => (0, 0),
         };

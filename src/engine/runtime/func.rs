@@ -1,6 +1,6 @@
 //! Functions: of wasm, of the host, and typed native ones.
 
-use super::call;
+use super::call::{self, Rest};
 use super::group::{Group, WeakGroup};
 use super::instance::InstanceObj;
 use super::store::{Store, WeakStore};
@@ -317,19 +317,23 @@ impl Func {
         unsafe { call::enter(self.group.store(), self.raw, values) }
     }
 
-    /// As [`Func::call_raw`] without a handle, for callers that keep the function by other means.
+    /// Ends what [`Door::call`] began.
     ///
     /// # Safety
-    /// As for [`Func::call_raw`]; and `raw` is a function of `store` whose group stays alive until
-    /// the call is over.
-    pub unsafe fn call_borrowed(store: &Store, raw: NonNull<VMFuncRef>, values: *mut ValRaw) -> Result<(), Error> {
+    /// As for [`Door::call`], with its values; and its function if it is left to be called.
+    pub unsafe fn finish_call(
+        rest: Rest,
+        store: &Store,
+        raw: NonNull<VMFuncRef>,
+        values: *mut ValRaw,
+    ) -> Result<(), Error> {
         // SAFETY: alive by contract.
-        if unsafe { raw.as_ref() }.entry.is_null() {
+        if rest == Rest::Everything && unsafe { raw.as_ref() }.entry.is_null() {
             // SAFETY: as above.
             return unsafe { Func::from_raw(store, raw).call_raw(values) };
         }
         // SAFETY: by this function's contract.
-        unsafe { call::enter(store, raw, values) }
+        unsafe { call::finish(rest, store, raw, values) }
     }
 
     /// Calls the function. Arguments of the wrong number or type are refused.

@@ -6,6 +6,7 @@
 //! until it is cleared; entering wasm in between stops at once.
 
 use super::parking::Parker;
+use super::traps::NEVER;
 use super::vmcontext::VMStoreContext;
 use crate::engine::compile::POLL_SIZE;
 use crate::engine::sys::{Mmap, page_size};
@@ -29,10 +30,6 @@ pub struct InterruptHandle {
 }
 
 const CONTEXT: usize = POLL_SIZE as usize;
-
-/// A stack limit above every stack, and so far from the end of the address space that adding the
-/// size of a frame does not wrap.
-const STOP: usize = isize::MAX as usize;
 
 impl StoreMemory {
     pub(super) fn new(context: VMStoreContext, signals: bool) -> io::Result<Arc<StoreMemory>> {
@@ -75,7 +72,7 @@ impl StoreMemory {
         // The request sets its flag first and the limit then: whichever way the two meet, the
         // limit ends up out of reach.
         if self.is_interrupted() {
-            self.limit_in_context().store(STOP, Ordering::SeqCst);
+            self.limit_in_context().store(NEVER, Ordering::SeqCst);
         }
     }
 
@@ -114,7 +111,7 @@ impl InterruptHandle {
     pub fn interrupt(&self) {
         // SAFETY: as in `limit_in_context`.
         unsafe { (*self.memory.context()).interrupted.store(true, Ordering::SeqCst) };
-        self.memory.limit_in_context().store(STOP, Ordering::SeqCst);
+        self.memory.limit_in_context().store(NEVER, Ordering::SeqCst);
         // If the kernel refuses, function calls still stop; there is nobody to tell here.
         let _ = self.memory.set_poll(true);
         self.parker.set_interrupted(true);

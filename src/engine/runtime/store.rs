@@ -7,7 +7,8 @@ use super::group::Group;
 use super::parking::Parker;
 use super::interrupt::{InterruptHandle, StoreMemory};
 use super::limits::Limits;
-use super::traps::{self, Error};
+use super::call::HOST_RESERVE;
+use super::traps::{self, Current, Error, NEVER, TrapRecord};
 use super::value::ExternRef;
 use super::vmcontext::{VMStoreContext, VMUnwind};
 use crate::engine::engine::Engine;
@@ -15,7 +16,6 @@ use crate::engine::sys;
 use crate::engine::types::RefType;
 use std::cell::{Cell, RefCell};
 use std::ffi::c_void;
-use std::ops::Range;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
@@ -29,15 +29,14 @@ pub(super) struct WeakStore(Weak<StoreInner>);
 
 struct StoreInner {
     engine: Engine,
-    /// The context that compiled code reads and writes.
+    /// The context that compiled code reads and writes, in `memory`.
+    vm: *mut VMStoreContext,
+    /// The lowest address of the thread's stack that any wasm may use.
+    lowest_stack_limit: usize,
     memory: Arc<StoreMemory>,
-    /// The addresses of the stack of the one thread that uses the store.
-    stack: Range<usize>,
     exceptions: Exceptions,
     /// The tags that belong to no group.
     tags: RefCell<Vec<Box<TagObj>>>,
-    /// The stack pointer where the outermost entry into wasm happened, 0 outside.
-    outermost_entry: Cell<usize>,
     /// What a host function returned, on its way to the entry that called into wasm.
     pending: RefCell<Option<Error>>,
     groups: RefCell<Vec<super::group::WeakGroup>>,
@@ -70,16 +69,21 @@ impl Store {
             unwind: VMUnwind::default(),
             fuel: 0,
             interrupted: AtomicBool::new(false),
+            attention: false,
+            quick_from: NEVER,
+            outer: std::ptr::null(),
+            trap: TrapRecord::new(),
         };
         let memory = StoreMemory::new(vm, engine.tunables().signals)
             .map_err(|e| Error::Internal(format!("cannot allocate a store: {e}")))?;
+        let stack = sys::stack_bounds();
         Ok(Store(Rc::new(StoreInner {
             engine: engine.clone(),
+            vm: memory.context(),
+            lowest_stack_limit: stack.start + HOST_RESERVE.min(stack.len() / 4),
             memory,
-            stack: sys::stack_bounds(),
             exceptions: Exceptions::default(),
             tags: RefCell::default(),
-            outermost_entry: Cell::new(0),
             pending: RefCell::new(None),
             groups: RefCell::new(Vec::new()),
             memory_growths: Cell::new(0),
@@ -122,8 +126,8 @@ impl Store {
 
     /// Whether wasm of this store is on the stack.
     pub fn is_running(&self) -> bool {
-        // SAFETY: a read of a field; no reference to the context is ever kept.
-        unsafe { (*self.vm()).entry_fp != 0 }
+        // SAFETY: the store's own context, on its thread.
+        unsafe { VMStoreContext::in_wasm(self.vm()) }
     }
 
     /// Calls `f` with every host value that a table, a global or an exception of this store
@@ -156,12 +160,18 @@ impl Store {
         &self.0.exceptions
     }
 
-    pub(super) fn outermost_entry(&self) -> Option<usize> {
-        Some(self.0.outermost_entry.get()).filter(|entry| *entry != 0)
+    /// Has the next call into wasm that returns tell so, with [`Rest::Attention`]. For what is looked
+    /// at after a call and seldom there: it costs each call one look together.
+    pub fn call_for_attention(&self) {
+        // SAFETY: a write of a field; no reference to the context is ever kept.
+        unsafe { (*self.vm()).attention = true };
     }
 
-    pub(super) fn set_outermost_entry(&self, sp: usize) {
-        self.0.outermost_entry.set(sp);
+    /// Looks after what the store itself called for attention for.
+    pub(super) fn attend(&self) {
+        self.sweep_exceptions();
+        // SAFETY: as above.
+        unsafe { (*self.vm()).attention = self.0.exceptions.any() };
     }
 
     /// What the store's thread sleeps on in `memory.atomic.wait`: with it another thread can end
@@ -171,12 +181,14 @@ impl Store {
     }
 
     /// How often wasm has tried to grow a memory: when it changes, views of memories are stale.
+    #[inline]
     pub fn memory_growths(&self) -> u64 {
         self.0.memory_growths.get()
     }
 
     pub(super) fn note_memory_growth(&self) {
         self.0.memory_growths.set(self.0.memory_growths.get() + 1);
+        self.call_for_attention();
     }
 
     /// Limits what is made in this store from now on.
@@ -184,6 +196,9 @@ impl Store {
         self.0.limits.set(limits);
         let engine = self.0.engine.max_wasm_stack();
         self.0.max_wasm_stack.set(limits.stack_bytes.unwrap_or(engine));
+        // The next entry has to set the stack limit.
+        // SAFETY: a write of a field; no reference to the context is ever kept.
+        unsafe { (*self.vm()).quick_from = NEVER };
     }
 
     pub(super) fn limits(&self) -> Limits {
@@ -195,12 +210,17 @@ impl Store {
         self.0.instances.clone()
     }
 
+    #[inline]
     pub(super) fn vm(&self) -> *mut VMStoreContext {
-        self.0.memory.context()
+        self.0.vm
     }
 
-    pub(super) fn stack(&self) -> &Range<usize> {
-        &self.0.stack
+    pub(super) fn lowest_stack_limit(&self) -> usize {
+        self.0.lowest_stack_limit
+    }
+
+    pub(super) fn max_wasm_stack(&self) -> usize {
+        self.0.max_wasm_stack.get()
     }
 
     pub(super) fn stack_limit(&self) -> usize {
@@ -209,10 +229,6 @@ impl Store {
 
     pub(super) fn set_stack_limit(&self, limit: usize) {
         self.0.memory.set_stack_limit(limit);
-    }
-
-    pub(super) fn max_wasm_stack(&self) -> usize {
-        self.0.max_wasm_stack.get()
     }
 
     /// Ends what wasm called with an error: the exit trampoline continues at whoever catches it,
@@ -258,6 +274,12 @@ impl Store {
 
     pub(super) fn same(&self, other: &Store) -> bool {
         Rc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Drop for StoreInner {
+    fn drop(&mut self) {
+        Current::forget(self.vm);
     }
 }
 

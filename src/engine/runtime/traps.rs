@@ -5,7 +5,7 @@
 
 use super::exception::Exception;
 use super::limits::OverLimit;
-use super::vmcontext::{SavedEntry, VMStoreContext};
+use super::vmcontext::VMStoreContext;
 use crate::engine::code::registry;
 pub use crate::engine::code::registry::Frame;
 pub use crate::engine::compile::trap::TrapCode;
@@ -78,68 +78,106 @@ pub struct Resume {
     pub fp: usize,
 }
 
-/// One entry from the host into wasm, on the host's stack while it lasts.
-pub(super) struct Activation {
-    store: *mut VMStoreContext,
-    outer: *const Activation,
-    /// What the store's context said before: where wasm left for the host that entered again.
-    saved: SavedEntry,
-    trap: Cell<Option<TrapCode>>,
+/// Above every stack, and so far from the end of the address space that what is added to a stack
+/// pointer does not wrap.
+pub(super) const NEVER: usize = isize::MAX as usize;
+
+/// The trap that ended the innermost entry of a store, from where it was met to where it is told.
+pub struct TrapRecord {
+    code: Cell<Option<TrapCode>>,
     depth: Cell<usize>,
     frames: UnsafeCell<[MaybeUninit<usize>; MAX_FRAMES]>,
 }
 
 thread_local! {
-    static INNERMOST: Cell<*const Activation> = const { Cell::new(std::ptr::null()) };
+    static CURRENT: Cell<*mut VMStoreContext> = const { Cell::new(std::ptr::null_mut()) };
 }
 
-impl Activation {
-    pub(super) fn new(store: *mut VMStoreContext, saved: SavedEntry) -> Activation {
-        Activation {
-            store,
-            saved,
-            outer: INNERMOST.get(),
-            trap: Cell::new(None),
+/// Which store's wasm runs on this thread, as the fault handler has to know. To ask a thread-local
+/// is dear beside a call into wasm, so it stays set after the call, and quick entries are possible
+/// only as long as it is.
+pub(super) struct Current {
+    /// The store that was current, if its wasm is on the stack and continues after us.
+    outer: *mut VMStoreContext,
+}
+
+impl Current {
+    /// Makes `store` current until [`Current::leave`], and on if no other store's wasm was on the
+    /// stack.
+    ///
+    /// # Safety
+    /// `store` is alive and its plain fields are this thread's.
+    pub(super) unsafe fn enter(store: *mut VMStoreContext) -> Current {
+        let before = CURRENT.get();
+        let mut outer = std::ptr::null_mut();
+        // SAFETY: what is current is alive: a store that goes is forgotten. `store` is by contract.
+        unsafe {
+            if before != store {
+                if !before.is_null() && VMStoreContext::in_wasm(before) {
+                    outer = before;
+                }
+                if !before.is_null() {
+                    (*before).quick_from = NEVER;
+                }
+                CURRENT.set(store);
+            }
+        }
+        Current { outer }
+    }
+
+    /// # Safety
+    /// `store` is the one of [`Current::enter`], and alive.
+    pub(super) unsafe fn leave(self, store: *mut VMStoreContext) {
+        if !self.outer.is_null() {
+            // SAFETY: by this function's contract.
+            unsafe { (*store).quick_from = NEVER };
+            // The wasm of `outer` is on the stack, which keeps its store.
+            CURRENT.set(self.outer);
+        }
+    }
+
+    /// To be called when a store goes.
+    pub(super) fn forget(store: *mut VMStoreContext) {
+        if CURRENT.get() == store {
+            CURRENT.set(std::ptr::null_mut());
+        }
+    }
+}
+
+impl TrapRecord {
+    pub(super) const fn new() -> TrapRecord {
+        TrapRecord {
+            code: Cell::new(None),
             depth: Cell::new(0),
             frames: UnsafeCell::new([const { MaybeUninit::uninit() }; MAX_FRAMES]),
         }
     }
 
-    /// Makes this the innermost activation of the thread until [`Activation::leave`].
-    pub(super) fn enter(&self) {
-        INNERMOST.set(self);
-    }
-
-    pub(super) fn leave(&self) {
-        INNERMOST.set(self.outer);
-    }
-
     /// Notes a trap in the frame of wasm at `pc` and its callers. Runs inside signal handlers.
     ///
     /// # Safety
-    /// `fp` is the frame pointer of a wasm frame of this activation, which is the thread's
-    /// innermost.
-    unsafe fn record(&self, code: TrapCode, mut pc: usize, mut fp: usize) {
-        // SAFETY: `store` outlives the activation, and only this thread writes these fields.
-        let (entry, stop) =
-            unsafe { ((*self.store).entry_fp, (*self.store).interrupted.load(Ordering::Relaxed)) };
+    /// `store` is the thread's current store, and `fp` the frame pointer of a wasm frame of its
+    /// innermost entry.
+    unsafe fn note(store: *mut VMStoreContext, code: TrapCode, mut pc: usize, mut fp: usize) {
+        // SAFETY: a current store is alive, and only this thread writes these fields.
+        let (record, mut entry, mut outer, stop) = unsafe {
+            let store = &*store;
+            (&store.trap, store.entry_fp, store.outer, store.interrupted.load(Ordering::Relaxed))
+        };
         let code = if stop && code == TrapCode::StackExhausted { TrapCode::Interrupted } else { code };
-        self.trap.set(Some(code));
-        let mut entry = entry;
-        let mut activation = self;
+        record.code.set(Some(code));
         let mut depth = 0;
         while depth < MAX_FRAMES {
             // SAFETY: this thread alone uses the array, and nobody holds a reference into it
             // while wasm runs.
-            unsafe { (*self.frames.get())[depth].write(pc) };
+            unsafe { (*record.frames.get())[depth].write(pc) };
             depth += 1;
             if fp == entry {
-                // The host that entered here was itself called by wasm, perhaps of this store.
-                // SAFETY: outer activations are further down the stack.
-                let outer = unsafe { activation.outer.as_ref() };
-                let Some(outer) = outer.filter(|outer| outer.store == self.store) else { break };
-                let Some((exit_pc, exit_fp, outer_entry)) = activation.saved.last_frame() else { break };
-                (pc, entry, activation) = (exit_pc - 1, outer_entry, outer);
+                // The host that entered here was itself called by wasm of this store, or by none.
+                // SAFETY: saved entries are further down the stack.
+                let Some(saved) = (unsafe { outer.as_ref() }) else { break };
+                let (exit_pc, exit_fp) = saved.exit();
+                (pc, entry, outer) = (exit_pc - 1, saved.entry_fp(), saved.outer);
                 // SAFETY: an exit trampoline's frame starts with the frame pointer of its caller.
                 fp = unsafe { *(exit_fp as *const usize) };
                 continue;
@@ -151,18 +189,20 @@ impl Activation {
             pc = return_address - 1;
             fp = caller_fp;
         }
-        self.depth.set(depth);
+        record.depth.set(depth);
     }
 
-    /// The trap that ended the activation, if it was one.
-    pub(super) fn take_trap(&self) -> Option<Trap> {
-        let code = self.trap.take()?;
+    /// The trap that ended the innermost entry, if it was one.
+    ///
+    /// # Safety
+    /// The entry is over just now, and the code it ran is still kept.
+    pub(super) unsafe fn take(&self) -> Option<Trap> {
+        let code = self.code.take()?;
         let backtrace = (0..self.depth.get())
             .filter_map(|i| {
-                // SAFETY: `record` wrote the first `depth` entries.
+                // SAFETY: `note` wrote the first `depth` entries.
                 let pc = unsafe { (*self.frames.get())[i].assume_init() };
-                // SAFETY: the code at `pc` belongs to the group of the function this activation
-                // called, which its caller keeps alive.
+                // SAFETY: the code at `pc` is kept, by this function's contract.
                 unsafe { registry::with_code_at(pc, |code| code.frame_at(pc)) }?
             })
             .collect();
@@ -175,14 +215,16 @@ impl Activation {
 /// # Safety
 /// Called from a function that wasm called through an exit trampoline.
 pub(super) unsafe fn record_trap(code: TrapCode) {
-    // SAFETY: wasm is running, so there is an activation, and it is on the stack below us.
-    let Some(activation) = (unsafe { INNERMOST.get().as_ref() }) else { return };
-    // SAFETY: the exit trampoline wrote both fields before it called; its frame is below ours,
-    // and starts with the frame pointer of its caller, the wasm function.
+    let store = CURRENT.get();
+    if store.is_null() {
+        return;
+    }
+    // SAFETY: wasm is running, so the current store is its store. The exit trampoline wrote both
+    // fields before it called; its frame is below ours, and starts with the frame pointer of its
+    // caller, the wasm function.
     unsafe {
-        let store = activation.store;
         let fp = *((*store).exit_fp as *const usize);
-        activation.record(code, (*store).exit_pc - 1, fp);
+        TrapRecord::note(store, code, (*store).exit_pc - 1, fp);
         VMStoreContext::unwind_to_entry(store);
     }
 }
@@ -192,13 +234,14 @@ pub(super) unsafe fn record_trap(code: TrapCode) {
 pub(super) fn on_fault(fault: Fault) -> Option<Resume> {
     // SAFETY: `pc` is where this thread runs.
     let code = unsafe { registry::with_code_at(fault.pc, |code| code.trap_at(fault.pc)) }??;
-    // SAFETY: the thread runs our code, so it came through `call::enter`, and the activation is
-    // on its stack.
-    let activation = unsafe { INNERMOST.get().as_ref() }?;
-    // SAFETY: compiled code keeps frame pointers, and the stack check of a prologue comes after
-    // the frame pointer is set up.
-    unsafe { activation.record(code, fault.pc, fault.fp) };
-    let store = activation.store;
-    // SAFETY: `store` outlives the activation, and these fields are this thread's.
+    let store = CURRENT.get();
+    if store.is_null() {
+        return None;
+    }
+    // SAFETY: the thread runs our code, so it came through `call::enter`, and the current store is
+    // the one it was entered in. Compiled code keeps frame pointers, and the stack check of a
+    // prologue comes after the frame pointer is set up.
+    unsafe { TrapRecord::note(store, code, fault.pc, fault.fp) };
+    // SAFETY: a current store is alive, and these fields are this thread's.
     Some(unsafe { Resume { pc: (*store).entry_handler, sp: (*store).entry_sp, fp: (*store).entry_fp } })
 }

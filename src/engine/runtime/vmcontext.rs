@@ -4,6 +4,7 @@
 //! test there compares each offset with `offset_of!`. Invariant: a `VMContext` is one allocation,
 //! a [`VMHeader`] followed by the arrays `compile::offsets::VMOffsets` lays out for its module.
 
+use super::traps::TrapRecord;
 use std::ffi::c_void;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
@@ -65,6 +66,15 @@ pub struct VMStoreContext {
     pub fuel: i64,
     /// Set when the host asked the guest to stop. A stack check that fails then means that.
     pub interrupted: AtomicBool,
+    /// Set when something waits for a call to end: see `Store::call_for_attention`.
+    pub attention: bool,
+    /// The least stack pointer that a quick entry may have, by the stack limit set last; out of
+    /// reach if the fault handler does not look at this store now (see `traps::Current`).
+    pub quick_from: usize,
+    /// What the entry before the innermost one left here, and so on outwards: the entries that are
+    /// on the stack. Null for the outermost.
+    pub outer: *const SavedEntry,
+    pub trap: TrapRecord,
 }
 
 /// A handler to continue at.
@@ -87,24 +97,24 @@ pub struct VMException {
     pub values: *mut ValRaw,
 }
 
-/// What a nested entry overwrites in a [`VMStoreContext`].
+/// What a nested entry overwrites in a [`VMStoreContext`], on the stack of the host while it lasts.
 #[derive(Clone, Copy)]
 pub struct SavedEntry {
     entry: [usize; 3],
     exit: [usize; 2],
+    pub outer: *const SavedEntry,
 }
 
 impl SavedEntry {
-    /// Whether wasm was on the stack.
-    pub fn in_wasm(&self) -> bool {
-        self.entry[0] != 0
+    /// The frame pointer of the entry trampoline.
+    pub fn entry_fp(&self) -> usize {
+        self.entry[0]
     }
 
-    /// Where wasm left for the host: return address, the exit trampoline's frame pointer, and the
-    /// frame pointer of the entry that wasm came in by. `None` if it was not on the stack.
-    pub fn last_frame(&self) -> Option<(usize, usize, usize)> {
-        let ([entry_fp, ..], [exit_fp, exit_pc]) = (self.entry, self.exit);
-        self.in_wasm().then_some((exit_pc, exit_fp, entry_fp))
+    /// Where wasm left for the host: return address, and the exit trampoline's frame pointer.
+    pub fn exit(&self) -> (usize, usize) {
+        let [exit_fp, exit_pc] = self.exit;
+        (exit_pc, exit_fp)
     }
 }
 
@@ -118,7 +128,33 @@ impl VMStoreContext {
             SavedEntry {
                 entry: [(*this).entry_fp, (*this).entry_sp, (*this).entry_handler],
                 exit: [(*this).exit_fp, (*this).exit_pc],
+                outer: (*this).outer,
             }
+        }
+    }
+
+    /// Whether wasm of this store is on the stack.
+    ///
+    /// # Safety
+    /// `this` is alive and its plain fields are this thread's.
+    pub unsafe fn in_wasm(this: *const VMStoreContext) -> bool {
+        // SAFETY: by this function's contract.
+        unsafe { (*this).entry_fp != 0 }
+    }
+
+    /// The frame pointer of the outermost entry trampoline on the stack.
+    ///
+    /// # Safety
+    /// `this` is alive and its plain fields are this thread's.
+    pub unsafe fn outermost_entry(this: *const VMStoreContext) -> Option<usize> {
+        // SAFETY: by this function's contract; saved entries are further down the stack.
+        unsafe {
+            let mut entry_fp = (*this).entry_fp;
+            let mut outer = (*this).outer;
+            while let Some(saved) = outer.as_ref() {
+                (entry_fp, outer) = (saved.entry_fp(), saved.outer);
+            }
+            (entry_fp != 0).then_some(entry_fp)
         }
     }
 
@@ -143,6 +179,7 @@ impl VMStoreContext {
         unsafe {
             [(*this).entry_fp, (*this).entry_sp, (*this).entry_handler] = saved.entry;
             [(*this).exit_fp, (*this).exit_pc] = saved.exit;
+            (*this).outer = saved.outer;
         }
     }
 }
