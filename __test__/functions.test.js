@@ -365,3 +365,96 @@ describe('linking', () => {
     expect(values).toEqual([7, -(2n ** 63n), 'any', null]);
   });
 });
+
+describe('calling back and forth', () => {
+  const LOOP = `(module
+    (import "m" "f" (func $f (param i32) (result i32)))
+    (func (export "loop") (param $n i32) (result i32) (local $i i32) (local $sum i32)
+      (loop $next
+        (local.set $sum (i32.add (local.get $sum) (call $f (local.get $i))))
+        (local.set $i (i32.add (local.get $i) (i32.const 1)))
+        (br_if $next (i32.lt_u (local.get $i) (local.get $n))))
+      (local.get $sum)))`;
+
+  test('many calls of an import, each of which enters wasm again', async () => {
+    const inner = await instance(LOOP, { m: { f: (i) => i } });
+    const outer = await instance(LOOP, { m: { f: (i) => inner.exports.loop(200) + i } });
+    expect(outer.exports.loop(200)).toBe(200 * 19900 + 19900);
+  });
+
+  test('two imports in turns, and from several depths', async () => {
+    const text = `(module
+      (import "m" "a" (func $a (param i32) (result i32)))
+      (import "m" "b" (func $b (param i32) (result i32)))
+      (func (export "f") (param i32) (result i32)
+        (i32.add (call $a (local.get 0)) (i32.add (call $b (local.get 0)) (call $a (local.get 0))))))`;
+    const depths = [];
+    const { exports } = await instance(text, {
+      m: { a: (n) => (n > 0 ? exports.f(n - 1) : 1), b: (n) => (depths.push(n), 10) },
+    });
+    expect(exports.f(3)).toBe(8 * 12 + 7 * 10);
+    expect(depths.length).toBe(15);
+  });
+
+  test('instances made inside of an import, whose start functions call imports', async () => {
+    const module = new wn.Module(await wat(`(module (import "m" "s" (func $s))
+      (func $start (call $s) (call $s)) (start $start))`));
+    let started = 0;
+    const { exports } = await instance(LOOP, {
+      m: { f: (i) => (new wn.Instance(module, { m: { s: () => started++ } }), i) },
+    });
+    expect(exports.loop(150)).toBe(11175);
+    expect(started).toBe(300);
+  });
+
+  test('an import that throws in the middle leaves nothing behind', async () => {
+    let limit = 100;
+    const { exports } = await instance(LOOP, {
+      m: {
+        f(i) {
+          if (i === limit) throw new RangeError('enough');
+          return i;
+        },
+      },
+    });
+    for (let round = 0; round < 50; round++) expect(() => exports.loop(200)).toThrow('enough');
+    limit = 1000;
+    expect(exports.loop(200)).toBe(19900);
+  });
+
+  test('what an import returned is not kept', () => {
+    const { status, stderr } = child(
+      `let made = 0, gone = 0;
+       const registry = new FinalizationRegistry(() => gone++);
+       const exports = new wn.Instance(new wn.Module(bytes.loop), { m: { f() {
+         const object = { valueOf: () => 1 };
+         registry.register(object); made++;
+         if (made === 1000) { gc(); }
+         return object;
+       } } }).exports;
+       exports.loop(2000);
+       gc(); await new Promise((resolve) => setTimeout(resolve, 50)); gc();
+       await new Promise((resolve) => setTimeout(resolve, 50));
+       if (made !== 2000 || gone < 1900) throw new Error(made + ' made, ' + gone + ' gone');`,
+      { flags: ['--expose-gc'], modules: { loop: loopBytes } }
+    );
+    expect([status, stderr]).toEqual([0, '']);
+  });
+
+  let loopBytes;
+  beforeAll(async () => (loopBytes = await wat(LOOP)));
+
+  test('more realms than have a place of their own', () => {
+    const { status, stderr } = child(
+      `const exports = [];
+       for (let i = 0; i < 40; i++) {
+         for (const key of Object.keys(require.cache)) if (!key.endsWith('.node')) delete require.cache[key];
+         const wn = require(${JSON.stringify(require.resolve('..'))});
+         exports.push(new wn.Instance(new wn.Module(bytes.loop), { m: { f: (n) => n + i } }).exports);
+       }
+       exports.forEach(({ loop }, i) => { if (loop(2) !== 2 * i + 1) throw new Error('realm ' + i + ': ' + loop(2)); });`,
+      { modules: { loop: loopBytes } }
+    );
+    expect([status, stderr]).toEqual([0, '']);
+  });
+});
