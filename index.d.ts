@@ -97,6 +97,13 @@ export class Instance {
   constructor(module: Module, importObject?: Imports);
   /** Frozen, without a prototype. The same function objects each time. */
   readonly exports: Exports;
+  /**
+   * Gives the memories that the instance defines back at once, rather than when it is collected. Its
+   * exported functions throw `ERR_WASI_CLOSED` from then on. While wasm runs that may use the
+   * instance it throws `ERR_WASI_BUSY`.
+   */
+  close(): void;
+  [Symbol.dispose](): void;
 }
 
 /** How addresses are told: `'i64'` makes them BigInts. */

@@ -183,6 +183,35 @@ describe('an instance on a thread of its own', () => {
     expect(await rejection(failing)).toBeInstanceOf(wn.RuntimeError);
   });
 
+  test('it holds host values as long as it can reach them, and no longer', () => {
+    const code = `
+      const { exports } = await new wn.WASI({ version: 'preview1' }).instantiate(bytes.keeps, {}, { thread: true });
+      let collected = 0;
+      const registry = new FinalizationRegistry(() => collected++);
+      const pass = async (count, call) => {
+        for (let k = 0; k < count; k++) {
+          const value = { k };
+          registry.register(value);
+          await call(value);
+        }
+      };
+      await pass(1, exports.keep);
+      await pass(5000, exports.pass);
+      for (let round = 0; round < 20; round++) {
+        gc();
+        await new Promise((resolve) => setTimeout(resolve, 5));
+      }
+      console.log(collected > 3000, (await exports.kept()).k);`;
+    const keeps = wat(`(module (global $kept (mut externref) (ref.null extern))
+      (func (export "keep") (param externref) (global.set $kept (local.get 0)))
+      (func (export "kept") (result externref) (global.get $kept))
+      (func (export "pass") (param externref)))`);
+    return keeps.then((keeps) => {
+      const { stdout, stderr } = child(code, { modules: { keeps }, flags: ['--expose-gc'] });
+      expect({ stdout, stderr }).toEqual({ stdout: 'true 0\n', stderr: '' });
+    });
+  });
+
   test('what cannot go to another thread is refused', async () => {
     const table = await wat('(module (import "env" "t" (table 1 funcref)))');
     const t = new wn.Table({ element: 'anyfunc', initial: 1 });
@@ -245,6 +274,77 @@ describe('an instance on this thread', () => {
     const signal = new AbortController().signal;
     expect((await rejection(wasi().instantiate(reactor, { env }, { signal }))).message).toMatch(/thread: true/);
   });
+});
+
+describe('close() of an instance on this thread', () => {
+  const make = async () =>
+    new wn.Instance(
+      await wn.compile(
+        await wat(`(module (memory (export "memory") 100)
+          (func (export "load") (result i32) (i32.load (i32.const 0)))
+          (func (export "fill") (memory.fill (i32.const 0) (i32.const 1) (i32.const 6553600))))`)
+      )
+    );
+
+  test('gives its memory back and refuses calls', async () => {
+    const resident = () => process.memoryUsage().rss;
+    const instances = [];
+    for (let k = 0; k < 20; k++) instances.push(await make());
+    const before = resident();
+    instances.forEach(({ exports }) => exports.fill());
+    expect(resident() - before).toBeGreaterThan(100e6);
+    const { buffer } = instances[0].exports.memory;
+    instances.forEach((instance) => instance.close());
+    expect(resident() - before).toBeLessThan(60e6);
+    expect(buffer.byteLength).toBe(0);
+    expect(instances[0].exports.memory.buffer.byteLength).toBe(0);
+    expect(() => instances[0].exports.memory.grow(1)).toThrow(RangeError);
+    expect(() => instances[0].exports.load()).toThrow(expect.objectContaining({ code: 'ERR_WASI_CLOSED' }));
+    instances[0].close();
+  });
+
+  test('is refused while wasm runs', async () => {
+    const module = await wn.compile(
+      await wat('(module (import "env" "f" (func $f)) (func (export "go") (call $f)))')
+    );
+    const instance = new wn.Instance(module, { env: { f: () => instance.close() } });
+    expect(() => instance.exports.go()).toThrow(expect.objectContaining({ code: 'ERR_WASI_BUSY' }));
+    instance.close();
+  });
+
+  test('one that another instance still uses does no harm', async () => {
+    const inner = await make();
+    const module = await wn.compile(
+      await wat(`(module (import "env" "load" (func $load (result i32))) (import "env" "memory" (memory 0))
+        (func (export "load") (result i32) (call $load))
+        (func (export "own") (result i32) (i32.load (i32.const 8)))
+        (func (export "grow") (result i32) (memory.grow (i32.const 1))))`)
+    );
+    const outer = new wn.Instance(module, { env: inner.exports });
+    inner.close();
+    for (const name of ['load', 'own']) {
+      try {
+        expect(outer.exports[name]()).toBe(0);
+      } catch (error) {
+        expect(error).toBeInstanceOf(wn.RuntimeError);
+      }
+    }
+    expect(outer.exports.grow()).toBe(-1);
+  });
+});
+
+test('limits hold for instances on this thread, too', async () => {
+  const module = await wn.compile(
+    await wat(`(module (import "wasi_snapshot_preview1" "sched_yield" (func (result i32)))
+      (memory (export "memory") 1) (table (export "table") 2 funcref)
+      (func (export "grow") (result i32) (memory.grow (i32.const 1))))`)
+  );
+  const make = (limits) => new wn.Instance(module, wasi({ limits }).getImportObject());
+  expect(() => make({ memory: 65535 })).toThrow(expect.objectContaining({ code: 'ERR_WASI_LIMIT' }));
+  expect(() => make({ table: 1 })).toThrow(/limits\.table/);
+  expect(make({ memory: 65536 }).exports.grow()).toBe(-1);
+  expect(make({}).exports.grow()).toBe(1);
+  expect(make({ table: 2 }).exports.table.length).toBe(2);
 });
 
 test('close() closes the descriptors of a program at once', async () => {

@@ -12,26 +12,39 @@ const { partsOf } = require('./module');
 const { tableFor, tableParts } = require('./table');
 const { settleTag, tagFor, tagParts } = require('./tag');
 const { wasiFunctionParts, wasiImportsParts } = require('./wasi-imports');
-const { describe, isObject, settle } = require('./webidl');
+const { closeable, describe, isObject, settle } = require('./webidl');
 
 class Instance {
   #exports;
+  #handle;
 
   constructor(module, importObject = undefined) {
-    if (module instanceof Linking) {
-      this.#exports = module.finish();
-      return;
+    let linking = module;
+    if (!(module instanceof Linking)) {
+      settle(this, new.target, Instance);
+      linking = link('WebAssembly.Instance()', module, importObject);
     }
-    settle(this, new.target, Instance);
-    this.#exports = link('WebAssembly.Instance()', module, importObject).finish();
+    this.#exports = linking.finish();
+    this.#handle = linking.handle;
   }
 
   get exports() {
     return this.#exports;
   }
+
+  /** Gives the memories back at once. The exported functions throw from then on. */
+  close() {
+    if (!native.closeInstance(realm, this.#handle)) {
+      const text = 'WebAssembly.Instance.close(): wasm runs that may use the instance';
+      throw coded(Error, 'ERR_WASI_BUSY', text);
+    }
+  }
 }
 
 describe(Instance, 'WebAssembly.Instance');
+
+// Ours alone, so it does not show among what the interface has.
+closeable(Instance);
 
 /** Throws unless `value` may stand for the imports of an instance. */
 function checkImportObject(what, value) {
@@ -49,6 +62,8 @@ class Linking {
     // start function that traps may have left its functions in an imported table.
     this.group = new Group();
     this.externs = [];
+    /** Those of the `WASI` object whose functions are imported. */
+    this.limits = undefined;
   }
 
   /** Makes the native instance, runs its start function, and returns the exports object. */
@@ -59,8 +74,10 @@ class Linking {
       join(group, parts.group);
       return parts.handle;
     });
-    const make = () => native.instantiate(realm, what, module.handle, externs, shared);
+    const { limits } = this;
+    const make = () => native.instantiate(realm, what, module.handle, externs, shared, limits);
     const list = whileLinking(group, make);
+    this.handle = list[0];
     keep(group, list[0]);
 
     const descriptors = module.exports();
@@ -120,6 +137,7 @@ const IMPORT = {
     const wasi = wasiFunctionParts(value);
     // A native WASI function works on the importing instance's memory. Which memory a module
     // without one means is only known to its WASI object.
+    if (wasi !== undefined) linking.limits ??= wasi.limits;
     if (wasi !== undefined && hasMemory(linking.module)) {
       return native.wasiImport(realm, wasi.context, linking.what, wasi.module, wasi.name);
     }

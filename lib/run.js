@@ -12,6 +12,7 @@ const { Streams } = require('./stdio');
 const { Guest, closed, exportsOf } = require('./thread');
 const check = require('./validate');
 const { EXTENSIONS, wasiFunctionParts } = require('./wasi-imports');
+const { closeable } = require('./webidl');
 
 /** What Node's own functions reject with when their signal fires. */
 class AbortError extends Error {
@@ -293,11 +294,7 @@ class ThreadInstance {
   }
 }
 
-Object.defineProperty(ThreadInstance.prototype, Symbol.dispose ?? Symbol.for('nodejs.dispose'), {
-  value: ThreadInstance.prototype.close,
-  writable: true,
-  configurable: true,
-});
+closeable(ThreadInstance);
 
 /** `WASI.instantiate` with `{thread: true}`: resolves when the instance can be called. */
 async function instantiateThread(wasi, source, imports, options) {

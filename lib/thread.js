@@ -133,15 +133,25 @@ class Guest {
     this.#finish();
     if (error !== undefined) {
       reject(this.#failure(error));
-      return;
+    } else {
+      try {
+        const [, results] = type.split(':');
+        const values = Array.from(results, (letter, k) => this.#load(letter, k));
+        resolve(results.length < 2 ? values[0] : values);
+      } catch (error) {
+        reject(error);
+      }
     }
-    try {
-      const [, results] = type.split(':');
-      const values = Array.from(results, (letter, k) => this.#load(letter, k));
-      resolve(results.length < 2 ? values[0] : values);
-    } catch (error) {
-      reject(error);
+    // No call is under way, so no frame holds a value.
+    if (this.#pending === 0 && this.#over === undefined && this.#references.isFull()) {
+      this.#begin();
+      native.sweepThread(this.#handle);
     }
+  }
+
+  onReferences(held) {
+    this.#references.sweep(held);
+    this.#finish();
   }
 
   onEnded(error) {
@@ -218,22 +228,56 @@ function rest(number) {
   if (busy.delete(number) && busy.size === 0) native.holdEventLoop(realm, false);
 }
 
-/** The host values that one guest has. They are kept as long as the guest. */
+/** How many host values a guest may have before those that it holds no longer are looked for. */
+const FEW = 1024;
+
+/** The host values that one guest has. */
 class References {
   #values = [null];
   #indices = new Map([[null, 0]]);
+  #free = [];
+  #limit = FEW;
+  /** Those that were handed out while the guest looks for the ones it holds. */
+  #since = null;
 
   indexOf(value) {
     let index = this.#indices.get(value);
-    if (index === undefined) {
-      index = this.#values.push(value) - 1;
+    // The keys of a Map do not tell -0 from 0.
+    if (index === undefined || !Object.is(this.#values[index], value)) {
+      index = this.#free.length > 0 ? this.#free.pop() : this.#values.length;
+      this.#values[index] = value;
       this.#indices.set(value, index);
     }
+    this.#since?.add(index);
     return index;
   }
 
   at(index) {
     return this.#values[index];
+  }
+
+  /** Whether it is time to look which ones the guest holds; `sweep` must follow then. */
+  isFull() {
+    if (this.#since !== null || this.#values.length - this.#free.length < this.#limit) return false;
+    this.#since = new Set();
+    return true;
+  }
+
+  /** Lets go of what the guest does not hold. */
+  sweep(held) {
+    const kept = new Set([0, ...held, ...this.#since]);
+    this.#since = null;
+    this.#indices.clear();
+    this.#free.length = 0;
+    this.#values.forEach((value, index) => {
+      if (kept.has(index)) {
+        this.#indices.set(value, index);
+      } else {
+        this.#values[index] = undefined;
+        this.#free.push(index);
+      }
+    });
+    this.#limit = Math.max(FEW, 2 * kept.size);
   }
 }
 
@@ -251,6 +295,9 @@ function deliver(number, what, index, last) {
       break;
     case 2:
       guest.onReturned(index, last);
+      break;
+    case 4:
+      guest.onReferences(last);
       break;
     default:
       guest.onEnded(last);

@@ -10,6 +10,7 @@ const { parse } = require('./options');
 const { checkDeadline, instantiateThread, moduleOf, run } = require('./run');
 const check = require('./validate');
 const { EXTENSIONS, MODULES, addFunctions } = require('./wasi-imports');
+const { closeable } = require('./webidl');
 
 /** The `buffer` of V8's memories, as it was before anyone could replace the namespace. */
 const v8Buffer =
@@ -269,10 +270,6 @@ function atOnce(stream) {
   return stream.kind === 'source' || stream.kind === 'sink' ? { kind: 'ignore' } : stream;
 }
 
-Object.defineProperty(WASI.prototype, Symbol.dispose ?? Symbol.for('nodejs.dispose'), {
-  value: WASI.prototype.close,
-  writable: true,
-  configurable: true,
-});
+closeable(WASI);
 
 module.exports = { WASI };

@@ -117,11 +117,20 @@ function describe(Class, name) {
   tag(Class.prototype, name);
 }
 
+/** Makes `close` what `using` calls, too; as a method that does not show in listings. */
+function closeable(Class) {
+  const { close } = Class.prototype;
+  const attributes = { value: close, writable: true, enumerable: false, configurable: true };
+  Object.defineProperty(Class.prototype, 'close', attributes);
+  if (Symbol.dispose !== undefined) Object.defineProperty(Class.prototype, Symbol.dispose, attributes);
+}
+
 function tag(object, name) {
   Object.defineProperty(object, Symbol.toStringTag, { value: name, configurable: true });
 }
 
 module.exports = {
+  closeable,
   describe,
   fromAddress,
   isObject,

@@ -113,6 +113,8 @@ pub enum Event {
     Import { frame: u32, index: usize, values: Values },
     /// The call with this number is over.
     Returned { call: u32, result: Result<Values, Failure> },
+    /// The indices of the host values that globals, tables and segments hold.
+    References(Vec<u32>),
     /// The thread is about to end. Nothing follows.
     Ended(Result<(), Failure>),
 }
@@ -143,6 +145,7 @@ impl From<Error> for Failure {
             Error::Trap(trap) => Failure::Trap(trap),
             Error::Exception(_) => Failure::Exception,
             Error::Limit(over) => Failure::Limit(over),
+            Error::Closed => Failure::Internal("the instance is closed".into()),
             Error::Internal(message) => Failure::Internal(message),
             Error::Host(payload) => match (payload.downcast_ref(), payload.downcast_ref()) {
                 (Some(Thrown(frame)), _) => Failure::Thrown(*frame),
@@ -186,8 +189,7 @@ struct Inbox {
     nested: VecDeque<Call>,
     /// By frame: an outer import may be answered before an inner one is.
     replies: HashMap<u32, Reply>,
-    /// No more calls will come.
-    end: bool,
+    sweep: bool,
     stop: bool,
 }
 
@@ -288,9 +290,9 @@ impl GuestThread {
         self.0.wake.notify_one();
     }
 
-    /// Ends the thread when it has done what was asked of it.
-    pub fn end(&self) {
-        lock(&self.0.inbox).end = true;
+    /// Has the guest tell which host values it holds, when it waits for calls.
+    pub fn sweep(&self) {
+        lock(&self.0.inbox).sweep = true;
         self.0.wake.notify_one();
     }
 
@@ -377,7 +379,7 @@ struct Linked {
 enum Wake {
     Call(Call),
     Reply(Reply),
-    End,
+    Sweep,
 }
 
 /// The whole life of a guest.
@@ -421,10 +423,15 @@ fn serve(plan: Plan, shared: &Arc<Shared>, sink: &Sink) -> Result<(), Failure> {
     loop {
         match guest.rest(|inbox| {
             let call = inbox.calls.pop_front().map(Wake::Call);
-            call.or_else(|| inbox.end.then_some(Wake::End))
+            call.or_else(|| std::mem::take(&mut inbox.sweep).then_some(Wake::Sweep))
         })? {
             Wake::Call(call) => guest.serve_call(call),
-            Wake::Reply(_) | Wake::End => return Ok(()),
+            Wake::Sweep => {
+                let mut live = Vec::new();
+                guest.store.for_each_externref(&mut |reference| live.push(reference.0.get()));
+                guest.tell(Event::References(live));
+            }
+            Wake::Reply(_) => return Err(Failure::Internal("a reply that nobody waits for".into())),
         }
     }
 }
@@ -487,7 +494,7 @@ fn call_remote(
                 values[..results].copy_from_slice(&reply);
                 return Ok(());
             }
-            Ok(Wake::Reply(_) | Wake::End) => return Err(Error::Host(Box::new(Thrown(frame)))),
+            Ok(Wake::Reply(_) | Wake::Sweep) => return Err(Error::Host(Box::new(Thrown(frame)))),
             Err(Stopped) => return Err(TrapCode::Interrupted.into()),
         }
     }

@@ -129,6 +129,7 @@ impl From<thread::Failure> for Failure {
     }
 }
 
+const CLOSED: &str = "the instance is closed";
 const UNCAUGHT: &str = "wasm threw an exception that nothing caught";
 
 impl From<Trap> for Failure {
@@ -153,6 +154,7 @@ impl From<engine::Error> for Failure {
             engine::Error::Host(payload) => payload,
             engine::Error::Exception(exception) => return Failure::Thrown(exception),
             engine::Error::Limit(over) => return over.into(),
+            engine::Error::Closed => return Failure::new(Kind::Closed, CLOSED),
             engine::Error::Internal(message) => return Failure::new(Kind::Internal, message),
         };
         let payload = match payload.downcast::<Failure>() {
@@ -267,6 +269,7 @@ pub fn text(error: engine::Error) -> String {
     match error {
         engine::Error::Trap(trap) => trap.code.message().to_string(),
         engine::Error::Limit(over) => over.to_string(),
+        engine::Error::Closed => CLOSED.to_string(),
         engine::Error::Internal(message) => message,
         engine::Error::Exception(_) => UNCAUGHT.to_string(),
         engine::Error::Host(_) => "a host function failed".to_string(),

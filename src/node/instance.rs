@@ -9,15 +9,50 @@ use super::failure::{Failure, Kind, run};
 use super::module::signature;
 use super::objects::as_memory;
 use super::realm::{Realm, address};
-use crate::engine::{Extern, Func, Instance, InstantiateError, Module};
+use crate::engine::{Extern, Func, Instance, InstantiateError, Limits, Module};
 use napi::bindgen_prelude::{Env, External, FromNapiRef, ToNapiValue, Uint32Array, Unknown};
 use napi::{JsValue, ValueType};
 use napi_derive::napi;
 use std::rc::Rc;
 
+/// What an instance may have; what is not given is not limited.
+#[napi(object)]
+pub struct EngineLimits {
+    /// Bytes of a memory.
+    pub memory: Option<f64>,
+    /// Elements of a table.
+    pub table: Option<f64>,
+    /// Bytes of stack, for a thread of its own.
+    pub stack: Option<f64>,
+    /// Operators, for a thread of its own and a module that counts them.
+    pub fuel: Option<f64>,
+}
+
+impl EngineLimits {
+    pub fn limits(self) -> Limits {
+        let default = Limits::default();
+        Limits {
+            memory_bytes: self.memory.map_or(default.memory_bytes, |bytes| bytes as usize),
+            table_elements: self.table.map_or(default.table_elements, |count| count as u64),
+            stack_bytes: self.stack.map(|bytes| bytes as usize),
+            ..default
+        }
+    }
+}
+
+/// Gives the bytes of an instance's memories back, and refuses calls from then on. False while wasm
+/// runs.
+#[napi(catch_unwind)]
+pub fn close_instance(realm: &External<Rc<Realm>>, instance: &External<Instance>) -> bool {
+    let closed = instance.close(&realm.store);
+    super::objects::detach_outgrown(realm);
+    closed
+}
+
 /// Instantiates. `what` begins the message of a link error. An import is a handle, or a number: the
 /// address of a function that we export. `shared` are the shared memories that the module defines:
 /// the face makes them.
+/// `limits` hold for what the instance defines.
 ///
 /// Returns the instance's handle, then two values for each export: a function's address and its
 /// index in its module, another object's identity and its handle; then the identity of each tag
@@ -30,13 +65,17 @@ pub fn instantiate<'env>(
     module: &External<Module>,
     imports: Vec<Unknown<'env>>,
     shared: Vec<&External<Extern>>,
+    limits: Option<EngineLimits>,
 ) -> napi::Result<Vec<Unknown<'env>>> {
     let imports = imports.iter().map(|value| import(env, realm, value));
     let imports = imports.collect::<napi::Result<Vec<Extern>>>()?;
     let instance = run(realm, || {
         let _turn = Turn::apart(realm);
         let shared = shared.into_iter().map(|memory| as_memory(memory).clone()).collect();
+        // They become limits of what is made now; the store is others', too.
+        realm.store.set_limits(limits.map_or_else(Limits::default, EngineLimits::limits));
         let made = Instance::with_shared_memories(&realm.store, module, &imports, shared);
+        realm.store.set_limits(Limits::default());
         made.map_err(|error| match error {
             InstantiateError::Link(error) => Failure::new(Kind::Link, format!("{what}: {error}")),
             InstantiateError::Error(error) => error.into(),

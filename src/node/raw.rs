@@ -175,6 +175,19 @@ pub fn number(env: sys::napi_env, number: f64) -> Result<sys::napi_value, Refuse
     Ok(value)
 }
 
+/// An array of numbers.
+pub fn numbers(env: sys::napi_env, list: &[u32]) -> Result<sys::napi_value, Refused> {
+    let mut array = ptr::null_mut();
+    // SAFETY: `env` is the environment of this thread.
+    check(unsafe { sys::napi_create_array_with_length(env, list.len(), &mut array) })?;
+    for (place, value) in (0..).zip(list) {
+        let value = number(env, (*value).into())?;
+        // SAFETY: both are handles of the open scope.
+        check(unsafe { sys::napi_set_element(env, array, place, value) })?;
+    }
+    Ok(array)
+}
+
 pub fn undefined(env: sys::napi_env) -> Result<sys::napi_value, Refused> {
     let mut value = ptr::null_mut();
     // SAFETY: `env` is the environment of this thread.

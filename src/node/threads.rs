@@ -5,10 +5,11 @@
 //! goes, all its guests are stopped, and nothing is put into the queue from then on.
 
 use super::failure::{self, Failure, Kind, guard, run};
+use super::instance::EngineLimits;
 use super::raw::{self, HandleScope, Reference, Refused};
 use super::realm::Realm;
 use super::wasi::Program;
-use crate::engine::{Extern, Limits, Module, ValRaw};
+use crate::engine::{Extern, Module, ValRaw};
 use crate::host::thread::{self, Event, GuestThread, Import, MemoryError, Plan, Value, Values};
 use napi::bindgen_prelude::{Buffer, Env, External, FromNapiRef, Uint8Array, Unknown};
 use napi::{JsValue, ValueType, sys};
@@ -99,7 +100,8 @@ impl Queue {
 /// it waits for calls; 1, it called an import, the third argument, in a frame, the fourth, with
 /// its arguments in the window; 2, a call ended, the third argument, with its results in the
 /// window; 3, it ended. In the last two cases the fourth argument tells what went wrong: nothing
-/// if it is undefined, what the import of a frame threw if it is a number.
+/// if it is undefined, what the import of a frame threw if it is a number. 4 answers
+/// `sweep_thread`: the fourth argument lists the references.
 #[napi(catch_unwind)]
 pub fn open_threads(realm: &External<Rc<Realm>>, deliver: Unknown) -> napi::Result<()> {
     let realm: &Rc<Realm> = realm;
@@ -186,6 +188,9 @@ fn deliver(realm: &Realm, Message { thread, event }: Message) -> Result<(), Fail
         }
         Event::Returned { call, result: Ok(values) } => (2, call, Some(values), undefined()?),
         Event::Returned { call, result: Err(failure) } => (2, call, None, error(failure)?),
+        Event::References(live) => {
+            (4, 0, None, raw::numbers(realm.env, &live)?)
+        }
         Event::Ended(Ok(())) => (3, 0, None, undefined()?),
         Event::Ended(Err(failure)) => (3, 0, None, error(failure)?),
     };
@@ -214,19 +219,6 @@ pub fn hold_event_loop(realm: &External<Rc<Realm>>, hold: bool) {
     }
 }
 
-/// What a guest of its own thread may have; what is not given is not limited.
-#[napi(object)]
-pub struct ThreadLimits {
-    /// Bytes of a memory.
-    pub memory: Option<f64>,
-    /// Elements of a table.
-    pub table: Option<f64>,
-    /// Bytes of stack.
-    pub stack: Option<f64>,
-    /// Operators, where the module counts them.
-    pub fuel: Option<f64>,
-}
-
 /// A guest thread as JavaScript holds it: who lets it go stops it.
 pub struct Guest(GuestThread);
 
@@ -248,25 +240,19 @@ pub fn start_thread<'env>(
     module: &External<Module>,
     program: Option<&External<Program>>,
     imports: Vec<Unknown<'env>>,
-    limits: ThreadLimits,
+    limits: EngineLimits,
     command: Option<u32>,
 ) -> napi::Result<External<Guest>> {
     let imports = imports.iter().map(|value| import(env, value));
     let imports = imports.collect::<napi::Result<Vec<Import>>>()?;
     run(realm, || {
         let threads = realm.threads.get().ok_or(Failure::Stopped)?;
-        let default = Limits::default();
         let plan = Plan {
             module: Module::clone(module),
             imports,
             ctx: program.map(|program| program.ctx.clone()),
-            limits: Limits {
-                memory_bytes: limits.memory.map_or(default.memory_bytes, |bytes| bytes as usize),
-                table_elements: limits.table.map_or(default.table_elements, |count| count as u64),
-                stack_bytes: limits.stack.map(|bytes| bytes as usize),
-                ..default
-            },
             fuel: limits.fuel.map_or(u64::MAX, |fuel| fuel as u64),
+            limits: limits.limits(),
             command: command.map(|place| place as usize),
         };
         let queue = threads.queue.clone();
@@ -328,14 +314,16 @@ pub fn reply_to_thread(
     guest.0.reply(frame, count.map(|count| window(realm, count)).ok_or(()));
 }
 
+/// Has the references to host values told that the guest holds when it rests next, no call being
+/// under way.
 #[napi(catch_unwind)]
-pub fn stop_thread(guest: &External<Guest>) {
-    guest.0.stop();
+pub fn sweep_thread(guest: &External<Guest>) {
+    guest.0.sweep();
 }
 
 #[napi(catch_unwind)]
-pub fn end_thread(guest: &External<Guest>) {
-    guest.0.end();
+pub fn stop_thread(guest: &External<Guest>) {
+    guest.0.stop();
 }
 
 /// The size in bytes of an exported memory, by its place among the exported memories.

@@ -311,6 +311,9 @@ impl Func {
     pub unsafe fn call_raw(&self, values: *mut ValRaw) -> Result<(), Error> {
         // SAFETY: our group keeps the function.
         if unsafe { self.raw.as_ref() }.entry.is_null() {
+            if self.host().is_none() {
+                return Err(Error::Closed);
+            }
             self.make_callable()?;
         }
         // SAFETY: by this function's contract; our handle keeps the group for the whole call.

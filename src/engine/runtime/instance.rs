@@ -405,6 +405,29 @@ impl Instance {
         Ok(())
     }
 
+    /// Gives the bytes of the memories that the instance defines back, without waiting for the last
+    /// handle to go. They are empty from then on, and the host can call none of the instance's
+    /// functions ([`Error::Closed`]). False, and nothing happens, while wasm of the store runs.
+    pub fn close(&self, store: &Store) -> bool {
+        if store.is_running() {
+            return false;
+        }
+        let obj = self.obj();
+        let info = obj.module.info();
+        for mut memory in obj.memories.iter().skip(info.num_imported_memories).copied() {
+            // SAFETY: a memory of our group, to which nobody refers while no wasm runs.
+            unsafe { memory.as_mut() }.close();
+        }
+        for (place, index) in info.func_refs.iter() {
+            if info.defined_func(*index).is_some() {
+                let func_ref = obj.context.field::<VMFuncRef>(obj.module.offsets().func_ref(place));
+                // SAFETY: a function reference of this context; compiled code does not run.
+                unsafe { (*func_ref).entry = ptr::null() };
+            }
+        }
+        true
+    }
+
     fn func(&self, index: FuncIndex) -> Func {
         let raw = self.obj().func_ref(index);
         Func::of(self.group.clone(), NonNull::new(raw).unwrap_or_else(|| {

@@ -73,6 +73,16 @@ impl OwnMemory {
         self.definition.length.load(Ordering::Relaxed)
     }
 
+    /// Gives the bytes back and is an empty memory from then on, for good. The pages stay mapped: a
+    /// buffer over them may live on.
+    fn close(&mut self) {
+        let offset = self.definition.base as usize - self.mapping.start() as usize;
+        // Where the system refuses, the bytes go with the mapping.
+        let _ = self.mapping.discard(offset..offset + round_to_page(self.byte_len()));
+        self.definition.length.store(0, Ordering::Relaxed);
+        self.limits.memory_bytes = 0;
+    }
+
     fn grow(&mut self, delta: u64) -> Option<u64> {
         let len = self.byte_len();
         let old = len as u64 >> self.ty.page_size_log2;
@@ -155,6 +165,13 @@ impl MemoryObj {
         match self {
             MemoryObj::Own(_) => None,
             MemoryObj::Shared(_, host) => host.as_ref(),
+        }
+    }
+
+    /// Gives the bytes back at once; those of a shared memory are others', too, and stay.
+    pub(super) fn close(&mut self) {
+        if let MemoryObj::Own(own) = self {
+            own.close();
         }
     }
 

@@ -38,6 +38,8 @@ pub enum Error {
     Host(Box<dyn Any>),
     /// A module asked for more than the store's [`Limits`](super::Limits) give.
     Limit(OverLimit),
+    /// The function's instance is closed.
+    Closed,
     /// Something is missing or broken on the host's side: no memory, or a bug in us.
     Internal(String),
 }
@@ -49,6 +51,7 @@ impl fmt::Debug for Error {
             Error::Exception(exception) => exception.fmt(f),
             Error::Host(_) => f.write_str("Host(..)"),
             Error::Limit(over) => write!(f, "Limit({over})"),
+            Error::Closed => f.write_str("Closed"),
             Error::Internal(message) => write!(f, "Internal({message})"),
         }
     }

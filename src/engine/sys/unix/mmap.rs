@@ -63,6 +63,21 @@ impl Mmap {
         self.protect(range, libc::PROT_NONE)
     }
 
+    /// Gives the contents of pages back to the system: they read as zero from then on.
+    pub fn discard(&self, range: Range<usize>) -> io::Result<()> {
+        if range.is_empty() {
+            return Ok(());
+        }
+        if range.end > self.len {
+            return Err(io::Error::other("pages that are not ours"));
+        }
+        // SAFETY: the range is inside our own mapping, which is private and of no file.
+        let result = unsafe {
+            libc::madvise(self.start().add(range.start).cast(), range.len(), libc::MADV_DONTNEED)
+        };
+        if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    }
+
     fn protect(&self, range: Range<usize>, protection: libc::c_int) -> io::Result<()> {
         if range.is_empty() {
             return Ok(());
