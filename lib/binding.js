@@ -17,6 +17,7 @@ function platforms() {
 
 function load() {
   const tried = [];
+  let forbidden = false;
   for (const platform of platforms()) {
     const file = path.join(__dirname, '..', `wasi-native.${platform}.node`);
     const candidates = fs.existsSync(file) ? [file] : [`wasi-native-${platform}`];
@@ -24,6 +25,7 @@ function load() {
       try {
         return require(candidate);
       } catch (error) {
+        forbidden ||= error.code === 'ERR_DLOPEN_DISABLED';
         tried.push(`  ${candidate}: ${error.message.split('\n', 1)[0]}`);
       }
     }
@@ -31,8 +33,10 @@ function load() {
   const error = new Error(
     `wasi-native has no native addon for ${process.platform}-${process.arch} here. Tried:\n` +
       `${tried.join('\n')}\n` +
-      'Reinstall it with optional dependencies (npm install wasi-native --include=optional), ' +
-      'or in a checkout build it with: npm run build'
+      (forbidden
+        ? "Node may not load addons: with its permission model it wants --allow-addons, and --no-addons forbids them"
+        : 'Reinstall it with optional dependencies (npm install wasi-native --include=optional), ' +
+          'or in a checkout build it with: npm run build')
   );
   error.code = 'ERR_WASI_NO_ADDON';
   throw error;

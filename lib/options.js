@@ -2,6 +2,7 @@
 // The options of `WASI`: checked in node:wasi's order, and in the form that native code takes.
 
 const { memoryFsHandle } = require('./memoryfs');
+const { checkDirectory } = require('./permission');
 const { parseSockets } = require('./sockets');
 const { parseStdio } = require('./stdio');
 const check = require('./validate');
@@ -97,7 +98,9 @@ function mount(guest, value, name) {
     throw check.invalidType(`${name}.path`, 'of type string or an instance of MemoryFS', path);
   }
   const host = memory === undefined ? `${path}` : undefined;
-  return { preopen: { guest, host, read, write, create, remove, symlinks }, memory };
+  const permissions = { read, write, create, remove, symlinks };
+  if (host !== undefined) checkDirectory(name, host, permissions);
+  return { preopen: { guest, host, ...permissions }, memory };
 }
 
 /** Bytes of each captured stream. */

@@ -2,6 +2,7 @@
 // The `sockets` option of WASI: which sockets of this process a program starts with.
 
 const net = require('node:net');
+const { checkNet } = require('./permission');
 const check = require('./validate');
 
 /** Checks the option and gives each socket the form that native code takes. */
@@ -27,6 +28,7 @@ function parse(value, name) {
   if ((listen === undefined) === (connect === undefined)) {
     throw check.invalidValue(name, value, 'must have either "listen" or "connect"');
   }
+  checkNet(name);
   if (listen !== undefined) return { listen: address(listen, `${name}.listen`) };
   return { connect: address(connect, `${name}.connect`) };
 }

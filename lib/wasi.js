@@ -8,6 +8,7 @@ const { memoryParts } = require('./memory');
 const { Module, isModule, partsOf } = require('./module');
 const { parse } = require('./options');
 const { checkDeadline, instantiateThread, moduleOf, run } = require('./run');
+const { checkWasi } = require('./permission');
 const check = require('./validate');
 const { EXTENSIONS, MODULES, addFunctions } = require('./wasi-imports');
 const { closeable } = require('./webidl');
@@ -34,6 +35,7 @@ class WASI {
   constructor(options = {}) {
     check.isObject(options, 'options');
     const parsed = parse(options);
+    checkWasi();
     this.#parsed = parsed;
     this.#moduleName = MODULES[options.version];
     this.#template = native.wasiTemplate(realm, parsed.native, parsed.memories);

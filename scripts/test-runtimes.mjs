@@ -18,6 +18,9 @@ const NODES = [20, 22, 24, 26];
 /** Says the same under every runtime, and takes seconds. */
 const ONCE = 'types.test.js';
 
+/** Milliseconds that a file of tests may take under Bun. */
+const BUN_FILE = 180_000;
+
 const given = process.argv.slice(2);
 const isName = (argument) => /^(node-\d+|bun)$/.test(argument);
 const wanted = given.filter(isName);
@@ -84,7 +87,11 @@ function bunTest(bun) {
 
 function bunFile(bun, file, differs) {
   const args = ['test', '--timeout=60000', `./__test__/${file}`];
-  const { stdout, stderr, status, signal } = spawnSync(bun, args, { encoding: 'utf8' });
+  const { stdout, stderr, status, signal } = spawnSync(bun, args, {
+    encoding: 'utf8',
+    timeout: BUN_FILE,
+    killSignal: 'SIGKILL',
+  });
   const results = [...stderr.matchAll(/^\((pass|fail)\) (.*?)( \[[\d.]+m?s\])?$/gm)];
   const failed = results.filter(([, result]) => result === 'fail').map(([, , name]) => name);
   const known = Object.keys(differs);

@@ -1,0 +1,122 @@
+'use strict';
+// Node's permission model: what it refuses to the process, a program does not get either.
+
+const fs = require('node:fs');
+const os = require('node:os');
+const path = require('node:path');
+const { PACKAGE, child } = require('./helpers');
+
+const major = Number(process.versions.node.split('.')[0]);
+const ON = major < 22 ? '--experimental-permission' : '--permission';
+
+let directory;
+let place;
+beforeAll(() => {
+  directory = fs.realpathSync(fs.mkdtempSync(path.join(os.tmpdir(), 'wasi-native-')));
+  place = (name) => path.join(directory, name);
+  for (const name of ['read', 'write', 'other']) fs.mkdirSync(place(name));
+  fs.writeFileSync(place('other/file'), '');
+  fs.symlinkSync(place('other'), place('read/link'));
+});
+afterAll(() => fs.rmSync(directory, { recursive: true }));
+
+/** What `new WASI()` says to options that are the text of a function of the directory. */
+function asked(options, flags = ['--allow-wasi']) {
+  const { stdout, stderr } = child(
+    `const place = (name) => ${JSON.stringify(directory)} + '/' + name;
+     try {
+       new wn.WASI({ version: 'preview1', ...(${options}) });
+       console.log(JSON.stringify('made'));
+     } catch ({ code, permission, resource, message }) {
+       console.log(JSON.stringify({ code, permission, resource, message }));
+     }`,
+    {
+      flags: [
+        ON,
+        '--no-warnings',
+        '--allow-addons',
+        `--allow-fs-read=${PACKAGE}/*`,
+        `--allow-fs-read=${place('read')}/*`,
+        `--allow-fs-read=${place('write')}/*`,
+        `--allow-fs-read=${place('other/file')}`,
+        `--allow-fs-write=${place('write')}/*`,
+        ...flags,
+      ],
+    }
+  );
+  expect(stderr).toBe('');
+  return JSON.parse(stdout);
+}
+
+const denied = (permission, resource) => ({
+  code: 'ERR_ACCESS_DENIED',
+  permission,
+  resource,
+  message: expect.stringContaining("Node's permission model"),
+});
+
+// Bun has none.
+(process.versions.bun ? describe.skip : describe)('with the permission model on', () => {
+  test('a preopen gets what the process may do', () => {
+    expect(asked(`{ preopens: { '/a': { path: place('read'), mode: 'ro' }, '/b': place('write') } }`)).toBe('made');
+    expect(asked('{}')).toBe('made');
+    expect(asked('{ preopens: { "/tmp": new wn.MemoryFS() } }')).toBe('made');
+  });
+
+  test('one that may be read only is not handed out for writing', () => {
+    const given = asked(`{ preopens: { '/a': place('read') } }`);
+    expect(given).toEqual(denied('FileSystemWrite', place('read')));
+    expect(given.message).toBe(
+      `options.preopens["/a"]: to change ${JSON.stringify(place('read'))}: Node's permission model ` +
+        `is on and refuses it; start Node with --allow-fs-write=${place('read')} to permit it`
+    );
+    const remove = `{ path: place('read'), write: false, create: false, remove: true }`;
+    expect(asked(`{ preopens: { '/a': ${remove} } }`)).toEqual(
+      denied('FileSystemWrite', place('read'))
+    );
+  });
+
+  test('one that may not be read at all is refused', () => {
+    expect(asked(`{ preopens: { '/a': { path: '/etc', mode: 'ro' } } }`)).toEqual(
+      denied('FileSystemRead', '/etc')
+    );
+  });
+
+  test('nor is one of which a single file may be read', () => {
+    expect(asked(`{ preopens: { '/a': { path: place('other'), mode: 'ro' } } }`)).toEqual(
+      denied('FileSystemRead', place('other'))
+    );
+  });
+
+  test('nor one behind a link that leads elsewhere', () => {
+    expect(asked(`{ preopens: { '/a': { path: place('read/link'), mode: 'ro' } } }`)).toEqual(
+      denied('FileSystemRead', place('other'))
+    );
+  });
+
+  test('WASI itself wants --allow-wasi, as node:wasi does', () => {
+    expect(asked('{}', [])).toEqual(denied('WASI', ''));
+  });
+
+  const hasNet = process.allowedNodeEnvironmentFlags.has('--allow-net');
+  (hasNet ? test : test.skip)('a socket wants --allow-net', () => {
+    // Who runs this may or may not have port 1.
+    const listen = '{ sockets: [{ listen: { port: 1 } }] }';
+    expect(asked(listen)).toEqual(denied('Net', ''));
+    expect(asked(listen, ['--allow-wasi', '--allow-net']).permission).toBe(undefined);
+  });
+
+  test('the addon wants --allow-addons, and the error says so', () => {
+    const { stderr } = child('', { flags: [ON, `--allow-fs-read=${PACKAGE}/*`] });
+    expect(stderr).toContain('ERR_WASI_NO_ADDON');
+    expect(stderr).toContain('--allow-addons');
+  });
+
+  test('a program is not read from where the process may not read', () => {
+    const { stdout } = child(
+      `new wn.WASI({ version: 'preview1' }).run('/etc/passwd').catch(({ code }) => console.log(code));`,
+      { flags: [ON, '--no-warnings', '--allow-addons', '--allow-wasi', `--allow-fs-read=${PACKAGE}/*`] }
+    );
+    expect(stdout).toBe('ERR_ACCESS_DENIED\n');
+  });
+});
