@@ -6,6 +6,7 @@
 // kernel bounds what is under way and makes either side wait for the other, and a closed end is
 // what POSIX programs know as the end of a file, or as EPIPE.
 
+const fs = require('node:fs');
 const net = require('node:net');
 const { PassThrough, Readable } = require('node:stream');
 const { StringDecoder } = require('node:string_decoder');
@@ -158,9 +159,18 @@ class Streams {
 // As long as a program is at work its thread holds the event loop. So the pipes need not, and one
 // that only waits to be called does not keep the process alive by them.
 
+/** This side of a pipe. */
+function pipeEnd(options) {
+  if (process.versions.bun === undefined) return new net.Socket(options).unref();
+  // Bun's sockets take no pipe, but its streams of files wait for one.
+  const { fd } = options;
+  const file = options.readable ? fs.createReadStream(null, { fd }) : fs.createWriteStream(null, { fd });
+  return Object.assign(file, { ref: () => file, unref: () => file });
+}
+
 /** Moves what a readable stream gives into a pipe. */
 function feed(source, descriptor, fail) {
-  const socket = new net.Socket({ fd: descriptor, readable: false, writable: true }).unref();
+  const socket = pipeEnd({ fd: descriptor, readable: false, writable: true });
   const failed = (error) => {
     socket.destroy();
     fail(error);
@@ -183,7 +193,7 @@ function feed(source, descriptor, fail) {
 
 /** Moves what comes out of a pipe to a writable stream or a callback, as fast as that takes it. */
 function drain({ write, end, closed, release }, descriptor, fail) {
-  const socket = new net.Socket({ fd: descriptor, readable: true, writable: false }).unref();
+  const socket = pipeEnd({ fd: descriptor, readable: true, writable: false });
   let stopped = false;
   const done = (async () => {
     try {
