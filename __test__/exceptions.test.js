@@ -99,7 +99,7 @@ describe('Tag', () => {
   test("the JSTag does not make one group of all who import it", async () => {
     const { stdout } = child(
       `let gone = 0;
-       const registry = new FinalizationRegistry(() => gone++);
+       const registry = globalThis.registry = new FinalizationRegistry(() => gone++);
        const module = new wn.Module(bytes.m);
        for (let i = 0; i < 50; i++) {
          registry.register(new wn.Instance(module, { m: { js: wn.JSTag } }));
@@ -301,7 +301,7 @@ test('exceptions and what they carry live no longer than somebody holds them', a
        m: { tag, js: wn.JSTag, f: (x) => { throw x; } },
      });
      let gone = 0;
-     const registry = new FinalizationRegistry(() => gone++);
+     const registry = globalThis.registry = new FinalizationRegistry(() => gone++);
      const watched = (value) => { registry.register(value); return value; };
      const attempt = (run) => { try { run(); } catch (error) { return error; } };
      (() => {

@@ -51,7 +51,9 @@ describe.each(Object.keys(MAKERS))('%s', (name) => {
     const fixed = { writable: false, enumerable: false, configurable: true };
     const property = (object, key) => Object.getOwnPropertyDescriptor(object, key);
     expect(property(Class, 'name')).toEqual({ value: name, ...fixed });
-    expect(property(Class, 'length')).toEqual({ value: WebAssembly[name]?.length ?? 1, ...fixed });
+    // As many as are required; V8 in Node 20 and 22 has one for all.
+    const length = name === 'Exception' ? 2 : 1;
+    expect(property(Class, 'length')).toEqual({ value: length, ...fixed });
     expect(property(Class, 'prototype')).toMatchObject({
       writable: false,
       enumerable: false,

@@ -17,7 +17,6 @@ test('has the shape of the WebAssembly namespace', () => {
     const property = Object.getOwnPropertyDescriptor(wn, name);
     expect(property).toMatchObject({ writable: true, enumerable: false, configurable: true });
     expect(wn[name].name).toBe(name);
-    expect(wn[name].length).toBe(WebAssembly[name].length);
   }
   for (const name of functions) {
     const property = Object.getOwnPropertyDescriptor(wn, name);
@@ -62,7 +61,8 @@ test.each(classes)('%s has the members and attributes of the standard class', (n
       const expected = Object.getOwnPropertyDescriptor(standard, key);
       expect([name, key, property.enumerable]).toEqual([name, key, expected.enumerable]);
       if (typeof property.value === 'function') {
-        expect(property.value.length).toBe(expected.value.length);
+        // The class itself has the length that newer versions of V8 have, too: jsapi.test.js.
+        if (key !== 'constructor') expect(property.value.length).toBe(expected.value.length);
       }
       expect(typeof property.set).toBe(typeof expected.set);
     }

@@ -242,7 +242,7 @@ describe('lifetimes', () => {
     const code = `
       const module = new wn.Module(bytes.m);
       const gone = [];
-      const registry = new FinalizationRegistry((n) => gone.push(n));
+      const registry = globalThis.registry = new FinalizationRegistry((n) => gone.push(n));
       for (let round = 0; round < 200; round++) {
         const instance = new wn.Instance(module, { m: { f: () => instance.exports } });
         instance.exports.run();
@@ -303,7 +303,7 @@ describe('lifetimes', () => {
       keep({ name: 'kept' });
       t.set(0, { name: 'in the table' });
       let gone = 0;
-      const registry = new FinalizationRegistry(() => gone++);
+      const registry = globalThis.registry = new FinalizationRegistry(() => gone++);
       for (let i = 0; i < 5000; i++) {
         const value = { i };
         registry.register(value);

@@ -22,7 +22,7 @@ class Exception {
   #original;
   #stack;
 
-  constructor(exceptionTag, payload = undefined, options = undefined) {
+  constructor(exceptionTag, payload, options = undefined) {
     if (exceptionTag instanceof Existing) {
       const { tag, values, original } = exceptionTag.handle;
       this.#tag = tag;
