@@ -130,6 +130,45 @@ fn an_interruption_while_the_host_is_called_is_noticed_after_it() {
 }
 
 #[test]
+fn bulk_operations_are_stopped_between_their_parts() {
+    stops(
+        r#"(module (memory 1024) (func (export "run") (loop
+            (memory.fill (i32.const 0) (i32.const 1) (i32.const 0x4000000))
+            (memory.copy (i32.const 1) (i32.const 0) (i32.const 0x3ffffff))
+            (br 0))))"#,
+    );
+}
+
+/// They are done in parts, which must not show.
+#[test]
+fn large_copies_that_overlap_move_every_byte() {
+    let engine = Engine::new(&Config::default()).expect("an engine");
+    let store = Store::new(&engine).expect("a store");
+    let text = r#"(module (memory (export "memory") 512)
+        (func (export "run") (param i32 i32 i32) (memory.copy (local.get 0) (local.get 1) (local.get 2))))"#;
+    let module = Module::new(&engine, wasm(text)).expect("compiles");
+    let instance = Instance::new(&store, &module, &[]).expect("instantiates");
+    let (Some(Extern::Memory(memory)), Some(Extern::Func(run))) = (instance.export("memory"), instance.export("run"))
+    else {
+        panic!("both are exported")
+    };
+    let len = memory.byte_len();
+    // SAFETY: no wasm runs while these bytes are looked at.
+    let bytes = || unsafe { std::slice::from_raw_parts_mut(memory.base(), len) };
+    let pattern: Vec<u8> = (0..len as u32).map(|place| (place.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let far = 9 << 20;
+    for (dst, src) in [(5, 0), (0, 5), (far, 0), (0, far), (far + 3, far), (1, 2)] {
+        bytes().copy_from_slice(&pattern);
+        let count = len - dst.max(src);
+        let args = [dst, src, count].map(|value| Val::I32(value as i32));
+        run.call(&args).expect("it copies");
+        let mut expected = pattern.clone();
+        expected.copy_within(src..src + count, dst);
+        assert!(bytes() == &expected[..], "from {src} to {dst}");
+    }
+}
+
+#[test]
 fn another_store_is_not_touched() {
     let engine = Engine::new(&Config::default()).expect("an engine");
     let (one, other) = (Store::new(&engine).expect("a store"), Store::new(&engine).expect("a store"));

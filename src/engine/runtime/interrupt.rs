@@ -56,7 +56,7 @@ impl StoreMemory {
         unsafe { &(*self.context()).stack_limit }
     }
 
-    fn is_interrupted(&self) -> bool {
+    pub(super) fn is_interrupted(&self) -> bool {
         // SAFETY: as above.
         unsafe { (*self.context()).interrupted.load(Ordering::SeqCst) }
     }

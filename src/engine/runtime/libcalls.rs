@@ -12,6 +12,7 @@ use super::vmcontext::{VMContext, VMException, ValRaw};
 use crate::engine::compile::libcalls::{Libcall, TRAPPED, for_each_libcall};
 use crate::engine::types::TypeId;
 use std::ffi::c_void;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::{self, NonNull};
 use std::rc::Rc;
@@ -146,16 +147,43 @@ fn memory_range(instance: &InstanceObj, memory: u32, start: u64, len: u64) -> Re
 
 fn memory_fill(instance: &mut InstanceObj, memory: u32, dst: u64, value: u32, len: u64) -> Result<i64> {
     let dst = memory_range(instance, memory, dst, len)?;
-    // SAFETY: the range is inside the memory.
-    unsafe { ptr::write_bytes(dst, value as u8, len as usize) };
+    for range in strides(len as usize, false) {
+        // SAFETY: inside the range, which is inside the memory.
+        unsafe { ptr::write_bytes(dst.add(range.start), value as u8, range.len()) };
+        check_interrupt(instance, &range)?;
+    }
     Ok(0)
+}
+
+/// Bytes that a bulk operation moves before it looks for a request to stop: a few milliseconds.
+const STRIDE: usize = 8 << 20;
+
+/// The parts in which a bulk operation of so many bytes is done, from its end if it is `backwards`.
+/// The memory stays where it is in between: wasm, which could grow it, waits. (A shared one, which
+/// others may grow, never moves.)
+fn strides(len: usize, backwards: bool) -> impl Iterator<Item = Range<usize>> {
+    let count = len.div_ceil(STRIDE);
+    (0..count).map(move |index| {
+        let start = if backwards { count - 1 - index } else { index } * STRIDE;
+        start..len.min(start + STRIDE)
+    })
+}
+
+/// Between the parts of a bulk operation, which a stop leaves half done.
+fn check_interrupt(instance: &InstanceObj, done: &Range<usize>) -> Result<()> {
+    let is_interrupted = || instance.store().is_some_and(|store| store.is_interrupted());
+    if done.len() == STRIDE && is_interrupted() { Err(TrapCode::Interrupted.into()) } else { Ok(()) }
 }
 
 fn memory_copy(instance: &mut InstanceObj, dst_memory: u32, src_memory: u32, dst: u64, src: u64, len: u64) -> Result<i64> {
     let src = memory_range(instance, src_memory, src, len)?;
     let dst = memory_range(instance, dst_memory, dst, len)?;
-    // SAFETY: both ranges are inside their memories; they may overlap.
-    unsafe { ptr::copy(src, dst, len as usize) };
+    for range in strides(len as usize, dst > src) {
+        // SAFETY: both parts are inside their memories; they may overlap. Whole parts that overlap
+        // come in the order in which none is read after it was written.
+        unsafe { ptr::copy(src.add(range.start), dst.add(range.start), range.len()) };
+        check_interrupt(instance, &range)?;
+    }
     Ok(0)
 }
 

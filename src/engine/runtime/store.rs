@@ -110,6 +110,11 @@ impl Store {
         self.0.memory.clear().map_err(|e| Error::Internal(format!("cannot clear an interruption: {e}")))
     }
 
+    /// Whether wasm was asked to stop: for what the runtime does on its behalf and takes long.
+    pub(super) fn is_interrupted(&self) -> bool {
+        self.0.memory.is_interrupted()
+    }
+
     /// Sets how many operators wasm may still pass, where the engine counts them
     /// (`Config::fuel`). A new store has none.
     pub fn set_fuel(&self, fuel: u64) {
