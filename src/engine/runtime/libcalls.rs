@@ -155,8 +155,8 @@ fn memory_fill(instance: &mut InstanceObj, memory: u32, dst: u64, value: u32, le
     Ok(0)
 }
 
-/// Bytes that a bulk operation moves before it looks for a request to stop: a few milliseconds.
-const STRIDE: usize = 8 << 20;
+/// Bytes that a bulk operation moves before it looks for a request to stop.
+const STRIDE: usize = 1 << 20;
 
 /// The parts in which a bulk operation of so many bytes is done, from its end if it is `backwards`.
 /// The memory stays where it is in between: wasm, which could grow it, waits. (A shared one, which
