@@ -651,6 +651,16 @@ export interface RunOptions {
    * the program waits for what they return. What they throw comes out of `run()`.
    */
   imports?: Imports;
+  /** In place of those of the {@link WASI} object, for this run. */
+  args?: string[];
+  /** In place of that of the {@link WASI} object, for this run. */
+  env?: Record<string, string | undefined>;
+  /** In place of that of the {@link WASI} object, for this run; but for `'pipe'`. */
+  stdin?: WASIOptions['stdin'];
+  /** In place of that of the {@link WASI} object, for this run. */
+  stdout?: Output;
+  /** In place of that of the {@link WASI} object, for this run. */
+  stderr?: Output;
   /** Makes strings of the captured output. Default: `Buffer`s. */
   encoding?: BufferEncoding;
 }

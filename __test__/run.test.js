@@ -88,6 +88,29 @@ describe('run', () => {
     expect(new Set(results.map(({ code, stdout }) => `${code} ${stdout}`))).toEqual(new Set(['7 out\n']));
   });
 
+  test('one object serves runs with other arguments, environments and streams', async () => {
+    const print = await programs.command(
+      `(drop (call $args_sizes_get (i32.const 16) (i32.const 20)))
+       (drop (call $args_get (i32.const 1024) (i32.const 4096)))
+       (drop (call $write (i32.const 1) (i32.const 4096) (i32.load (i32.const 20))))
+       (drop (call $environ_sizes_get (i32.const 16) (i32.const 20)))
+       (drop (call $environ_get (i32.const 1024) (i32.const 4096)))
+       (drop (call $write (i32.const 1) (i32.const 4096) (i32.load (i32.const 20))))`
+    );
+    const shared = wasi({ args: ['one'], env: { A: '1' }, stdout: 'pipe' });
+    const out = async (options) => (await shared.run(print, { encoding: 'utf8', ...options })).stdout;
+    expect(await out()).toBe('one\0A=1\0');
+    expect(await out({ args: ['x', 'y'] })).toBe('x\0y\0A=1\0');
+    expect(await out({ env: { B: '2', C: undefined } })).toBe('one\0B=2\0');
+    let text = '';
+    expect(await out({ stdout: (chunk) => void (text += chunk) })).toBe(null);
+    expect(text).toBe('one\0A=1\0');
+    const { stdout } = await shared.run(await programs.cat(), { stdin: 'input', encoding: 'utf8' });
+    expect(stdout).toBe('input');
+    expect((await rejection(shared.run(print, { args: 'text' }))).code).toBe('ERR_INVALID_ARG_TYPE');
+    expect((await rejection(shared.run(print, { stdin: 'pipe' }))).message).toMatch(/new WASI/);
+  });
+
   test('a trap is a RuntimeError with the wasm stack, and has what was captured before', async () => {
     const program = await programs.command(
       '(drop (call $write (i32.const 1) (i32.const 100) (i32.const 3))) (call $fails)',
@@ -207,6 +230,17 @@ describe('stopping', () => {
     const [before, after] = JSON.parse(stdout);
     expect(after[0]).toBeLessThanOrEqual(before[0] + 6);
     expect(after[1]).toBeLessThanOrEqual(before[1] + 1);
+  });
+
+  test('an exception that an import leaves behind is uncaught, and nothing else', async () => {
+    const code = `
+      process.on('uncaughtException', (error) => console.log('uncaught', error.message));
+      const never = () => new Promise(() => setTimeout(() => { throw new Error('loose'); }, 5));
+      const wasi = new wn.WASI({ version: 'preview1' });
+      await wasi.run(bytes.waits, { timeout: 300, imports: { env: { never } } }).catch(({ code }) => console.log(code));`;
+    const modules = { waits: await programs.endless['waiting for an import']() };
+    const { status, stdout } = child(code, { modules });
+    expect({ status, stdout }).toEqual({ status: 0, stdout: 'uncaught loose\nERR_WASI_TIMEOUT\n' });
   });
 
   test('process.exit() ends the process while programs run', async () => {

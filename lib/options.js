@@ -14,15 +14,8 @@ function parse(options) {
   if (!Object.hasOwn(MODULES, version)) {
     throw check.invalidValue('options.version', version, 'unsupported WASI version');
   }
-  const args = options.args ?? [];
-  if (options.args !== undefined) check.isArray(options.args, 'options.args');
-  const env = [];
-  if (options.env !== undefined) {
-    check.isObject(options.env, 'options.env');
-    for (const [name, value] of Object.entries(options.env)) {
-      if (value !== undefined) env.push(name, `${value}`);
-    }
-  }
+  const args = parseArgs(options);
+  const env = parseEnv(options);
   const mounts = [];
   if (options.preopens !== undefined) {
     check.isObject(options.preopens, 'options.preopens');
@@ -30,12 +23,8 @@ function parse(options) {
       mounts.push(mount(guest, value, `options.preopens[${JSON.stringify(guest)}]`));
     }
   }
-  const { stdin = 0, stdout = 1, stderr = 2, returnOnExit = true } = options;
-  const stdio = [
-    parseStdio(stdin, 0, 'options.stdin'),
-    parseStdio(stdout, 1, 'options.stdout'),
-    parseStdio(stderr, 2, 'options.stderr'),
-  ];
+  const stdio = parseStreams(options, [0, 1, 2]);
+  const { returnOnExit = true } = options;
   check.isOfType('boolean', returnOnExit, 'options.returnOnExit');
   const { allow, deny = [], refused, now, randomSeed, limits = {}, trace, sockets = [] } = options;
   if (allow !== undefined) check.isStrings(allow, 'options.allow');
@@ -49,14 +38,13 @@ function parse(options) {
   return {
     returnOnExit,
     trace,
-    stdio,
+    /** What `run` may give for one program. */
+    program: { args, env, stdio },
     outputLimit: output,
     /** What the engine limits, rather than WASI. */
     threadLimits: { memory, table, stack, fuel },
     memories: mounts.map(({ memory }) => memory).filter((memory) => memory !== undefined),
     native: {
-      args: Array.from(args, String),
-      env,
       preopens: mounts.map(({ preopen }) => preopen),
       sockets: parseSockets(sockets),
       allow,
@@ -68,6 +56,37 @@ function parse(options) {
       traceToStderr: trace === undefined && process.env.WASI_NATIVE_TRACE === '1',
     },
   };
+}
+
+/** The options of one run, where they differ from those of its `WASI` object: see `parse`. */
+function parseProgram(options, { args, env, stdio }) {
+  return {
+    args: options.args === undefined ? args : parseArgs(options),
+    env: options.env === undefined ? env : parseEnv(options),
+    stdio: parseStreams(options, stdio),
+  };
+}
+
+function parseArgs({ args = [] }) {
+  check.isArray(args, 'options.args');
+  return Array.from(args, String);
+}
+
+/** Name, value, name, value. */
+function parseEnv({ env = {} }) {
+  check.isObject(env, 'options.env');
+  const given = Object.entries(env).filter(([, value]) => value !== undefined);
+  return given.flatMap(([name, value]) => [name, `${value}`]);
+}
+
+/** The standard streams; `otherwise` has those that are not given, as descriptors or parsed. */
+function parseStreams(options, otherwise) {
+  return ['stdin', 'stdout', 'stderr'].map((name, number) => {
+    const value = options[name];
+    if (value !== undefined) return parseStdio(value, number, `options.${name}`);
+    const missing = otherwise[number];
+    return typeof missing === 'number' ? parseStdio(missing, number) : missing;
+  });
 }
 
 const PERMISSIONS = ['read', 'write', 'create', 'remove', 'symlinks'];
@@ -151,4 +170,4 @@ function seed(value) {
   return BigInt(value);
 }
 
-module.exports = { parse };
+module.exports = { parse, parseProgram };

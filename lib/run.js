@@ -8,6 +8,7 @@ const { native, realm } = require('./binding');
 const { Exit, coded } = require('./errors');
 const { Linking, importOf, refuse } = require('./instance');
 const { compile, isModule, partsOf } = require('./module');
+const { parseProgram } = require('./options');
 const { Streams } = require('./stdio');
 const { Guest, closed, exportsOf } = require('./thread');
 const check = require('./validate');
@@ -136,7 +137,7 @@ function importsOf({ parts, what, moduleName, context, imports }) {
 
 /**
  * One program: its context, its streams, and what it traces. `parsed` are the options of a `WASI`
- * object and `template` what they came to. `fail` is told of errors in the host's streams and callbacks.
+ * object and `template` what they came to, then come those of the program alone. `fail` is told of errors in the host's streams and callbacks.
  */
 class Program {
   context;
@@ -147,14 +148,16 @@ class Program {
   #timer;
   #fail;
 
-  constructor({ parsed, template }, fail) {
+  constructor({ parsed, template }, { stdio, ...options }, fail) {
     const { trace } = parsed;
     this.#fail = fail;
     this.#trace = trace;
     this.#lines = trace === undefined ? undefined : native.traceLines();
-    this.streams = new Streams(parsed.stdio, fail);
+    this.streams = new Streams(stdio, fail);
     try {
-      this.context = native.wasiContext(realm, template, this.streams.options, this.#lines);
+      this.context = native.wasiContext(
+        realm, template, { ...options, stdio: this.streams.options }, this.#lines
+      );
     } catch (error) {
       this.streams.abandon();
       throw error;
@@ -211,18 +214,27 @@ class Program {
   }
 }
 
+const RUN_OPTIONS = [
+  'signal', 'timeout', 'imports', 'encoding', 'args', 'env', 'stdin', 'stdout', 'stderr',
+];
+
 /** `WASI.run`: `wasi` is `{parsed, template, moduleName}`. */
 async function run(wasi, source, options = {}) {
   const what = 'WASI.run()';
   check.isObject(options, 'options');
-  check.hasOnly(['signal', 'timeout', 'imports', 'encoding'], options, 'options');
+  check.hasOnly(RUN_OPTIONS, options, 'options');
   checkDeadline(options);
   const { imports, encoding } = options;
   if (imports !== undefined) check.isObject(imports, 'options.imports');
   if (encoding !== undefined && !Buffer.isEncoding(encoding)) {
     throw check.invalidValue('options.encoding', encoding, 'is no encoding that Buffer knows');
   }
+  if (options.stdin === 'pipe') {
+    const reason = 'is for new WASI(), whose property stdin is its other end; give a stream here';
+    throw check.invalidValue('options.stdin', 'pipe', reason);
+  }
   const { parsed, moduleName } = wasi;
+  const programOptions = parseProgram(options, parsed.program);
   const { fuel } = parsed.threadLimits;
   const deadline = new Deadline(options);
   let program;
@@ -235,7 +247,7 @@ async function run(wasi, source, options = {}) {
   };
   try {
     // Before compiling, so that the user's streams have somebody who listens.
-    program = new Program(wasi, fail);
+    program = new Program(wasi, programOptions, fail);
     const module = await deadline.of(moduleOf(source, what, fuel !== undefined));
     if (failure !== undefined) throw failure.error;
     const parts = partsOf(module, what);
@@ -311,7 +323,7 @@ async function instantiateThread(wasi, source, imports, options) {
     deadline.end();
   };
   try {
-    program = new Program(wasi, fail);
+    program = new Program(wasi, parsed.program, fail);
     const module = await deadline.of(moduleOf(source, what, fuel !== undefined));
     if (failure !== undefined) throw failure.error;
     const parts = partsOf(module, what);

@@ -39,7 +39,7 @@ class WASI {
     this.#parsed = parsed;
     this.#moduleName = MODULES[options.version];
     this.#template = native.wasiTemplate(realm, parsed.native, parsed.memories);
-    native.checkTemplate(realm, this.#template, parsed.stdio.map(atOnce));
+    native.checkTemplate(realm, this.#template, atOnce(parsed.program));
     // Who only calls `run` has no use for a program on this thread.
     const define = (value) => {
       const attributes = { writable: true, enumerable: true, configurable: true };
@@ -56,9 +56,9 @@ class WASI {
   }
 
   #make() {
-    const { trace, stdio, threadLimits: limits, returnOnExit } = this.#parsed;
+    const { trace, program, threadLimits: limits, returnOnExit } = this.#parsed;
     const lines = trace === undefined ? undefined : native.traceLines();
-    const context = native.wasiContext(realm, this.#template, stdio.map(atOnce), lines);
+    const context = native.wasiContext(realm, this.#template, atOnce(program), lines);
     const imports = {};
     const extensions = {};
     const places = { [this.#moduleName]: imports, [EXTENSIONS]: extensions };
@@ -73,7 +73,7 @@ class WASI {
 
   /** With `stdin: 'pipe'`: the writable stream that is the program's standard input. */
   get stdin() {
-    const [{ given, stream }] = this.#parsed.stdio;
+    const [{ given, stream }] = this.#parsed.program.stdio;
     return given === 'pipe' ? stream : null;
   }
 
@@ -216,7 +216,7 @@ class WASI {
   /** Refuses what only holds for programs on threads of their own. */
   #checkOnThisThread() {
     const needed = 'use wasi.run(), or wasi.instantiate() with { thread: true }';
-    this.#parsed.stdio.forEach(({ kind }, number) => {
+    this.#parsed.program.stdio.forEach(({ kind }, number) => {
       if (kind !== 'source' && kind !== 'sink') return;
       const name = ['stdin', 'stdout', 'stderr'][number];
       const text = `options.${name} is a stream or a function, which needs this event loop`;
@@ -265,11 +265,13 @@ function isV8Memory(value) {
 }
 
 /**
- * A standard stream for a program on this thread. Streams and callbacks need the event loop, which
- * such a program stops; `start` says so.
+ * The options of a program on this thread. Streams and callbacks need the event loop, which such a
+ * program stops; `start` says so.
  */
-function atOnce(stream) {
-  return stream.kind === 'source' || stream.kind === 'sink' ? { kind: 'ignore' } : stream;
+function atOnce({ stdio, ...others }) {
+  const needsLoop = ({ kind }) => kind === 'source' || kind === 'sink';
+  const streams = stdio.map((stream) => (needsLoop(stream) ? { kind: 'ignore' } : stream));
+  return { ...others, stdio: streams };
 }
 
 closeable(WASI);

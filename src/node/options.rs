@@ -23,9 +23,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// The options of `new WASI()` after `lib/wasi.js` has checked their types.
 #[napi(object, object_to_js = false)]
 pub struct WasiOptions {
-    pub args: Vec<String>,
-    /// Name, value, name, value.
-    pub env: Vec<String>,
     pub preopens: Vec<PreopenOption>,
     pub sockets: Vec<SocketOption>,
     pub allow: Option<Vec<String>>,
@@ -38,6 +35,16 @@ pub struct WasiOptions {
     pub limits: LimitOptions,
     /// Whether to print each call to this process's standard error.
     pub trace_to_stderr: bool,
+}
+
+/// What differs from one program of a `WASI` object to the next.
+#[napi(object, object_to_js = false)]
+pub struct ProgramOptions {
+    pub args: Vec<String>,
+    /// Name, value, name, value.
+    pub env: Vec<String>,
+    /// The program's 0, 1 and 2.
+    pub stdio: Vec<StdioOption>,
 }
 
 /// A standard stream.
@@ -92,8 +99,6 @@ pub struct LimitOptions {
 /// What the options of a `WASI` object came to. Directories and sockets are opened once; each program
 /// made of it has duplicates of its own. But a connection is for one program: the first.
 pub struct Template {
-    args: Vec<Vec<u8>>,
-    env: Vec<(Vec<u8>, Vec<u8>)>,
     /// None when the object is closed.
     opened: Mutex<Option<Opened>>,
     pub policy: Policy,
@@ -124,8 +129,6 @@ enum Mount {
 impl Template {
     /// `memories` are the file systems of the preopens without a host directory.
     pub fn new(options: WasiOptions, memories: Vec<MemoryFs>) -> Result<Template, Failure> {
-        let bytes = |text: &String| text.clone().into_bytes();
-        let env = options.env.chunks_exact(2).map(|pair| (bytes(&pair[0]), bytes(&pair[1])));
         let mut memories = memories.into_iter();
         let mut mounts = Vec::with_capacity(options.preopens.len());
         for wanted in &options.preopens {
@@ -148,8 +151,6 @@ impl Template {
         });
         let sockets = sockets.collect::<Result<_, Failure>>()?;
         Ok(Template {
-            args: options.args.iter().map(bytes).collect(),
-            env: env.collect(),
             opened: Mutex::new(Some(Opened { mounts, sockets })),
             policy: policy(&options)?,
             limits: limits(&options.limits),
@@ -169,18 +170,18 @@ impl Template {
         self.opened.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether programs can be made, with these standard streams.
-    pub fn check(&self, stdio: &[StdioOption]) -> Result<(), Failure> {
-        self.make(stdio, None, |socket| match socket {
+    /// Whether such programs can be made.
+    pub fn check(&self, options: &ProgramOptions) -> Result<(), Failure> {
+        self.make(options, None, |socket| match socket {
             Socket::Listener(handle) | Socket::Connection(Some(handle)) => handle.try_clone().map(Some),
             Socket::Connection(None) => Ok(None),
         })
         .map(drop)
     }
 
-    /// A program with these standard streams. Its trace goes into `lines`, if given.
-    pub fn program(&self, stdio: &[StdioOption], lines: Option<TraceLines>) -> Result<Program, Failure> {
-        self.make(stdio, lines, |socket| match socket {
+    /// A program. Its trace goes into `lines`, if given.
+    pub fn program(&self, options: &ProgramOptions, lines: Option<TraceLines>) -> Result<Program, Failure> {
+        self.make(options, lines, |socket| match socket {
             Socket::Listener(handle) => handle.try_clone().map(Some),
             Socket::Connection(handle) => Ok(handle.take()),
         })
@@ -188,7 +189,7 @@ impl Template {
 
     fn make(
         &self,
-        stdio: &[StdioOption],
+        options: &ProgramOptions,
         lines: Option<TraceLines>,
         take: impl Fn(&mut Socket) -> io::Result<Option<OwnedHandle>>,
     ) -> Result<Program, Failure> {
@@ -196,13 +197,15 @@ impl Template {
         let Some(Opened { mounts, sockets }) = &mut *opened else {
             return Err(Failure::new(Kind::Closed, "the WASI object is closed"));
         };
-        let [stdin, stdout, stderr] = stdio else {
+        let [stdin, stdout, stderr] = &options.stdio[..] else {
             return Err(Failure::new(Kind::Internal, "a program has three standard streams"));
         };
         let (stdout, stderr) = (self.output("stdout", 1, stdout)?, self.output("stderr", 2, stderr)?);
+        let bytes = |text: &String| text.clone().into_bytes();
+        let env = options.env.chunks_exact(2).map(|pair| (bytes(&pair[0]), bytes(&pair[1])));
         let mut builder = WasiCtx::builder()
-            .args(self.args.clone())
-            .env(self.env.clone())
+            .args(options.args.iter().map(bytes).collect())
+            .env(env.collect())
             .stdin(stream("stdin", 0, stdin)?)
             .stdout(stdout.stdio)
             .stderr(stderr.stdio)

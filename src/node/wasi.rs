@@ -6,7 +6,7 @@
 
 use super::failure::{Failure, Kind, guard, run};
 use super::module::signature;
-use super::options::{StdioOption, Template, WasiOptions};
+use super::options::{ProgramOptions, Template, WasiOptions};
 use super::raw::{self, Refused};
 use super::realm::Realm;
 use crate::engine::{Extern, FuncType, ValRaw, ValType};
@@ -48,14 +48,14 @@ pub fn wasi_template<'env>(
     run(realm, || Ok(External::new(Template::new(options, memories)?)))
 }
 
-/// Throws if there can be no program with these three standard streams.
+/// Throws if there can be no such program.
 #[napi(catch_unwind)]
 pub fn check_template(
     realm: &External<Rc<Realm>>,
     template: &External<Template>,
-    stdio: Vec<StdioOption>,
+    options: ProgramOptions,
 ) -> napi::Result<()> {
-    run(realm, || template.check(&stdio))
+    run(realm, || template.check(&options))
 }
 
 /// Closes the directories and sockets that programs would get.
@@ -64,16 +64,16 @@ pub fn close_template(template: &External<Template>) {
     template.close();
 }
 
-/// A program with these three standard streams. `lines`, if given, collects its trace.
+/// A program. `lines`, if given, collects its trace.
 #[napi(catch_unwind)]
 pub fn wasi_context(
     realm: &External<Rc<Realm>>,
     template: &External<Template>,
-    stdio: Vec<StdioOption>,
+    options: ProgramOptions,
     lines: Option<&External<TraceLines>>,
 ) -> napi::Result<External<Program>> {
     let lines = lines.map(|lines| TraceLines::clone(lines));
-    run(realm, || Ok(External::new(template.program(&stdio, lines)?)))
+    run(realm, || Ok(External::new(template.program(&options, lines)?)))
 }
 
 #[napi(catch_unwind)]
