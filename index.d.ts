@@ -494,11 +494,11 @@ export interface WASIOptions {
 
 /**
  * Where a program's output goes: a descriptor of this process, `'inherit'`, `'ignore'`, or `'pipe'`,
- * which is the result of {@link WASI.run} or {@link WASI.takeOutput}. Or, for {@link WASI.run} and
- * for instances with a thread of their own, a writable stream (which is not ended), a function that
- * gets each chunk, or one that gets each line without its end. The program waits for a stream that is
- * full and for the promise of a function; a closed stream gives it `EPIPE`, and what a function
- * throws ends it.
+ * which is the result of {@link WASI.run} or {@link WASI.takeOutput}. Or a function that gets each
+ * chunk, or each line without its end; what it throws ends the program. Or, for {@link WASI.run} and
+ * for instances with a thread of their own, a writable stream, which is not ended. Such a program
+ * waits for a stream that is full, and for the promise of a function; a closed stream gives it
+ * `EPIPE`.
  *
  * ```js
  * await new WASI({ version: 'preview1', stdout: { lines: (line) => log(line) } }).run('tool.wasm');

@@ -351,7 +351,9 @@ describe('limits', () => {
 
   test('what only threads can honour is refused on this thread', async () => {
     const module = new wn.Module(await programs.hello());
-    for (const options of [{ limits: { fuel: 1 } }, { limits: { stack: 1 << 20 } }, { stdin: 'pipe' }, { stdout: () => {} }]) {
+    const { PassThrough } = require('node:stream');
+    const stdout = new PassThrough();
+    for (const options of [{ limits: { fuel: 1 } }, { limits: { stack: 1 << 20 } }, { stdin: 'pipe' }, { stdout }]) {
       const program = wasi(options);
       const instance = new wn.Instance(module, program.getImportObject());
       expect(() => program.start(instance)).toThrow(/wasi\.run\(\)/);

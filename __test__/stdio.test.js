@@ -177,6 +177,34 @@ describe('standard output', () => {
     expect(wasi().takeOutput()).toEqual({ stdout: null, stderr: null });
   });
 
+  test.each(['ours', "V8's"])('goes to functions while a program runs on this thread, in an instance of %s', async (whose) => {
+    const namespace = whose === 'ours' ? wn : WebAssembly;
+    const chunks = [];
+    const lines = [];
+    const program = wasi({ stdout: (chunk) => void chunks.push(`${chunk}`), stderr: { lines: (line) => void lines.push(line) } });
+    const module = await namespace.compile(
+      await programs.command(
+        `(drop (call $write (i32.const 1) (i32.const 100) (i32.const 3)))
+         (drop (call $write (i32.const 1) (i32.const 100) (i32.const 5)))
+         (drop (call $write (i32.const 2) (i32.const 100) (i32.const 5)))`,
+        '(data (i32.const 100) "ab\\0acd")'
+      )
+    );
+    expect(program.start(new namespace.Instance(module, program.getImportObject()))).toBe(0);
+    expect(chunks).toEqual(['ab\n', 'ab\ncd']);
+    expect(lines).toEqual(['ab', 'cd']);
+  });
+
+  test('what a function throws ends a program on this thread', async () => {
+    const program = wasi({
+      stdout: () => {
+        throw new Error('enough');
+      },
+    });
+    const module = new wn.Module(await programs.yes());
+    expect(() => program.start(new wn.Instance(module, program.getImportObject()))).toThrow('enough');
+  });
+
   test("'inherit' and 'ignore'", async () => {
     const code = `
       const run = (options) => new wn.WASI({ version: 'preview1', ...options }).run(bytes.hello);

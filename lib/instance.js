@@ -138,7 +138,7 @@ const IMPORT = {
     // A native WASI function works on the importing instance's memory. Which memory a module
     // without one means is only known to its WASI object.
     if (wasi !== undefined) linking.limits ??= wasi.limits;
-    if (wasi !== undefined && hasMemory(linking.module)) {
+    if (wasi?.isDirect && hasMemory(linking.module)) {
       return native.wasiImport(realm, wasi.context, linking.what, wasi.module, wasi.name);
     }
     const holder = { group: linking.group, address: undefined };

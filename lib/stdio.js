@@ -55,8 +55,8 @@ function parseInput(value) {
 }
 
 function parseOutput(value) {
-  if (typeof value === 'function') return { kind: 'sink', open: () => ({ write: value }) };
-  if (typeof value?.lines === 'function') return { kind: 'sink', open: () => splitter(value.lines) };
+  if (typeof value === 'function') return callback(() => ({ split: (chunk) => [chunk] }), value);
+  if (typeof value?.lines === 'function') return callback(() => new Lines(), value.lines);
   if (value instanceof WritableStream) return { kind: 'sink', open: () => locked(value) };
   if (typeof value?.write === 'function' && typeof value.on === 'function') {
     const write = (chunk) =>
@@ -66,6 +66,28 @@ function parseOutput(value) {
     return { kind: 'sink', open: () => ({ write, closed: () => value.destroyed }) };
   }
   return undefined;
+}
+
+/**
+ * A function that gets each of the parts that a splitter makes of the output. It can be called while
+ * a program runs on this thread, too: `openHere`.
+ */
+function callback(splitter, take) {
+  return {
+    kind: 'sink',
+    open() {
+      const parts = splitter();
+      const each = async (list) => {
+        for (const part of list) await take(part);
+      };
+      return { write: (chunk) => each(parts.split(chunk)), end: () => each(parts.end?.() ?? []) };
+    },
+    openHere() {
+      const parts = splitter();
+      const each = (list) => list.forEach((part) => take(part));
+      return { write: (chunk) => each(parts.split(chunk)), end: () => each(parts.end?.() ?? []) };
+    },
+  };
 }
 
 /** A stream of the Web, which is ours as long as the program runs. */
@@ -84,29 +106,32 @@ class Closed extends Error {
   }
 }
 
-/** Calls `take` with each line, without its end; and with what is left at the end. */
-function splitter(take) {
-  const decoder = new StringDecoder('utf8');
-  let rest = '';
-  return {
-    async write(chunk) {
-      const lines = (rest + decoder.write(chunk)).split('\n');
-      rest = lines.pop();
-      for (const line of lines) await take(line);
-      for (; rest.length > LONGEST_LINE; rest = rest.slice(LONGEST_LINE)) {
-        await take(rest.slice(0, LONGEST_LINE));
-      }
-    },
-    async end() {
-      rest += decoder.end();
-      if (rest !== '') await take(rest);
-    },
-  };
+/** Splits output into lines, without their ends. */
+class Lines {
+  #decoder = new StringDecoder('utf8');
+  #rest = '';
+
+  split(chunk) {
+    const lines = (this.#rest + this.#decoder.write(chunk)).split('\n');
+    let rest = lines.pop();
+    for (; rest.length > LONGEST_LINE; rest = rest.slice(LONGEST_LINE)) {
+      lines.push(rest.slice(0, LONGEST_LINE));
+    }
+    this.#rest = rest;
+    return lines;
+  }
+
+  /** What is left. */
+  end() {
+    const rest = this.#rest + this.#decoder.end();
+    this.#rest = '';
+    return rest === '' ? [] : [rest];
+  }
 }
 
 /**
- * The streams of one run of a program: `options` are those for native code. To be told by `close`
- * when native code has them, or could not take them.
+ * The streams of one run of a program: `options` are those for native code. `handedOver` is to be
+ * called when native code has them, or could not take them.
  */
 class Streams {
   options;

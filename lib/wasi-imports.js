@@ -20,17 +20,20 @@ const importObjects = new WeakMap();
 
 /**
  * Puts what a context grants of each module of `places` into the object that is there. `view` gives
- * the memory's bytes; `tell`, if given, is called after each call.
+ * the memory's bytes; `after(name)`, if it gives a function, has that called after each call of the
+ * function with this name.
  */
-function addFunctions(realm, context, places, { view, tell, limits }) {
+function addFunctions(realm, context, places, { view, after, limits }) {
   const call = native.wasiCaller(realm, context);
   described ??= native.wasiFunctions();
   const grants = native.wasiGrants(context);
   described.forEach(([module, name, signature], number) => {
     if (places[module] === undefined || grants[number] === 'r') return;
     const called = wasiFunction(name, signature, { number, call, view });
-    if (tell === undefined) functions.set(called, { context, module, name, limits });
-    places[module][name] = tell === undefined ? called : traced(called, tell);
+    const then = after(name);
+    const given = then === undefined ? called : followed(called, then);
+    functions.set(given, { context, module, name, limits, isDirect: then === undefined });
+    places[module][name] = given;
   });
   for (const [module, place] of Object.entries(places)) {
     importObjects.set(place, { context, module });
@@ -38,21 +41,24 @@ function addFunctions(realm, context, places, { view, tell, limits }) {
 }
 
 /**
- * A WASI function that tells of each call when it has ended, also by `proc_exit`. What the
- * callback throws goes to the caller like what any imported function throws, so it ends the
- * program. It is called from here rather than from native code, which holds the guest's memory.
+ * A WASI function after which another one is called, also after `proc_exit`. What that throws goes
+ * to the caller like what any imported function throws, so it ends the program. It is called from
+ * here rather than from native code, which holds the guest's memory.
  */
-function traced(called, tell) {
+function followed(called, then) {
   return (...args) => {
     try {
       return called(...args);
     } finally {
-      tell();
+      then();
     }
   };
 }
 
-/** `{context, module, name, limits}` of a WASI function of ours; undefined for any other value. */
+/**
+ * `{context, module, name, limits, isDirect}` of a WASI function of ours, the last telling whether
+ * native code may call it by itself; undefined for any other value.
+ */
 function wasiFunctionParts(value) {
   return functions.get(value);
 }

@@ -62,13 +62,19 @@ class WASI {
     const imports = {};
     const extensions = {};
     const places = { [this.#moduleName]: imports, [EXTENSIONS]: extensions };
-    const tell = trace && teller(trace, lines);
-    addFunctions(realm, context, places, { view: () => this.#bytes(), tell, limits });
+    const output = callbacksOf(program, context);
+    const tell = trace && (() => native.takeTraceLines(lines).forEach((line) => trace(line)));
+    const flush = output && (tell ? () => (output.flush(), tell()) : output.flush);
+    const after = (name) => (name === 'fd_write' && flush ? flush : tell);
+    addFunctions(realm, context, places, { view: () => this.#bytes(), after, limits });
     if (!returnOnExit && imports.proc_exit !== undefined) {
       // The process ends in the call itself, before any JavaScript could catch it.
-      imports.proc_exit = (code) => process.exit(code);
+      imports.proc_exit = (code) => {
+        output?.end();
+        process.exit(code);
+      };
     }
-    return { context, imports, extensions };
+    return { context, imports, extensions, output };
   }
 
   /** With `stdin: 'pipe'`: the writable stream that is the program's standard input. */
@@ -175,13 +181,15 @@ class WASI {
     const { _start, _initialize } = instance.exports;
     check.isOfType('function', _start, 'instance.exports._start');
     check.isUndefined(_initialize, 'instance.exports._initialize');
+    let code = 0;
     try {
       _start();
     } catch (error) {
       if (!(error instanceof Exit)) throw error;
-      return error.exitCode;
+      code = error.exitCode;
     }
-    return 0;
+    this.#program?.output?.end();
+    return code;
   }
 
   /** Runs a reactor's `_initialize`, if it has one; its exports may be called from then on. */
@@ -216,10 +224,10 @@ class WASI {
   /** Refuses what only holds for programs on threads of their own. */
   #checkOnThisThread() {
     const needed = 'use wasi.run(), or wasi.instantiate() with { thread: true }';
-    this.#parsed.program.stdio.forEach(({ kind }, number) => {
-      if (kind !== 'source' && kind !== 'sink') return;
+    this.#parsed.program.stdio.forEach((stream, number) => {
+      if (!needsLoop(stream)) return;
       const name = ['stdin', 'stdout', 'stderr'][number];
-      const text = `options.${name} is a stream or a function, which needs this event loop`;
+      const text = `options.${name} is a stream, which needs this event loop`;
       throw coded(Error, 'ERR_WASI_OPTION', `${text}: ${needed}`);
     });
     for (const name of ['stack', 'fuel']) {
@@ -240,9 +248,20 @@ class WASI {
   }
 }
 
-/** Gives the lines that were traced to the user's callback. */
-function teller(trace, lines) {
-  return () => native.takeTraceLines(lines).forEach((line) => trace(line));
+/**
+ * For callbacks that get the output of a program on this thread: `flush` gives them what was
+ * written, `end` what is left. Undefined if there are none.
+ */
+function callbacksOf({ stdio }, context) {
+  const sinks = stdio.map((stream) => stream.openHere?.());
+  if (sinks.every((sink) => sink === undefined)) return undefined;
+  const each = (act) => sinks.forEach((sink, stream) => sink !== undefined && act(sink, stream));
+  const flush = () =>
+    each((sink, stream) => {
+      const written = native.takeOutput(context, stream);
+      if (written.length > 0) sink.write(written);
+    });
+  return { flush, end: () => each((sink) => sink.end()) };
 }
 
 function isV8Module(value) {
@@ -264,14 +283,18 @@ function isV8Memory(value) {
   }
 }
 
+/** A stream moves in turns of the event loop, which a program on this thread stops. */
+function needsLoop({ kind, openHere }) {
+  return kind === 'source' || (kind === 'sink' && openHere === undefined);
+}
+
 /**
- * The options of a program on this thread. Streams and callbacks need the event loop, which such a
- * program stops; `start` says so.
+ * The options of a program on this thread: what is for callbacks is captured, and for streams there
+ * is nothing, as `start` says.
  */
 function atOnce({ stdio, ...others }) {
-  const needsLoop = ({ kind }) => kind === 'source' || kind === 'sink';
-  const streams = stdio.map((stream) => (needsLoop(stream) ? { kind: 'ignore' } : stream));
-  return { ...others, stdio: streams };
+  const here = (stream) => (stream.kind === 'sink' ? { kind: 'capture' } : stream);
+  return { ...others, stdio: stdio.map((stream) => (needsLoop(stream) ? { kind: 'ignore' } : here(stream))) };
 }
 
 closeable(WASI);
