@@ -67,6 +67,30 @@ describe('standard input', () => {
     expect(endless.destroyed).toBe(false);
   });
 
+  test('a stream that serves many runs gathers no listeners', async () => {
+    const stdin = new PassThrough();
+    const listeners = () => ['error', 'close', 'end', 'data'].map((name) => stdin.listenerCount(name));
+    const before = listeners();
+    const program = await wn.compile(await programs.hello());
+    const quiet = wasi({ stdin, stdout: 'ignore', stderr: 'ignore' });
+    for (let round = 0; round < 3; round++) await quiet.run(program);
+    expect(listeners()).toEqual(before);
+  });
+
+  test('a stream that cannot be opened leaves no descriptor behind', async () => {
+    if (process.platform !== 'linux') return;
+    const { readdirSync } = require('node:fs');
+    const { writable } = new TransformStream();
+    writable.getWriter();
+    const program = await wn.compile(await programs.hello());
+    const before = readdirSync('/proc/self/fd').length;
+    for (let round = 0; round < 10; round++) {
+      await expect(wasi({ stdin: 'pipe', stdout: writable }).run(program)).rejects.toThrow(/locked/);
+    }
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(readdirSync('/proc/self/fd').length).toBeLessThan(before + 5);
+  });
+
   test('an error of the stream ends the program', async () => {
     const stdin = new PassThrough();
     const program = await programs.cat();

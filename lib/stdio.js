@@ -152,14 +152,15 @@ class Streams {
 
   #open(stream, fail) {
     if (stream.kind !== 'source' && stream.kind !== 'sink') return stream;
+    const sink = stream.open?.();
     const [read, write] = native.pipe(realm);
-    if (stream.kind === 'source') {
+    if (sink === undefined) {
       this.#guestEnds.push(read);
       this.#sources.push(feed(stream.stream, write, fail));
       return { kind: 'descriptor', descriptor: read };
     }
     this.#guestEnds.push(write);
-    this.#sinks.push(drain(stream.open(), read, fail));
+    this.#sinks.push(drain(sink, read, fail));
     return { kind: 'descriptor', descriptor: write };
   }
 
@@ -200,16 +201,18 @@ function feed(source, descriptor, fail) {
     socket.destroy();
     fail(error);
   };
-  source.on('error', failed);
+  // A source that was destroyed without an end is an end all the same.
+  const ended = () => socket.end();
   const stop = () => {
     source.unpipe(socket);
     source.off('error', failed);
+    source.off('close', ended);
     socket.destroy();
   };
+  source.on('error', failed);
+  source.on('close', ended);
   // The program has closed its end: it wants no more.
   socket.on('error', stop);
-  // A source that was destroyed without an end is an end all the same.
-  source.once('close', () => socket.end());
   if (source.errored) fail(source.errored);
   else if (source.destroyed || source.readableEnded) socket.end();
   else source.pipe(socket);
