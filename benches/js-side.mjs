@@ -6,18 +6,22 @@
 //
 //     enter NAME EXPORT COUNT           -> time          COUNT calls f(i, i) from JavaScript
 //     enter64 NAME EXPORT COUNT         -> time          COUNT calls f(f(0n))... from JavaScript
+//     start PATH COUNT                  -> time          COUNT programs, one after the other, by start()
+//     run PATH COUNT                    -> time          the same by run(), on threads
+//     crowd PATH COUNT                  -> time, KIB     COUNT programs by run() at once; memory while all wait
 //     version                           -> TEXT
 
-import { readFileSync } from 'node:fs';
+import { openSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { createInterface } from 'node:readline';
-import { setImmediate } from 'node:timers/promises';
+import { setImmediate, setTimeout } from 'node:timers/promises';
 
 const require = createRequire(import.meta.url);
 const [, , side] = process.argv;
 const ours = side === 'ours';
 const { WASI } = ours ? require('../index.js') : require('node:wasi');
 const wasm = ours ? require('../index.js') : WebAssembly;
+const stdout = openSync('/dev/null', 'w');
 const increment = (value) => (value + 1) | 0;
 
 const modules = new Map();
@@ -85,6 +89,37 @@ const requests = {
     }).time;
   },
 
+  start(path, count) {
+    const module = compiled(path);
+    return timed(() => {
+      for (let i = 0; i < count; i++) {
+        const wasi = new WASI({ version: 'preview1', stdout });
+        wasi.start(new wasm.Instance(module, wasi.getImportObject()));
+      }
+    }).time;
+  },
+
+  async run(path, count) {
+    const module = compiled(path);
+    const start = process.hrtime.bigint();
+    for (let i = 0; i < count; i++) await new WASI({ version: 'preview1', stdout }).run(module);
+    return process.hrtime.bigint() - start;
+  },
+
+  async crowd(path, count) {
+    const module = compiled(path);
+    const rss = () => process.memoryUsage.rss() / 1024;
+    await new WASI({ version: 'preview1', stdout }).run(module);
+    const [before, start] = [rss(), process.hrtime.bigint()];
+    const options = { version: 'preview1', stdout, args: ['hello', 'wait'] };
+    const runs = Array.from({ length: count }, () => new WASI(options).run(module));
+    // Each waits two seconds; when they are through half of it, all are there.
+    await setTimeout(1000);
+    const during = rss();
+    for (const { code } of await Promise.all(runs)) if (code !== 0) throw new Error(`ended with ${code}`);
+    return [process.hrtime.bigint() - start, Math.round((during - before) / count)];
+  },
+
   free: (name) => void guests.delete(name),
 };
 
@@ -115,7 +150,7 @@ for await (const line of createInterface({ input: process.stdin })) {
   const [request, ...words] = line.split('\t');
   let reply;
   try {
-    reply = ['ok', requests[request](...words)].flat().filter((word) => word !== undefined);
+    reply = ['ok', await requests[request](...words)].flat().filter((word) => word !== undefined);
   } catch (error) {
     reply = ['error', `${error.name}: ${error.message}`.replaceAll(/\s+/g, ' ')];
   }

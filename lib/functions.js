@@ -276,13 +276,15 @@ const environment = {
 /** Declares them. V8 takes a constant for what it is, and a parameter for what it may become. */
 const declarations = `const { ${Object.keys(environment).join(', ')} } = environment;`;
 
-/** The same wrappers without compiling: for processes that refuse code from strings. */
+/**
+ * The same wrappers without compiling: for processes that refuse code from strings. Plain loops over
+ * the letters, because anything finer costs several times the call.
+ */
 const interpreted = {
   export: (params, results) => (holder) =>
     withLength(params.length, (...args) => {
-      const values = Array.from(params, (letter, k) => convert(letter, args[k], holder));
-      sweep();
-      values.forEach((value, k) => store(params[k], k, value));
+      convertAll(params, args, holder);
+      storeAll(params, args);
       f64[2 * TARGET] = holder.address;
       call();
       return loadResults(results, holder);
@@ -290,23 +292,34 @@ const interpreted = {
 
   wasi: (params, results) => (holder) =>
     withLength(params.length, (...args) => {
-      const values = Array.from(params, (letter, k) => convert(letter, args[k], holder));
+      convertAll(params, args, holder);
       const view = holder.view();
-      values.forEach((value, k) => store(params[k], k, value));
+      storeAll(params, args);
       i32[4 * TARGET] = holder.number;
       holder.call(view);
       return loadResults(results, holder);
     }),
 
   import: (params, results) => (f, holder) => () => {
-    const returned = f(...Array.from(params, (letter, k) => load(letter, k, holder)));
+    const args = [];
+    for (let k = 0; k < params.length; k++) args.push(load(params[k], k, holder));
+    const returned = f(...args);
     if (results.length === 0) return;
     const values = results.length === 1 ? [returned] : list(returned, results.length);
-    const converted = values.map((value, k) => convert(results[k], value, holder));
-    sweep();
-    converted.forEach((value, k) => store(results[k], k, value));
+    convertAll(results, values, holder);
+    storeAll(results, values);
   },
 };
+
+function convertAll(letters, values, holder) {
+  for (let k = 0; k < letters.length; k++) values[k] = convert(letters[k], values[k], holder);
+}
+
+/** Converted ones. */
+function storeAll(letters, values) {
+  if (letters.includes('e')) sweep();
+  for (let k = 0; k < letters.length; k++) store(letters[k], k, values[k]);
+}
 
 function withLength(length, wrapper) {
   return Object.defineProperty(wrapper, 'length', { value: length });
@@ -319,8 +332,8 @@ function named(name, wrapper) {
 
 function loadResults(results, holder) {
   if (results.length === 0) return undefined;
-  const values = Array.from(results, (letter, k) => load(letter, k, holder));
-  return results.length === 1 ? values[0] : values;
+  if (results.length === 1) return load(results, 0, holder);
+  return Array.from(results, (letter, k) => load(letter, k, holder));
 }
 
 let canCompile = true;

@@ -240,6 +240,32 @@ fn call<T>(
 }
 
 #[test]
+fn what_was_sought_before_handing_on_holds_for_both() {
+    on_each(|back| {
+        let (mut guest, disk) = guest_on(back);
+        disk.write("f", b"0123456789");
+        let fd = guest.open("f", NONE, READ_WRITE).unwrap();
+        let mut peer = peer(WasiCtx::builder());
+        guest.ctx.link("peer", &peer.0);
+        assert_eq!(guest.seek(fd, 4, 0), Ok(4));
+        let given = give(&mut guest, fd, "peer", Rights::FD_READ, Rights::empty()).unwrap();
+        let mut read_one = || {
+            call(&mut peer, |ctx, mem| {
+                mem.write_u32(64, 128).unwrap();
+                mem.write_u32(68, 1).unwrap();
+                p1::fd_read(ctx, mem, given, 64, 1, 16).unwrap();
+                mem.read_u8(128).unwrap()
+            })
+        };
+        assert_eq!(read_one(), b'4');
+        assert_eq!(guest.read(fd, 1), Ok(b"5".to_vec()));
+        assert_eq!(guest.seek(fd, -1, 2), Ok(9));
+        assert_eq!(read_one(), b'9');
+        assert_eq!(guest.seek(fd, 0, 1), Ok(10));
+    });
+}
+
+#[test]
 fn a_descriptor_is_handed_on_with_fewer_rights() {
     on_each(|back| {
         let (mut guest, disk) = guest_on(back);

@@ -5,7 +5,7 @@ mod wasi_support;
 use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
 
-use wasi_native::wasi::{Errno, Fdflags, Oflags, Perms, Rights, Stdio, WasiCtx, p1};
+use wasi_native::wasi::{Errno, Fdflags, GuestMemory, Oflags, Perms, Rights, Stdio, WasiCtx, p1};
 use wasi_support::*;
 
 const CREAT: Oflags = Oflags::CREAT;
@@ -48,6 +48,61 @@ fn positions_move_as_in_posix() {
         );
         assert_eq!(guest.pread(fd, 20, 0), Ok(b"01234567xy".to_vec()));
         assert_eq!(guest.pread(fd, 1, u64::MAX), Err(Errno::Inval));
+    });
+}
+
+#[test]
+fn threads_that_read_one_file_get_each_byte_once() {
+    const BYTES: usize = 40_000;
+    on_each(|back| {
+        let (mut guest, disk) = guest_on(back);
+        let whole: Vec<u8> = (0..BYTES / 2).flat_map(|i| (i as u16).to_le_bytes()).collect();
+        disk.write("f", &whole);
+        let fd = guest.open("f", NONE, READ_WRITE).unwrap();
+        let ctx = &guest.ctx;
+        let reader = move || {
+            let mut memory = vec![0u8; 4096];
+            // SAFETY: the memory outlives the view.
+            let mem = unsafe { GuestMemory::from_raw(memory.as_mut_ptr(), memory.len()) };
+            let mut seen = Vec::new();
+            loop {
+                mem.write_u32(64, 128).unwrap();
+                mem.write_u32(68, 2).unwrap();
+                p1::fd_read(ctx, &mem, fd, 64, 1, 16).unwrap();
+                if mem.read_u32(16) == Ok(0) {
+                    return seen;
+                }
+                seen.push(mem.read_u16(128).unwrap());
+            }
+        };
+        let mut all: Vec<u16> = std::thread::scope(|scope| {
+            let readers: Vec<_> = (0..3).map(|_| scope.spawn(reader)).collect();
+            readers.into_iter().flat_map(|reader| reader.join().unwrap()).collect()
+        });
+        all.sort_unstable();
+        assert_eq!(all, (0..BYTES as u16 / 2).collect::<Vec<_>>());
+        assert_eq!(guest.seek(fd, 0, 1), Ok(BYTES as u64));
+    });
+}
+
+#[test]
+fn appending_moves_the_position_to_the_end() {
+    on_each(|back| {
+        let (mut guest, _host) = guest_on(back);
+        guest.write_file("f", b"0123456789").unwrap();
+        let fd = guest.open("f", NONE, READ_WRITE).unwrap();
+        assert_eq!(guest.seek(fd, 3, 0), Ok(3));
+        let append = Fdflags::APPEND.bits().into();
+        guest.call(|ctx, mem| p1::fd_fdstat_set_flags(ctx, mem, fd, append)).unwrap();
+        assert_eq!(guest.seek(fd, 0, 1), Ok(3));
+        assert_eq!(guest.write(fd, b"ab"), Ok(2));
+        assert_eq!(guest.seek(fd, 0, 1), Ok(12));
+        assert_eq!(guest.read(fd, 5), Ok(vec![]));
+        assert_eq!(guest.seek(fd, -4, 1), Ok(8));
+        assert_eq!(guest.read(fd, 3), Ok(b"89a".to_vec()));
+        guest.call(|ctx, mem| p1::fd_fdstat_set_flags(ctx, mem, fd, 0)).unwrap();
+        assert_eq!(guest.write(fd, b"X"), Ok(1));
+        assert_eq!(guest.read_file("f"), Ok(b"0123456789aX".to_vec()));
     });
 }
 

@@ -2,8 +2,9 @@
 //!
 //! Used by the ABI files. Invariants: every path argument is a [`GuestPath`],
 //! so it passed the lexical gate; the preopen's permissions are checked for
-//! each of them, both sides of a rename or a link; resolution is cap-std's, or
-//! is of one plain name that is not followed. A trailing slash means what
+//! each of them, both sides of a rename or a link; resolution is the kernel's
+//! beneath the directory, cap-std's, or is of one plain name that is not
+//! followed. A trailing slash means what
 //! POSIX says it means, and is settled here.
 
 #![forbid(unsafe_code)]
@@ -131,7 +132,7 @@ impl OpenFile {
         Ok(match &self.back {
             Back::Host(host) => {
                 let (file, known) = host.open(path, spec, waiter)?;
-                (file.into(), known)
+                (Back::opened_here(file), known)
             }
             Back::Memory(memory) => {
                 let file = memory.open(path, spec)?;
@@ -141,12 +142,14 @@ impl OpenFile {
         })
     }
 
+    #[inline]
     pub fn stat_path(&self, path: &GuestPath<'_>, follow: bool) -> Result<Filestat, Errno> {
         self.perms.require(Perms::READ)?;
         self.lookup(path, follow)
     }
 
     /// Metadata without asking for permission, for decisions of our own.
+    #[inline]
     fn lookup(&self, path: &GuestPath<'_>, follow: bool) -> Result<Filestat, Errno> {
         // cap-std drops a dot at the end, which would find a file, or a link.
         let follow = follow || path.wants_directory();
@@ -197,7 +200,10 @@ impl OpenFile {
     pub fn remove_directory(&self, path: &GuestPath<'_>) -> Result<(), Errno> {
         self.perms.require(Perms::REMOVE)?;
         match &self.back {
-            Back::Host(host) => Ok(cap::remove_dir(&host.file, Path::new(path.as_str()))?),
+            Back::Host(host) => match path.as_single_name() {
+                Some(name) => sys::remove_directory_name(&host.file, name),
+                None => Ok(cap::remove_dir(&host.file, Path::new(path.as_str()))?),
+            },
             Back::Memory(memory) => memory.remove_directory(path),
         }
     }
@@ -211,7 +217,10 @@ impl OpenFile {
             });
         }
         match &self.back {
-            Back::Host(host) => Ok(cap::remove_file(&host.file, Path::new(path.as_str()))?),
+            Back::Host(host) => match path.as_single_name() {
+                Some(name) => sys::unlink_name(&host.file, name),
+                None => Ok(cap::remove_file(&host.file, Path::new(path.as_str()))?),
+            },
             Back::Memory(memory) => memory.remove_file(path),
         }
     }
@@ -231,6 +240,9 @@ impl OpenFile {
         }
         match (&self.back, &new_dir.back) {
             (Back::Host(old), Back::Host(new)) => {
+                if let (Some(from), Some(to)) = (path.as_single_name(), new_path.as_single_name()) {
+                    return sys::rename_name(&old.file, from, &new.file, to);
+                }
                 let (from, to) = (Path::new(path.as_str()), Path::new(new_path.as_str()));
                 Ok(cap::rename(&old.file, from, &new.file, to)?)
             }
@@ -254,6 +266,9 @@ impl OpenFile {
         new_dir.refuse_trailing_slash(new_path)?;
         match (&self.back, &new_dir.back) {
             (Back::Host(old), Back::Host(new)) => {
+                if let (Some(from), Some(to)) = (path.as_single_name(), new_path.as_single_name()) {
+                    return sys::link_name(&old.file, from, &new.file, to);
+                }
                 let (from, to) = (Path::new(path.as_str()), Path::new(new_path.as_str()));
                 Ok(cap::hard_link(&old.file, from, &new.file, to)?)
             }
@@ -266,7 +281,7 @@ impl OpenFile {
         self.perms.require(Perms::CREATE | Perms::SYMLINKS)?;
         self.refuse_trailing_slash(path)?;
         match &self.back {
-            Back::Host(host) => sys::symlink(contents, &host.file, path.as_str()),
+            Back::Host(host) => sys::symlink(contents, &host.file, path),
             Back::Memory(memory) => memory.symlink(contents, path),
         }
     }
@@ -361,6 +376,7 @@ impl HostFile {
         Ok((file, Some(opened.filetype)))
     }
 
+    #[inline]
     fn stat(&self, path: &GuestPath<'_>, follow: bool) -> Result<Filestat, Errno> {
         let Some(name) = path.as_single_name() else {
             return sys::stat_path(&self.file, path.as_str(), follow);

@@ -12,7 +12,7 @@
 use super::ctx::WasiCtx;
 use super::errno::{Errno, Error};
 use super::fdtable::{Descriptor, Object};
-use super::guest::GuestMemory;
+use super::guest::{GuestMemory, GuestText};
 use super::path::GuestPath;
 use super::poll::Pauses;
 use super::rights::{Perms, Rights};
@@ -94,8 +94,9 @@ pub fn path_watch(
     let events = WatchEvents::from_guest(events)?;
     mem.reserve(opened_fd, 4)?;
     let dir = descriptor.directory(Rights::PATH_OPEN | Rights::PATH_FILESTAT_GET)?;
-    let path = mem.read_text(path, path_len, ctx.limits.max_path as usize)?;
-    let path = GuestPath::parse(path.bytes())?;
+    let mut text = GuestText::empty();
+    mem.read_text(path, path_len, ctx.limits.max_path as usize, &mut text)?;
+    let path = GuestPath::parse(text.bytes())?;
     ctx.table.require_room()?;
     let spec = OpenSpec {
         read: true,
@@ -128,8 +129,9 @@ pub fn fd_give(
     mem.reserve(given_fd, 4)?;
     let rights = |bits| Rights::from_bits(bits).ok_or(Errno::Notcapable);
     let (base, inheriting) = (rights(fs_rights_base)?, rights(fs_rights_inheriting)?);
-    let name = mem.read_text(name, name_len, ctx.limits.max_path as usize)?;
-    let peer = ctx.peer(name.bytes()).ok_or(Errno::Noent)?;
+    let mut text = GuestText::empty();
+    mem.read_text(name, name_len, ctx.limits.max_path as usize, &mut text)?;
+    let peer = ctx.peer(text.bytes()).ok_or(Errno::Noent)?;
     peer.table.require_room()?;
     let given = descriptor.narrowed(base, inheriting)?;
     Ok(mem.write_u32(given_fd, peer.table.insert(given)?)?)

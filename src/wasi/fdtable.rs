@@ -179,6 +179,7 @@ impl Descriptor {
         }
     }
 
+    #[inline(always)]
     pub fn fdstat(&self) -> Result<Fdstat, Errno> {
         let (filetype, flags, applicable) = match &self.object {
             Object::File(file) => {

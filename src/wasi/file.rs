@@ -17,6 +17,7 @@ use super::errno::{Errno, Error};
 use super::guest::IoVecs;
 use super::memfs::MemoryFile;
 use super::poll::Waiter;
+use super::position::Position;
 use super::rights::Perms;
 use super::sys::{self, BorrowedHandle, Interest, LockKind, OwnedHandle};
 use super::types::{Advice, Fdflags, Filestat, Filetype, SetTime, Whence};
@@ -34,6 +35,7 @@ pub enum Back {
 /// A file of the host.
 pub struct HostFile {
     pub(super) file: File,
+    position: Position,
     /// A directory's listing in progress.
     pub(super) stream: Mutex<Option<DirStream>>,
 }
@@ -42,6 +44,18 @@ impl From<File> for Back {
     fn from(file: File) -> Back {
         Back::Host(HostFile {
             file,
+            position: Position::shared(),
+            stream: Mutex::new(None),
+        })
+    }
+}
+
+impl Back {
+    /// A file that this layer has just opened, and nobody else has.
+    pub(super) fn opened_here(file: File) -> Back {
+        Back::Host(HostFile {
+            file,
+            position: Position::start(),
             stream: Mutex::new(None),
         })
     }
@@ -104,7 +118,10 @@ impl OpenFile {
     /// The same open file once more, position and lock included.
     pub fn duplicate(&self) -> Result<OpenFile, Errno> {
         let back = match &self.back {
-            Back::Host(host) => host.file.try_clone()?.into(),
+            Back::Host(host) => {
+                host.position.share(host.handle())?;
+                host.file.try_clone()?.into()
+            }
             Back::Memory(memory) => Back::Memory(memory.clone()),
         };
         Ok(OpenFile {
@@ -189,7 +206,9 @@ impl OpenFile {
     pub fn read(&self, into: &IoVecs<'_>, waiter: &Waiter) -> Result<usize, Error> {
         match &self.back {
             Back::Host(host) => self.transfer(host, Interest::Read, waiter, || {
-                into.read_from(host.handle())
+                let handle = host.handle();
+                let at = |offset| into.read_from_at(handle, offset);
+                host.position.transfer(at, || into.read_from(handle))
             }),
             Back::Memory(memory) => Ok(memory.read(into)?),
         }
@@ -199,7 +218,12 @@ impl OpenFile {
     pub fn write(&self, from: &IoVecs<'_>, waiter: &Waiter) -> Result<usize, Error> {
         match &self.back {
             Back::Host(host) => self.transfer(host, Interest::Write, waiter, || {
-                from.write_to(host.handle())
+                let handle = host.handle();
+                if self.flags().contains(Fdflags::APPEND) {
+                    host.position.leave_to(handle)?;
+                }
+                let at = |offset| from.write_to_at(handle, offset);
+                host.position.transfer(at, || from.write_to(handle))
             }),
             Back::Memory(memory) => Ok(memory.write(from, self.flags().contains(Fdflags::APPEND))?),
         }
@@ -222,7 +246,7 @@ impl OpenFile {
         } else {
             waiter.is_armed()
         };
-        let may_wait = must_ask && self.known_filetype() != Some(Filetype::RegularFile);
+        let may_wait = must_ask && self.filetype()? != Filetype::RegularFile;
         loop {
             if may_wait && nonblock {
                 if !waiter.is_ready(host.handle(), interest)? {
@@ -258,11 +282,15 @@ impl OpenFile {
     #[inline]
     pub fn seek(&self, offset: i64, whence: Whence) -> Result<u64, Errno> {
         // A directory's position is the business of fd_readdir's cookies.
-        if self.filetype()? == Filetype::Directory {
+        let filetype = self.filetype()?;
+        if filetype == Filetype::Directory {
             return Err(Errno::Isdir);
         }
         match &self.back {
-            Back::Host(host) => sys::seek(host.handle(), offset, whence),
+            Back::Host(host) => {
+                let regular = filetype == Filetype::RegularFile;
+                host.position.seek(host.handle(), regular, offset, whence)
+            }
             Back::Memory(memory) => memory.seek(offset, whence),
         }
     }

@@ -37,6 +37,7 @@ pub mod p1;
 mod path;
 mod policy;
 mod poll;
+mod position;
 pub mod random;
 mod rights;
 mod sock;

@@ -199,6 +199,13 @@ pub struct Event {
     pub hangup: bool,
 }
 
+impl Event {
+    /// Of a clock.
+    pub fn struck(userdata: u64) -> Event {
+        Event { userdata, errno: Errno::Success, kind: EventKind::Clock, nbytes: 0, hangup: false }
+    }
+}
+
 /// A clock that has not struck yet.
 struct Alarm {
     index: usize,
@@ -309,14 +316,7 @@ pub fn poll_oneoff(
         }
         for alarm in &alarms {
             if clock.time(alarm.id) >= alarm.at {
-                let event = Event {
-                    userdata: alarm.userdata,
-                    errno: Errno::Success,
-                    kind: EventKind::Clock,
-                    nbytes: 0,
-                    hangup: false,
-                };
-                events.push((alarm.index, event));
+                events.push((alarm.index, Event::struck(alarm.userdata)));
             }
         }
         if !events.is_empty() {

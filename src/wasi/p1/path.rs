@@ -12,7 +12,15 @@ use super::super::sys::OpenSpec;
 use super::super::types::{Fdflags, Filestat, Lookupflags, Oflags, SetTime};
 
 fn text(ctx: &WasiCtx, mem: &GuestMemory<'_>, path: u32, len: u32) -> Result<GuestText, Errno> {
-    mem.read_text(path, len, ctx.limits.max_path as usize)
+    let mut text = GuestText::empty();
+    read(ctx, mem, path, len, &mut text)?;
+    Ok(text)
+}
+
+/// The same without moving the text about.
+#[inline]
+fn read(ctx: &WasiCtx, mem: &GuestMemory<'_>, path: u32, len: u32, text: &mut GuestText) -> Result<(), Errno> {
+    mem.read_text(path, len, ctx.limits.max_path as usize, text)
 }
 
 fn follows(flags: u32) -> Result<bool, Errno> {
@@ -60,8 +68,9 @@ pub(in super::super) fn filestat_of_path(
     let descriptor = ctx.table.get(fd)?;
     let dir = descriptor.directory(Rights::PATH_FILESTAT_GET)?;
     let follow = follows(flags)?;
-    let path = text(ctx, mem, path, path_len)?;
-    Ok(dir.stat_path(&GuestPath::parse(path.bytes())?, follow)?)
+    let mut text = GuestText::empty();
+    read(ctx, mem, path, path_len, &mut text)?;
+    Ok(dir.stat_path(&GuestPath::parse(text.bytes())?, follow)?)
 }
 
 /// `path_filestat_set_times`
@@ -147,8 +156,9 @@ pub fn path_open(
         return Err(Errno::Notcapable.into());
     }
 
-    let path = text(ctx, mem, path, path_len)?;
-    let path = GuestPath::parse(path.bytes())?;
+    let mut text = GuestText::empty();
+    read(ctx, mem, path, path_len, &mut text)?;
+    let path = GuestPath::parse(text.bytes())?;
     ctx.table.require_room()?;
     let spec = OpenSpec {
         read: base.intersects(Rights::IMPLIES_READ),

@@ -3,9 +3,10 @@
 //! Used by the files beside this directory, never by the ABI files. A port
 //! adds a file here (and the vectored calls in `guest.rs`). Invariant: nothing
 //! in here takes a path that did not pass `path.rs`, and paths are resolved by
-//! cap-primitives alone; the raw calls here act on open files (one of them by
-//! the name `/proc` has for it), on `.`, or on a single name without following
-//! a link there.
+//! cap-primitives, or in one step by a kernel that is told to stay beneath the
+//! directory (`open_beneath`); the other raw calls here act on open files (one
+//! of them by the name `/proc` has for it), on `.`, or on a single name without
+//! following a link there.
 
 #![forbid(unsafe_code)]
 

@@ -12,6 +12,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use cap_fs_ext::OpenOptionsFollowExt;
@@ -149,6 +150,7 @@ fn timestamp(seconds: i64, nanoseconds: u64) -> u64 {
     })
 }
 
+#[inline]
 fn filestat(stat: &Stat) -> Filestat {
     Filestat {
         dev: stat.st_dev as u64,
@@ -173,6 +175,7 @@ pub fn fstat(fd: BorrowedFd<'_>) -> Result<Filestat, Errno> {
 }
 
 /// The metadata of what a single name stands for, a link being itself.
+#[inline]
 pub fn stat_name(dir: &File, name: &str) -> Result<Filestat, Errno> {
     Ok(filestat(&rustix::fs::statat(
         dir,
@@ -183,6 +186,10 @@ pub fn stat_name(dir: &File, name: &str) -> Result<Filestat, Errno> {
 
 /// The metadata of what a path leads to.
 pub fn stat_path(dir: &File, path: &str, follow: bool) -> Result<Filestat, Errno> {
+    let flags = if follow { OFlags::PATH } else { OFlags::PATH | OFlags::NOFOLLOW };
+    if let Some(opened) = open_beneath(dir, path, flags) {
+        return Ok(filestat(&rustix::fs::fstat(opened?)?));
+    }
     let follow = if follow {
         FollowSymlinks::Yes
     } else {
@@ -252,12 +259,7 @@ pub fn open(dir: &File, path: &GuestPath<'_>, spec: &OpenSpec) -> Result<File, E
 /// Opens what one plain name stands for, a link being refused: there is
 /// nothing to resolve, so a plain call does, a good deal faster.
 fn open_name(dir: &File, name: &str, spec: &OpenSpec, flags: OFlags) -> Result<File, HostErrno> {
-    let access = match (spec.read, spec.write) {
-        (_, false) => OFlags::RDONLY,
-        (false, true) => OFlags::WRONLY,
-        (true, true) => OFlags::RDWR,
-    };
-    let flags = flags | access | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let flags = flags | access(spec) | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     Ok(File::from(rustix::fs::openat(
         dir,
         name,
@@ -266,7 +268,49 @@ fn open_name(dir: &File, name: &str, spec: &OpenSpec, flags: OFlags) -> Result<F
     )?))
 }
 
+/// Opens a path that the kernel resolves without leaving `dir`, whatever is
+/// renamed or linked meanwhile. `None` where it cannot, or if it failed for
+/// some other reason than that there is nothing: then cap-primitives finds out.
+#[cfg(target_os = "linux")]
+fn open_beneath(dir: &File, path: &str, flags: OFlags) -> Option<Result<File, Errno>> {
+    use rustix::fs::ResolveFlags;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    static UNKNOWN_HERE: AtomicBool = AtomicBool::new(false);
+    if UNKNOWN_HERE.load(Ordering::Relaxed) {
+        return None;
+    }
+    let mode = if flags.contains(OFlags::CREATE) { Mode::from_raw_mode(0o666) } else { Mode::empty() };
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+    match rustix::fs::openat2(dir, path, flags | OFlags::CLOEXEC, mode, resolve) {
+        Ok(file) => Some(Ok(File::from(file))),
+        Err(HostErrno::NOENT) => Some(Err(Errno::Noent)),
+        Err(error) => {
+            if error == HostErrno::NOSYS {
+                UNKNOWN_HERE.store(true, Ordering::Relaxed);
+            }
+            None
+        }
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn open_beneath(_: &File, _: &str, _: OFlags) -> Option<Result<File, Errno>> {
+    None
+}
+
+fn access(spec: &OpenSpec) -> OFlags {
+    match (spec.read, spec.write) {
+        (_, false) => OFlags::RDONLY,
+        (false, true) => OFlags::WRONLY,
+        (true, true) => OFlags::RDWR,
+    }
+}
+
 fn open_resolved(dir: &File, path: &str, spec: &OpenSpec, flags: OFlags) -> Result<File, Errno> {
+    let follow = if spec.follow { OFlags::empty() } else { OFlags::NOFOLLOW };
+    if let Some(opened) = open_beneath(dir, path, flags | access(spec) | follow) {
+        return opened;
+    }
     let path = Path::new(path);
     let follow = if spec.follow {
         FollowSymlinks::Yes
@@ -406,11 +450,32 @@ pub fn link_bytes(target: std::path::PathBuf) -> Vec<u8> {
     target.into_os_string().into_vec()
 }
 
-pub fn symlink(contents: &str, dir: &File, path: &str) -> Result<(), Errno> {
+// What these four do to a single name does not follow a link there.
+
+pub fn unlink_name(dir: &File, name: &str) -> Result<(), Errno> {
+    Ok(rustix::fs::unlinkat(dir, name, AtFlags::empty())?)
+}
+
+pub fn remove_directory_name(dir: &File, name: &str) -> Result<(), Errno> {
+    Ok(rustix::fs::unlinkat(dir, name, AtFlags::REMOVEDIR)?)
+}
+
+pub fn rename_name(old_dir: &File, old: &str, new_dir: &File, new: &str) -> Result<(), Errno> {
+    Ok(rustix::fs::renameat(old_dir, old, new_dir, new)?)
+}
+
+pub fn link_name(old_dir: &File, old: &str, new_dir: &File, new: &str) -> Result<(), Errno> {
+    Ok(rustix::fs::linkat(old_dir, old, new_dir, new, AtFlags::empty())?)
+}
+
+pub fn symlink(contents: &str, dir: &File, path: &GuestPath<'_>) -> Result<(), Errno> {
+    if let Some(name) = path.as_single_name() {
+        return Ok(rustix::fs::symlinkat(contents, dir, name)?);
+    }
     Ok(cap_primitives::fs::symlink(
         Path::new(contents),
         dir,
-        Path::new(path),
+        Path::new(path.as_str()),
     )?)
 }
 
@@ -702,9 +767,14 @@ pub fn clock_time(id: Clockid) -> u64 {
     timestamp(now.tv_sec as i64, now.tv_nsec as u64)
 }
 
+/// Asked of the host once: it does not change.
 pub fn clock_resolution(id: Clockid) -> u64 {
-    let resolution = rustix::time::clock_getres(clock(id));
-    timestamp(resolution.tv_sec as i64, resolution.tv_nsec as u64)
+    static KNOWN: [OnceLock<u64>; 4] = [const { OnceLock::new() }; 4];
+    let ask = || {
+        let resolution = rustix::time::clock_getres(clock(id));
+        timestamp(resolution.tv_sec as i64, resolution.tv_nsec as u64)
+    };
+    KNOWN.get(id as usize).map_or_else(ask, |known| *known.get_or_init(ask))
 }
 
 /// Standard input, output or error of this process, as a handle of our own.
