@@ -1,0 +1,158 @@
+'use strict';
+// Programs over packages from npm and their own glue code: `node glue.js PACKAGE ENGINE` prints
+// what came out as JSON. glue.test.js compares the engines.
+
+const fs = require('node:fs');
+
+const file = (name) => fs.readFileSync(require.resolve(name));
+const hex = (bytes) => Buffer.from(bytes).toString('hex');
+const messageOf = (run) => {
+  try {
+    return run();
+  } catch (error) {
+    return `${error.message ?? error}`;
+  }
+};
+/** Of a trap engines have different messages. */
+const nameOf = (run) => {
+  try {
+    return run();
+  } catch (error) {
+    return error.name;
+  }
+};
+
+const PROGRAMS = {
+  // Glue by hand, i64 arguments and results.
+  async 'xxhash-wasm'() {
+    const { create64, h32, h64, h32ToString } = await require('xxhash-wasm')();
+    const stream = create64().update('a').update(Buffer.from('bc'));
+    return [h32('abc'), h64('abc', 5n), stream.digest(), h32ToString('x'.repeat(100000))];
+  },
+
+  // Rust without a glue generator: callbacks from wasm, memory looked at after it grew.
+  async 'source-map'() {
+    const { SourceMapConsumer, SourceMapGenerator } = require('source-map');
+    const generator = new SourceMapGenerator({ file: 'out.js' });
+    for (let line = 1; line < 5000; line++) {
+      const original = { line, column: line % 7 };
+      const generated = { line: 2 * line, column: 3 };
+      generator.addMapping({ source: 'in.js', original, generated, name: `n${line % 5}` });
+    }
+    return SourceMapConsumer.with(generator.toString(), null, (consumer) => {
+      const mappings = [];
+      consumer.eachMapping(({ generatedLine, name }) => mappings.push(generatedLine, name));
+      return [mappings, consumer.originalPositionFor({ line: 20, column: 4 })];
+    });
+  },
+
+  // wasm-bindgen: externrefs or its heap of objects, exceptions from imports, classes.
+  async 'brotli-wasm'() {
+    const brotli = require('brotli-wasm');
+    const text = Buffer.from('hello brotli '.repeat(10000));
+    const compressed = brotli.compress(text, { quality: 9 });
+    const stream = new brotli.CompressStream();
+    const part = stream.compress(text, 100);
+    return [
+      hex(compressed),
+      Buffer.from(brotli.decompress(compressed)).equals(text),
+      messageOf(() => brotli.decompress(Buffer.from('junk'))),
+      nameOf(() => brotli.compress(text, { quality: 'high' })),
+      [part.code, hex(part.buf)],
+    ];
+  },
+
+  // Many small modules, compiled in parallel.
+  async 'hash-wasm'() {
+    const hash = require('hash-wasm');
+    const salt = new Uint8Array(16);
+    const argon2 = { parallelism: 1, iterations: 3, memorySize: 256, hashLength: 16 };
+    return Promise.all([
+      hash.md5('a'),
+      hash.sha256('a'),
+      hash.blake3('a'),
+      hash.crc32('a'),
+      hash.sha3('abc'),
+      hash.argon2id({ password: 'p', salt, ...argon2, outputType: 'hex' }),
+      hash.bcrypt({ password: 'p', salt, costFactor: 4 }),
+    ]);
+  },
+
+  // Emscripten with embind: classes, callbacks, invokers made with `new Function`.
+  async 'yoga-wasm-web'() {
+    const { default: load } = await import('yoga-wasm-web');
+    const yoga = await load(file('yoga-wasm-web/dist/yoga.wasm'));
+    const root = yoga.Node.create();
+    root.setFlexDirection(yoga.FLEX_DIRECTION_ROW);
+    root.setWidth(300);
+    for (let index = 0; index < 3; index++) {
+      const child = yoga.Node.create();
+      child.setFlexGrow(index + 1);
+      child.setMargin(yoga.EDGE_ALL, index);
+      if (index === 2) child.setMeasureFunc((width) => ({ width: width / 2, height: 7 }));
+      root.insertChild(child, index);
+    }
+    root.calculateLayout(300, 100, yoga.DIRECTION_LTR);
+    return [0, 1, 2].map((index) => root.getChild(index).getComputedLayout());
+  },
+
+  // Emscripten with a module in the script.
+  async 'libsodium-wrappers'() {
+    const sodium = require('libsodium-wrappers');
+    await sodium.ready;
+    const key = new Uint8Array(32).fill(7);
+    const nonce = new Uint8Array(24).fill(1);
+    const box = sodium.crypto_secretbox_easy('message', nonce, key);
+    const { privateKey } = sodium.crypto_sign_seed_keypair(key);
+    return [
+      hex(box),
+      sodium.to_string(sodium.crypto_secretbox_open_easy(box, nonce, key)),
+      messageOf(() => sodium.crypto_secretbox_open_easy(new Uint8Array(20), nonce, key)),
+      hex(sodium.crypto_sign_detached('message', privateKey)),
+      sodium.randombytes_buf(8).length,
+    ];
+  },
+
+  // Emscripten, large, with exceptions of C++ by way of JavaScript.
+  async wabt() {
+    const wabt = await require('wabt')();
+    const text = '(module (func (export "f") (result i32) i32.const 3))';
+    return [
+      hex(wabt.parseWat('a.wat', text, {}).toBinary({}).buffer),
+      messageOf(() => wabt.parseWat('a.wat', '(module (func', {})),
+    ];
+  },
+
+  // Emscripten's dynamic linking: a second module over one memory and table, which grow.
+  async 'web-tree-sitter'() {
+    const { Parser, Language, Query } = require('web-tree-sitter');
+    await Parser.init();
+    const module = require.resolve('tree-sitter-javascript/tree-sitter-javascript.wasm');
+    const language = await Language.load(module);
+    const parser = new Parser();
+    parser.setLanguage(language);
+    const { rootNode } = parser.parse('const f = (x) => `a${x}b` + /re/g;\nclass A { #p = 1 }');
+    const captures = new Query(language, '(identifier) @id').captures(rootNode);
+    // The parser calls back for its input, piece by piece.
+    const broken = parser.parse((index) => (index < 3 ? 'a(('[index] : null)).rootNode;
+    return [`${rootNode}`, captures.map(({ node }) => node.text), broken.hasError, `${broken}`];
+  },
+};
+
+async function main([name, engine]) {
+  if (engine === 'ours') {
+    const v8 = globalThis.WebAssembly;
+    globalThis.WebAssembly = require('..');
+    for (const key of ['Module', 'Instance', 'compile', 'instantiate']) {
+      v8[key] = () => {
+        throw new Error("V8's WebAssembly was used");
+      };
+    }
+  }
+  const big = (_, value) => (typeof value === 'bigint' ? `${value}n` : value);
+  console.log(JSON.stringify(await PROGRAMS[name](), big));
+}
+
+if (require.main === module) main(process.argv.slice(2)).then(() => process.exit(0));
+
+module.exports = { packages: Object.keys(PROGRAMS) };
