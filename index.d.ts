@@ -65,6 +65,10 @@ export type Exports = Record<string, any>;
  * const module = new Module(fs.readFileSync('small.wasm'));
  * const wanted = Module.imports(module).map(({ module, name }) => `${module}.${name}`);
  * ```
+ *
+ * A module can be posted to other threads of the process, which have it compiled at once. It
+ * arrives as a module of V8's and is one of these when it is first used. Keep it where it was
+ * compiled until then.
  */
 export class Module {
   /**

@@ -294,6 +294,50 @@ describe('lifetimes', () => {
     expect(await run(code, { keeper, given })).toBe('42');
   });
 
+  test('a single host value goes when wasm lets it go, wherever it was', async () => {
+    const text = `(module (import "m" "make" (func $make (result externref)))
+      (table $t (export "t") 4 externref) (global $g (export "g") (mut externref) (ref.null extern))
+      (elem $passive externref (item (ref.null extern)))
+      (func (export "pass") (param externref))
+      (func (export "setGlobal") (param externref) (global.set $g (local.get 0)))
+      (func (export "setTable") (param externref) (table.set $t (i32.const 1) (local.get 0)))
+      (func (export "fill") (param externref)
+        (table.fill $t (i32.const 0) (local.get 0) (i32.const 4)))
+      (func (export "import") (drop (call $make)))
+      (func (export "return") (result externref) (call $make)))`;
+    const code = `
+      let made;
+      const { exports } = new wn.Instance(new wn.Module(bytes.m), { m: { make: () => made } });
+      const ways = {
+        passed: [(value) => exports.pass(value)],
+        returned: [(value) => { made = value; exports.import(); exports.return(); made = null; }],
+        global: [(value) => exports.setGlobal(value), () => exports.setGlobal(null)],
+        'global of JavaScript': [(value) => { exports.g.value = value; }, () => { exports.g.value = 1; }],
+        table: [(value) => exports.setTable(value), () => exports.setTable(null)],
+        'table of JavaScript': [(value) => exports.t.set(2, value), () => exports.t.set(2, 0)],
+        'all of a table': [(value) => exports.fill(value), () => exports.fill(null)],
+        'a table that grew': [(value) => exports.t.grow(1, value), () => exports.t.set(4, null)],
+      };
+      const isGone = async (reference) => {
+        for (let round = 0; round < 8; round++) {
+          await new Promise((go) => setTimeout(go, 2));
+          gc();
+          if (reference.deref() === undefined) return true;
+        }
+        return false;
+      };
+      for (const [name, [put, take]] of Object.entries(ways)) {
+        const reference = (() => { const value = {}; put(value); return new WeakRef(value); })();
+        if (take !== undefined) {
+          if (await isGone(reference)) console.log(name, 'went too early');
+          take();
+        }
+        if (!await isGone(reference)) console.log(name, 'stays');
+      }
+      console.log('done');`;
+    expect(await run(code, { m: text })).toBe('done');
+  });
+
   test('host values live as long as wasm holds them and no longer', async () => {
     const text = `(module (table (export "t") 1 externref) (global $g (mut externref) (ref.null extern))
       (func (export "keep") (param externref) (global.set $g (local.get 0)))

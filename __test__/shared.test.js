@@ -287,6 +287,74 @@ describe('between threads', () => {
     expect(over(memory).notify(0, -1)).toBe(0);
   });
 
+  test('a module that was posted is compiled already, as glue for threads expects', async () => {
+    const module = new wn.Module(bytes);
+    const memory = make();
+    // What Emscripten's and wasm-bindgen's workers do with what they are sent.
+    const code = `
+      globalThis.WebAssembly = wn;
+      const { module, memory } = data;
+      const instance = await WebAssembly.instantiate(module, { m: { memory } });
+      post([
+        instance instanceof WebAssembly.Instance,
+        module instanceof WebAssembly.Module,
+        WebAssembly.Module.exports(module).length,
+        instance.exports.add(0, 1),
+      ]);`;
+    const workers = [1, 2, 3].map(() => worker(code, { module, memory }));
+    const results = await Promise.all(workers.map((each) => each.next()));
+    expect(results.map(([, , , count]) => count).sort()).toEqual([0, 1, 2]);
+    for (const result of results) expect(result.slice(0, 3)).toEqual([true, true, 10]);
+    const [compiled, copy] = [await wn.compile(bytes), structuredClone(module)];
+    for (const each of [compiled, copy, structuredClone(structuredClone(module))]) {
+      expect(new wn.Instance(each, { m: { memory } }).exports.load(0)).toBe(3);
+      expect(each).toBeInstanceOf(wn.Module);
+    }
+    await Promise.all(workers.map((each) => each.terminate()));
+  });
+
+  test('a posted module that nobody kept says so', async () => {
+    const { stdout } = child(
+      `let posted;
+       (() => { posted = structuredClone(new wn.Module(bytes.m)); })();
+       let error;
+       for (let i = 0; i < 20; i++) {
+         await new Promise(setImmediate);
+         gc();
+       }
+       try { new wn.Instance(posted, {}); } catch (error) { console.log(error.code, error.message); }
+       try { new wn.Instance(new WebAssembly.Module(bytes.m), {}); } catch (error) { console.log(error.name); }`,
+      { flags: ['--expose-gc'], modules: { m: bytes } }
+    );
+    expect(stdout).toMatch(/^ERR_WASI_MODULE_GONE .*keep it where it was compiled.*\nTypeError\n$/);
+  });
+
+  test('threads end while all of it is alive', async () => {
+    const text = `(module (import "m" "memory" (memory 1 10 shared)) (import "m" "f" (func $f))
+      (tag $tag (param externref)) (table $kept 1 exnref) (table (export "t") 1 externref)
+      (func (export "keep") (param externref) (local $exception exnref)
+        (block $caught (result exnref)
+          (try_table (catch_all_ref $caught) (throw $tag (local.get 0)))
+          (return))
+        (local.set $exception) (table.set $kept (i32.const 0) (local.get $exception)))
+      (func (export "call") (call $f)))`;
+    const module = new wn.Module(await wat(text));
+    const memory = make();
+    const code = `
+      const f = () => { post('in wasm'); for (;;); };
+      const { exports } = new wn.Instance(data.module, { m: { memory: data.memory, f } });
+      exports.keep({ exports });
+      exports.t.set(0, exports);
+      if (data.spins) exports.call();
+      post('ready');`;
+    for (let round = 0; round < 10; round++) {
+      const other = worker(code, { module, memory, spins: round % 2 === 1 });
+      expect(await other.next()).toMatch(/ready|in wasm/);
+      await other.terminate();
+    }
+    expect(memory.grow(1)).toBe(1);
+  });
+
   test('the memory outlives the thread that made it', async () => {
     const other = worker(
       `const memory = new wn.Memory({ initial: 1, maximum: 10, shared: true });

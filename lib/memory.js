@@ -12,6 +12,7 @@ const {
   fromAddress,
   isObject,
   isWide,
+  privateParts,
   settle,
   toAddress,
   toLimits,
@@ -23,33 +24,16 @@ const WIDE = { size: 262144, type: 2 ** 37 - 1 };
 
 /**
  * The private parts of a Memory: its native `handle`, its `group`, whether its addresses are
- * `wide`, so BigInts, whether it is `shared`, and the `buffer` that JavaScript last saw. They can
- * be put on an object that V8 has made.
+ * `wide`, so BigInts, whether it is `shared`, and the `buffer` that JavaScript last saw.
  */
-class Parts extends function (object) {
-  return object;
-} {
-  #parts;
-
-  constructor(object, parts) {
-    super(object);
-    this.#parts = parts;
-  }
-
-  /** Undefined for any other value. */
-  static of(value) {
-    return isObject(value) && #parts in value ? value.#parts : undefined;
-  }
-}
-
-const memoryParts = Parts.of;
+const { put, of: memoryParts } = privateParts();
 
 class Memory {
   constructor(descriptor) {
     if (descriptor instanceof Existing) {
       const { handle, group } = descriptor;
       const wide = native.objectType(handle) === 'w';
-      new Parts(this, { handle, group, wide, shared: false, buffer: null });
+      put(this, { handle, group, wide, shared: false, buffer: null });
       return;
     }
     settle(this, new.target, Memory);
@@ -58,7 +42,7 @@ class Memory {
     const { initial, maximum, wide } = limits;
     const [address, handle] = native.createMemory(realm, initial, maximum, wide);
     const group = new Group();
-    new Parts(this, { handle, group, wide, shared: false, buffer: null });
+    put(this, { handle, group, wide, shared: false, buffer: null });
     objectAt(group, address, () => this);
   }
 
@@ -159,7 +143,7 @@ function share(memory, source, limits, wide = false, isNew = false) {
   const { address, handle, group } = adopt(source, limits, wide, isNew);
   const isWideMemory = native.objectType(handle) === 'w';
   const buffer = isShared(source) ? source : null;
-  new Parts(memory, { handle, group, wide: isWideMemory, shared: true, buffer });
+  put(memory, { handle, group, wide: isWideMemory, shared: true, buffer });
   return objectAt(group, address, () => memory);
 }
 

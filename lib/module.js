@@ -3,32 +3,19 @@
 
 const { native, realm } = require('./binding');
 const { CompileError, coded } = require('./errors');
-const { describe, isObject, settle, toBytes } = require('./webidl');
+const { V8Module, sectionsOf } = require('./v8');
+const { describe, isObject, privateParts, settle, toBytes } = require('./webidl');
 
-/** A compiled module on its way into the constructor. */
-class Compiled {
-  constructor(handle) {
-    this.handle = handle;
-  }
-}
-
-/** The private parts of a module. */
-let find;
+/** The private parts of a module: `{handle, imports(), exports(), sharedMemories()}`. */
+const { put, of } = privateParts();
 
 class Module {
-  #handle;
-  #imports = null;
-  #exports = null;
-  #sharedMemories = null;
-
   constructor(bytes, options = undefined) {
-    if (bytes instanceof Compiled) {
-      this.#handle = bytes.handle;
-      return;
-    }
     settle(this, new.target, Module);
     const what = 'WebAssembly.Module()';
-    this.#handle = native.compile(realm, what, toBytes(bytes, `${what}: Argument 0`), countsFuel(options));
+    const copied = toBytes(bytes, `${what}: Argument 0`);
+    const handle = native.compile(realm, what, copied, countsFuel(options));
+    return moduleFor(handle, Object.getPrototypeOf(this));
   }
 
   static exports(module) {
@@ -48,21 +35,61 @@ class Module {
     }
     return native.customSections(handle, `${sectionName}`);
   }
-
-  static {
-    find = (value) => {
-      if (!isObject(value) || !(#handle in value)) return undefined;
-      return {
-        handle: value.#handle,
-        imports: () => (value.#imports ??= describeImports(value.#handle)),
-        exports: () => (value.#exports ??= describeExports(value.#handle)),
-        sharedMemories: () => (value.#sharedMemories ??= describeShared(value.#handle)),
-      };
-    };
-  }
 }
 
 describe(Module, 'WebAssembly.Module');
+
+/** The name of the section by which a module of V8's stands for one of ours. */
+const SECTION = 'wasi-native';
+
+/**
+ * The Module for a native one. It is one of V8's with our prototype, empty but for a section that
+ * says which of ours it stands for: so it can be posted to other threads, which have it at once.
+ */
+function moduleFor(handle, prototype = Module.prototype) {
+  const module = Object.setPrototypeOf(carrier(native.shareModule(handle)), prototype);
+  put(module, describeParts(handle));
+  return module;
+}
+
+function carrier(id) {
+  if (V8Module === undefined) return {};
+  const section = Buffer.from(`${SECTION}${id}`);
+  const header = [0, 0x61, 0x73, 0x6d, 1, 0, 0, 0];
+  return new V8Module(
+    Uint8Array.from([...header, 0, section.length + 1, SECTION.length, ...section])
+  );
+}
+
+/** Makes one of ours of a module that was posted here; the parts, undefined for any other value. */
+function adopted(value) {
+  let section;
+  try {
+    [section] = sectionsOf(value, SECTION);
+  } catch {
+    return undefined;
+  }
+  if (section === undefined) return undefined;
+  const handle = native.sharedModule(Number(Buffer.from(section).toString()));
+  if (handle === null) {
+    const text = 'keep it where it was compiled until it has been used here';
+    throw coded(Error, 'ERR_WASI_MODULE_GONE', `a posted module has been let go: ${text}`);
+  }
+  put(Object.setPrototypeOf(value, Module.prototype), describeParts(handle));
+  return of(value);
+}
+
+function describeParts(handle) {
+  let imports;
+  let exports;
+  let shared;
+  return {
+    handle,
+    imports: () => (imports ??= describeImports(handle)),
+    exports: () => (exports ??= describeExports(handle)),
+    sharedMemories: () => (shared ??= describeShared(handle)),
+  };
+}
 
 function describeImports(handle) {
   const flat = native.imports(handle);
@@ -92,6 +119,10 @@ function describeShared(handle) {
   return list;
 }
 
+function find(value) {
+  return of(value) ?? (isObject(value) ? adopted(value) : undefined);
+}
+
 /** `{handle, imports(), exports(), sharedMemories()}` of a module. */
 function partsOf(value, what) {
   const parts = find(value);
@@ -112,7 +143,7 @@ async function compile(bytes, what, options = undefined) {
   if (typeof result === 'string') {
     throw coded(CompileError, 'ERR_WASI_COMPILE', `${what}: ${result}`);
   }
-  return new Module(new Compiled(result));
+  return moduleFor(result);
 }
 
 /** Whether the module is to count its operators, for `limits.fuel`: our own option. */

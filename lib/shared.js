@@ -5,16 +5,16 @@
 
 const { native, realm } = require('./binding');
 const { Group, keep } = require('./group');
-const { bufferOf, growMemory, v8 } = require('./v8');
+const { V8Instance, V8Memory, V8Module, bufferOf, growMemory } = require('./v8');
 
 const PAGE = 65536;
 
 /** A new memory of V8's; `limits` are in pages. */
 function makeV8Memory({ initial, maximum }, what) {
-  if (v8 === undefined) throw new RangeError(`${what}: this process has no shared memories`);
+  if (V8Memory === undefined) throw new RangeError(`${what}: this process has no shared memories`);
   try {
     // Past these V8 makes none, and ours just cannot grow so far.
-    return new v8.Memory({ initial, maximum: Math.min(maximum, PAGE), shared: true });
+    return new V8Memory({ initial, maximum: Math.min(maximum, PAGE), shared: true });
   } catch (error) {
     throw new RangeError(`${what}: ${error.message}`);
   }
@@ -62,7 +62,7 @@ function linksWith(memory, maximum) {
   // (import "" "" (memory 0 maximum shared))
   const bytes = [0, 0x61, 0x73, 0x6d, 1, 0, 0, 0, 2, 9, 1, 0, 0, 2, 3, 0, ...leb];
   try {
-    new v8.Instance(new v8.Module(Uint8Array.from(bytes)), { '': { '': memory } });
+    new V8Instance(new V8Module(Uint8Array.from(bytes)), { '': { '': memory } });
     return true;
   } catch {
     return false;

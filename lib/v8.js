@@ -14,8 +14,14 @@ function pristine() {
 
 const v8 = pristine();
 
+// Taken now: what a program does to the namespace later does not reach us.
+const { Instance, Memory, Module } = v8 ?? {};
+
 module.exports = {
-  v8,
-  bufferOf: v8 && Object.getOwnPropertyDescriptor(v8.Memory.prototype, 'buffer').get,
-  growMemory: v8?.Memory.prototype.grow,
+  V8Instance: Instance,
+  V8Memory: Memory,
+  V8Module: Module,
+  bufferOf: Memory && Object.getOwnPropertyDescriptor(Memory.prototype, 'buffer').get,
+  growMemory: Memory?.prototype.grow,
+  sectionsOf: Module?.customSections,
 };

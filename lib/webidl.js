@@ -90,6 +90,28 @@ function toLimits(descriptor, wide, what) {
 }
 
 /**
+ * Private parts that can be put on any object, also on one that V8 has made: `put(object, parts)`,
+ * and `of(value)`, which is undefined for any other value.
+ */
+function privateParts() {
+  class Parts extends function (object) {
+    return object;
+  } {
+    #parts;
+
+    constructor(object, parts) {
+      super(object);
+      this.#parts = parts;
+    }
+
+    static of(value) {
+      return isObject(value) && #parts in value ? value.#parts : undefined;
+    }
+  }
+  return { put: (object, parts) => void new Parts(object, parts), of: Parts.of };
+}
+
+/**
  * Gives an object the prototype of newTarget's realm where newTarget has none to give. Web IDL
  * has it so; the language itself falls back on Object.prototype.
  */
@@ -135,6 +157,7 @@ module.exports = {
   fromAddress,
   isObject,
   isWide,
+  privateParts,
   settle,
   tag,
   toAddress,

@@ -11,11 +11,21 @@ use super::engine::Engine;
 use super::error::CompileError;
 use super::types::{ExternType, MemoryType};
 use info::{FuncIndex, ModuleInfo};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 /// A compiled module: immutable, and shared by every thread of the process.
 #[derive(Clone)]
 pub struct Module(Arc<Inner>);
+
+/// A module that this does not keep.
+#[derive(Clone)]
+pub struct WeakModule(Weak<Inner>);
+
+impl WeakModule {
+    pub fn upgrade(&self) -> Option<Module> {
+        self.0.upgrade().map(Module)
+    }
+}
 
 struct Inner {
     engine: Engine,
@@ -60,6 +70,10 @@ impl Module {
 
     pub fn engine(&self) -> &Engine {
         &self.0.engine
+    }
+
+    pub fn downgrade(&self) -> WeakModule {
+        WeakModule(Arc::downgrade(&self.0))
     }
 
     /// The imports in the module's order.
