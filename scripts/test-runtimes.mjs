@@ -66,7 +66,8 @@ function install() {
 
 function jest(node, first) {
   const ignored = first ? [] : [`--testPathIgnorePatterns=${ONCE}`];
-  const args = ['node_modules/jest/bin/jest.js', ...ignored, ...toJest];
+  // Last, because it takes all words after it for patterns.
+  const args = ['node_modules/jest/bin/jest.js', ...toJest, ...ignored];
   const { status } = spawnSync(node, args, { stdio: 'inherit' });
   return status === 0;
 }
