@@ -31,14 +31,17 @@ async function instance(text, imports) {
   return new Instance(new Module(await wat(text)), imports);
 }
 
-/** Runs JavaScript in a process of its own. `wn` is the package, `bytes` a function of names. */
-function child(code, { flags = [], modules = {}, env = process.env } = {}) {
+/**
+ * Runs JavaScript in a process of its own. `wn` is the package, unless it is not to `load` it;
+ * `bytes` has the modules by name.
+ */
+function child(code, { flags = [], modules = {}, env = process.env, load = true } = {}) {
   const encoded = Object.entries(modules).map(([name, bytes]) => [
     name,
     Buffer.from(bytes).toString('base64'),
   ]);
   const text = `
-    const wn = require(${JSON.stringify(PACKAGE)});
+    ${load ? `const wn = require(${JSON.stringify(PACKAGE)});` : ''}
     const bytes = Object.fromEntries(
       ${JSON.stringify(encoded)}.map(([name, text]) => [name, Buffer.from(text, 'base64')])
     );

@@ -4,6 +4,7 @@
 
 const fs = require('node:fs');
 const path = require('node:path');
+const { isMainThread } = require('node:worker_threads');
 const { makeError } = require('./errors');
 
 const ABIS = { linux: ['gnu', 'musl'], win32: ['msvc'] };
@@ -44,6 +45,8 @@ function load() {
 
 const native = load();
 const { realm, window, offset, slots, call } = native.open(makeError);
+// Bun's threads end in their own way.
+if (!isMainThread && process.versions.bun === undefined) native.endWithWorker(realm, () => {});
 const bytes = window.byteLength - offset;
 const length = bytes - (bytes % 16);
 

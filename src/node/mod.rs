@@ -34,3 +34,4 @@ mod realm;
 mod shared;
 mod threads;
 mod wasi;
+mod workers;

@@ -16,6 +16,7 @@ use super::failure::{self, Failure};
 use super::objects::BufferOwner;
 use super::raw::{self, Reference, Refused};
 use super::threads::Threads;
+use super::workers::Asked;
 use crate::engine::{CompileError, Config, Door, Engine, Func, MemoryStyle, Store, TrapMode, ValRaw};
 use napi::bindgen_prelude::{Env, External, Object, Unknown};
 use napi::{Error, JsValue, sys};
@@ -48,6 +49,8 @@ pub struct Realm {
     pub(super) buffers: RefCell<Vec<NonNull<BufferOwner>>>,
     /// From when the first guest gets a thread of its own.
     pub(super) threads: OnceCell<Threads>,
+    /// In a Worker: while wasm is asked whether to go on.
+    pub(super) asked: OnceCell<Asked>,
 }
 
 impl Realm {
@@ -204,6 +207,7 @@ pub fn open<'env>(env: &'env Env, make_error: Unknown<'env>) -> napi::Result<Obj
         growths: Cell::new(0),
         buffers: RefCell::default(),
         threads: OnceCell::new(),
+        asked: OnceCell::new(),
     });
     let callback = realm.place.get_or_init(|| Place::take(&realm)).callback();
     let call = raw::function(env.raw(), c"call", callback, realm.clone()).map_err(refused)?;

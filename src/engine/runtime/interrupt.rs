@@ -4,15 +4,18 @@
 //! An interruption takes the area away (or, without signals, writes ones into it), and raises
 //! the stack limit so that the next function entered stops too. Invariant: the request stays
 //! until it is cleared; entering wasm in between stops at once.
+//!
+//! The same area serves to *ask*: the thread that runs the guest, at its next loop iteration, calls
+//! what the store has for that, and goes on or stops as it says.
 
 use super::parking::Parker;
 use super::traps::NEVER;
 use super::vmcontext::VMStoreContext;
 use crate::engine::compile::POLL_SIZE;
-use crate::engine::sys::{Mmap, page_size};
+use crate::engine::sys::{self, Mmap, page_size};
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
 /// The poll area and the context behind it.
 pub(super) struct StoreMemory {
@@ -20,6 +23,31 @@ pub(super) struct StoreMemory {
     signals: bool,
     /// The stack limit of the innermost entry, whatever stands in the context.
     limit: AtomicUsize,
+    /// Whether to ask at the next loop iteration.
+    asked: AtomicBool,
+}
+
+/// What a store asks whether to go on.
+pub(super) struct Checkpoint {
+    pub memory: Arc<StoreMemory>,
+    pub go_on: Box<dyn Fn() -> bool>,
+}
+
+impl Checkpoint {
+    /// Called by the fault handler when a loop met a poll area that is not accessible. Whether the
+    /// loop may go on where it is.
+    pub fn pass(&self) -> bool {
+        if !self.memory.asked.swap(false, Ordering::SeqCst) || self.memory.set_poll(false).is_err() {
+            return false;
+        }
+        // An interruption sets its flag first and takes the area away then, so one of us two does.
+        if self.memory.is_interrupted() {
+            let _ = self.memory.set_poll(true);
+            return false;
+        }
+        // Nothing is known here of what else runs on a stack for signals.
+        sys::on_signal_stack() || (self.go_on)()
+    }
 }
 
 /// Stops the wasm of one store. May be used from any thread and outlives the store.
@@ -36,7 +64,7 @@ impl StoreMemory {
         const { assert!(size_of::<VMStoreContext>() <= 4096) };
         let mapping = Mmap::reserve(CONTEXT + page_size())?;
         mapping.make_writable(0..CONTEXT + page_size())?;
-        let memory = StoreMemory { mapping, signals, limit: AtomicUsize::new(0) };
+        let memory = StoreMemory { mapping, signals, limit: AtomicUsize::new(0), asked: AtomicBool::new(false) };
         // SAFETY: a page of our own, large enough, aligned, and seen by nobody yet.
         unsafe { memory.context().write(context) };
         Ok(Arc::new(memory))
@@ -102,6 +130,15 @@ impl StoreMemory {
 impl InterruptHandle {
     pub(super) fn new(memory: Arc<StoreMemory>, parker: Arc<Parker>) -> InterruptHandle {
         InterruptHandle { memory, parker }
+    }
+
+    /// Has the thread that runs wasm of the store call its checkpoint at the next loop iteration, if
+    /// it has one (`Store::set_checkpoint`). Rarely a request is lost to another one; who asks asks
+    /// again.
+    pub fn ask(&self) {
+        self.memory.asked.store(true, Ordering::SeqCst);
+        // If the kernel refuses, nobody is asked this time.
+        let _ = self.memory.set_poll(true);
     }
 
     /// Asks the wasm of the store to stop: it traps with `TrapCode::Interrupted` at the next loop

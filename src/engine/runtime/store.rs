@@ -5,7 +5,7 @@
 use super::exception::{Exceptions, TagObj};
 use super::group::Group;
 use super::parking::Parker;
-use super::interrupt::{InterruptHandle, StoreMemory};
+use super::interrupt::{Checkpoint, InterruptHandle, StoreMemory};
 use super::limits::Limits;
 use super::call::HOST_RESERVE;
 use super::traps::{self, Current, Error, NEVER, TrapRecord};
@@ -14,7 +14,7 @@ use super::vmcontext::{VMStoreContext, VMUnwind};
 use crate::engine::engine::Engine;
 use crate::engine::sys;
 use crate::engine::types::RefType;
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::ffi::c_void;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -34,6 +34,7 @@ struct StoreInner {
     /// The lowest address of the thread's stack that any wasm may use.
     lowest_stack_limit: usize,
     memory: Arc<StoreMemory>,
+    checkpoint: OnceCell<Box<Checkpoint>>,
     exceptions: Exceptions,
     /// The tags that belong to no group.
     tags: RefCell<Vec<Box<TagObj>>>,
@@ -73,6 +74,7 @@ impl Store {
             quick_from: NEVER,
             outer: std::ptr::null(),
             trap: TrapRecord::new(),
+            checkpoint: std::ptr::null(),
         };
         let memory = StoreMemory::new(vm, engine.tunables().signals)
             .map_err(|e| Error::Internal(format!("cannot allocate a store: {e}")))?;
@@ -82,6 +84,7 @@ impl Store {
             vm: memory.context(),
             lowest_stack_limit: stack.start + HOST_RESERVE.min(stack.len() / 4),
             memory,
+            checkpoint: OnceCell::new(),
             exceptions: Exceptions::default(),
             tags: RefCell::default(),
             pending: RefCell::new(None),
@@ -102,6 +105,21 @@ impl Store {
     /// Stops this store's wasm from another thread.
     pub fn interrupt_handle(&self) -> InterruptHandle {
         InterruptHandle::new(self.0.memory.clone(), self.parker().clone())
+    }
+
+    /// Has `go_on` called when [`InterruptHandle::ask`] was: by this thread, in the fault handler, at
+    /// a loop of wasm. If it returns false wasm traps with `TrapCode::Interrupted`. It may do what a
+    /// host function may, but not call wasm. To be set once; false in explicit trap mode, which has no
+    /// handler that could ask.
+    pub fn set_checkpoint(&self, go_on: impl Fn() -> bool + 'static) -> bool {
+        if !self.0.engine.tunables().signals {
+            return false;
+        }
+        let made = || Box::new(Checkpoint { memory: self.0.memory.clone(), go_on: Box::new(go_on) });
+        let checkpoint: *const Checkpoint = &**self.0.checkpoint.get_or_init(made);
+        // SAFETY: a write of a field; the checkpoint is the store's and stays.
+        unsafe { (*self.vm()).checkpoint = checkpoint };
+        true
     }
 
     /// Lets wasm run again after an interruption.

@@ -1,9 +1,11 @@
 //! How guest code stops before its end: traps, host errors, and the record of where.
 //!
 //! Used by `call.rs`, the libcalls and, through [`on_fault`], the signal handler. Invariant: what
-//! runs inside the signal handler takes no lock and allocates nothing.
+//! runs inside the signal handler takes no lock and allocates nothing, but for a checkpoint: it runs
+//! where wasm could have called a function of the host instead (see `interrupt.rs`).
 
 use super::exception::Exception;
+use super::interrupt::Checkpoint;
 use super::limits::OverLimit;
 use super::vmcontext::VMStoreContext;
 use crate::engine::code::registry;
@@ -71,6 +73,14 @@ pub const MAX_FRAMES: usize = 64;
 pub struct Fault {
     pub pc: usize,
     pub fp: usize,
+}
+
+/// How a fault of ours is answered.
+#[derive(Clone, Copy)]
+pub enum Answer {
+    /// By the same instruction once more.
+    Again,
+    Resume(Resume),
 }
 
 /// Where to continue.
@@ -234,17 +244,27 @@ pub(super) unsafe fn record_trap(code: TrapCode) {
 
 /// Answers a fault: where to continue if it is a trap of ours, `None` if it is somebody else's.
 /// Runs inside signal handlers.
-pub(super) fn on_fault(fault: Fault) -> Option<Resume> {
+pub(super) fn on_fault(fault: Fault) -> Option<Answer> {
     // SAFETY: `pc` is where this thread runs.
     let code = unsafe { registry::with_code_at(fault.pc, |code| code.trap_at(fault.pc)) }??;
     let store = CURRENT.get();
     if store.is_null() {
         return None;
     }
+    if code == TrapCode::Interrupted {
+        // SAFETY: a current store is alive, and so is what it has for this. The thread is between two
+        // instructions of wasm, as it is when wasm calls a function of the host.
+        let checkpoint = unsafe { (*store).checkpoint.as_ref() };
+        if checkpoint.is_some_and(Checkpoint::pass) {
+            return Some(Answer::Again);
+        }
+    }
     // SAFETY: the thread runs our code, so it came through `call::enter`, and the current store is
     // the one it was entered in. Compiled code keeps frame pointers, and the stack check of a
     // prologue comes after the frame pointer is set up.
     unsafe { TrapRecord::note(store, code, fault.pc, fault.fp) };
     // SAFETY: a current store is alive, and these fields are this thread's.
-    Some(unsafe { Resume { pc: (*store).entry_handler, sp: (*store).entry_sp, fp: (*store).entry_fp } })
+    Some(Answer::Resume(unsafe {
+        Resume { pc: (*store).entry_handler, sp: (*store).entry_sp, fp: (*store).entry_fp }
+    }))
 }

@@ -4,6 +4,7 @@
 //! test there compares each offset with `offset_of!`. Invariant: a `VMContext` is one allocation,
 //! a [`VMHeader`] followed by the arrays `compile::offsets::VMOffsets` lays out for its module.
 
+use super::interrupt::Checkpoint;
 use super::traps::TrapRecord;
 use std::ffi::c_void;
 use std::ptr::NonNull;
@@ -75,6 +76,8 @@ pub struct VMStoreContext {
     /// on the stack. Null for the outermost.
     pub outer: *const SavedEntry,
     pub trap: TrapRecord,
+    /// What a loop asks whether to go on; null if nobody is to be asked.
+    pub(super) checkpoint: *const Checkpoint,
 }
 
 /// A handler to continue at.

@@ -3,13 +3,13 @@
 //! Called by `runtime/traps.rs`. Invariant: a fault that is not ours reaches the handler that was
 //! there before us, with everything it would have got without us.
 
-use crate::engine::runtime::traps::{Fault, Resume};
+use crate::engine::runtime::traps::{Answer, Fault};
 use std::io;
 use std::mem::MaybeUninit;
 use std::sync::OnceLock;
 
-/// A fault in an instruction that may trap is answered with where to continue.
-type Handler = fn(Fault) -> Option<Resume>;
+/// Answers a fault in an instruction that may trap.
+type Handler = fn(Fault) -> Option<Answer>;
 
 const SIGNALS: [libc::c_int; 4] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE];
 
@@ -58,14 +58,25 @@ fn install(handler: Handler) -> io::Result<()> {
     Ok(())
 }
 
+/// Whether this thread is in a signal handler that has a stack of its own.
+pub fn on_signal_stack() -> bool {
+    let mut stack = MaybeUninit::<libc::stack_t>::zeroed();
+    // SAFETY: reads the thread's setting into memory of the right type, which the kernel fills.
+    unsafe {
+        libc::sigaltstack(std::ptr::null(), stack.as_mut_ptr()) == 0
+            && stack.assume_init().ss_flags & libc::SS_ONSTACK != 0
+    }
+}
+
 extern "C" fn on_signal(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
     let Some(installed) = INSTALLED.get() else { return };
     // SAFETY: the kernel passes the interrupted thread's context to an `SA_SIGINFO` handler, and
     // nobody else refers to it while we run.
     let registers = unsafe { &mut *context.cast::<libc::ucontext_t>() };
-    if let Some(resume) = (installed.handler)(registers::fault(registers)) {
-        registers::resume(registers, resume);
-        return;
+    match (installed.handler)(registers::fault(registers)) {
+        Some(Answer::Again) => return,
+        Some(Answer::Resume(resume)) => return registers::resume(registers, resume),
+        None => {}
     }
     let Some(place) = SIGNALS.iter().position(|known| *known == signal) else { return };
     let previous = &installed.previous[place];
@@ -91,7 +102,8 @@ extern "C" fn on_signal(signal: libc::c_int, info: *mut libc::siginfo_t, context
 
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod registers {
-    use super::{Fault, Resume};
+    use super::Fault;
+    use crate::engine::runtime::traps::Resume;
 
     pub fn fault(context: &libc::ucontext_t) -> Fault {
         let registers = &context.uc_mcontext.gregs;
@@ -111,7 +123,8 @@ mod registers {
 
 #[cfg(all(target_os = "linux", target_arch = "aarch64"))]
 mod registers {
-    use super::{Fault, Resume};
+    use super::Fault;
+    use crate::engine::runtime::traps::Resume;
 
     pub fn fault(context: &libc::ucontext_t) -> Fault {
         let registers = &context.uc_mcontext;
@@ -128,7 +141,8 @@ mod registers {
 
 #[cfg(target_os = "macos")]
 mod registers {
-    use super::{Fault, Resume};
+    use super::Fault;
+    use crate::engine::runtime::traps::Resume;
 
     #[cfg(target_arch = "x86_64")]
     pub fn fault(context: &libc::ucontext_t) -> Fault {
