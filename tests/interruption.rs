@@ -219,3 +219,88 @@ fn a_new_store_has_no_fuel() {
     let run = instantiate(&store, COUNTED, &[]);
     assert_eq!(trap(run.call(&[Val::I32(1)])), TrapCode::OutOfFuel);
 }
+
+/// Has this thread handle signals on its one stack, as Node's threads do. Nobody is asked on another.
+fn without_signal_stack() {
+    let none = libc::stack_t { ss_sp: std::ptr::null_mut(), ss_flags: libc::SS_DISABLE, ss_size: 0 };
+    // SAFETY: takes away what the standard library has set up to report stack overflows.
+    assert_eq!(unsafe { libc::sigaltstack(&none, std::ptr::null_mut()) }, 0);
+}
+
+#[test]
+fn a_loop_that_is_asked_goes_on_where_it_was_until_the_answer_is_no() {
+    use std::cell::Cell;
+    use std::rc::Rc;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    without_signal_stack();
+    // Values in registers of both kinds live across the question.
+    let text = r#"(module (func (export "run") (param $n i32) (result f64)
+        (local $x f64) (local $h i64)
+        (loop
+            (local.set $x (f64.add (f64.mul (local.get $x) (f64.const 0.999)) (f64.convert_i32_s (local.get $n))))
+            (local.set $h (i64.rotl (i64.xor (local.get $h) (i64.reinterpret_f64 (local.get $x))) (i64.const 7)))
+            (br_if 0 (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))
+        (f64.add (local.get $x) (f64.convert_i64_s (i64.shr_s (local.get $h) (i64.const 40))))))"#;
+    let store = Store::new(&Engine::new(&Config::default()).expect("an engine")).expect("a store");
+    let run = instantiate(&store, text, &[]);
+    let bits = |result: Result<Vec<Val>, Error>| match result.as_deref() {
+        Ok([Val::F64(bits)]) => *bits,
+        other => panic!("expected a number, got {other:?}"),
+    };
+    let rounds = [Val::I32(30_000_000)];
+    let expected = bits(run.call(&rounds));
+
+    let (asked, go_on) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(true)));
+    let (counter, answer) = (asked.clone(), go_on.clone());
+    assert!(store.set_checkpoint(move || {
+        // It may do what a host function may: allocate, call, use the registers.
+        let text = format!("{:.3}", f64::from(counter.get()).sqrt());
+        counter.set(counter.get() + 1);
+        !text.is_empty() && answer.get()
+    }));
+    let handle = store.interrupt_handle();
+    let end = Arc::new(AtomicBool::new(false));
+    let ended = end.clone();
+    let asker = std::thread::spawn(move || {
+        while !ended.load(Ordering::Relaxed) {
+            handle.ask();
+            std::thread::sleep(Duration::from_micros(200));
+        }
+    });
+    for _ in 0..3 {
+        assert_eq!(bits(run.call(&rounds)), expected);
+    }
+    assert!(asked.get() > 0);
+    go_on.set(false);
+    assert_eq!(trap(run.call(&[Val::I32(0)])), TrapCode::Interrupted);
+    // That was one call's answer, and no interruption.
+    go_on.set(true);
+    assert_eq!(bits(run.call(&rounds)), expected);
+    end.store(true, Ordering::Relaxed);
+    asker.join().expect("it lives");
+}
+
+#[test]
+fn an_interruption_is_not_taken_for_a_question() {
+    without_signal_stack();
+    let store = Store::new(&Engine::new(&Config::default()).expect("an engine")).expect("a store");
+    let run = instantiate(&store, r#"(module (func (export "run") (loop (br 0))))"#, &[]);
+    assert!(store.set_checkpoint(|| true));
+    for _ in 0..20 {
+        let handle = store.interrupt_handle();
+        let other = std::thread::spawn(move || {
+            for _ in 0..20 {
+                handle.ask();
+                std::thread::sleep(Duration::from_micros(100));
+            }
+            handle.interrupt();
+            for _ in 0..20 {
+                handle.ask();
+            }
+        });
+        assert_eq!(trap(run.call(&[])), TrapCode::Interrupted);
+        other.join().expect("it lives");
+        store.clear_interrupt().expect("clears");
+    }
+}
