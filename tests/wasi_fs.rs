@@ -476,13 +476,10 @@ fn listings_have_types_and_inodes() {
             ("l", SYMLINK),
         ];
         assert_eq!(types, BTreeSet::from(expected));
-        for entry in entries.iter().filter(|entry| entry.name != "..") {
-            assert_eq!(
-                entry.ino,
-                guest.lstat(entry.name.as_str()).unwrap().ino,
-                "{}",
-                entry.name
-            );
+        for entry in &entries {
+            // The parent lies outside; nothing of it is told.
+            let name = if entry.name == ".." { "." } else { entry.name.as_str() };
+            assert_eq!(entry.ino, guest.lstat(name).unwrap().ino, "{}", entry.name);
         }
         let f = guest
             .open(

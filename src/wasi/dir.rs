@@ -315,8 +315,8 @@ impl OpenFile {
     }
 
     /// Lists the directory from a cookie on: hands out pieces until `emit`
-    /// takes one only in part, or the directory ends. The parent has inode 0:
-    /// it may lie outside.
+    /// takes one only in part, or the directory ends. The parent may lie
+    /// outside, so it has the directory's own inode, as that of a root has.
     pub fn read_directory(
         &self,
         cookie: u64,
@@ -449,7 +449,7 @@ impl HostFile {
         let mut stream = self.stream.lock().unwrap_or_else(PoisonError::into_inner);
         let stream = match stream.as_mut() {
             Some(stream) => stream,
-            None => stream.insert(DirStream::new(sys::reopen_directory(&self.file)?)),
+            None => stream.insert(DirStream::new(&self.file)?),
         };
         stream.seek(cookie)?;
         while let Some(entry) = stream.peek()? {
@@ -485,6 +485,7 @@ fn time_spec(time: SetTime) -> Option<SystemTimeSpec> {
 /// from the last whole entry it got, costs no seek and no second read.
 pub struct DirStream {
     dir: File,
+    inode: u64,
     /// Encoded entries, of which those before `at` are delivered.
     batch: Vec<u8>,
     at: usize,
@@ -499,14 +500,17 @@ struct Entry<'a> {
 }
 
 impl DirStream {
-    fn new(dir: File) -> DirStream {
-        DirStream {
+    fn new(dir: &File) -> Result<DirStream, Errno> {
+        let dir = sys::reopen_directory(dir)?;
+        let inode = sys::fstat(sys::borrow(&dir))?.ino;
+        Ok(DirStream {
             dir,
+            inode,
             batch: Vec::new(),
             at: 0,
             cookie: 0,
             fresh: true,
-        }
+        })
     }
 
     /// Cookie 0 starts over, and then sees the directory as it is now.
@@ -530,7 +534,7 @@ impl DirStream {
         if self.at >= self.batch.len() {
             self.batch.clear();
             self.at = 0;
-            if !sys::read_directory(&self.dir, &mut self.batch)? {
+            if !sys::read_directory(&self.dir, self.inode, &mut self.batch)? {
                 return Ok(None);
             }
         }

@@ -113,6 +113,19 @@ impl Descriptor {
         }
     }
 
+    /// The rights to change the size. Where they are missing because the file
+    /// was opened for reading, POSIX programs expect that to be said.
+    pub fn require_sizing(&self, rights: Rights, only_read: Errno) -> Result<&OpenFile, Errno> {
+        let file = self.file()?;
+        if self.base().contains(rights) {
+            Ok(file)
+        } else if file.filetype() == Ok(Filetype::RegularFile) && !file.is_writable() {
+            Err(only_read)
+        } else {
+            Err(Errno::Notcapable)
+        }
+    }
+
     /// The rights to move the position, `ESPIPE` where there is none.
     #[inline]
     pub fn require_position(&self, rights: Rights) -> Result<&OpenFile, Errno> {

@@ -290,7 +290,7 @@ impl Node {
         if directory.removed {
             return Ok(());
         }
-        for (place, inode, name) in [(0, self.inode, "."), (1, 0, "..")] {
+        for (place, inode, name) in [(0, self.inode, "."), (1, self.inode, "..")] {
             if from <= place && !emit(place + 1, inode, Filetype::Directory, name)? {
                 return Ok(());
             }

@@ -34,8 +34,7 @@ pub fn fd_allocate(
     len: u64,
 ) -> Result<(), Error> {
     let descriptor = ctx.table.get(fd)?;
-    let file = descriptor.file()?;
-    descriptor.require(Rights::FD_ALLOCATE)?;
+    let file = descriptor.require_sizing(Rights::FD_ALLOCATE, Errno::Badf)?;
     Ok(file.allocate(offset, len)?)
 }
 
@@ -133,8 +132,7 @@ pub fn fd_filestat_set_size(
     size: u64,
 ) -> Result<(), Error> {
     let descriptor = ctx.table.get(fd)?;
-    let file = descriptor.file()?;
-    descriptor.require(Rights::FD_FILESTAT_SET_SIZE)?;
+    let file = descriptor.require_sizing(Rights::FD_FILESTAT_SET_SIZE, Errno::Inval)?;
     Ok(file.set_size(size)?)
 }
 

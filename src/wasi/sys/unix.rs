@@ -586,9 +586,10 @@ pub fn read_watch(_: BorrowedFd<'_>, _: impl FnMut(WatchEvents, &[u8])) -> Resul
 /// Reads a directory in the host's own batches and puts the entries, encoded
 /// as the guest will get them, at the end of `into`. Returns whether there
 /// were any. Positions are the kernel's: they survive changes to the directory
-/// as POSIX wants of `telldir`. The parent, which may lie outside of what the
-/// guest can reach, gets inode 0.
-pub fn read_directory(dir: &File, into: &mut Vec<u8>) -> Result<bool, Errno> {
+/// as POSIX wants of `telldir`. The inode of the parent, which may lie outside
+/// of what the guest can reach, is not told: it gets `inode`. (Not 0, for then
+/// wasi-libc's `scandir` would ask for it, and fail.)
+pub fn read_directory(dir: &File, inode: u64, into: &mut Vec<u8>) -> Result<bool, Errno> {
     const BATCH: usize = 32 * 1024;
     let mut buffer: Vec<u8> = Vec::with_capacity(BATCH);
     let mut entries = RawDir::new(dir, buffer.spare_capacity_mut());
@@ -602,7 +603,7 @@ pub fn read_directory(dir: &File, into: &mut Vec<u8>) -> Result<bool, Errno> {
         let name = entry.file_name().to_bytes();
         let dirent = Dirent {
             next: entry.next_entry_cookie(),
-            ino: if name == b".." { 0 } else { entry.ino() },
+            ino: if name == b".." { inode } else { entry.ino() },
             namlen: u32::try_from(name.len()).map_err(|_| Errno::Overflow)?,
             filetype: filetype(entry.file_type()),
         };
