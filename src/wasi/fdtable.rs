@@ -15,7 +15,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::errno::Errno;
 use super::file::OpenFile;
-use super::rights::Rights;
+use super::rights::{Perms, Rights};
 use super::stdio::{InputBuffer, OutputBuffer};
 use super::sys::BorrowedHandle;
 use super::types::{Fdflags, Fdstat, Filestat, Filetype};
@@ -120,6 +120,7 @@ impl Descriptor {
         if self.base().contains(rights) {
             Ok(file)
         } else if file.filetype() == Ok(Filetype::RegularFile) && !file.is_writable() {
+            file.perms.require(Perms::WRITE)?;
             Err(only_read)
         } else {
             Err(Errno::Notcapable)

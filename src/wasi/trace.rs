@@ -13,8 +13,11 @@ use std::sync::Arc;
 use super::errno::{Errno, Error};
 use super::functions::Function;
 use super::guest::GuestMemory;
+use super::p0;
 use super::rights::Rights;
-use super::types::{Advice, Clockid, Fdflags, Fstflags, Lookupflags, Oflags, Riflags, Sdflags};
+use super::types::{
+    Advice, Clockid, Dirent, Fdflags, Filetype, Fstflags, Lookupflags, Oflags, Riflags, Sdflags,
+};
 use super::watch::WatchEvents;
 
 /// One call that has ended. Displayed, it is a line without the newline:
@@ -118,7 +121,10 @@ impl Call<'_> {
             {
                 self.text(word, self.value(&format!("{name}_len")))
             }
-            ("iovs" | "si_data", "fd_write" | "fd_pwrite" | "sock_send") => self.buffers(word),
+            ("iovs" | "si_data", "fd_write" | "fd_pwrite" | "sock_send") => self.buffers(word, SHOWN),
+            ("in_", _) => self.records(word, self.value("nsubscriptions"), Call::subscription),
+            ("whence", _) => self.whence(word),
+            ("operation", _) => lock_operation(word),
             ("oflags", _) => flags(Oflags::from_guest(word), word),
             ("fdflags", _) | ("flags", "fd_fdstat_set_flags" | "sock_accept") => {
                 flags(Fdflags::from_guest(word), word)
@@ -148,18 +154,24 @@ impl Call<'_> {
         format!("\"{}\"{dots}", bytes.escape_ascii())
     }
 
-    /// The first of the buffers to be written.
-    fn buffers(&self, array: u32) -> String {
-        let entry = self.mem.read_u32(array).and_then(|address| {
-            let len = self
-                .mem
-                .read_u32(array.checked_add(4).ok_or(Errno::Fault)?)?;
-            Ok((address, len))
-        });
-        match entry {
-            Ok((address, len)) => self.text(address, len),
-            Err(_) => format!("0x{array:x}"),
-        }
+    /// The first of the buffers, up to a number of bytes.
+    fn buffers(&self, array: u32, most: u32) -> String {
+        let (Ok(address), Ok(len)) = (self.u32(array, 0), self.u32(array, 4)) else {
+            return format!("0x{array:x}");
+        };
+        self.text(address, len.min(most))
+    }
+
+    fn is_preview_0(&self) -> bool {
+        self.function.module == p0::MODULE
+    }
+
+    fn whence(&self, word: u32) -> String {
+        let preview_1 = ["SET", "CUR", "END"];
+        let preview_0 = ["CUR", "END", "SET"];
+        let names = if self.is_preview_0() { preview_0 } else { preview_1 };
+        let name = names.get(word as usize);
+        name.map_or_else(|| word.to_string(), |&name| name.to_owned())
     }
 
     fn results(&self) -> String {
@@ -167,18 +179,164 @@ impl Call<'_> {
         for (name, value) in self.named() {
             let address = value as u32;
             let value = match result_size(self.function, name) {
-                Some(2) => self.mem.read_u16(address).map(u64::from),
-                Some(4) => self.mem.read_u32(address).map(u64::from),
-                Some(_) => self.mem.read_u64(address),
-                None => continue,
+                Some(2) => self.u16(address, 0).map(|value| value.to_string()),
+                Some(4) => self.u32(address, 0).map(|value| value.to_string()),
+                Some(_) => self.u64(address, 0).map(|value| value.to_string()),
+                None => match self.result(name, address) {
+                    Some(decoded) => decoded,
+                    None => continue,
+                },
             };
             let separator = if line.is_empty() { "" } else { ", " };
-            let _ = match value {
-                Ok(value) => write!(line, "{separator}{name}: {value}"),
-                Err(_) => write!(line, "{separator}{name}: ?"),
-            };
+            let value = value.as_deref().unwrap_or("?");
+            let _ = write!(line, "{separator}{name}: {value}");
         }
         line
+    }
+
+    /// What a call wrote to a place that is more than a plain integer.
+    fn result(&self, name: &str, address: u32) -> Option<Result<String, Errno>> {
+        // How much it wrote there, which another of its results tells.
+        let written = |name| self.u32(self.value(name), 0);
+        Some(match (name, self.function.name) {
+            ("iovs", "fd_read" | "fd_pread") => {
+                written("nread").map(|most| self.buffers(address, most))
+            }
+            ("ri_data", _) => written("ro_datalen").map(|most| self.buffers(address, most)),
+            ("buf", "path_readlink") => written("bufused").map(|used| self.text(address, used)),
+            ("path", "fd_prestat_dir_name") => Ok(self.text(address, self.value("path_len"))),
+            ("buf", "fd_filestat_get" | "path_filestat_get") => self.filestat(address),
+            ("buf", "fd_prestat_get") => {
+                let len = self.u32(address, 4);
+                len.map(|len| format!("{{directory, name of {len}}}"))
+            }
+            ("buf", "fd_readdir") => written("bufused").map(|used| self.names(address, used)),
+            ("stat", _) => self.fdstat(address),
+            ("out", _) => {
+                written("nevents").map(|count| self.records(address, count, Call::event))
+            }
+            _ => return None,
+        })
+    }
+
+    fn filestat(&self, at: u32) -> Result<String, Errno> {
+        let (nlink, size) = if self.is_preview_0() {
+            (u64::from(self.u32(at, 20)?), self.u64(at, 24)?)
+        } else {
+            (self.u64(at, 24)?, self.u64(at, 32)?)
+        };
+        let (filetype, inode) = (self.filetype(at, 16)?, self.u64(at, 8)?);
+        Ok(format!("{{{filetype}, ino: {inode}, nlink: {nlink}, size: {size}}}"))
+    }
+
+    fn fdstat(&self, at: u32) -> Result<String, Errno> {
+        let flags = flags(Fdflags::from_guest(self.u16(at, 2)?.into()), 0);
+        let rights = |offset| {
+            let rights = self.u64(at, offset)?;
+            Ok::<_, Errno>(format!("0x{rights:x}"))
+        };
+        let (filetype, base, inheriting) = (self.filetype(at, 0)?, rights(8)?, rights(16)?);
+        Ok(format!("{{{filetype}, flags: {flags}, rights: {base}, inheriting: {inheriting}}}"))
+    }
+
+    fn filetype(&self, at: u32, offset: u32) -> Result<String, Errno> {
+        let raw = self.u16(at, offset)? as u8;
+        Ok(debug(Filetype::from_raw(raw).ok_or(Errno::Inval), raw.into()))
+    }
+
+    /// The whole names of a listing, as far as they are shown.
+    fn names(&self, mut at: u32, used: u32) -> String {
+        let end = at.saturating_add(used);
+        let mut names = String::from("[");
+        while let Ok(len) = self.u32(at, 16) {
+            let start = at.saturating_add(Dirent::ENCODED_SIZE as u32);
+            at = start.saturating_add(len);
+            if at > end || at == u32::MAX {
+                break;
+            }
+            let separator = if names.len() == 1 { "" } else { ", " };
+            if names.len() > SHOWN as usize {
+                names.push_str(", ...");
+                break;
+            }
+            names.push_str(separator);
+            names.push_str(&self.text(start, len));
+        }
+        names.push(']');
+        names
+    }
+
+    /// The first few of an array of records, each with its size.
+    fn records(
+        &self,
+        array: u32,
+        count: u32,
+        record: fn(&Self, u32) -> Result<(String, u32), Errno>,
+    ) -> String {
+        const MOST: u32 = 8;
+        let (mut list, mut at) = (String::from("["), array);
+        for index in 0..count.min(MOST) {
+            let Ok((decoded, size)) = record(self, at) else {
+                return format!("0x{array:x}");
+            };
+            let separator = if index == 0 { "" } else { ", " };
+            let _ = write!(list, "{separator}{decoded}");
+            at = at.saturating_add(size);
+        }
+        list.push_str(if count > MOST { ", ...]" } else { "]" });
+        list
+    }
+
+    fn subscription(&self, at: u32) -> Result<(String, u32), Errno> {
+        // Preview 0 has an identifier of its own in front of a clock's fields.
+        let (size, clock) = if self.is_preview_0() { (56, 24) } else { (48, 16) };
+        let decoded = match (self.u16(at, 8)? as u8, self.u32(at, 16)?) {
+            (0, _) => {
+                let id = self.u32(at, clock)?;
+                let id = debug(Clockid::from_guest(id), id);
+                let sign = if self.u16(at, clock + 24)? & 1 == 0 { "+" } else { "" };
+                format!("{id} {sign}{} ns", self.u64(at, clock + 8)?)
+            }
+            (1, fd) => format!("read {fd}"),
+            (2, fd) => format!("write {fd}"),
+            (other, _) => format!("unknown {other}"),
+        };
+        Ok((decoded, size))
+    }
+
+    fn event(&self, at: u32) -> Result<(String, u32), Errno> {
+        let (errno, bytes) = (self.u16(at, 8)?, self.u64(at, 16)?);
+        let mut decoded = match self.u16(at, 10)? as u8 {
+            0 => "clock".to_owned(),
+            1 => format!("read {bytes}"),
+            _ => format!("write {bytes}"),
+        };
+        if errno != 0 {
+            let _ = write!(decoded, " errno {errno}");
+        }
+        Ok((decoded, 32))
+    }
+
+    fn u16(&self, at: u32, offset: u32) -> Result<u16, Errno> {
+        self.mem.read_u16(at.checked_add(offset).ok_or(Errno::Fault)?)
+    }
+
+    fn u32(&self, at: u32, offset: u32) -> Result<u32, Errno> {
+        self.mem.read_u32(at.checked_add(offset).ok_or(Errno::Fault)?)
+    }
+
+    fn u64(&self, at: u32, offset: u32) -> Result<u64, Errno> {
+        self.mem.read_u64(at.checked_add(offset).ok_or(Errno::Fault)?)
+    }
+}
+
+/// Of `fd_lock`, as its header names them.
+fn lock_operation(word: u32) -> String {
+    let names = ["UN", "SH", "EX"];
+    match (names.get((word & 3) as usize), word & !3) {
+        (Some(name), 0) => (*name).to_owned(),
+        (Some(name), 4) => format!("{name}|TRY"),
+        _ => word.to_string(),
     }
 }
 
@@ -206,7 +364,6 @@ fn is_address(name: &str) -> bool {
             | "buf"
             | "iovs"
             | "path"
-            | "in_"
             | "out"
             | "ri_data"
             | "si_data"

@@ -493,6 +493,12 @@ pub fn try_lock(fd: BorrowedFd<'_>, kind: Option<LockKind>) -> Result<(), Errno>
 
 // ---- watching ----
 
+// By rustix, which is here anyway. The crates made for watching (`notify` and
+// the like) take a path of the host and walk it themselves, which would go
+// around the gate; here a descriptor is watched that passed it. And they queue
+// what happened without bound in a thread of theirs, where the kernel's queue
+// is bounded, says when it overflowed, and can be polled with everything else.
+
 /// Starts watching an open file or directory. The host's call wants a path:
 /// the one that stands for the descriptor, so that it is this very file.
 #[cfg(target_os = "linux")]

