@@ -1,7 +1,7 @@
 'use strict';
 // Sockets that a host hands in, and descriptors that programs hand to each other.
 
-const { spawn } = require('node:child_process');
+const { execFileSync, spawn } = require('node:child_process');
 const { once } = require('node:events');
 const fs = require('node:fs');
 const net = require('node:net');
@@ -113,6 +113,64 @@ describe.each([
     expect(program.shutdown(connection, SHUT_WR)).toBe(0);
     expect(await answered).toEqual({ status: 0, printed: 'an answer' });
     expect(program.close(connection)).toBe(0);
+  });
+});
+
+/** Accepts one connection and sends back what comes first on it. */
+const ECHO = TALKER.replace(
+  /\)$/,
+  `(func (export "_start") (local $fd i32)
+    (if (call $accept (i32.const 3) (i32.const 0) (i32.const 0)) (then unreachable))
+    (local.set $fd (i32.load (i32.const 0)))
+    (i32.store (i32.const 8) (i32.const 1000)) (i32.store (i32.const 12) (i32.const 4096))
+    (if (call $recv (local.get $fd) (i32.const 8) (i32.const 1) (i32.const 0) (i32.const 12)
+      (i32.const 4)) (then unreachable))
+    (if (call $send (local.get $fd) (i32.const 8) (i32.const 1) (i32.const 0) (i32.const 0))
+      (then unreachable))
+    (if (call $shutdown (local.get $fd) (i32.const ${SHUT_WR})) (then unreachable))))`
+);
+
+describe('a program on a thread of its own', () => {
+  test('serves a client of this very process, each time it runs', async () => {
+    const { server, port } = await listening();
+    const wasi = new wn.WASI({ version: 'preview1', sockets: [server] });
+    server.close();
+    const module = await wn.compile(await wat(ECHO));
+    for (const text of ['first', 'second']) {
+      const ended = wasi.run(module, { timeout: 30000 });
+      const peer = net.connect(port, '127.0.0.1').setEncoding('utf8');
+      peer.end(text);
+      expect((await once(peer, 'data'))[0]).toBe(text);
+      expect(await ended).toMatchObject({ code: 0 });
+    }
+  });
+
+  test('is stopped while it waits for a client', async () => {
+    const { server } = await listening();
+    const wasi = new wn.WASI({ version: 'preview1', sockets: [server] });
+    server.close();
+    const ended = wasi.run(await wat(ECHO), { timeout: 50 });
+    await expect(ended).rejects.toMatchObject({ code: 'ERR_WASI_TIMEOUT' });
+  });
+
+  test.each([
+    ['read', 2],
+    ['write', 0x40],
+  ])('is stopped while it waits for the other end of a named pipe to %s it', async (_, rights) => {
+    const made = fs.mkdtempSync(path.join(directory, 'pipe-'));
+    execFileSync('mkfifo', [path.join(made, 'pipe')]);
+    const opens = `(module
+      (import "wasi_snapshot_preview1" "path_open"
+        (func $path_open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
+      (memory (export "memory") 1)
+      (data (i32.const 100) "pipe")
+      (func (export "_start")
+        (drop (call $path_open (i32.const 3) (i32.const 0) (i32.const 100) (i32.const 4)
+          (i32.const 0) (i64.const ${rights}) (i64.const 0) (i32.const 0) (i32.const 16)))
+        unreachable))`;
+    const wasi = new wn.WASI({ version: 'preview1', preopens: { '/': made } });
+    const ended = wasi.run(await wat(opens), { timeout: 50 });
+    await expect(ended).rejects.toMatchObject({ code: 'ERR_WASI_TIMEOUT' });
   });
 });
 

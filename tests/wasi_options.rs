@@ -257,8 +257,8 @@ fn a_trace_shows_records_and_data() {
     // A clock that strikes long after standard input has ended.
     guest.put(0x500 + 24, &1_000_000_000_000u64.to_le_bytes());
     guest.put(0x530 + 8, &[1]);
-    for (name, args) in [
-        ("path_open", &[3, 0, 0x100, 4, 0, 2, 0, 0, 16] as &[u64]),
+    let calls: [(&str, &[u64]); 10] = [
+        ("path_open", &[3, 0, 0x100, 4, 0, 2, 0, 0, 16]),
         ("fd_read", &[4, 0x300, 1, 16]),
         ("fd_filestat_get", &[4, 0x400]),
         ("fd_fdstat_get", &[4, 0x400]),
@@ -268,7 +268,8 @@ fn a_trace_shows_records_and_data() {
         ("fd_readdir", &[3, 0x400, 256, 0, 16]),
         ("poll_oneoff", &[0x500, 0x600, 2, 16]),
         ("fd_lock", &[4, 5]),
-    ] {
+    ];
+    for (name, args) in calls {
         call(&mut guest, name, args).unwrap();
     }
     let lines = lines.lock().unwrap();
