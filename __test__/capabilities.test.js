@@ -372,7 +372,7 @@ test('limits bound what a program may hold, and are checked', async () => {
 describe('trace', () => {
   const LINES = [
     expect.stringMatching(/^path_open\(fd: 3, .*path: "file", .*\) = ESUCCESS, opened_fd: 4$/),
-    expect.stringMatching(/^fd_read\(fd: 4, .*\) = ESUCCESS, nread: 5$/),
+    expect.stringMatching(/^fd_read\(fd: 4, .*\) = ESUCCESS, iovs: "hello", nread: 5$/),
   ];
   const preopens = () => ({ '/': new wn.MemoryFS({ files: { file: 'hello' } }) });
 

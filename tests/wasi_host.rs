@@ -120,7 +120,7 @@ fn calls_from_compiled_code_are_traced() {
         *lines.lock().unwrap(),
         [
             "fd_write(fd: 1, iovs: \"hello\\n\", iovs_len: 1) = ESUCCESS, nwritten: 6",
-            "fd_seek(fd: 77, offset: -1, whence: 0) = EBADF",
+            "fd_seek(fd: 77, offset: -1, whence: SET) = EBADF",
             "proc_exit(rval: 42) = ?",
         ]
     );

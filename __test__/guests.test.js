@@ -1,0 +1,138 @@
+'use strict';
+// Programs by other people's libraries and compilers run unmodified: wasi-libc, Rust's and Go's
+// standard libraries, Emscripten, CRuby. What they expect of their host they check themselves
+// (their sources are in guests/, and scripts/guests.mjs rebuilds them).
+
+const { spawnSync } = require('node:child_process');
+const fs = require('node:fs');
+const os = require('node:os');
+const path = require('node:path');
+const { brotliDecompressSync } = require('node:zlib');
+const wn = require('..');
+const { PACKAGE } = require('./helpers');
+
+let scratch;
+beforeAll(() => (scratch = fs.mkdtempSync(path.join(os.tmpdir(), 'wasi-native-'))));
+afterAll(() => fs.rmSync(scratch, { recursive: true }));
+
+const compiled = new Map();
+
+/** One of the programs; it is compiled once. */
+function program(name) {
+  if (!compiled.has(name)) {
+    const packed = fs.readFileSync(path.join(__dirname, 'guests', `${name}.wasm.br`));
+    compiled.set(name, wn.compile(brotliDecompressSync(packed)));
+  }
+  return compiled.get(name);
+}
+
+/** Runs a program of its own standard streams to its end. */
+async function run(name, { input = '', ...options }) {
+  const file = (stream) => path.join(scratch, stream);
+  fs.writeFileSync(file('stdin'), input);
+  const [stdin, stdout, stderr] = ['stdin', 'stdout', 'stderr'].map((stream) =>
+    fs.openSync(file(stream), stream === 'stdin' ? 'r' : 'w')
+  );
+  const wasi = new wn.WASI({ version: 'preview1', stdin, stdout, stderr, ...options });
+  const instance = new wn.Instance(await program(name), wasi.getImportObject());
+  const code = wasi.start(instance);
+  [stdin, stdout, stderr].forEach(fs.closeSync);
+  return {
+    code,
+    stdout: fs.readFileSync(file('stdout'), 'utf8').split('\n').slice(0, -1),
+    stderr: fs.readFileSync(file('stderr'), 'utf8'),
+  };
+}
+
+const BACK_ENDS = [
+  ['a host directory', () => fs.mkdtempSync(path.join(scratch, 'data-')), 'host'],
+  ['a MemoryFS', () => new wn.MemoryFS(), 'memory'],
+];
+
+describe.each(BACK_ENDS)('on %s', (_, make, kind) => {
+  test('a C program over wasi-libc finds what POSIX promises', async () => {
+    const data = make();
+    const env = { GREETING: 'hi' };
+    const args = ['posix', 'rw', kind];
+    expect(await run('posix', { args, env, input: 'a line', preopens: { '/data': data } })).toEqual({
+      code: 7,
+      stdout: [
+        `posix rw ${kind}`,
+        'GREETING=hi, HOME=unset',
+        'stdin: a line',
+        expect.stringMatching(/^\d+ expectations, 0 not met$/),
+      ],
+      stderr: '',
+    });
+
+    // Then it may change nothing, and everything is as it was.
+    const contents = () =>
+      kind === 'memory'
+        ? data.paths().map((name) => [name, name.endsWith('/') || data.readFile(name)])
+        : fs.readdirSync(data, { recursive: true }).map((name) => {
+            const { mtimeNs, size } = fs.statSync(path.join(data, name), { bigint: true });
+            return [name, mtimeNs, size];
+          });
+    const before = contents();
+    const readOnly = { preopens: { '/data': { path: data, mode: 'ro' } } };
+    const { code, stdout } = await run('posix', { args: ['posix', 'ro'], ...readOnly });
+    expect(stdout.at(-1)).toMatch(/^\d+ expectations, 0 not met$/);
+    expect(code).toBe(7);
+    expect(before.length).toBeGreaterThan(3);
+    expect(contents()).toEqual(before);
+  });
+
+  test('a Rust program finds what std promises', async () => {
+    const options = { args: ['std', 'zwölf'], env: { NAME: 'value' }, input: 'a line\nmore' };
+    expect(await run('std', { ...options, preopens: { '/data': make() } })).toEqual({
+      code: 7,
+      stdout: [
+        'arguments: ["std", "zwölf"], environment: {"NAME": "value"}',
+        'input: "a line\\n"',
+        'all as it should be',
+      ],
+      stderr: 'to standard error\n',
+    });
+  });
+
+  test('a Go program finds what its standard library promises', async () => {
+    const options = { args: ['program', 'zwölf'], env: { NAME: 'value' }, input: 'all of it\n' };
+    expect(await run('program', { ...options, preopens: { '/data': make() } })).toEqual({
+      code: 7,
+      stdout: [
+        'argument: program',
+        'argument: zwölf',
+        'variable: NAME=value',
+        'input: all of it',
+        'all as it should be',
+      ],
+      stderr: 'to standard error\n',
+    });
+  });
+});
+
+test('a standalone program of Emscripten runs', async () => {
+  expect(await run('standalone', { args: ['standalone', 'x'], input: 'one\ntwo\n' })).toEqual({
+    code: 3,
+    stdout: [
+      'argument 0: standalone',
+      'argument 1: x',
+      'line: one',
+      'line: two',
+      'sum: 12.090136, clock: forwards',
+      'heap: grown',
+    ],
+    stderr: 'to standard error\n',
+  });
+});
+
+test('CRuby runs a script that works in its directory and gets nowhere else', () => {
+  const example = path.join(PACKAGE, 'examples', 'ruby.mjs');
+  const { status, stdout } = spawnSync(process.execPath, [example], { encoding: 'utf8' });
+  expect(status).toBe(0);
+  expect(stdout).toMatch(/ruby 3\.4\.\d.*\[wasm32-wasi\]/);
+  expect(stdout).toMatch(/wrote \/work\/report\.json, \d+ bytes/);
+  expect(stdout.match(/refused: /g)).toHaveLength(6);
+  const report = stdout.slice(stdout.lastIndexOf('report.json:') + 'report.json:'.length);
+  expect(Object.keys(JSON.parse(report)).length).toBeGreaterThan(0);
+}, 300000);
