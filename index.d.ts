@@ -417,7 +417,8 @@ export interface WASIOptions {
    * Of a `net.Server`, a `net.Socket` or a descriptor of this process the program gets a duplicate,
    * and each side closes its own. Node goes on with its side, too, until it is closed: call
    * `server.close()` lest it accepts what is meant for the program; hand a `net.Socket` in paused
-   * (`pauseOnConnect`) and then `destroy()` it, which does not shut the connection down.
+   * (`pauseOnConnect`) and then `destroy()` it, which does not shut the connection down. Each
+   * program that {@link WASI.run} starts gets the listeners; connections are the first one's.
    *
    * ```js
    * const server = net.createServer().listen(8080);
