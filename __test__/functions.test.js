@@ -458,3 +458,65 @@ describe('calling back and forth', () => {
     expect([status, stderr]).toEqual([0, '']);
   });
 });
+
+test('references to less than all functions and values are checked', () => {
+  const section = (id, ...items) => {
+    const bytes = [items.length, ...items.flat()];
+    return [id, bytes.length, ...bytes];
+  };
+  const name = (text) => [text.length, ...Buffer.from(text)];
+  const body = (...code) => [code.length + 2, 0, ...code, 0x0b];
+  const exported = ['via', 'seven', 'same', 'call', 'value', 'other'].map((text, k) => [
+    ...name(text), 0, k === 0 ? 6 : k,
+  ]);
+  const bytes = Uint8Array.from([
+    0, 0x61, 0x73, 0x6d, 1, 0, 0, 0,
+    ...section(1,
+      [0x60, 0, 1, 0x7f], // $0: (func (result i32))
+      [0x60, 1, 0x64, 0x70, 1, 0x64, 0x70], // (func (param (ref func)) (result (ref func)))
+      [0x60, 1, 0x63, 0, 1, 0x7f], // (func (param (ref null $0)) (result i32))
+      [0x60, 1, 0x64, 0x6f, 1, 0x64, 0x6f], // (func (param (ref extern)) (result (ref extern)))
+      [0x60, 1, 0x7c, 0]), // (func (param f64))
+    ...section(2, [...name('m'), ...name('f'), 0, 1]),
+    ...section(3, [0], [1], [2], [3], [4], [1]),
+    ...section(4, [0x63, 0, 0, 1]), // (table 1 (ref null $0))
+    ...section(6, [0x63, 0, 1, 0xd0, 0, 0x0b]), // (global (mut (ref null $0)) (ref.null $0))
+    ...section(7, ...exported, [...name('t'), 1, 0], [...name('g'), 3, 0]),
+    ...section(10,
+      body(0x41, 7), // i32.const 7
+      body(0x20, 0), // local.get 0
+      body(0x20, 0, 0x14, 0), // local.get 0, call_ref $0
+      body(0x20, 0),
+      body(),
+      body(0x20, 0, 0x10, 0)), // local.get 0, call 0
+  ]);
+  let given;
+  const imports = { m: { f: (f) => (given === undefined ? f : given) } };
+  const { exports } = new wn.Instance(new wn.Module(bytes), imports);
+  const { via, seven, same, call, value, other, t, g } = exports;
+
+  expect(same(seven)).toBe(seven);
+  expect(via(other)).toBe(other);
+  for (const none of [null, undefined, () => {}, 1]) {
+    expect(() => same(none)).toThrow(TypeError);
+    given = none === undefined ? {} : none;
+    expect(() => via(seven)).toThrow(TypeError);
+  }
+  const object = {};
+  for (const some of [object, undefined, 0, 'text']) expect(value(some)).toBe(some);
+  expect(() => value(null)).toThrow(TypeError);
+
+  expect(call(seven)).toBe(7);
+  expect(() => call(null)).toThrow(wn.RuntimeError);
+  for (const wrong of [other, same, () => 1]) {
+    expect(() => call(wrong)).toThrow(TypeError);
+    expect(() => t.set(0, wrong)).toThrow(TypeError);
+    expect(() => (g.value = wrong)).toThrow(TypeError);
+  }
+  t.set(0, seven);
+  g.value = seven;
+  expect([t.get(0), g.value]).toEqual([seven, seven]);
+  t.set(0);
+  g.value = null;
+  expect([t.get(0), g.value, t.length]).toEqual([null, null, 1]);
+});

@@ -110,10 +110,12 @@ function settled(letter, value, holder) {
   switch (letter) {
     case 'f':
       return Math.fround(converted);
-    case 'r':
-      return value;
-    default:
+    case 'i':
+    case 'l':
+    case 'd':
       return converted;
+    default:
+      return value;
   }
 }
 

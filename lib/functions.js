@@ -10,11 +10,13 @@
 // can forward to the load at the other side; two halves would stall it. Nothing computes with them.
 //
 // A signature is a string like `il:d`: i32 and i64 to f64. The letters: i l f d for the numbers,
-// r for funcref, e for externref, x for what JavaScript cannot have.
+// r for funcref, e for externref, x for what JavaScript cannot have, and characters of their own for
+// references to less than all functions or values (typed.js).
 
 const { native, realm, call, i32, i64, f32, f64, TARGET } = require('./binding');
 const { join, objectAt } = require('./group');
 const { toReference, fromReference, sweep } = require('./references');
+const { checkTyped, isTyped, kindOf } = require('./typed');
 
 /**
  * What we know of a function that stands for a wasm function: `address`, `group`, `signature`.
@@ -95,7 +97,8 @@ function convert(letter, value, holder) {
     case 'e':
       return value;
     default:
-      throw new TypeError('JavaScript cannot have a value of this WebAssembly type');
+      checkTyped(letter, value, recordOf(value));
+      return convert(kindOf(letter), value, holder);
   }
 }
 
@@ -119,6 +122,8 @@ function store(letter, slot, value) {
       i32[4 * slot] = toReference(value);
       i32[4 * slot + 1] = 0;
       break;
+    default:
+      store(kindOf(letter), slot, value);
   }
 }
 
@@ -138,7 +143,7 @@ function load(letter, slot, holder) {
     case 'e':
       return fromReference(i32[4 * slot]);
     default:
-      throw new TypeError('JavaScript cannot have a value of this WebAssembly type');
+      return load(kindOf(letter), slot, holder);
   }
 }
 
@@ -156,7 +161,7 @@ function list(iterable, count) {
 }
 
 function refuse() {
-  throw new TypeError('a function with v128 values cannot be called from JavaScript or call it');
+  throw new TypeError('JavaScript cannot call a function with v128 or exnref values, or be called');
 }
 
 // ---- wrappers, compiled once for each signature
@@ -344,7 +349,7 @@ function make(kind, signature) {
   if (signature.includes('x')) {
     return kind === 'import' ? () => refuse : () => withLength(params.length, () => refuse());
   }
-  if (canCompile) {
+  if (canCompile && !isTyped(signature)) {
     try {
       const text = `'use strict';${declarations}${source[kind](params, results)}
         //# sourceURL=wasi-native/${kind}/${signature}`;

@@ -11,6 +11,7 @@ const { adopted, makeShared, memoryFor, memoryParts } = require('./memory');
 const { partsOf } = require('./module');
 const { tableFor, tableParts } = require('./table');
 const { settleTag, tagFor, tagParts } = require('./tag');
+const { isTyped } = require('./typed');
 const { wasiFunctionParts, wasiImportsParts } = require('./wasi-imports');
 const { closeable, describe, isObject, settle } = require('./webidl');
 
@@ -172,7 +173,13 @@ const IMPORT = {
     if (letter === 'r' && value !== null && recordOf(value) === undefined) {
       refuse(linking, wanted, 'null, a WebAssembly function or a WebAssembly.Global', value);
     }
-    const converted = convert(letter, value, { group: linking.group });
+    let converted;
+    try {
+      converted = convert(letter, value, { group: linking.group });
+    } catch (error) {
+      if (!isTyped(letter)) throw error;
+      refuse(linking, wanted, 'of its type or a WebAssembly.Global', value);
+    }
     sweep();
     store(letter, 0, converted);
     return native.createGlobal(realm, letter, false)[1];

@@ -11,6 +11,7 @@ const { AsyncLocalStorage } = require('node:async_hooks');
 const { native, realm } = require('./binding');
 const { coded } = require('./errors');
 const { convert, list, load, store } = require('./functions');
+const { isTyped } = require('./typed');
 const { toUint32 } = require('./webidl');
 
 /** The import under way in this asynchronous context. */
@@ -199,7 +200,9 @@ class Guest {
   }
 
   #convert(letter, value) {
-    if (letter === 'r') throw new TypeError('a function reference cannot go to another thread');
+    if (letter === 'r' || isTyped(letter)) {
+      throw new TypeError('a function reference cannot go to another thread');
+    }
     return convert(letter, value);
   }
 
@@ -209,7 +212,9 @@ class Guest {
   }
 
   #load(letter, slot) {
-    if (letter === 'r') throw new TypeError('a function reference cannot leave its thread');
+    if (letter === 'r' || isTyped(letter)) {
+      throw new TypeError('a function reference cannot leave its thread');
+    }
     return letter === 'e' ? this.#references.at(load('i', slot)) : load(letter, slot);
   }
 

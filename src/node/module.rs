@@ -6,12 +6,14 @@
 use super::failure::{Failure, Kind, caught, run};
 use super::realm::{Realm, engine};
 use crate::engine::{
-    CompileError, Engine, ExternType, FuncType, HeapType, MemoryType, Module, ValType, WeakModule,
+    CompileError, Engine, ExternType, FuncType, HeapType, MemoryType, Module, RefType, Val, ValType,
+    WeakModule,
 };
 use napi::bindgen_prelude::{ArrayBuffer, AsyncTask, Env, External, ToNapiValue, Unknown};
 use napi::{Error, ScopedTask};
 use napi_derive::napi;
 use std::collections::HashMap;
+use std::ops::RangeInclusive;
 use std::rc::Rc;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
@@ -163,6 +165,51 @@ pub fn signature(ty: &FuncType) -> String {
     format!("{}:{}", letters(&ty.params), letters(&ty.results))
 }
 
+/// The types of references that have letters among the characters for private use, in order.
+static TYPED: Mutex<Vec<RefType>> = Mutex::new(Vec::new());
+const TYPED_LETTERS: RangeInclusive<u32> = 0xe000..=0xf8ff;
+
+/// The letter of a reference type; none when a process has met thousands.
+fn typed_letter(ty: RefType) -> Option<char> {
+    let mut known = TYPED.lock().unwrap_or_else(PoisonError::into_inner);
+    let place = known.iter().position(|other| *other == ty).unwrap_or(known.len());
+    let letter = TYPED_LETTERS.start() + u32::try_from(place).ok()?;
+    if !TYPED_LETTERS.contains(&letter) {
+        return None;
+    }
+    if place == known.len() {
+        known.push(ty);
+    }
+    char::from_u32(letter)
+}
+
+/// The type behind a letter that [`typed_letter`] gave.
+pub fn typed_reference(letter: char) -> Option<RefType> {
+    let place = u32::from(letter).checked_sub(*TYPED_LETTERS.start())?;
+    TYPED.lock().unwrap_or_else(PoisonError::into_inner).get(place as usize).copied()
+}
+
+/// What `lib/typed.js` must know of a type: `r` for functions or `e`, `?` if it may be null, and `0`
+/// if it cannot be anything else.
+#[napi(catch_unwind)]
+pub fn reference_type(letter: String) -> String {
+    let Some(ty) = letter.chars().next().and_then(typed_reference) else { return String::new() };
+    let kind = if ty.is_func() { "r" } else { "e" };
+    let empty = matches!(ty.heap, HeapType::NoFunc | HeapType::NoExtern);
+    format!("{kind}{}{}", if ty.nullable { "?" } else { "" }, if empty { "0" } else { "" })
+}
+
+/// Whether the function at an address may stand where the type is asked for.
+#[napi(catch_unwind)]
+pub fn reference_fits(realm: &External<Rc<Realm>>, letter: String, address: f64) -> napi::Result<bool> {
+    run(realm, || {
+        // SAFETY: the face has the function's wrapper at hand.
+        let func = unsafe { realm.func(address) }?;
+        let ty = letter.chars().next().and_then(typed_reference);
+        Ok(ty.is_some_and(|ty| Val::Func(Some(func)).is_a(ValType::Ref(ty))))
+    })
+}
+
 /// The letter of a value type. `x` stands for those that JavaScript cannot have.
 pub fn letter(ty: ValType) -> char {
     match ty {
@@ -172,6 +219,7 @@ pub fn letter(ty: ValType) -> char {
         ValType::F64 => 'd',
         ValType::Ref(ty) if ty.nullable && ty.heap == HeapType::Func => 'r',
         ValType::Ref(ty) if ty.nullable && ty.heap == HeapType::Extern => 'e',
+        ValType::Ref(ty) if !ty.is_exn() => typed_letter(ty).unwrap_or('x'),
         ValType::V128 | ValType::Ref(_) => 'x',
     }
 }

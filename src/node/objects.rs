@@ -6,7 +6,7 @@
 //! whenever JavaScript runs.
 
 use super::failure::{self, Failure, Kind, run};
-use super::module::letter;
+use super::module::{letter, typed_reference};
 use super::raw::{self, Reference};
 use super::realm::{Realm, address};
 use crate::engine::{
@@ -333,7 +333,7 @@ pub(super) fn val_type(letter: char) -> ValType {
         'd' => ValType::F64,
         'r' => ValType::FUNCREF,
         'e' => ValType::EXTERNREF,
-        _ => ValType::V128,
+        _ => typed_reference(letter).map_or(ValType::V128, ValType::Ref),
     }
 }
 
