@@ -1,15 +1,13 @@
 'use strict';
 // Programs by other people's libraries and compilers run unmodified: wasi-libc, Rust's and Go's
-// standard libraries, Emscripten, CRuby. What they expect of their host they check themselves
+// standard libraries, Emscripten. What they expect of their host they check themselves
 // (their sources are in guests/, and scripts/guests.mjs rebuilds them).
 
-const { spawnSync } = require('node:child_process');
 const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
 const { brotliDecompressSync } = require('node:zlib');
 const wn = require('..');
-const { PACKAGE } = require('./helpers');
 
 let scratch;
 beforeAll(() => (scratch = fs.mkdtempSync(path.join(os.tmpdir(), 'wasi-native-'))));
@@ -125,14 +123,3 @@ test('a standalone program of Emscripten runs', async () => {
     stderr: 'to standard error\n',
   });
 });
-
-test('CRuby runs a script that works in its directory and gets nowhere else', () => {
-  const example = path.join(PACKAGE, 'examples', 'ruby.mjs');
-  const { status, stdout } = spawnSync(process.execPath, [example], { encoding: 'utf8' });
-  expect(status).toBe(0);
-  expect(stdout).toMatch(/ruby 3\.4\.\d.*\[wasm32-wasi\]/);
-  expect(stdout).toMatch(/wrote \/work\/report\.json, \d+ bytes/);
-  expect(stdout.match(/refused: /g)).toHaveLength(6);
-  const report = stdout.slice(stdout.lastIndexOf('report.json:') + 'report.json:'.length);
-  expect(Object.keys(JSON.parse(report)).length).toBeGreaterThan(0);
-}, 300000);
