@@ -397,7 +397,8 @@ export interface WASIOptions {
   env?: Record<string, string | undefined>;
   /**
    * The directories that the program can reach: path in the program to directory here. Default:
-   * none. A path or a {@link MemoryFS} alone may be read and changed.
+   * none. A path or a {@link MemoryFS} alone may be read and changed. Where Node's permission model is
+   * on, a directory that it refuses to this process is refused.
    *
    * ```js
    * {

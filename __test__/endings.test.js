@@ -8,6 +8,9 @@ const { PACKAGE, child, thrownBy, wat } = require('./helpers');
 
 const isBun = process.versions.bun !== undefined;
 
+/** Milliseconds for what takes long, on a machine that does much else. */
+const LONG = 240_000;
+
 /** Traps, spins, computes, calls out. */
 const TEXT = `(module
   (import "m" "call" (func $call))
@@ -176,7 +179,7 @@ describe('a Worker', () => {
       { modules, load: false }
     );
     expect([stderr, stdout, status]).toEqual(['', 'true\ntrue\n', 0]);
-  });
+  }, LONG);
 
   inNode('ends while its programs spin on threads of their own', async () => {
     for (let round = 0; round < 10; round++) {
@@ -190,7 +193,7 @@ describe('a Worker', () => {
       await message(spinning);
       expect(await spinning.terminate()).toBe(1);
     }
-  });
+  }, LONG);
 
   test('computes the same, however often it is asked whether to go on', async () => {
     const { exports } = new wn.Instance(new wn.Module(modules.m), { m: { call() {} } });
@@ -217,7 +220,7 @@ describe('a Worker', () => {
       return count;
     });
     expect(await Promise.all(answers)).toEqual(Array(6).fill(200));
-  });
+  }, LONG);
 });
 
 test("traps on threads of their own live beside V8's on this one", async () => {
@@ -284,7 +287,7 @@ test('handles are collected in any order', () => {
     { modules, flags: ['--expose-gc'] }
   );
   expect([stderr, stdout, status]).toEqual(['', 'done\n', 0]);
-});
+}, LONG);
 
 test('a buffer that is held while its memory grows is detached, and the bytes stay for who has them', () => {
   const { exports } = new wn.Instance(new wn.Module(modules.m), { m: { call() {} } });
@@ -353,7 +356,7 @@ test('ten thousand instances leave no descriptor, no thread and little memory be
   expect(after[0]).toBeLessThanOrEqual(before[0] + 5);
   expect(after[1]).toBeLessThanOrEqual(before[1]);
   expect(after[2]).toBeLessThan(before[2] + 60);
-});
+}, LONG);
 
 test('as many compilations as one likes share a single thread of the pool', async () => {
   const large = `(module ${Array.from(
