@@ -1,8 +1,9 @@
 import { addon, kernel } from '../modules.mjs';
 
-// Few calls a turn and many turns: what else the machine does then spoils few of them.
-const COUNT = 50_000;
-const turns = { per: COUNT, warmUps: 20, rounds: 100 };
+// Few calls at a time and many times: what else the machine does then spoils few of them.
+const COUNT = 10_000;
+const TIMES = 100;
+const turns = { per: COUNT, warmUps: 1, rounds: 12 };
 
 const group = (node, ours, addonSide, v8) => ({
   title: `Across the edge between JavaScript and WebAssembly, one call, on ${node}`,
@@ -21,20 +22,20 @@ const group = (node, ours, addonSide, v8) => ({
       name: 'enter',
       label: 'JavaScript calls add(i32, i32)',
       ...turns,
-      measure: async (side) => ({ time: await side.time('enter', 'boundary', 'add', COUNT) }),
+      measure: async (side) => ({ time: await side.time('enter', 'boundary', 'add', COUNT, TIMES) }),
     },
     {
       name: 'enter64',
       label: 'JavaScript calls next(i64)',
       ...turns,
-      measure: async (side) => ({ time: await side.time('enter64', 'boundary', 'next', COUNT) }),
+      measure: async (side) => ({ time: await side.time('enter64', 'boundary', 'next', COUNT, TIMES) }),
     },
     {
       name: 'import',
       label: 'wasm calls a JavaScript import',
       ...turns,
       async measure(side) {
-        const [time, result] = await side.ask('call', 'boundary', 'call_import', COUNT);
+        const [time, result] = await side.ask('least', 'boundary', 'call_import', COUNT, TIMES);
         return { time: Number(time), result };
       },
     },
