@@ -13,7 +13,10 @@ use wasi_support::*;
 
 fn number(name: &str) -> usize {
     let modules = [p1::MODULE, ext::MODULE];
-    modules.into_iter().find_map(|module| functions::find(module, name)).unwrap()
+    modules
+        .into_iter()
+        .find_map(|module| functions::find(module, name))
+        .unwrap()
 }
 
 fn call(guest: &mut Guest, name: &str, args: &[u64]) -> Result<()> {
@@ -310,7 +313,10 @@ fn a_trace_of_absurd_arguments_is_harmless() {
     let mem = unsafe { GuestMemory::from_raw(memory.as_mut_ptr(), memory.len()) };
     let mut calls = 0;
     for (number, function) in functions::all().enumerate() {
-        let shown = function.params.iter().map(|param| format!("{}: ", param.name));
+        let shown = function
+            .params
+            .iter()
+            .map(|param| format!("{}: ", param.name));
         let shown: Vec<String> = shown.collect();
         for value in [
             0,

@@ -229,7 +229,11 @@ fn every_descriptor_has_its_reviewed_errno() {
                     format!(" {kind}={host}/{memory}")
                 }
             });
-            let module = if function.module == p0::MODULE { "p0 " } else { "" };
+            let module = if function.module == p0::MODULE {
+                "p0 "
+            } else {
+                ""
+            };
             let name = function.name;
             table.push_str(&format!("{module}{name} {argument}:{}\n", errnos.concat()));
         }
@@ -407,7 +411,11 @@ fn a_long_way_is_as_good_as_a_short_one() {
                 }
                 let short = with_text(*back, function, at, b"f");
                 let what = format!("{} on {back:?}", function.name);
-                assert_eq!(with_text(*back, function, at, slow.as_bytes()), short, "{what}");
+                assert_eq!(
+                    with_text(*back, function, at, slow.as_bytes()),
+                    short,
+                    "{what}"
+                );
                 assert_eq!(with_text(*back, function, at, b"l30/f"), short, "{what}");
             }
         }
@@ -429,9 +437,15 @@ fn overlapping_buffers_get_what_comes_last() {
             guest.call(|ctx, mem| p1::fd_pread(ctx, mem, fd, 0x200, count, 0, 0x300))?;
             Ok::<_, Errno>((guest.u32(0x300), guest.bytes(0x200, 4).to_vec()))
         };
-        assert_eq!(read(&[(0x200, 2), (0x201, 2)]).unwrap(), (4, b"txt\0".to_vec()));
+        assert_eq!(
+            read(&[(0x200, 2), (0x201, 2)]).unwrap(),
+            (4, b"txt\0".to_vec())
+        );
         assert_eq!(read(&[(0x200, 4), (0x200, 0)]), Ok((4, b"text".to_vec())));
-        assert_eq!(read(&[(0x202, 1), (0x200, 1), (0x203, 1), (0x201, 1)]), Ok((4, b"ettx".to_vec())));
+        assert_eq!(
+            read(&[(0x202, 1), (0x200, 1), (0x203, 1), (0x201, 1)]),
+            Ok((4, b"ettx".to_vec()))
+        );
     }
 }
 

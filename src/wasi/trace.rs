@@ -121,7 +121,9 @@ impl Call<'_> {
             {
                 self.text(word, self.value(&format!("{name}_len")))
             }
-            ("iovs" | "si_data", "fd_write" | "fd_pwrite" | "sock_send") => self.buffers(word, SHOWN),
+            ("iovs" | "si_data", "fd_write" | "fd_pwrite" | "sock_send") => {
+                self.buffers(word, SHOWN)
+            }
             ("in_", _) => self.records(word, self.value("nsubscriptions"), Call::subscription),
             ("whence", _) => self.whence(word),
             ("operation", _) => lock_operation(word),
@@ -169,7 +171,11 @@ impl Call<'_> {
     fn whence(&self, word: u32) -> String {
         let preview_1 = ["SET", "CUR", "END"];
         let preview_0 = ["CUR", "END", "SET"];
-        let names = if self.is_preview_0() { preview_0 } else { preview_1 };
+        let names = if self.is_preview_0() {
+            preview_0
+        } else {
+            preview_1
+        };
         let name = names.get(word as usize);
         name.map_or_else(|| word.to_string(), |&name| name.to_owned())
     }
@@ -212,9 +218,7 @@ impl Call<'_> {
             }
             ("buf", "fd_readdir") => written("bufused").map(|used| self.names(address, used)),
             ("stat", _) => self.fdstat(address),
-            ("out", _) => {
-                written("nevents").map(|count| self.records(address, count, Call::event))
-            }
+            ("out", _) => written("nevents").map(|count| self.records(address, count, Call::event)),
             _ => return None,
         })
     }
@@ -226,7 +230,9 @@ impl Call<'_> {
             (self.u64(at, 24)?, self.u64(at, 32)?)
         };
         let (filetype, inode) = (self.filetype(at, 16)?, self.u64(at, 8)?);
-        Ok(format!("{{{filetype}, ino: {inode}, nlink: {nlink}, size: {size}}}"))
+        Ok(format!(
+            "{{{filetype}, ino: {inode}, nlink: {nlink}, size: {size}}}"
+        ))
     }
 
     fn fdstat(&self, at: u32) -> Result<String, Errno> {
@@ -236,12 +242,17 @@ impl Call<'_> {
             Ok::<_, Errno>(format!("0x{rights:x}"))
         };
         let (filetype, base, inheriting) = (self.filetype(at, 0)?, rights(8)?, rights(16)?);
-        Ok(format!("{{{filetype}, flags: {flags}, rights: {base}, inheriting: {inheriting}}}"))
+        Ok(format!(
+            "{{{filetype}, flags: {flags}, rights: {base}, inheriting: {inheriting}}}"
+        ))
     }
 
     fn filetype(&self, at: u32, offset: u32) -> Result<String, Errno> {
         let raw = self.u16(at, offset)? as u8;
-        Ok(debug(Filetype::from_raw(raw).ok_or(Errno::Inval), raw.into()))
+        Ok(debug(
+            Filetype::from_raw(raw).ok_or(Errno::Inval),
+            raw.into(),
+        ))
     }
 
     /// The whole names of a listing, as far as they are shown.
@@ -289,12 +300,20 @@ impl Call<'_> {
 
     fn subscription(&self, at: u32) -> Result<(String, u32), Errno> {
         // Preview 0 has an identifier of its own in front of a clock's fields.
-        let (size, clock) = if self.is_preview_0() { (56, 24) } else { (48, 16) };
+        let (size, clock) = if self.is_preview_0() {
+            (56, 24)
+        } else {
+            (48, 16)
+        };
         let decoded = match (self.u16(at, 8)? as u8, self.u32(at, 16)?) {
             (0, _) => {
                 let id = self.u32(at, clock)?;
                 let id = debug(Clockid::from_guest(id), id);
-                let sign = if self.u16(at, clock + 24)? & 1 == 0 { "+" } else { "" };
+                let sign = if self.u16(at, clock + 24)? & 1 == 0 {
+                    "+"
+                } else {
+                    ""
+                };
                 format!("{id} {sign}{} ns", self.u64(at, clock + 8)?)
             }
             (1, fd) => format!("read {fd}"),
@@ -318,15 +337,18 @@ impl Call<'_> {
     }
 
     fn u16(&self, at: u32, offset: u32) -> Result<u16, Errno> {
-        self.mem.read_u16(at.checked_add(offset).ok_or(Errno::Fault)?)
+        self.mem
+            .read_u16(at.checked_add(offset).ok_or(Errno::Fault)?)
     }
 
     fn u32(&self, at: u32, offset: u32) -> Result<u32, Errno> {
-        self.mem.read_u32(at.checked_add(offset).ok_or(Errno::Fault)?)
+        self.mem
+            .read_u32(at.checked_add(offset).ok_or(Errno::Fault)?)
     }
 
     fn u64(&self, at: u32, offset: u32) -> Result<u64, Errno> {
-        self.mem.read_u64(at.checked_add(offset).ok_or(Errno::Fault)?)
+        self.mem
+            .read_u64(at.checked_add(offset).ok_or(Errno::Fault)?)
     }
 }
 
