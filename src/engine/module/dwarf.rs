@@ -34,6 +34,8 @@ pub struct SourceFrame {
 
 /// How many reads a module's debug information is worth, in its whole life. About a second.
 const READS: u64 = 50_000_000;
+/// Entries in entries.
+const MAX_DEPTH: usize = 4096;
 /// Functions inlined into each other at one place.
 const MAX_INLINED: usize = 32;
 /// Address ranges of units.
@@ -193,7 +195,9 @@ type Row = (u64, u32, u32);
 
 /// A function at an address, on the way from the outermost to the innermost.
 struct Function<'a> {
-    depth: isize,
+    /// How deep its entry is, and which entry it is.
+    depth: usize,
+    entry: UnitOffset<usize>,
     name: Option<Counted<'a>>,
     /// Where an inlined one was called.
     call: Row,
@@ -262,9 +266,17 @@ impl Search {
         let mut found: Vec<Vec<Function<'a>>> = Vec::new();
         found.resize_with(self.addresses.len(), Vec::new);
         let mut entries = unit.entries_raw(None)?;
+        // The entries around the one that is read, and itself.
+        let mut path: Vec<UnitOffset<usize>> = Vec::new();
         while !entries.is_empty() {
-            let depth = entries.next_depth();
+            let depth = usize::try_from(entries.next_depth()).unwrap_or(MAX_DEPTH);
+            let offset = entries.next_offset();
             let Some(abbreviation) = entries.read_abbreviation()? else { continue };
+            if depth >= MAX_DEPTH {
+                break;
+            }
+            path.truncate(depth);
+            path.push(offset);
             let inlined = abbreviation.tag() == dw::DW_TAG_inlined_subroutine;
             if !inlined && abbreviation.tag() != dw::DW_TAG_subprogram {
                 entries.skip_attributes(abbreviation.attributes())?;
@@ -280,7 +292,9 @@ impl Search {
             for chain in found.iter_mut().zip(hits).filter_map(|(chain, hit)| hit.then_some(chain)) {
                 let fits = match chain.last() {
                     None => !inlined,
-                    Some(outer) => inlined && depth > outer.depth && chain.len() < MAX_INLINED,
+                    Some(outer) => {
+                        inlined && chain.len() < MAX_INLINED && path.get(outer.depth) == Some(&outer.entry)
+                    }
                 };
                 if !fits {
                     continue;
@@ -289,7 +303,7 @@ impl Search {
                     Some(name) => Option::clone(name),
                     None => named.insert(entry.name(unit)?).clone(),
                 };
-                chain.push(Function { depth, name, call: entry.call });
+                chain.push(Function { depth, entry: offset, name, call: entry.call });
             }
         }
         Ok(found)
