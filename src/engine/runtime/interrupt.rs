@@ -37,7 +37,8 @@ impl Checkpoint {
     /// Called by the fault handler when a loop met a poll area that is not accessible. Whether the
     /// loop may go on where it is.
     pub fn pass(&self) -> bool {
-        if !self.memory.asked.swap(false, Ordering::SeqCst) || self.memory.set_poll(false).is_err() {
+        let asked = self.memory.asked.swap(false, Ordering::SeqCst);
+        if self.memory.set_poll(false).is_err() {
             return false;
         }
         // An interruption sets its flag first and takes the area away then, so one of us two does.
@@ -45,8 +46,9 @@ impl Checkpoint {
             let _ = self.memory.set_poll(true);
             return false;
         }
-        // Nothing is known here of what else runs on a stack for signals.
-        sys::on_signal_stack() || (self.go_on)()
+        // Of two requests that meet, the first may have been answered for both when the second takes
+        // the area away. Nothing is known here of what else runs on a stack for signals.
+        !asked || sys::on_signal_stack() || (self.go_on)()
     }
 }
 
