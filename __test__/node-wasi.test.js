@@ -423,7 +423,7 @@ describe.each(SIDES)('%s', (_, WASI, namespace, isOurs) => {
   });
 });
 
-// The messages of Node's own checks are the same words, because tools match on them.
+// The messages of Node's own checks are the same words, because tools match on them. Bun's are others.
 (isBun ? test.skip : test)("messages of the checks are Node's", () => {
   const { WASI } = require('node:wasi');
   for (const [options, same, ours] of OPTIONS) {

@@ -98,6 +98,7 @@ const denied = (permission, resource) => ({
     expect(asked('{}', [])).toEqual(denied('WASI', ''));
   });
 
+  // Only newer versions of Node have a permission for it.
   const hasNet = process.allowedNodeEnvironmentFlags.has('--allow-net');
   (hasNet ? test : test.skip)('a socket wants --allow-net', () => {
     // Who runs this may or may not have port 1.

@@ -357,6 +357,10 @@ describe('limits', () => {
       const program = wasi(options);
       const instance = new wn.Instance(module, program.getImportObject());
       expect(() => program.start(instance)).toThrow(/wasi\.run\(\)/);
+      // Nor are libraries, which may have nothing to start.
+      const library = await wat('(module (func (export "f")))');
+      expect(() => wasi(options).instantiateSync(library)).toThrow(/thread: true/);
+      expect((await rejection(wasi(options).instantiate(library))).code).toBe('ERR_WASI_OPTION');
     }
   });
 });

@@ -113,6 +113,7 @@ class WASI {
   }
 
   #instantiate(module, imports) {
+    this.#checkOnThisThread();
     const instance = new Instance(module, { ...this.getImportObject(), ...imports });
     const { exports } = instance;
     if (exports._start === undefined && memoryParts(exports.memory) !== undefined) {
