@@ -444,7 +444,7 @@ export interface WASIOptions {
    * Makes stubs of the functions that are refused: a module that imports them links, and they do
    * nothing but return this errno. Default: no stubs.
    */
-  refused?: 'ENOTCAPABLE' | 'ENOSYS';
+  onRefused?: 'ENOTCAPABLE' | 'ENOSYS';
   /**
    * Fixes the clocks, for runs that are the same each time: the realtime clock begins here, in
    * milliseconds as of `Date.now()`. Time moves a microsecond with each look at a clock, and a
@@ -477,10 +477,10 @@ export interface WASIOptions {
   returnOnExit?: boolean;
   /**
    * The program's standard input: a descriptor of this process, `'inherit'` (0), `'ignore'` (there is
-   * nothing to read), `'pipe'` (what is written to {@link WASI.stdin}), bytes, or a readable stream.
-   * Another string than these three words is the text to read. Default: 0.
+   * nothing to read), `'pipe'` (what is written to {@link WASI.stdin}), bytes, `{ input: 'text' }`, a
+   * readable stream, or a `Blob`. Default: 0.
    *
-   * Streams, and `'pipe'`, are for {@link WASI.run} and for instances with a thread of their own. They
+   * Streams, `'pipe'` and a `Blob` are for {@link WASI.run} and for instances with a thread of their own. They
    * are read no faster than the program reads.
    */
   stdin?:
@@ -488,10 +488,11 @@ export interface WASIOptions {
     | 'inherit'
     | 'ignore'
     | 'pipe'
-    | string
-    | ArrayBufferView
+    | BufferSource
+    | { input: string | BufferSource }
     | NodeJS.ReadableStream
-    | ReadableStream;
+    | ReadableStream
+    | Blob;
   /** The program's standard output. Default: 1. */
   stdout?: Output;
   /** The program's standard error. Default: 2. */
@@ -637,7 +638,7 @@ export interface Capabilities {
   granted: string[];
   /** The module does not link. */
   refused: string[];
-  /** It links, and the call returns the errno of the option `refused`. */
+  /** It links, and the call returns the errno of the option `onRefused`. */
   stubbed: string[];
   /** Not a function of WASI. */
   unknown: string[];
@@ -782,10 +783,10 @@ export class WASI {
    *
    * ```js
    * const giver = new WASI({ version: 'preview1', allow: ['*', 'wasi_native_ext.fd_give'] });
-   * giver.link('worker', taker);
+   * giver.linkDescriptors('worker', taker);
    * ```
    */
-  link(name: string, other: WASI): void;
+  linkDescriptors(name: string, other: WASI): void;
   /**
    * Runs a command on a thread of its own. Each run is a new program with the options of this
    * object; any number may run at the same time.

@@ -83,7 +83,7 @@ const CASES = [
     new wn.WASI({ version, limits: { memory: 65536 } }).run(
       await wat('(module (memory (export "memory") 2) (func (export "_start")))')
     )],
-  ['TypeError', 'ERR_INVALID_ARG_VALUE', /options\.limits\.memroy.*there are/, () =>
+  ['TypeError', 'ERR_INVALID_ARG_VALUE', /options\.limits\.memroy.*did you mean "memory"/, () =>
     new wn.WASI({ version, limits: { memroy: 5 } })],
   ['TypeError', 'ERR_INVALID_ARG_TYPE', /options\.stdin.*stream/, () => new wn.WASI({ version, stdin: {} })],
   ['Error', 'ENOENT', /MemoryFS\.readFile\("none"\)/, () => new wn.MemoryFS().readFile('none')],

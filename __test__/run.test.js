@@ -105,7 +105,7 @@ describe('run', () => {
     let text = '';
     expect(await out({ stdout: (chunk) => void (text += chunk) })).toBe(null);
     expect(text).toBe('one\0A=1\0');
-    const { stdout } = await shared.run(await programs.cat(), { stdin: 'input', encoding: 'utf8' });
+    const { stdout } = await shared.run(await programs.cat(), { stdin: { input: 'input' }, encoding: 'utf8' });
     expect(stdout).toBe('input');
     expect((await rejection(shared.run(print, { args: 'text' }))).code).toBe('ERR_INVALID_ARG_TYPE');
     expect((await rejection(shared.run(print, { stdin: 'pipe' }))).message).toMatch(/new WASI/);

@@ -345,7 +345,7 @@ async function pair({ giver = {}, worker = {} } = {}) {
 describe('fd_give', () => {
   test('hands a narrowed copy of a descriptor to a linked program with a table of its own', async () => {
     const { wasi, giver, worker } = await pair();
-    wasi.giver.link('worker', wasi.worker);
+    wasi.giver.linkDescriptors('worker', wasi.worker);
     const [errno, given] = giver.give(FD_READ);
     // The giver's 3 is its directory; in the worker's table it was free.
     expect([errno, given]).toEqual([0, 3]);
@@ -362,11 +362,11 @@ describe('fd_give', () => {
   test('knows nobody until link() says so, and in that direction alone', async () => {
     const { wasi, giver } = await pair();
     expect(giver.give(FD_READ)[0]).toBe(ENOENT);
-    wasi.worker.link('worker', wasi.giver);
+    wasi.worker.linkDescriptors('worker', wasi.giver);
     expect(giver.give(FD_READ)[0]).toBe(ENOENT);
-    wasi.giver.link('other', wasi.worker);
+    wasi.giver.linkDescriptors('other', wasi.worker);
     expect(giver.give(FD_READ)[0]).toBe(ENOENT);
-    wasi.giver.link('worker', wasi.worker);
+    wasi.giver.linkDescriptors('worker', wasi.worker);
     expect(giver.give(FD_READ)[0]).toBe(0);
   });
 
@@ -376,12 +376,12 @@ describe('fd_give', () => {
     const { wasi, giver: refused } = await pair({
       worker: { limits: { descriptors: 3 } },
     });
-    wasi.giver.link('worker', wasi.worker);
+    wasi.giver.linkDescriptors('worker', wasi.worker);
     expect(refused.give(FD_READ)[0]).toBe(EMFILE);
     // It opens for reading and writing, which a read-only directory refuses: nothing to give.
     await expect(pair({ giver })).rejects.toThrow();
     const over = await pair({ giver: { preopens: { '/': directory } } });
-    over.wasi.giver.link('worker', over.wasi.worker);
+    over.wasi.giver.linkDescriptors('worker', over.wasi.worker);
     expect(over.giver.run(over.giver.give(FD_READ)[1])).toEqual([0, 11, ENOTCAPABLE]);
   });
 
@@ -395,12 +395,12 @@ describe('fd_give', () => {
 
   test('link() checks its arguments', () => {
     const wasi = new wn.WASI({ version: 'preview1' });
-    expect(thrownBy(() => wasi.link(5, wasi)).code).toBe('ERR_INVALID_ARG_TYPE');
-    expect(thrownBy(() => wasi.link('other', {}))).toMatchObject({
+    expect(thrownBy(() => wasi.linkDescriptors(5, wasi)).code).toBe('ERR_INVALID_ARG_TYPE');
+    expect(thrownBy(() => wasi.linkDescriptors('other', {}))).toMatchObject({
       code: 'ERR_INVALID_ARG_TYPE',
       message: expect.stringMatching(/"other" argument must be an instance of WASI/),
     });
-    expect(thrownBy(() => wasi.link('other')).code).toBe('ERR_INVALID_ARG_TYPE');
-    expect(wasi.link('itself', wasi)).toBe(undefined);
+    expect(thrownBy(() => wasi.linkDescriptors('other')).code).toBe('ERR_INVALID_ARG_TYPE');
+    expect(wasi.linkDescriptors('itself', wasi)).toBe(undefined);
   });
 });

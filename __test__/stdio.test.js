@@ -14,7 +14,10 @@ const EPIPE = 64;
 
 describe('standard input', () => {
   test.each([
-    ['a string', 'some text'],
+    ['text', { input: 'some text' }],
+    ['the bytes of an input', { input: Buffer.from('some text') }],
+    ['an ArrayBuffer', new Uint8Array(Buffer.from('some text')).buffer],
+    ['a Blob', new Blob(['some ', 'text'])],
     ['a Buffer', Buffer.from('some text')],
     ['a view of bytes', new Uint8Array(Buffer.from('--some text--')).subarray(2, 11)],
     ['a readable stream', () => Readable.from(['some', ' ', 'text'])],
@@ -141,7 +144,7 @@ describe('standard output', () => {
     expect(stdout.writableEnded).toBe(false);
     const web = new TransformStream();
     const text = new Response(web.readable).text();
-    await copy({ stdin: 'to the Web', stdout: web.writable });
+    await copy({ stdin: { input: 'to the Web' }, stdout: web.writable });
     await web.writable.close();
     expect(await text).toBe('to the Web');
   });
@@ -242,8 +245,8 @@ describe('standard output', () => {
 test('other values are refused, with what they may be', () => {
   for (const [options, text] of [
     [{ stdin: {} }, /stdin.* 'pipe'.*readable stream/],
-    [{ stdout: 'text' }, /stdout.*writable stream, a function/],
-    [{ stderr: { lines: 1 } }, /stderr.*\{lines: function\}/],
+    [{ stdout: 5n }, /stdout.*writable stream, a function/],
+    [{ stderr: { lines: 1 } }, /options\.stderr\.lines.* of type function/],
     [{ stdout: -1 }, /out of range/],
   ]) {
     expect(thrownBy(() => wasi(options)).message).toMatch(text);

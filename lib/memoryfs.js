@@ -2,6 +2,7 @@
 // MemoryFS: a file system in memory, to be preopened by any number of WASI objects.
 
 const { native, realm } = require('./binding');
+const { checkKeys } = require('./keys');
 const check = require('./validate');
 
 const DEFAULT_QUOTA = 64 * 1024 * 1024;
@@ -14,7 +15,7 @@ class MemoryFS {
 
   constructor(options = {}) {
     check.isObject(options, 'options');
-    check.hasOnly(['files', 'quota'], options, 'options');
+    checkKeys('memoryFs', options, 'options');
     const { files = {}, quota = DEFAULT_QUOTA } = options;
     check.isObject(files, 'options.files');
     check.isInteger(quota, 'options.quota', 0, Number.MAX_SAFE_INTEGER);

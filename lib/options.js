@@ -1,6 +1,7 @@
 'use strict';
 // The options of `WASI`: checked in node:wasi's order, and in the form that native code takes.
 
+const { checkKeys } = require('./keys');
 const { memoryFsHandle } = require('./memoryfs');
 const { checkDirectory } = require('./permission');
 const { parseSockets } = require('./sockets');
@@ -9,6 +10,7 @@ const check = require('./validate');
 const { MODULES } = require('./wasi-imports');
 
 function parse(options) {
+  checkKeys('wasi', options, 'options');
   const { version } = options;
   check.isOfType('string', version, 'options.version');
   if (!Object.hasOwn(MODULES, version)) {
@@ -26,11 +28,11 @@ function parse(options) {
   const stdio = parseStreams(options, [0, 1, 2]);
   const { returnOnExit = true } = options;
   check.isOfType('boolean', returnOnExit, 'options.returnOnExit');
-  const { allow, deny = [], refused, now, randomSeed, limits = {}, trace, sockets = [] } = options;
+  const { allow, deny = [], onRefused, now, randomSeed, limits = {}, trace, sockets = [] } = options;
   if (allow !== undefined) check.isStrings(allow, 'options.allow');
   check.isStrings(deny, 'options.deny');
-  if (refused !== undefined && !['ENOTCAPABLE', 'ENOSYS'].includes(refused)) {
-    throw check.invalidValue('options.refused', refused, "must be 'ENOTCAPABLE' or 'ENOSYS'");
+  if (onRefused !== undefined && !['ENOTCAPABLE', 'ENOSYS'].includes(onRefused)) {
+    throw check.invalidValue('options.onRefused', onRefused, "must be 'ENOTCAPABLE' or 'ENOSYS'");
   }
   checkLimits(limits);
   const { memory, table, stack, fuel, output = DEFAULT_OUTPUT, ...ofWasi } = limits;
@@ -49,7 +51,7 @@ function parse(options) {
       sockets: parseSockets(sockets),
       allow,
       deny,
-      refused,
+      onRefused,
       now: now === undefined ? undefined : nanoseconds(now),
       randomSeed: randomSeed === undefined ? undefined : seed(randomSeed),
       limits: { ...ofWasi, output },
@@ -89,13 +91,11 @@ function parseStreams(options, otherwise) {
   });
 }
 
-const PERMISSIONS = ['read', 'write', 'create', 'remove', 'symlinks'];
-
 /** What a value of `preopens` means: `{preopen, memory}`. */
 function mount(guest, value, name) {
   const plain = typeof value !== 'object' || value === null || memoryFsHandle(value) !== undefined;
   const { path, mode, ...given } = plain ? { path: value } : value;
-  if (!plain) check.hasOnly(['path', 'mode', ...PERMISSIONS], value, name);
+  if (!plain) checkKeys('preopen', value, name);
   for (const [key, permission] of Object.entries(given)) {
     if (permission !== undefined) check.isOfType('boolean', permission, `${name}.${key}`);
   }
@@ -142,7 +142,7 @@ const LIMITS = {
 
 function checkLimits(limits) {
   check.isObject(limits, 'options.limits');
-  check.hasOnly(Object.keys(LIMITS), limits, 'options.limits');
+  checkKeys('limits', limits, 'options.limits');
   for (const [key, limit] of Object.entries(limits)) {
     if (limit !== undefined) check.isInteger(limit, `options.limits.${key}`, ...LIMITS[key]);
   }

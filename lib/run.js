@@ -7,6 +7,7 @@ const { fileURLToPath } = require('node:url');
 const { native, realm } = require('./binding');
 const { Exit, coded } = require('./errors');
 const { Linking, importOf, refuse } = require('./instance');
+const { checkKeys } = require('./keys');
 const { compile, isModule, partsOf } = require('./module');
 const { parseProgram } = require('./options');
 const { Streams } = require('./stdio');
@@ -214,15 +215,11 @@ class Program {
   }
 }
 
-const RUN_OPTIONS = [
-  'signal', 'timeout', 'imports', 'encoding', 'args', 'env', 'stdin', 'stdout', 'stderr',
-];
-
 /** `WASI.run`: `wasi` is `{parsed, template, moduleName}`. */
 async function run(wasi, source, options = {}) {
   const what = 'WASI.run()';
   check.isObject(options, 'options');
-  check.hasOnly(RUN_OPTIONS, options, 'options');
+  checkKeys('run', options, 'options');
   checkDeadline(options);
   const { imports, encoding } = options;
   if (imports !== undefined) check.isObject(imports, 'options.imports');

@@ -2,6 +2,7 @@
 // The `sockets` option of WASI: which sockets of this process a program starts with.
 
 const net = require('node:net');
+const { checkKeys } = require('./keys');
 const { checkNet } = require('./permission');
 const check = require('./validate');
 
@@ -23,7 +24,7 @@ function parse(value, name) {
     const expected = 'a net.Server, a net.Socket, a descriptor, { listen } or { connect }';
     throw check.invalidType(name, expected, value);
   }
-  check.hasOnly(['listen', 'connect'], value, name);
+  checkKeys('socket', value, name);
   const { listen, connect } = value;
   if ((listen === undefined) === (connect === undefined)) {
     throw check.invalidValue(name, value, 'must have either "listen" or "connect"');
@@ -53,7 +54,7 @@ function descriptorOf(socket, name) {
 
 function address(value, name) {
   check.isObject(value, name);
-  check.hasOnly(['host', 'port'], value, name);
+  checkKeys('address', value, name);
   const { host = '127.0.0.1', port } = value;
   check.isOfType('string', host, `${name}.host`);
   // Not 0: nobody would learn which port it became.

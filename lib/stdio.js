@@ -8,12 +8,16 @@
 
 const fs = require('node:fs');
 const net = require('node:net');
-const { PassThrough, Readable } = require('node:stream');
+const { PassThrough } = require('node:stream');
 const { StringDecoder } = require('node:string_decoder');
+const { isAnyArrayBuffer } = require('node:util/types');
 
 const { native, realm } = require('./binding');
+const { checkKeys, suggestion } = require('./keys');
 const check = require('./validate');
+const { fromWeb, isBlob, isReadableStream, isWritableStream } = require('./web');
 
+/** What may be written as a string, and what it comes to. */
 const WORDS = { inherit: 'descriptor', ignore: 'ignore', pipe: 'capture' };
 
 /** A line is handed over in parts of so many characters if it does not end before. */
@@ -25,39 +29,63 @@ function parseStdio(value, number, name) {
     check.isDescriptor(value, name);
     return { kind: 'descriptor', descriptor: value };
   }
-  if (typeof value === 'string' && Object.hasOwn(WORDS, value) && !(number === 0 && value === 'pipe')) {
-    return { kind: WORDS[value], descriptor: number };
-  }
-  const parsed = number === 0 ? parseInput(value) : parseOutput(value);
+  if (typeof value === 'string') return parseWord(value, number, name);
+  const parsed = number === 0 ? parseInput(value, name) : parseOutput(value, name);
   if (parsed !== undefined) return parsed;
   const words = "a descriptor, 'inherit', 'ignore', 'pipe'";
   const others =
     number === 0
-      ? 'a string, a Buffer or another view of bytes, or a readable stream'
-      : 'a writable stream, a function, or {lines: function}';
+      ? 'a Buffer or another view of bytes, a readable stream, a Blob, or { input: text }'
+      : 'a writable stream, a function, or { lines: function }';
   throw check.invalidType(name, `${words}, ${others}`, value);
 }
 
-function parseInput(value) {
-  // The user's end is `wasi.stdin`.
-  if (value === 'pipe') return { kind: 'source', stream: new PassThrough(), given: 'pipe' };
-  if (typeof value === 'string') return { kind: 'bytes', bytes: Buffer.from(value) };
-  if (ArrayBuffer.isView(value)) {
-    // A copy: the program reads later.
-    const bytes = new Uint8Array(value.buffer, value.byteOffset, value.byteLength).slice();
-    return { kind: 'bytes', bytes };
+/** Text is no word: a word misspelt would be the program's input, or the name of a file. */
+function parseWord(word, number, name) {
+  if (Object.hasOwn(WORDS, word)) {
+    // The user's end is `wasi.stdin`.
+    if (number === 0 && word === 'pipe') return { kind: 'source', stream: new PassThrough(), given: 'pipe' };
+    return { kind: WORDS[word], descriptor: number };
   }
-  if (value instanceof ReadableStream) return { kind: 'source', stream: Readable.fromWeb(value) };
+  const meant = suggestion(word, Object.keys(WORDS));
+  const advice = [
+    ...(meant === undefined ? [] : [`did you mean '${meant}'?`]),
+    number === 0
+      ? 'Give text that the program reads as { input: text }'
+      : 'To write to a file, give a stream of it: fs.createWriteStream(path)',
+  ];
+  throw check.invalidValue(name, word, `must be 'inherit', 'ignore' or 'pipe' if it is a string; ${advice.join(' ')}`);
+}
+
+function parseInput(value, name) {
+  const bytes = inputBytes(value);
+  if (bytes !== undefined) return { kind: 'bytes', bytes };
+  // Anew for each program.
+  if (isBlob(value)) return { kind: 'source', get stream() { return fromWeb(value.stream()); } };
+  if (isReadableStream(value)) return { kind: 'source', stream: fromWeb(value) };
   if (typeof value?.pipe === 'function' && typeof value.on === 'function') {
     return { kind: 'source', stream: value };
   }
-  return undefined;
+  if (typeof value !== 'object' || value === null || !('input' in value)) return undefined;
+  checkKeys('input', value, name);
+  const { input } = value;
+  if (typeof input === 'string') return { kind: 'bytes', bytes: Buffer.from(input) };
+  const given = inputBytes(input);
+  if (given === undefined) throw check.invalidType(`${name}.input`, 'of type string or a view of bytes', input);
+  return { kind: 'bytes', bytes: given };
 }
 
-function parseOutput(value) {
+/** A copy, as the program reads later. Undefined for what is no bytes. */
+function inputBytes(value) {
+  if (ArrayBuffer.isView(value)) {
+    return new Uint8Array(value.buffer, value.byteOffset, value.byteLength).slice();
+  }
+  return isAnyArrayBuffer(value) ? new Uint8Array(value).slice() : undefined;
+}
+
+function parseOutput(value, name) {
   if (typeof value === 'function') return callback(() => ({ split: (chunk) => [chunk] }), value);
-  if (typeof value?.lines === 'function') return callback(() => new Lines(), value.lines);
-  if (value instanceof WritableStream) return { kind: 'sink', open: () => locked(value) };
+  if (isWritableStream(value)) return { kind: 'sink', open: () => locked(value) };
   if (typeof value?.write === 'function' && typeof value.on === 'function') {
     const write = (chunk) =>
       new Promise((resolve, reject) => {
@@ -65,7 +93,10 @@ function parseOutput(value) {
       });
     return { kind: 'sink', open: () => ({ write, closed: () => value.destroyed }) };
   }
-  return undefined;
+  if (typeof value !== 'object' || value === null || !('lines' in value)) return undefined;
+  checkKeys('lines', value, name);
+  check.isOfType('function', value.lines, `${name}.lines`);
+  return callback(() => new Lines(), value.lines);
 }
 
 /**

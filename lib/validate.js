@@ -17,6 +17,12 @@ function received(value) {
   return `Received type ${typeof value} (${text})`;
 }
 
+/** A value as messages have it: no longer than Node's. */
+function shown(value) {
+  const text = inspect(value);
+  return text.length > 128 ? `${text.slice(0, 128)}...` : text;
+}
+
 function invalidType(name, expected, value) {
   const noun = name.includes('.') ? 'property' : 'argument';
   const text = `The "${name}" ${noun} must be ${expected}. ${received(value)}`;
@@ -24,7 +30,7 @@ function invalidType(name, expected, value) {
 }
 
 function invalidValue(name, value, reason) {
-  const text = `The property '${name}' ${reason}. Received ${inspect(value)}`;
+  const text = `The property '${name}' ${reason}${/[?!]$/.test(reason) ? '' : '.'} Received ${shown(value)}`;
   return coded(TypeError, 'ERR_INVALID_ARG_VALUE', text);
 }
 
@@ -67,16 +73,7 @@ function isStrings(value, name) {
   value.forEach((element, index) => isOfType('string', element, `${name}[${index}]`));
 }
 
-/** Refuses other keys than these: a word misspelt must not widen what a program may do. */
-function hasOnly(keys, object, name) {
-  const other = Object.keys(object).find((key) => !keys.includes(key));
-  if (other === undefined) return;
-  const reason = `is not known; there are ${keys.join(', ')}`;
-  throw invalidValue(`${name}.${other}`, object[other], reason);
-}
-
 module.exports = {
-  hasOnly,
   invalidType,
   invalidValue,
   isArray,

@@ -4,6 +4,7 @@
 const { native, realm } = require('./binding');
 const { Exit, coded } = require('./errors');
 const { Instance } = require('./instance');
+const { checkKeys } = require('./keys');
 const { memoryParts } = require('./memory');
 const { Module, isModule, partsOf } = require('./module');
 const { parse } = require('./options');
@@ -92,7 +93,7 @@ class WASI {
   async instantiate(source, imports = {}, options = {}) {
     check.isObject(imports, 'imports');
     check.isObject(options, 'options');
-    check.hasOnly(['thread', 'signal', 'timeout'], options, 'options');
+    checkKeys('instantiate', options, 'options');
     const { thread = false, signal, timeout } = options;
     check.isOfType('boolean', thread, 'options.thread');
     checkDeadline(options);
@@ -107,8 +108,10 @@ class WASI {
   }
 
   /** The same, on this thread and at once. */
-  instantiateSync(source, imports = {}) {
+  instantiateSync(source, imports = {}, options = {}) {
     check.isObject(imports, 'imports');
+    check.isObject(options, 'options');
+    checkKeys('instantiateSync', options, 'options');
     return this.#instantiate(isModule(source) ? source : new Module(source), imports);
   }
 
@@ -168,7 +171,7 @@ class WASI {
    * Lets this program hand descriptors to the one of `other`, which it knows by `name`. Neither is
    * kept alive by it: who has no program that runs has no use for descriptors.
    */
-  link(name, other) {
+  linkDescriptors(name, other) {
     check.isOfType('string', name, 'name');
     if (typeof other !== 'object' || other === null || !(#program in other)) {
       throw check.invalidType('other', 'an instance of WASI', other);
@@ -206,6 +209,8 @@ class WASI {
 
   /** Binds the memory, as `start` and `initialize` do first, and runs nothing. */
   finalizeBindings(instance, options = {}) {
+    check.isObject(options, 'options');
+    checkKeys('finalizeBindings', options, 'options');
     this.#checkOnThisThread();
     const { memory = instance?.exports?.memory } = options;
     if (this.#started) {

@@ -111,7 +111,7 @@ function wasi(module: Module): void {
     },
     allow: ['fd_*', 'path_open'],
     deny: ['fd_allocate'],
-    refused: 'ENOSYS',
+    onRefused: 'ENOSYS',
     now: new Date(0),
     randomSeed: 5n,
     limits: { descriptors: 10 },
@@ -126,7 +126,7 @@ function wasi(module: Module): void {
   const instance = new Instance(module, program.getImportObject());
   const code: number = program.start(instance);
   program.initialize(instance);
-  program.link('other', new WASI({ version: 'unstable' }));
+  program.linkDescriptors('other', new WASI({ version: 'unstable' }));
   program.finalizeBindings(instance, { memory: new Memory({ initial: 1 }) });
   program.wasiImport.fd_write?.(1, 2, 3, granted.length + code);
   files.writeFile('out.txt', new Uint8Array(files.readFile('in.txt')));
@@ -151,7 +151,7 @@ function wasi(module: Module): void {
   // @ts-expect-error a limit that does not exist
   new WASI({ version: 'preview1', limits: { files: 5 } });
   // @ts-expect-error the errno of stubs is one of two
-  new WASI({ version: 'preview1', refused: 'EPERM' });
+  new WASI({ version: 'preview1', onRefused: 'EPERM' });
   // @ts-expect-error start takes an instance
   program.start(module);
   // @ts-expect-error the number of bytes used cannot be set

@@ -28,7 +28,7 @@ pub struct WasiOptions {
     pub allow: Option<Vec<String>>,
     pub deny: Vec<String>,
     /// The errno that stubs of refused functions return; without it there are no stubs.
-    pub refused: Option<String>,
+    pub on_refused: Option<String>,
     /// Nanoseconds since the epoch.
     pub now: Option<BigInt>,
     pub random_seed: Option<BigInt>,
@@ -303,7 +303,7 @@ fn perms(wanted: &PreopenOption) -> Perms {
 }
 
 fn policy(options: &WasiOptions) -> Result<Policy, Failure> {
-    let otherwise = match options.refused.as_deref() {
+    let otherwise = match options.on_refused.as_deref() {
         None => Grant::Refused,
         Some("ENOSYS") => Grant::Stub(Errno::Nosys),
         Some(_) => Grant::Stub(Errno::Notcapable),

@@ -1,0 +1,115 @@
+'use strict';
+// The keys of each options object of the package, and the refusal of all others: a key misspelt must
+// not widen what a program may do, or leave it without an end.
+//
+// The descriptors of the `WebAssembly` classes are not here: the interface has other keys ignored.
+
+const { invalidValue } = require('./validate');
+
+const PROGRAM = ['args', 'env', 'stdin', 'stdout', 'stderr'];
+
+/** For each options object how messages call it (`of`), and its keys. */
+const OPTIONS = {
+  wasi: {
+    of: 'new WASI()',
+    keys: [
+      'version', 'args', 'env', 'preopens', 'sockets', 'stdin', 'stdout', 'stderr', 'returnOnExit', 'allow',
+      'deny', 'onRefused', 'now', 'randomSeed', 'limits', 'trace',
+    ],
+  },
+  run: { of: 'wasi.run()', keys: ['signal', 'timeout', 'imports', 'encoding', ...PROGRAM] },
+  instantiate: { of: 'wasi.instantiate()', keys: ['thread', 'signal', 'timeout'] },
+  instantiateSync: { of: 'wasi.instantiateSync()', keys: [] },
+  finalizeBindings: { of: 'wasi.finalizeBindings()', keys: ['memory'] },
+  limits: {
+    of: 'options.limits',
+    keys: [
+      'descriptors', 'buffers', 'path', 'subscriptions', 'strings', 'output', 'memory', 'table', 'stack', 'fuel',
+    ],
+  },
+  preopen: {
+    of: 'a directory of options.preopens',
+    keys: ['path', 'mode', 'read', 'write', 'create', 'remove', 'symlinks'],
+  },
+  socket: { of: 'a socket of options.sockets', keys: ['listen', 'connect'] },
+  address: { of: 'an address of options.sockets', keys: ['host', 'port'] },
+  input: { of: 'options.stdin', keys: ['input'] },
+  lines: { of: 'options.stdout and options.stderr', keys: ['lines'] },
+  memoryFs: { of: 'new MemoryFS()', keys: ['files', 'quota'] },
+  readFile: { of: 'MemoryFS.readFile()', keys: ['encoding'] },
+};
+
+/** Letters of a word that are looked at. */
+const LONGEST = 64;
+
+/**
+ * Refuses keys that are none of `OPTIONS[kind]`; `name` is what the message calls the object. Keys
+ * that the object inherits count as they do when options are read, but for those of all objects.
+ */
+function checkKeys(kind, object, name) {
+  const { keys } = OPTIONS[kind];
+  for (const key in object) {
+    if (keys.includes(key) || (key in Object.prototype && !Object.hasOwn(object, key))) continue;
+    const shown = key.length > LONGEST ? `${key.slice(0, LONGEST)}...` : key;
+    throw invalidValue(`${name}.${shown}`, object[key], `is not known: ${advice(kind, key)}`);
+  }
+}
+
+/** What to do about a key that is not known. */
+function advice(kind, key) {
+  const { of, keys } = OPTIONS[kind];
+  const others = Object.values(OPTIONS).filter((other) => other.keys.includes(key));
+  if (others.length > 0) return `"${key}" is an option of ${listed(others.map((other) => other.of))}`;
+  const meant = suggestion(key, keys);
+  if (meant !== undefined) return `did you mean "${meant}"?`;
+  return keys.length === 0 ? `${of} has no options` : `${of} has ${listed(keys)}`;
+}
+
+function listed(words) {
+  if (words.length < 2) return words.join();
+  return `${words.slice(0, -1).join(', ')} and ${words.at(-1)}`;
+}
+
+/** Which of these words somebody meant; undefined if none is much like it. */
+function suggestion(word, words) {
+  const given = plain(word);
+  let best;
+  let least = Infinity;
+  for (const candidate of words) {
+    const known = plain(candidate);
+    const longer = Math.max(given.length, known.length);
+    const contains = Math.min(given.length, known.length) > 2 && (given.includes(known) || known.includes(given));
+    const steps = distance(given, known);
+    if ((steps <= Math.ceil(longer / 4) || contains) && steps < least) {
+      best = candidate;
+      least = steps;
+    }
+  }
+  return best;
+}
+
+/** A word without what people write differently. A very long one is like none. */
+function plain(word) {
+  return word.slice(0, LONGEST).toLowerCase().replace(/[-_ ]/g, '');
+}
+
+/** How many letters to put, take, replace or swap to get from one word to the other. */
+function distance(from, to) {
+  const rows = [Array.from({ length: to.length + 1 }, (_, column) => column)];
+  for (let row = 1; row <= from.length; row++) {
+    const [above, before] = [rows[row - 1], rows[row - 2]];
+    const here = [row];
+    for (let column = 1; column <= to.length; column++) {
+      const same = from[row - 1] === to[column - 1];
+      let steps = Math.min(above[column] + 1, here[column - 1] + 1, above[column - 1] + (same ? 0 : 1));
+      if (before !== undefined && from[row - 1] === to[column - 2] && from[row - 2] === to[column - 1]) {
+        steps = Math.min(steps, before[column - 2] + 1);
+      }
+      here.push(steps);
+    }
+    rows.push(here);
+  }
+  return rows[from.length][to.length];
+}
+
+module.exports = { checkKeys, suggestion };
