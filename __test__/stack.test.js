@@ -36,7 +36,21 @@ test('has the names of Rust as they were written', () => {
 test('has demangled names without debug information, too', async () => {
   const text = '(module (func $_ZN5outer5innerEi (export "f") (param i32) unreachable))';
   const [line] = wasmLines(await wat(text), 'f');
-  expect(line).toMatch(/^ {4}at outer::inner\(int\) \(wasm:\/\/wasm:wasm-function\[0\]:0x[0-9a-f]+\)$/);
+  expect(line).toMatch(/^ {4}at outer::inner\(int\) \(wasm:\/\/wasm\/[0-9a-f]{8}:wasm-function\[0\]:0x[0-9a-f]+\)$/);
+});
+
+test('names the module: by a hash of its bytes, and by its name if it has one', async () => {
+  const text = (number) => `(module (func (export "f") (param i32) (drop (i32.const ${number})) unreachable))`;
+  const place = async (bytes) => wasmLines(bytes, 'f')[0].match(/^ {4}at wasm:\/\/wasm\/(.*):wasm-function\[0\]/)[1];
+  const plain = Buffer.from(await wat(text(1)));
+  expect(await place(plain)).toMatch(/^[0-9a-f]{8}$/);
+  expect(await place(plain)).toBe(await place(plain));
+  expect(await place(plain)).not.toBe(await place(await wat(text(2))));
+  const named = (name) => {
+    const custom = [4, ...Buffer.from('name'), 0, name.length + 1, name.length, ...Buffer.from(name)];
+    return Buffer.concat([plain, Buffer.from([0, custom.length, ...custom])]);
+  };
+  expect(await place(named('shapes'))).toMatch(/^shapes-[0-9a-f]{8}$/);
 });
 
 test('cannot be made to look like other lines by the names of a module', async () => {

@@ -37,12 +37,17 @@ function objectAt(group, address, make) {
   return object;
 }
 
+/** How much would have to be moved. */
+function size({ kept, objects }) {
+  return kept.length + objects.size;
+}
+
 /** Makes one group of two. False if they were one already. */
 function join(a, b) {
   let large = root(a);
   let small = root(b);
   if (large === small) return false;
-  if (large.objects.size < small.objects.size) [large, small] = [small, large];
+  if (size(large) < size(small)) [large, small] = [small, large];
   for (const value of small.kept) large.kept.push(value);
   for (const [address, object] of small.objects) large.objects.set(address, object);
   small.kept = small.objects = null;

@@ -139,7 +139,7 @@ const IMPORT = {
     // A native WASI function works on the importing instance's memory. Which memory a module
     // without one means is only known to its WASI object.
     if (wasi !== undefined) linking.limits ??= wasi.limits;
-    if (wasi?.isDirect && hasMemory(linking.module)) {
+    if (wasi?.isDirect && linking.module.exportsMemory()) {
       return native.wasiImport(realm, wasi.context, linking.what, wasi.module, wasi.name);
     }
     const holder = { group: linking.group, address: undefined };
@@ -213,10 +213,6 @@ function given(value) {
   if (typeof value !== 'object') return typeof value === 'undefined' ? 'undefined' : `a ${typeof value}`;
   const name = value.constructor?.name;
   return typeof name === 'string' && name !== '' ? `an instance of ${name}` : 'an object';
-}
-
-function hasMemory(module) {
-  return module.exports().some(({ kind }) => kind === 'memory');
 }
 
 /** For each kind: the JavaScript object for a native export. */

@@ -6,7 +6,7 @@ const { CompileError, coded } = require('./errors');
 const { V8Module, sectionsOf } = require('./v8');
 const { describe, isObject, privateParts, settle, toBytes } = require('./webidl');
 
-/** The private parts of a module: `{handle, imports(), exports(), sharedMemories()}`. */
+/** The private parts of a module: `{handle, imports(), exports(), exportsMemory(), sharedMemories()}`. */
 const { put, of } = privateParts();
 
 class Module {
@@ -83,12 +83,15 @@ function describeParts(handle) {
   let imports;
   let exports;
   let shared;
-  return {
+  let memory;
+  const parts = {
     handle,
     imports: () => (imports ??= describeImports(handle)),
     exports: () => (exports ??= describeExports(handle)),
+    exportsMemory: () => (memory ??= parts.exports().some(({ kind }) => kind === 'memory')),
     sharedMemories: () => (shared ??= describeShared(handle)),
   };
+  return parts;
 }
 
 function describeImports(handle) {
@@ -123,7 +126,7 @@ function find(value) {
   return of(value) ?? (isObject(value) ? adopted(value) : undefined);
 }
 
-/** `{handle, imports(), exports(), sharedMemories()}` of a module. */
+/** The private parts of a module. */
 function partsOf(value, what) {
   const parts = find(value);
   if (parts === undefined) {

@@ -226,8 +226,7 @@ pub fn host_function(
 ) -> napi::Result<(f64, External<Extern>)> {
     let realm: &Rc<Realm> = realm;
     super::failure::run(realm, || {
-        let import = module.imports().nth(index as usize);
-        let Some(ExternType::Func(ty)) = import.map(|import| import.ty) else {
+        let Some(ExternType::Func(ty)) = module.import_type(index as usize) else {
             unreachable!("lib/instance.js asks for the module's function imports only");
         };
         let ty = ty.ty().clone();

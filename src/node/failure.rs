@@ -286,7 +286,7 @@ fn stack_lines(frames: &[Frame]) -> String {
             stack_line(&mut lines, name, &format!("{}:{}:{}", source.file, source.line, source.column));
         }
         if sources.is_empty() {
-            let mut place = format!("wasm://wasm:wasm-function[{}]", frame.func_index);
+            let mut place = format!("{}:wasm-function[{}]", frame.module_url(), frame.func_index);
             if let Some(offset) = frame.wasm_offset {
                 // Writing to a String cannot fail.
                 let _ = write!(place, ":{offset:#x}");

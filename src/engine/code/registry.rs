@@ -41,6 +41,13 @@ pub struct Frame {
     pub(in crate::engine) debug: Arc<DebugInfo>,
 }
 
+impl Frame {
+    /// The module that the frame's function is of: `wasm://wasm/<name>-<hash>`.
+    pub fn module_url(&self) -> String {
+        self.debug.module_url()
+    }
+}
+
 impl CodeInfo {
     /// The trap that the instruction at `pc` takes when it faults.
     pub fn trap_at(&self, pc: usize) -> Option<TrapCode> {

@@ -97,6 +97,11 @@ impl DebugInfo {
         DebugInfo { module, bytes, state: Mutex::new(state) }
     }
 
+    /// How frames call the module: `wasm://wasm/<name>-<hash>`.
+    pub fn module_url(&self) -> String {
+        self.module.url(&self.bytes)
+    }
+
     /// The places for byte offsets in the module.
     fn locate(&self, offsets: &[u64]) -> Vec<Vec<SourceFrame>> {
         if !self.module.custom_sections.iter().any(|(name, _)| name == ".debug_info") {

@@ -176,6 +176,10 @@ pub struct ModuleInfo {
     pub bodies: PrimaryMap<DefinedFuncIndex, Range<usize>>,
     /// Where the function names of the name section stand in the module, ordered by function.
     pub function_names: Vec<(FuncIndex, Range<usize>)>,
+    /// Where the module's own name stands in the module, if its name section has one.
+    pub name: Option<Range<usize>>,
+    /// The first bytes of the hash of the module's bytes, by which frames tell modules apart.
+    pub hash: [u8; 4],
     /// Name and contents of each custom section, in order.
     pub custom_sections: Vec<(String, Range<usize>)>,
 }

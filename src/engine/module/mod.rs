@@ -54,7 +54,10 @@ impl Module {
     /// Validates and compiles a module.
     pub fn new(engine: &Engine, bytes: impl Into<Arc<[u8]>>) -> Result<Module, CompileError> {
         let bytes = bytes.into();
-        let info = Arc::new(parse::parse(&bytes, engine.features(), engine.threads())?);
+        let mut info = parse::parse(&bytes, engine.features(), engine.threads())?;
+        let [a, b, c, d, ..] = *blake3::hash(&bytes).as_bytes();
+        info.hash = [a, b, c, d];
+        let info = Arc::new(info);
         let offsets = VMOffsets::new(&info)
             .ok_or_else(|| CompileError::general("the module declares too much to be laid out"))?;
         let compiler = engine.compiler();
@@ -84,6 +87,12 @@ impl Module {
             name: &import.name,
             ty: info.extern_type(import.index),
         })
+    }
+
+    /// The type of the import at a place in the module's order.
+    pub fn import_type(&self, place: usize) -> Option<ExternType> {
+        let info = self.info();
+        info.imports.get(place).map(|import| info.extern_type(import.index))
     }
 
     /// The exports in the module's order.
@@ -126,7 +135,20 @@ impl Module {
     }
 }
 
+/// Bytes of a module's own name that frames show.
+const MAX_MODULE_NAME: usize = 256;
+
 impl ModuleInfo {
+    /// How frames call the module of which `bytes` is the binary: its name, if it has one, and the
+    /// beginning of its hash.
+    pub fn url(&self, bytes: &[u8]) -> String {
+        let name = self.name.clone().and_then(|range| bytes.get(range)).unwrap_or_default();
+        let name = String::from_utf8_lossy(&name[..name.len().min(MAX_MODULE_NAME)]);
+        let hash = u32::from_be_bytes(self.hash);
+        let dash = if name.is_empty() { "" } else { "-" };
+        format!("wasm://wasm/{name}{dash}{hash:08x}")
+    }
+
     /// The function's name in the name section of the module of which `bytes` is the binary.
     pub fn function_name(&self, bytes: &[u8], index: FuncIndex) -> Option<String> {
         let place = self.function_names.binary_search_by_key(&index, |(index, _)| *index).ok()?;

@@ -435,12 +435,16 @@ impl<'a> ModuleReader<'a> {
 
     fn names(&mut self, names: wp::NameSectionReader<'a>) -> wp::Result<()> {
         for name in names {
-            if let wp::Name::Function(map) = name? {
-                for naming in map {
-                    let naming = naming?;
-                    let range = self.range_of(naming.name.as_bytes());
-                    self.info.function_names.push((FuncIndex::from_u32(naming.index), range));
+            match name? {
+                wp::Name::Module { name, .. } => self.info.name = Some(self.range_of(name.as_bytes())),
+                wp::Name::Function(map) => {
+                    for naming in map {
+                        let naming = naming?;
+                        let range = self.range_of(naming.name.as_bytes());
+                        self.info.function_names.push((FuncIndex::from_u32(naming.index), range));
+                    }
                 }
+                _ => {}
             }
         }
         self.info.function_names.sort_by_key(|(index, _)| index.index());

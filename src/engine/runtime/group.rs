@@ -74,9 +74,11 @@ impl Group {
         root
     }
 
+    /// How much would have to be moved.
     fn len(&self) -> usize {
         let members = self.0.members.borrow();
-        members.instances.len() + members.funcs.len()
+        let things = members.memories.len() + members.tables.len() + members.globals.len() + members.tags.len();
+        things + members.instances.len() + members.funcs.len()
     }
 
     /// Adds a member. Its address does not change any more.

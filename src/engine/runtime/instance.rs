@@ -640,8 +640,9 @@ fn link(
             obj.context.field::<VMMemory>(offsets.memory(index)).write(seen);
         }
     }
+    let native_memory = native_memory(obj);
     for (index, given) in funcs {
-        let import = link_func(obj, group, index, given)?;
+        let import = link_func(obj, group, index, given, native_memory)?;
         // SAFETY: see above.
         unsafe { obj.context.field::<VMFunctionImport>(offsets.imported_function(index)).write(import) };
     }
@@ -678,7 +679,13 @@ fn link(
 }
 
 /// An imported function, with the trampoline of the importing module where it is the host's.
-fn link_func(obj: &InstanceObj, group: &Group, index: FuncIndex, given: &Extern) -> Result<VMFunctionImport, Error> {
+fn link_func(
+    obj: &InstanceObj,
+    group: &Group,
+    index: FuncIndex,
+    given: &Extern,
+    native_memory: *const VMMemoryDefinition,
+) -> Result<VMFunctionImport, Error> {
     let (info, code) = (obj.module.info(), obj.module.code());
     let ty = info.func_type(index);
     let func_ref = match given {
@@ -690,8 +697,7 @@ fn link_func(obj: &InstanceObj, group: &Group, index: FuncIndex, given: &Extern)
             let (Some(trampoline), Some(entry)) = (code.native(ty.id()), code.entry(ty.id())) else {
                 return Err(Error::Internal(format!("{} is no type of a native function", ty.ty())));
             };
-            let memory = native_memory(obj);
-            HostFunc::bind_native(group, native, ty.clone(), memory, (trampoline, entry))
+            HostFunc::bind_native(group, native, ty.clone(), native_memory, (trampoline, entry))
         }
         _ => unreachable!("check_imports compared the kinds"),
     };
