@@ -268,8 +268,13 @@ class References {
     return true;
   }
 
-  /** Lets go of what the guest does not hold. */
+  /** Lets go of what the guest does not hold: of nothing, if that could not be told. */
   sweep(held) {
+    if (held === undefined) {
+      this.#since = null;
+      this.#limit *= 2;
+      return;
+    }
     const kept = new Set([0, ...held, ...this.#since]);
     this.#since = null;
     this.#indices.clear();

@@ -429,6 +429,9 @@ fn serve(plan: Plan, shared: &Arc<Shared>, sink: &Sink) -> Result<(), Failure> {
             Wake::Sweep => {
                 let mut live = Vec::new();
                 guest.store.for_each_externref(&mut |reference| live.push(reference.0.get()));
+                // A table of millions may hold one value.
+                live.sort_unstable();
+                live.dedup();
                 guest.tell(Event::References(live));
             }
             Wake::Reply(_) => return Err(Failure::Internal("a reply that nobody waits for".into())),

@@ -68,7 +68,15 @@ pub fn thrown(realm: &Realm) -> Error {
     match catchable(realm, value) {
         Ok(Some(exception)) => Error::Exception(exception),
         Ok(None) => Failure::kept(realm.env, value).into(),
-        Err(failure) => failure.into(),
+        Err(failure) => {
+            // The face could not tell, for want of stack. Who called is to see what was thrown, and not
+            // what was met in the answer to it.
+            raw::take_exception(realm.env);
+            match Failure::kept(realm.env, value) {
+                Failure::Stopped => failure.into(),
+                kept => kept.into(),
+            }
+        }
     }
 }
 

@@ -2,7 +2,9 @@
 //!
 //! For `src/node` only. Invariant: whatever happens below, JavaScript sees either the very value
 //! that JavaScript threw, or an error made by the face's own classes; a panic becomes an error
-//! that names a bug in us.
+//! that names a bug in us. A failure is never lost: where no exception can be thrown although the
+//! environment lives, the process ends. Texts that a module chose are cut before they reach V8, which
+//! refuses long ones.
 
 use super::raw::{self, Reference, Refused};
 use super::realm::Realm;
@@ -10,6 +12,7 @@ use crate::engine::{self, CompileError, Frame, OverLimit, Trap, TrapCode};
 use crate::host::{HostExit, thread};
 use napi::sys;
 use std::any::Any;
+use std::borrow::Cow;
 use std::fmt::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
@@ -21,7 +24,7 @@ pub enum Failure {
     Thrown(engine::Exception),
     /// To be made by the face: its kind, message, and the wasm frames of its stack.
     Error { kind: Kind, message: String, frames: String },
-    /// Node refused a call without an exception: the environment is being torn down.
+    /// Node refused a call. If no exception is pending, the environment is being torn down.
     Stopped,
 }
 
@@ -205,27 +208,53 @@ impl Exception {
     }
 }
 
-
-/// Leaves `failure` pending as a JavaScript exception.
+/// Leaves `failure` pending as a JavaScript exception, and nothing in the window that could be taken for
+/// results: whatever JavaScript does, a call that failed has given it no address.
 #[cold]
 pub fn throw(realm: &Realm, failure: Failure) {
-    if let Some(value) = to_value(realm, &failure) {
-        raw::throw(realm.env, value);
-    }
+    realm.clear_window();
+    let value = to_value(realm, &failure);
+    raw::throw(realm.env, value);
 }
 
-/// What JavaScript is to see of a failure.
+/// What JavaScript is to see of a failure. `None` if the environment is going down.
 pub fn to_value(realm: &Realm, failure: &Failure) -> Option<sys::napi_value> {
-    match failure {
-        Failure::Exception(exception) => exception.value(realm.env),
+    let env = realm.env;
+    let made = match failure {
+        Failure::Exception(exception) => exception.value(env),
         Failure::Thrown(exception) => super::exceptions::seen(realm, exception).ok(),
         Failure::Error { kind, message, frames } => {
-            // When this fails the environment is going down, or the exception that `makeError`
-            // itself met is pending; both say enough.
-            realm.make_error(kind.name(), message, frames).ok()
+            let message = bounded(message, MAX_MESSAGE);
+            realm.make_error(kind.name(), &message, frames).ok()
         }
         Failure::Stopped => None,
+    };
+    // Without it: what the face met when it made the error, such as the end of V8's stack.
+    made.or_else(|| raw::take_exception(env)).or_else(|| {
+        let text = match failure {
+            Failure::Error { message, .. } => message,
+            _ => "Node refused a call of wasi-native without saying why",
+        };
+        raw::plain_error(env, "ERR_WASI_INTERNAL", &bounded(text, MAX_MESSAGE)).ok()
+    })
+}
+
+/// Bytes of a message. It may hold names that a module chose.
+const MAX_MESSAGE: usize = 16 << 10;
+/// Bytes of the name of a function in a stack.
+const MAX_NAME: usize = 512;
+/// Bytes of the place of a function: the path of a source file.
+const MAX_PLACE: usize = 1024;
+/// Bytes of the wasm frames of a stack.
+const MAX_STACK: usize = 64 << 10;
+
+/// The text, cut with a mark if it is longer.
+pub fn bounded(text: &str, max: usize) -> Cow<'_, str> {
+    if text.len() <= max {
+        return Cow::Borrowed(text);
     }
+    let end = text.floor_char_boundary(max);
+    Cow::Owned(format!("{}…", text.get(..end).unwrap_or_default()))
 }
 
 /// Runs what a JavaScript call asks for and throws what goes wrong. `None` after a throw.
@@ -293,15 +322,20 @@ fn stack_lines(frames: &[Frame]) -> String {
             }
             stack_line(&mut lines, frame.name.as_ref(), &place);
         }
+        if lines.len() > MAX_STACK {
+            lines.push_str("    at …\n");
+            break;
+        }
     }
     lines
 }
 
 fn stack_line(lines: &mut String, name: Option<&String>, place: &str) {
     // The module's own texts, which must not look like other lines.
-    let plain = |text: &str| text.replace(char::is_control, "\u{fffd}");
-    let place = plain(place);
-    let _ = match name.map(|name| plain(&engine::demangle(name).unwrap_or_else(|| name.clone()))) {
+    let plain = |text: &str, max| bounded(text, max).replace(char::is_control, "\u{fffd}");
+    let place = plain(place, MAX_PLACE);
+    let demangled = |name: &String| plain(engine::demangle(name).as_ref().unwrap_or(name), MAX_NAME);
+    let _ = match name.map(demangled) {
         Some(name) => writeln!(lines, "    at {name} ({place})"),
         None => writeln!(lines, "    at {place}"),
     };

@@ -9,8 +9,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 use std::rc::Rc;
 
-/// A Node-API call failed, and no exception says why: the environment is shutting down, or is out
-/// of memory.
+/// A Node-API call failed. An exception may be pending that says why; without one the environment is
+/// shutting down, or was asked for what V8 does not have room for.
 pub struct Refused;
 
 /// `Err` unless `status` says the call went well.
@@ -54,6 +54,7 @@ impl Reference {
 
 impl Drop for Reference {
     fn drop(&mut self) {
+        // The status says nothing: it is an error for null only.
         // SAFETY: `raw` came from `napi_create_reference` and is deleted once. The environment
         // still stands: references are dropped from its callbacks and finalizers only.
         unsafe { sys::napi_delete_reference(self.env, self.raw) };
@@ -68,7 +69,8 @@ pub fn open_scope(env: sys::napi_env) -> Result<sys::napi_handle_scope, Refused>
     Ok(scope)
 }
 
-/// Closes the innermost open scope.
+/// Closes the innermost open scope. The status says nothing: it is an error for a scope that was never
+/// opened.
 #[inline]
 pub fn close_scope(env: sys::napi_env, scope: sys::napi_handle_scope) {
     // SAFETY: `scope` came from `open_scope` and is closed once, before those around it.
@@ -94,7 +96,8 @@ impl Drop for HandleScope {
     }
 }
 
-/// The data pointer of the function being called.
+/// The data pointer of the function being called. The status says nothing: it is an error for null only,
+/// and Node gives every callback its info.
 ///
 /// # Safety
 /// `info` must be the callback info of the running callback.
@@ -228,8 +231,52 @@ pub fn take_exception(env: sys::napi_env) -> Option<sys::napi_value> {
     (!value.is_null()).then_some(value)
 }
 
-pub fn throw(env: sys::napi_env, value: sys::napi_value) {
-    // SAFETY: `value` is a handle of the open scope. A refusal means that the environment is
-    // going down and nobody will see the exception.
-    unsafe { sys::napi_throw(env, value) };
+/// An error without the face, for when the face cannot make one.
+pub fn plain_error(env: sys::napi_env, code: &str, message: &str) -> Result<sys::napi_value, Refused> {
+    let (code, message) = (string(env, code)?, string(env, message)?);
+    let mut value = ptr::null_mut();
+    // SAFETY: both are handles of the open scope.
+    check(unsafe { sys::napi_create_error(env, code, message, &mut value) })?;
+    Ok(value)
+}
+
+/// Leaves `value`, or else what is pending already, as the exception that the running callback throws.
+/// JavaScript must not go on after a call that failed as though it had returned, so where neither can
+/// be, the process ends.
+#[cold]
+pub fn throw(env: sys::napi_env, value: Option<sys::napi_value>) {
+    let mut pending = false;
+    // SAFETY: `env` is the environment of this thread.
+    let asked = unsafe { sys::napi_is_exception_pending(env, &mut pending) };
+    if asked == sys::Status::napi_ok && pending {
+        return;
+    }
+    let status = match value {
+        // SAFETY: a handle of the open scope.
+        Some(value) => unsafe { sys::napi_throw(env, value) },
+        None => asked,
+    };
+    // In the first three cases the environment is going down: V8 ends its JavaScript by itself when
+    // the callback returns. (`napi_throw` says so by the first one before version 10 of Node-API.)
+    let going = [
+        sys::Status::napi_pending_exception,
+        sys::Status::napi_cannot_run_js,
+        sys::Status::napi_closing,
+    ];
+    if going.contains(&status) || value.is_some() && status == sys::Status::napi_ok {
+        return;
+    }
+    if value.is_none() {
+        let (code, text) = (c"ERR_WASI_INTERNAL", c"a bug in wasi-native: an error could not be made");
+        // SAFETY: the texts end with NUL.
+        let status = unsafe { sys::napi_throw_error(env, code.as_ptr(), text.as_ptr()) };
+        if status == sys::Status::napi_ok || going.contains(&status) {
+            return;
+        }
+    }
+    let (place, text) = (c"wasi-native", c"a bug in wasi-native, please report it: an error could not be thrown");
+    let whole = -1;
+    // SAFETY: the texts end with NUL, which is what this length stands for.
+    unsafe { sys::napi_fatal_error(place.as_ptr(), whole, text.as_ptr(), whole) };
+    std::process::abort();
 }

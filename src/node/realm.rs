@@ -74,6 +74,13 @@ impl Realm {
         unsafe { self.window.add(index).write(value) }
     }
 
+    /// Leaves nothing in the window: after a call that failed.
+    #[cold]
+    pub fn clear_window(&self) {
+        // SAFETY: as in `slot`, for all slots; zeros are a value of every kind.
+        unsafe { self.window.write_bytes(0, TARGET + 1) };
+    }
+
     /// The quick way to call what the window asks for.
     pub fn door(&self) -> Door {
         Door::new(&self.store, self.slots())

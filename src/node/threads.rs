@@ -2,7 +2,8 @@
 //!
 //! For `lib/thread.js`, through Node-API. Invariants: everything a guest thread tells goes through
 //! one queue of the realm and is delivered on the realm's thread, in order; when the environment
-//! goes, all its guests are stopped, and nothing is put into the queue from then on.
+//! goes, all its guests are stopped, and nothing is put into the queue from then on. As long as it
+//! lives no event is lost: a promise waits for each.
 
 use super::failure::{self, Failure, Kind, guard, run};
 use super::instance::EngineLimits;
@@ -75,6 +76,7 @@ impl Queue {
         // SAFETY: the function stands: `close` takes it away under the lock we hold.
         let status = unsafe { sys::napi_call_threadsafe_function(function, message.cast(), mode) };
         if status != sys::Status::napi_ok {
+            // The environment is closing: the queue has no bound that it could have met.
             // SAFETY: nobody took it.
             drop(unsafe { Box::from_raw(message) });
         }
@@ -179,7 +181,12 @@ fn deliver(realm: &Realm, Message { thread, event }: Message) -> Result<(), Fail
     let undefined = || raw::undefined(realm.env);
     let error = |failure| match failure {
         thread::Failure::Thrown(frame) => raw::number(realm.env, frame.into()),
-        failure => failure::to_value(realm, &failure.into()).ok_or(Refused),
+        // A panic in here is told in place of the failure. Whatever becomes of its text, the promise
+        // that waits for the event is rejected.
+        failure => {
+            let failure = failure::caught(|| Ok(failure.into())).unwrap_or_else(|bug| bug);
+            failure::to_value(realm, &failure).ok_or(Refused)
+        }
     };
     let (what, number, values, last) = match event {
         Event::Ready => (0, 0, None, undefined()?),
@@ -188,8 +195,9 @@ fn deliver(realm: &Realm, Message { thread, event }: Message) -> Result<(), Fail
         }
         Event::Returned { call, result: Ok(values) } => (2, call, Some(values), undefined()?),
         Event::Returned { call, result: Err(failure) } => (2, call, None, error(failure)?),
+        // Without the list all are kept.
         Event::References(live) => {
-            (4, 0, None, raw::numbers(realm.env, &live)?)
+            (4, 0, None, raw::numbers(realm.env, &live).or_else(|Refused| undefined())?)
         }
         Event::Ended(Ok(())) => (3, 0, None, undefined()?),
         Event::Ended(Err(failure)) => (3, 0, None, error(failure)?),
@@ -210,6 +218,7 @@ fn deliver(realm: &Realm, Message { thread, event }: Message) -> Result<(), Fail
 pub fn hold_event_loop(realm: &External<Rc<Realm>>, hold: bool) {
     let Some(threads) = realm.threads.get() else { return };
     let Some(Function(function)) = threads.queue.lock().function else { return };
+    // The statuses say nothing: they are errors for null only.
     // SAFETY: the function stands while its environment, whose thread this is, is there.
     unsafe {
         match hold {

@@ -216,6 +216,7 @@ unsafe extern "C" fn call_wasi(
     let mut count = 1;
     let mut view = ptr::null_mut();
     let mut data = ptr::null_mut();
+    // The status says nothing: it is an error for null only.
     // SAFETY: `info` is ours; one argument is asked for.
     unsafe {
         let this = ptr::null_mut();

@@ -135,6 +135,9 @@ impl Module {
     }
 }
 
+/// Bytes of a function's name that anybody is told. A name section may give a function one of many
+/// megabytes, and 64 frames of a stack have it each. Mangled names of programs are shorter.
+const MAX_NAME: usize = 4096;
 /// Bytes of a module's own name that frames show.
 const MAX_MODULE_NAME: usize = 256;
 
@@ -149,10 +152,13 @@ impl ModuleInfo {
         format!("wasm://wasm/{name}{dash}{hash:08x}")
     }
 
-    /// The function's name in the name section of the module of which `bytes` is the binary.
+    /// The function's name in the name section of the module of which `bytes` is the binary; the
+    /// beginning of a very long one, and a mark.
     pub fn function_name(&self, bytes: &[u8], index: FuncIndex) -> Option<String> {
         let place = self.function_names.binary_search_by_key(&index, |(index, _)| *index).ok()?;
         let (_, range) = self.function_names.get(place)?;
-        Some(String::from_utf8_lossy(bytes.get(range.clone())?).into_owned())
+        let name = bytes.get(range.clone())?;
+        let Some(start) = name.get(..MAX_NAME) else { return Some(String::from_utf8_lossy(name).into_owned()) };
+        Some(format!("{}…", String::from_utf8_lossy(start)))
     }
 }
