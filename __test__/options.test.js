@@ -2,8 +2,14 @@
 // Options as users write them: misspelt, in the wrong place, or as other parts of Node take them.
 
 const fs = require('node:fs');
+const http = require('node:http');
+const { once } = require('node:events');
+const os = require('node:os');
+const path = require('node:path');
+const { pathToFileURL } = require('node:url');
+const vm = require('node:vm');
 const wn = require('..');
-const { thrownBy, wat } = require('./helpers');
+const { child, thrownBy, wat } = require('./helpers');
 const programs = require('./programs');
 
 const version = 'preview1';
@@ -94,5 +100,159 @@ describe('a standard stream given as a word', () => {
       code: 'ERR_INVALID_ARG_VALUE',
       message: expect.stringMatching(text),
     });
+  });
+});
+
+describe('a program', () => {
+  let folder;
+  let file;
+  beforeAll(async () => {
+    folder = fs.mkdtempSync(path.join(os.tmpdir(), 'wasi-native-'));
+    file = path.join(folder, 'hello world.wasm');
+    fs.writeFileSync(file, await programs.hello());
+  });
+  afterAll(() => fs.rmSync(folder, { recursive: true }));
+
+  /** What other packages have in place of Node's classes. */
+  const foreign = (name, object) => Object.assign(object, { [Symbol.toStringTag]: name });
+
+  test.each([
+    ["the text of a URL of a file, as import.meta.resolve gives it", () => `${pathToFileURL(file)}`],
+    ["a URL of another package's class", () => foreign('URL', { href: `${pathToFileURL(file)}`, protocol: 'file:' })],
+    ['a Blob', (bytes) => new Blob([bytes])],
+    ['a promise of a Response', async (bytes) => new Response(bytes)],
+    ['a promise of bytes', async (bytes) => bytes],
+    ['a promise of a Module', (bytes) => wn.compile(bytes)],
+    ["a Response of another package's class", (bytes) =>
+      foreign('Response', { ok: true, arrayBuffer: async () => new Uint8Array(bytes).buffer })],
+    ["another realm's ArrayBuffer", (bytes) => {
+      const buffer = vm.runInNewContext(`new ArrayBuffer(${bytes.length})`);
+      new Uint8Array(buffer).set(bytes);
+      return buffer;
+    }],
+  ])('is taken as %s', async (_, sourceOf) => {
+    const program = wasi({ stdout: 'pipe', stderr: 'ignore' });
+    const { code } = await program.run(sourceOf(await programs.hello()));
+    expect(code).toBe(7);
+    const { exports } = await program.instantiate(sourceOf(await programs.hello()));
+    expect(exports._start).toBeInstanceOf(Function);
+  });
+
+  test.each([
+    ['', 'ERR_INVALID_ARG_VALUE', /must not be an empty path/],
+    ['https://example.org/a.wasm', 'ERR_INVALID_ARG_VALUE', /new URL/],
+    ['file://other.host/a.wasm', 'ERR_INVALID_ARG_VALUE', /no URL of a file/],
+    [null, 'ERR_INVALID_ARG_TYPE', /a path, a URL, bytes, a Blob, a Response.*Received null/],
+    [new Response('', { status: 404 }), 'ERR_WASI_FETCH', /^WASI\.run\(\): the program could not be fetched: the server answered 404$/],
+  ])('that is none is refused with words: %p', async (source, code, message) => {
+    expect(await rejection(wasi().run(source))).toMatchObject({ code, message: expect.stringMatching(message) });
+  });
+
+  test('that cannot be fetched is named, with what the server said', async () => {
+    const server = http.createServer((_, response) => response.writeHead(404).end('no')).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const url = new URL(`http://127.0.0.1:${server.address().port}/a.wasm`);
+    const missing = await rejection(wasi().run(url));
+    server.close();
+    server.closeAllConnections();
+    await once(server, 'close');
+    expect(missing).toMatchObject({ name: 'TypeError', code: 'ERR_WASI_FETCH' });
+    expect(missing.message).toBe(`WASI.run(): the program at ${url} could not be fetched: the server answered 404 Not Found`);
+    const unreachable = await rejection(wasi().run(url));
+    expect(unreachable.code).toBe('ERR_WASI_FETCH');
+    expect(unreachable.message).toMatch(/could not be fetched: .*ECONNREFUSED/);
+    expect(unreachable.cause).toBeDefined();
+  });
+
+  test('whose promise fails after its options were refused ends nothing', () => {
+    const code = `
+      const failing = new Promise((_, reject) => setTimeout(reject, 20, new Error('late')));
+      const error = await new wn.WASI({ version: 'preview1' }).run(failing, { tiemout: 1 }).catch((error) => error);
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      console.log(error.code);`;
+    expect(child(code)).toMatchObject({ status: 0, stdout: 'ERR_INVALID_ARG_VALUE\n' });
+  });
+});
+
+// They are loaded when somebody looks at them, and \`Response\` brings all of \`fetch\`: where address
+// space is short that fails, with a rejection that nobody can catch.
+test('globals that Node loads late are left alone unless an option is one', async () => {
+  const code = `
+    const touched = [];
+    for (const [name, { get, configurable }] of Object.entries(Object.getOwnPropertyDescriptors(globalThis))) {
+      if (get === undefined || !configurable || name === 'process' || name === 'Buffer') continue;
+      Object.defineProperty(globalThis, name, { get() { touched.push(name); return get.call(globalThis); }, configurable: true });
+    }
+    const late = ['Response', 'fetch', 'Blob', 'ReadableStream', 'WritableStream', 'AbortSignal', 'URL'];
+    for (const name of late) {
+      const { value } = Object.getOwnPropertyDescriptor(globalThis, name);
+      if (value) Object.defineProperty(globalThis, name, { get() { touched.push(name); return value; }, configurable: true });
+    }
+    const wn = require(${JSON.stringify(path.join(__dirname, '..'))});
+    const { PassThrough } = require('node:stream');
+    const wasi = new wn.WASI({
+      version: 'preview1', stdin: new PassThrough().end(), stdout: { lines() {} }, stderr: new PassThrough(),
+      preopens: { '/': '.', '/m': new wn.MemoryFS() }, limits: { fuel: 1e6 },
+    });
+    await wasi.run(bytes.hello, { timeout: 10000, stdin: { input: 'text' } });
+    await wasi.run(wn.compile(bytes.hello, { fuel: true }));
+    await wasi.run(null).catch(() => {});
+    (await wasi.instantiate(bytes.hello, {}, { thread: true })).instance.close();
+    const other = new wn.WASI({ version: 'preview1', stdout: 'ignore', stderr: 'ignore' });
+    other.start((await other.instantiate(bytes.hello)).instance);
+    await wn.compileStreaming({}).catch(() => {});
+    wn.validate(bytes.hello);
+    console.log(JSON.stringify(touched));`;
+  expect(child(code, { load: false, modules: { hello: await programs.hello() } })).toMatchObject({ stderr: '', stdout: '[]\n' });
+});
+
+describe('a signal', () => {
+  /** As packages make them for realms that have none. */
+  class Signal extends EventTarget {
+    aborted = false;
+    abort() {
+      this.aborted = true;
+      this.dispatchEvent(new Event('abort'));
+    }
+  }
+
+  test("of another package's class ends a program", async () => {
+    const program = await programs.endless['a tight loop']();
+    const signal = new Signal();
+    setTimeout(() => signal.abort(), 20);
+    expect(await rejection(wasi().run(program, { signal }))).toMatchObject({ name: 'AbortError', code: 'ABORT_ERR' });
+    expect(await rejection(wasi().run(program, { signal }))).toMatchObject({ code: 'ABORT_ERR' });
+  });
+
+  test('that is none is refused', async () => {
+    for (const signal of [null, {}, 5, { aborted: false }, new EventTarget()]) {
+      const error = await rejection(wasi().run(await programs.hello(), { signal }));
+      expect(error).toMatchObject({ code: 'ERR_INVALID_ARG_TYPE', message: expect.stringMatching(/options\.signal.*AbortSignal/) });
+    }
+  });
+});
+
+describe('a directory', () => {
+  test('is taken as a URL, as an object and as text, with or without permissions', async () => {
+    const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'wasi native-'));
+    try {
+      const url = pathToFileURL(folder);
+      for (const given of [url, url.href, { path: url, mode: 'ro' }, { path: url.href }]) {
+        expect(wasi({ preopens: { '/': given } })).toBeInstanceOf(wn.WASI);
+      }
+    } finally {
+      fs.rmSync(folder, { recursive: true });
+    }
+  });
+
+  test.each([
+    [null, 'ERR_INVALID_ARG_TYPE', /options\.preopens\["\/d"\]" property must be a path, a file: URL.*Received null/],
+    [undefined, 'ERR_INVALID_ARG_TYPE', /a path.*Received undefined/],
+    [5, 'ERR_INVALID_ARG_TYPE', /a path/],
+    ['', 'ERR_INVALID_ARG_VALUE', /must not be empty; the working directory is "\."/],
+    [{ mode: 'ro' }, 'ERR_INVALID_ARG_TYPE', /\.path" property must be given as a path/],
+    [new URL('https://example.org/'), 'ERR_INVALID_ARG_VALUE', /scheme "file:"/],
+  ])('that is none is refused with words: %p', (given, code, message) => {
+    expect(thrownBy(() => wasi({ preopens: { '/d': given } }))).toMatchObject({ code, message: expect.stringMatching(message) });
   });
 });

@@ -8,6 +8,7 @@ const { parseSockets } = require('./sockets');
 const { parseStdio } = require('./stdio');
 const check = require('./validate');
 const { MODULES } = require('./wasi-imports');
+const { filePath, isURL } = require('./web');
 
 function parse(options) {
   checkKeys('wasi', options, 'options');
@@ -93,7 +94,7 @@ function parseStreams(options, otherwise) {
 
 /** What a value of `preopens` means: `{preopen, memory}`. */
 function mount(guest, value, name) {
-  const plain = typeof value !== 'object' || value === null || memoryFsHandle(value) !== undefined;
+  const plain = typeof value !== 'object' || value === null || isURL(value) || memoryFsHandle(value) !== undefined;
   const { path, mode, ...given } = plain ? { path: value } : value;
   if (!plain) checkKeys('preopen', value, name);
   for (const [key, permission] of Object.entries(given)) {
@@ -113,13 +114,23 @@ function mount(guest, value, name) {
   const { read = true, write = mode !== 'ro' } = given;
   const { create = write, remove = write, symlinks = write } = given;
   const memory = memoryFsHandle(path);
-  if (memory === undefined && !plain && typeof path !== 'string') {
-    throw check.invalidType(`${name}.path`, 'of type string or an instance of MemoryFS', path);
-  }
-  const host = memory === undefined ? `${path}` : undefined;
+  const host = memory === undefined ? directory(path, plain ? name : `${name}.path`, plain) : undefined;
   const permissions = { read, write, create, remove, symlinks };
   if (host !== undefined) checkDirectory(name, host, permissions);
   return { preopen: { guest, host, ...permissions }, memory };
+}
+
+/** The path of a directory, given as node:wasi takes it or as a URL. */
+function directory(path, name, plain) {
+  const host = filePath(path, name) ?? path;
+  if (typeof host === 'string') {
+    if (host === '') throw check.invalidValue(name, host, 'must not be empty; the working directory is "."');
+    return host;
+  }
+  if (isURL(path)) throw check.invalidValue(name, path.href, 'must be a URL with the scheme "file:"');
+  const kinds = 'a path, a file: URL or an instance of MemoryFS';
+  const expected = plain ? `${kinds}, or an object with a path and permissions` : `given as ${kinds}`;
+  throw check.invalidType(name, expected, path);
 }
 
 /** Bytes of each captured stream. */

@@ -1,19 +1,18 @@
 'use strict';
 // Programs on threads of their own: `WASI.run`, and `WASI.instantiate` with `{thread: true}`.
 
-const { readFile } = require('node:fs/promises');
-const { fileURLToPath } = require('node:url');
-
 const { native, realm } = require('./binding');
 const { Exit, coded } = require('./errors');
 const { Linking, importOf, refuse } = require('./instance');
 const { checkKeys } = require('./keys');
-const { compile, isModule, partsOf } = require('./module');
+const { partsOf } = require('./module');
 const { parseProgram } = require('./options');
+const { moduleOf } = require('./source');
 const { Streams } = require('./stdio');
 const { Guest, closed, exportsOf } = require('./thread');
 const check = require('./validate');
 const { EXTENSIONS, wasiFunctionParts } = require('./wasi-imports');
+const { isAbortSignal } = require('./web');
 const { closeable } = require('./webidl');
 
 /** What Node's own functions reject with when their signal fires. */
@@ -27,35 +26,6 @@ class AbortError extends Error {
 
 /** How often the lines of a trace are taken from a program that runs, in milliseconds. */
 const TRACE_INTERVAL = 10;
-
-/** A module of ours from whatever stands for one: a promise. */
-async function moduleOf(source, what, fuel) {
-  if (isModule(source)) {
-    if (fuel && !native.countsFuel(partsOf(source).handle)) {
-      const text = 'options.limits.fuel is given, but the module does not count its operators: ';
-      throw coded(Error, 'ERR_WASI_OPTION', `${text}compile it with compile(bytes, { fuel: true })`);
-    }
-    return source;
-  }
-  return compile(await bytesOf(source, what), what, { fuel });
-}
-
-async function bytesOf(source, what) {
-  if (typeof source === 'string') return readFile(source);
-  if (source instanceof URL) {
-    if (source.protocol === 'file:') return readFile(fileURLToPath(source));
-    return bytesOf(await fetch(source), what);
-  }
-  if (typeof Response === 'function' && source instanceof Response) {
-    if (source.ok) return source.arrayBuffer();
-    throw new TypeError(`${what}: ${source.url} could not be fetched: ${source.status} ${source.statusText}`);
-  }
-  const isBytes =
-    ArrayBuffer.isView(source) || source instanceof ArrayBuffer || source instanceof SharedArrayBuffer;
-  if (isBytes) return source;
-  const expected = 'a path, a URL, bytes, a Response or a Module of wasi-native';
-  throw check.invalidType('source', expected, source);
-}
 
 /** Waits for a signal and a timeout. */
 class Deadline {
@@ -95,7 +65,7 @@ class Deadline {
 
   end() {
     clearTimeout(this.#timer);
-    this.#signal?.removeEventListener('abort', this.#onAbort);
+    this.#signal?.removeEventListener?.('abort', this.#onAbort);
   }
 
   #pass(reason) {
@@ -106,7 +76,7 @@ class Deadline {
 }
 
 function checkDeadline({ signal, timeout }) {
-  if (signal !== undefined && !(signal instanceof AbortSignal)) {
+  if (signal !== undefined && !isAbortSignal(signal)) {
     throw check.invalidType('options.signal', 'an instance of AbortSignal', signal);
   }
   // The longest that a timer takes.
@@ -344,4 +314,4 @@ async function instantiateThread(wasi, source, imports, options) {
   }
 }
 
-module.exports = { checkDeadline, instantiateThread, moduleOf, run };
+module.exports = { checkDeadline, instantiateThread, run };

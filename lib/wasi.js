@@ -8,7 +8,8 @@ const { checkKeys } = require('./keys');
 const { memoryParts } = require('./memory');
 const { Module, isModule, partsOf } = require('./module');
 const { parse } = require('./options');
-const { checkDeadline, instantiateThread, moduleOf, run } = require('./run');
+const { checkDeadline, instantiateThread, run } = require('./run');
+const { expectLater, moduleOf } = require('./source');
 const { checkWasi } = require('./permission');
 const check = require('./validate');
 const { EXTENSIONS, MODULES, addFunctions } = require('./wasi-imports');
@@ -86,11 +87,13 @@ class WASI {
 
   /** Runs a command on a thread of its own: `{code, stdout, stderr}`. */
   async run(source, options = undefined) {
+    expectLater(source);
     return run(this.#ingredients(), source, options);
   }
 
   /** An instance with the functions of this object among its imports. */
   async instantiate(source, imports = {}, options = {}) {
+    expectLater(source);
     check.isObject(imports, 'imports');
     check.isObject(options, 'options');
     checkKeys('instantiate', options, 'options');

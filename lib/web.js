@@ -6,6 +6,9 @@
 // where nobody can catch it. So nothing here looks at a global, nor does its caller.
 
 const { Readable } = require('node:stream');
+const { fileURLToPath } = require('node:url');
+
+const check = require('./validate');
 
 /** Whether a value is called so by its class, and has these methods. */
 function is(name, methods, value) {
@@ -22,6 +25,20 @@ const isWritableStream = (value) => is('WritableStream', ['getWriter'], value);
 function isURL(value) {
   if (typeof value !== 'object' || value === null) return false;
   return Boolean(value.href && value.protocol) && value.auth === undefined && value.path === undefined;
+}
+
+/**
+ * The path that a `file:` URL stands for, given as an object or as text (a directory called `file:` is
+ * `./file:`); undefined for any other value.
+ */
+function filePath(value, name) {
+  const url = isURL(value) ? value.href : value;
+  if (typeof url !== 'string' || !/^file:/i.test(url)) return undefined;
+  try {
+    return fileURLToPath(url);
+  } catch (error) {
+    throw check.invalidValue(name, url, `is no URL of a file here (${error.message})`);
+  }
 }
 
 /** What can fire: with what of AbortSignal is used here. */
@@ -56,4 +73,13 @@ async function* chunksOf(stream) {
   }
 }
 
-module.exports = { fromWeb, isAbortSignal, isBlob, isReadableStream, isResponse, isURL, isWritableStream };
+module.exports = {
+  filePath,
+  fromWeb,
+  isAbortSignal,
+  isBlob,
+  isReadableStream,
+  isResponse,
+  isURL,
+  isWritableStream,
+};

@@ -1,0 +1,66 @@
+'use strict';
+// What may stand for a program: a path, a URL, bytes, a Blob, a Response, a Module, or a promise of one.
+
+const { readFile } = require('node:fs/promises');
+const { isAnyArrayBuffer, isPromise } = require('node:util/types');
+
+const { native } = require('./binding');
+const { coded } = require('./errors');
+const { compile, isModule, partsOf } = require('./module');
+const check = require('./validate');
+const { filePath, isBlob, isResponse, isURL } = require('./web');
+
+/** A promise of a program may fail before somebody waits for it: that is told then, and ends no process. */
+function expectLater(source) {
+  if (isPromise(source)) source.catch(() => {});
+}
+
+/** A module of ours from whatever stands for one: a promise. `fuel` tells whether it must count. */
+async function moduleOf(given, what, fuel) {
+  const source = await given;
+  if (!isModule(source)) return compile(await bytesOf(source, what), what, { fuel });
+  if (fuel && !native.countsFuel(partsOf(source).handle)) {
+    const text = 'options.limits.fuel is given, but the module does not count its operators: ';
+    throw coded(Error, 'ERR_WASI_OPTION', `${text}compile it with compile(bytes, { fuel: true })`);
+  }
+  return source;
+}
+
+async function bytesOf(source, what) {
+  const path = filePath(source, 'source');
+  if (path !== undefined) return readFile(path);
+  if (typeof source === 'string') {
+    if (source === '') throw check.invalidValue('source', source, 'must not be an empty path');
+    if (/^https?:/i.test(source)) {
+      throw check.invalidValue('source', source, 'is read as a path; to fetch a program give new URL(...)');
+    }
+    return readFile(source);
+  }
+  if (isURL(source)) return bytesOf(await fetched(source.href, what), what);
+  if (isResponse(source)) {
+    if (source.ok) return source.arrayBuffer();
+    throw unfetched(what, source.url, `the server answered ${[source.status, source.statusText].join(' ').trim()}`);
+  }
+  if (isBlob(source)) return source.arrayBuffer();
+  if (ArrayBuffer.isView(source) || isAnyArrayBuffer(source)) return source;
+  const expected = 'a path, a URL, bytes, a Blob, a Response, a Module of wasi-native, or a promise of one of these';
+  throw check.invalidType('source', expected, source);
+}
+
+async function fetched(url, what) {
+  try {
+    return await fetch(url);
+  } catch (error) {
+    // The message of fetch's own error says nothing but that it failed.
+    throw unfetched(what, url, error.cause?.message || error.cause?.code || error.message, error);
+  }
+}
+
+function unfetched(what, url, why, cause) {
+  const from = url ? `the program at ${url}` : 'the program';
+  const error = coded(TypeError, 'ERR_WASI_FETCH', `${what}: ${from} could not be fetched: ${why}`);
+  if (cause !== undefined) Object.defineProperty(error, 'cause', { value: cause, writable: true, configurable: true });
+  return error;
+}
+
+module.exports = { expectLater, moduleOf };
