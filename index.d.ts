@@ -42,17 +42,21 @@ export interface ModuleImportDescriptor {
  * be V8's.
  */
 export type ImportValue =
-  | Function
+  | ((...args: any[]) => any)
   | Memory
   | Table
   | Global
   | Tag
   | number
   | bigint
+  | string
+  | boolean
+  | symbol
+  | object
   | null
-  | unknown;
+  | undefined;
 /** What a module imports: by the name of a module and the name in it. */
-export type Imports = Record<string, Record<string, ImportValue>>;
+export type Imports = Readonly<Record<string, Readonly<Record<string, ImportValue>>>>;
 /** What an instance exports. */
 export type ExportValue = Function | Memory | Table | Global | Tag;
 /** The exports of an instance by name: {@link ExportValue}s, whose types only the module knows. */
@@ -93,14 +97,14 @@ export class Module {
  * instance.exports.run(5);
  * ```
  */
-export class Instance {
+export class Instance<E extends object = Exports> {
   /**
    * @throws {LinkError} when an import is missing or does not fit; it names module and field
    * @throws {RuntimeError} when the start function or an active segment traps
    */
   constructor(module: Module, importObject?: Imports);
   /** Frozen, without a prototype. The same function objects each time. */
-  readonly exports: Exports;
+  readonly exports: E;
   /**
    * Gives the memories that the instance defines back at once, rather than when it is collected. Its
    * exported functions throw `ERR_WASI_CLOSED` from then on. While wasm runs that may use the
@@ -278,12 +282,69 @@ export class Exception {
  */
 export const JSTag: Tag;
 
+/** The `code` of each error of this package; docs/errors.md tells of all. */
+export type ErrorCode =
+  | 'ABORT_ERR'
+  | 'ERR_ACCESS_DENIED'
+  | 'ERR_INVALID_ARG_TYPE'
+  | 'ERR_INVALID_ARG_VALUE'
+  | 'ERR_OUT_OF_RANGE'
+  | 'ERR_WASI_ALREADY_STARTED'
+  | 'ERR_WASI_BUSY'
+  | 'ERR_WASI_CLOSED'
+  | 'ERR_WASI_COMPILE'
+  | 'ERR_WASI_EXIT'
+  | 'ERR_WASI_FETCH'
+  | 'ERR_WASI_INTERNAL'
+  | 'ERR_WASI_LIMIT'
+  | 'ERR_WASI_LINK'
+  | 'ERR_WASI_MODULE_GONE'
+  | 'ERR_WASI_NOT_STARTED'
+  | 'ERR_WASI_NO_ADDON'
+  | 'ERR_WASI_NO_COMMAND'
+  | 'ERR_WASI_OPTION'
+  | 'ERR_WASI_RANGE'
+  | 'ERR_WASI_RESOURCE'
+  | 'ERR_WASI_TIMEOUT'
+  | 'ERR_WASI_TRAP'
+  | 'ERR_WEBASSEMBLY_RESPONSE';
+
+/**
+ * Any error of this package, as a `catch` may look at it. Those of a {@link MemoryFS} have the
+ * errno's name as their `code`, such as `ENOENT`.
+ *
+ * ```ts
+ * try {
+ *   await wasi.run('./tool.wasm', { timeout: 1000 });
+ * } catch (error) {
+ *   const { code, stderr } = error as WASIError;
+ *   if (code === 'ERR_WASI_TIMEOUT') console.error('too slow', stderr);
+ * }
+ * ```
+ */
+export interface WASIError extends Error {
+  /** What went wrong. */
+  readonly code: ErrorCode | (string & {});
+  /** With `ERR_WASI_EXIT`: what the program gave to `proc_exit`. */
+  readonly exitCode?: number;
+  /** Of {@link WASI.run}: what was captured by then. */
+  readonly stdout?: Buffer | string;
+  /** Likewise. */
+  readonly stderr?: Buffer | string;
+  /** With `ERR_ACCESS_DENIED`: Node's name of what it refuses. */
+  readonly permission?: string;
+  /** With `ERR_ACCESS_DENIED`: what it refuses it for. */
+  readonly resource?: string;
+}
+
 /**
  * The module is malformed, invalid, or more than the engine can hold. Its `code` is
  * `ERR_WASI_COMPILE`; the message has the byte offset.
  */
 export class CompileError extends Error {
   constructor(message?: string, options?: ErrorOptions);
+  /** On those that this package throws. */
+  readonly code?: 'ERR_WASI_COMPILE';
 }
 
 /**
@@ -292,6 +353,8 @@ export class CompileError extends Error {
  */
 export class LinkError extends Error {
   constructor(message?: string, options?: ErrorOptions);
+  /** On those that this package throws. */
+  readonly code?: 'ERR_WASI_LINK';
 }
 
 /**
@@ -311,6 +374,8 @@ export class LinkError extends Error {
  */
 export class RuntimeError extends Error {
   constructor(message?: string, options?: ErrorOptions);
+  /** On those that this package throws. */
+  readonly code?: 'ERR_WASI_TRAP' | 'ERR_WASI_LIMIT';
 }
 
 /** How a module is compiled. */
@@ -334,15 +399,18 @@ export function compile(bytes: BufferSource, options?: CompileOptions): Promise<
  *
  * ```js
  * const { module, instance } = await instantiate(await readFile('library.wasm'), imports);
- * const another = await instantiate(module, imports);
+ * const another = await instantiate<{ add(a: number, b: number): number }>(module, imports);
  * ```
  */
-export function instantiate(
+export function instantiate<E extends object = Exports>(
   bytes: BufferSource,
   importObject?: Imports
-): Promise<{ module: Module; instance: Instance }>;
+): Promise<{ module: Module; instance: Instance<E> }>;
 /** Instantiates a module that is compiled already. */
-export function instantiate(module: Module, importObject?: Imports): Promise<Instance>;
+export function instantiate<E extends object = Exports>(
+  module: Module,
+  importObject?: Imports
+): Promise<Instance<E>>;
 
 /** A `Response`, of `fetch` or of any package. */
 export interface ResponseLike {
@@ -373,10 +441,10 @@ export function compileStreaming(source: ResponseLike | PromiseLike<ResponseLike
  * const { instance } = await instantiateStreaming(fetch(url), imports);
  * ```
  */
-export function instantiateStreaming(
+export function instantiateStreaming<E extends object = Exports>(
   source: ResponseLike | PromiseLike<ResponseLike>,
   importObject?: Imports
-): Promise<{ module: Module; instance: Instance }>;
+): Promise<{ module: Module; instance: Instance<E> }>;
 
 /**
  * Whether the bytes are a module that this engine accepts. Compiles nothing.
@@ -392,12 +460,12 @@ export interface WASIOptions {
   /** The WASI version that the program was built for. */
   version: 'preview1' | 'unstable';
   /** The program's arguments; the first is its own name. Default: none. */
-  args?: string[];
+  args?: readonly string[];
   /** The program's environment. Default: empty; nothing of `process.env` leaks in. */
-  env?: Record<string, string | undefined>;
+  env?: Readonly<Record<string, string | undefined>>;
   /**
    * The directories that the program can reach: path in the program to directory here. Default:
-   * none. A path or a {@link MemoryFS} alone may be read and changed. Where Node's permission model is
+   * none. A path, a `file:` URL or a {@link MemoryFS} alone may be read and changed. Where Node's permission model is
    * on, a directory that it refuses to this process is refused.
    *
    * ```js
@@ -409,7 +477,7 @@ export interface WASIOptions {
    * }
    * ```
    */
-  preopens?: Record<string, string | MemoryFS | Preopen>;
+  preopens?: Readonly<Record<string, string | URL | MemoryFS | Preopen>>;
   /**
    * Sockets that the program starts with: to accept from, or to receive from and send to. It cannot
    * make others. They have the descriptors behind the directories, in order: the first is 3 plus the
@@ -428,7 +496,7 @@ export interface WASIOptions {
    * server.close();
    * ```
    */
-  sockets?: (NodeSocket | number | { listen: SocketAddress } | { connect: SocketAddress })[];
+  sockets?: readonly (NodeSocket | number | { listen: SocketAddress } | { connect: SocketAddress })[];
   /**
    * The functions that the program gets. `*` in a pattern stands for any characters, `?` for one.
    * A pattern without a dot means functions of WASI; `'wasi_native_ext.*'` means the module's, too,
@@ -437,9 +505,9 @@ export interface WASIOptions {
    *
    * A module that imports what is refused does not link; the `LinkError` names it.
    */
-  allow?: string[];
+  allow?: readonly string[];
   /** Functions, in the same words, that it does not get although `allow` has them. Default: none. */
-  deny?: string[];
+  deny?: readonly string[];
   /**
    * Makes stubs of the functions that are refused: a module that imports them links, and they do
    * nothing but return this errno. Default: no stubs.
@@ -534,8 +602,8 @@ export interface SocketAddress {
 
 /** A preopened directory and what the program may do beneath it. */
 export interface Preopen {
-  /** The directory here. */
-  path: string | MemoryFS;
+  /** The directory here: a path, a `file:` URL or the text of one, or a file system in memory. */
+  path: string | URL | MemoryFS;
   /** Short for all permissions, or for `read` alone. Not to be given beside them. Default: `'rw'`. */
   mode?: 'rw' | 'ro';
   /** Read files and links, list directories. Default: true. */
@@ -593,7 +661,7 @@ export interface WASILimits {
 /** The options of {@link MemoryFS}. */
 export interface MemoryFSOptions {
   /** The files to begin with, by path. Default: none. */
-  files?: Record<string, string | ArrayBufferView>;
+  files?: Readonly<Record<string, string | BufferSource>>;
   /**
    * How many bytes it takes: contents, names, and a few hundred bytes for each file. Beyond them a
    * program gets `ENOSPC`. Default: 64 MiB.
@@ -620,10 +688,11 @@ export class MemoryFS {
   readonly used: number;
   /** The paths of everything there is, sorted; those of directories end in a slash. */
   paths(): string[];
-  /** A copy of the file's bytes: a `Buffer`. */
-  readFile(path: string): Uint8Array;
+  /** A copy of the file's bytes; with an encoding, their text. */
+  readFile(path: string, options?: { encoding?: null } | null): Buffer;
+  readFile(path: string, options: BufferEncoding | { encoding: BufferEncoding }): string;
   /** Puts a file there, in place of one that is, with the directories above it. */
-  writeFile(path: string, data: string | ArrayBufferView): void;
+  writeFile(path: string, data: string | BufferSource): void;
   /** Takes a file or a symbolic link away. */
   remove(path: string): void;
 }
@@ -644,13 +713,34 @@ export interface Capabilities {
   unknown: string[];
 }
 
-/** What a program is made of: a path, a URL, bytes, a response of `fetch`, or a compiled module. */
-export type Source = string | URL | BufferSource | Response | Module;
+/**
+ * What a program is made of: a path, a URL (of a file also as text), bytes, a `Blob`, a response of
+ * `fetch`, a compiled module, or a promise of one of these.
+ */
+export type Source = ReadySource | PromiseLike<ReadySource>;
+/** {@link Source}, when it is there. */
+export type ReadySource =
+  | string
+  | URL
+  | BufferSource
+  | Blob
+  | { readonly ok: boolean; arrayBuffer(): Promise<ArrayBuffer> }
+  | Module;
+
+/** An `AbortSignal`, of Node or of a package. */
+export interface Signal {
+  /** Whether it has fired. */
+  readonly aborted: boolean;
+  /** Why: the `cause` of the `AbortError`. */
+  readonly reason?: any;
+  /** How to learn that it fires. */
+  addEventListener(type: 'abort', listener: () => void, options?: { once: boolean }): void;
+}
 
 /** How {@link WASI.run} runs a program. */
 export interface RunOptions {
   /** Ends the program when it fires: `run()` rejects with an `AbortError`. */
-  signal?: AbortSignal;
+  signal?: Signal;
   /** Ends the program after so many milliseconds: `run()` rejects with `ERR_WASI_TIMEOUT`. */
   timeout?: number;
   /**
@@ -659,9 +749,9 @@ export interface RunOptions {
    */
   imports?: Imports;
   /** In place of those of the {@link WASI} object, for this run. */
-  args?: string[];
+  args?: readonly string[];
   /** In place of that of the {@link WASI} object, for this run. */
-  env?: Record<string, string | undefined>;
+  env?: Readonly<Record<string, string | undefined>>;
   /** In place of that of the {@link WASI} object, for this run; but for `'pipe'`. */
   stdin?: WASIOptions['stdin'];
   /** In place of that of the {@link WASI} object, for this run. */
@@ -687,41 +777,49 @@ export interface InstantiateOptions {
   /** Gives the instance a thread of its own. Default: false. */
   thread?: boolean;
   /** Ends an instance with a thread of its own when it fires. */
-  signal?: AbortSignal;
+  signal?: Signal;
   /** Ends an instance with a thread of its own after so many milliseconds. */
   timeout?: number;
 }
 
 /** An instance on this thread. */
-export interface Instantiated {
+export interface Instantiated<E extends object = Exports> {
   /** What was compiled, to make more of it. */
   module: Module;
   /** The instance. */
-  instance: Instance;
+  instance: Instance<E>;
   /** Those of the instance. */
-  exports: Exports;
+  exports: E;
 }
 
 /** An instance with a thread of its own. */
-export interface ThreadInstantiated {
+export interface ThreadInstantiated<E extends object = Exports> {
   /** What was compiled, to make more of it. */
   module: Module;
   /** The instance. */
-  instance: ThreadInstance;
+  instance: ThreadInstance<E>;
   /** Those of the instance. */
-  exports: ThreadExports;
+  exports: ThreadExports<E>;
 }
 
 /**
  * The exports of an instance with a thread of its own: functions that return promises, and memories.
  * What else the module exports is not there.
  */
-export type ThreadExports = Record<string, any>;
+export type ThreadExports<E extends object = Exports> = {
+  readonly [Name in keyof E as E[Name] extends Function | Memory ? Name : never]: OnThread<E[Name]>;
+};
+/** What an export is, seen from another thread. */
+export type OnThread<T> = 0 extends 1 & T
+  ? any
+  : T extends (...args: infer Args) => infer Result
+    ? (...args: Args) => Promise<Awaited<Result>>
+    : ThreadMemory;
 
 /** An instance with a thread of its own. */
-export interface ThreadInstance {
+export interface ThreadInstance<E extends object = Exports> {
   /** Its functions, which return promises, and its memories. */
-  readonly exports: ThreadExports;
+  readonly exports: ThreadExports<E>;
   /** Ends it, whatever it does. Calls that are not done are rejected with `ERR_WASI_CLOSED`. */
   close(): void;
   [Symbol.dispose](): void;
@@ -743,7 +841,7 @@ export interface ThreadMemory {
 /** Anything with `exports` such as an `Instance`, of this package or of V8. */
 export interface InstanceLike {
   /** What the program exports. */
-  readonly exports: Record<string, any>;
+  readonly exports: object;
 }
 
 /** The options of {@link WASI.finalizeBindings}. */
@@ -774,7 +872,7 @@ export class WASI {
    * `{ wasi_snapshot_preview1: wasiImport }`, or `wasi_unstable` by the version. If an extension is
    * granted there is `wasi_native_ext`, too. What is refused is in neither.
    */
-  getImportObject(): Imports;
+  getImportObject(): Record<string, Record<string, (...args: any[]) => any>>;
   /** What this program would get of what a module imports. The module may be one of V8's. */
   capabilities(module: Module | object): Capabilities;
   /**
@@ -816,14 +914,18 @@ export class WASI {
    * instance.close();
    * ```
    */
-  instantiate(
+  instantiate<E extends object = Exports>(
     source: Source,
     imports: Imports | undefined,
     options: InstantiateOptions & { thread: true }
-  ): Promise<ThreadInstantiated>;
-  instantiate(source: Source, imports?: Imports, options?: InstantiateOptions): Promise<Instantiated>;
+  ): Promise<ThreadInstantiated<E>>;
+  instantiate<E extends object = Exports>(
+    source: Source,
+    imports?: Imports,
+    options?: InstantiateOptions
+  ): Promise<Instantiated<E>>;
   /** The same on this thread, and at once. */
-  instantiateSync(source: BufferSource | Module, imports?: Imports): Instantiated;
+  instantiateSync<E extends object = Exports>(source: BufferSource | Module, imports?: Imports): Instantiated<E>;
   /** With `stdin: 'pipe'` the stream that the program reads; otherwise null. */
   readonly stdin: NodeJS.WritableStream | null;
   /** What the program that was started on this thread has written to `'pipe'` since the last time. */

@@ -177,7 +177,14 @@ describe('MemoryFS', () => {
     const memory = new wn.MemoryFS({ files: { '/a/b.txt': 'text', c: Uint8Array.of(1, 2) } });
     expect(memory.paths()).toEqual(['a/', 'a/b.txt', 'c']);
     expect(memory.readFile('a/b.txt').toString()).toBe('text');
+    expect(memory.readFile('a/b.txt', 'utf8')).toBe('text');
+    expect(memory.readFile('a/b.txt', { encoding: 'hex' })).toBe('74657874');
+    for (const none of [undefined, null, {}, { encoding: null }, 'buffer']) {
+      expect(memory.readFile('a/b.txt', none)).toEqual(Buffer.from('text'));
+    }
     expect([...memory.readFile('/c')]).toEqual([1, 2]);
+    memory.writeFile('c', Uint8Array.of(5, 6).buffer);
+    expect(memory.readFile('c', 'latin1')).toBe('\x05\x06');
     memory.writeFile('c', new Uint8Array([1, 2, 3, 4]).subarray(2));
     expect([...memory.readFile('c')]).toEqual([3, 4]);
     const { used } = memory;
@@ -222,6 +229,12 @@ describe('MemoryFS', () => {
     expect(thrownBy(() => memory.writeFile('e/', '')).code).toBe('EISDIR');
     expect(thrownBy(() => memory.readFile('../f')).code).toBe('EPERM');
     expect(thrownBy(() => memory.readFile(5)).code).toBe('ERR_INVALID_ARG_TYPE');
+    expect(thrownBy(() => memory.readFile('d/f', 'utf9'))).toMatchObject({
+      code: 'ERR_INVALID_ARG_VALUE',
+      message: expect.stringMatching(/'encoding' must be an encoding that Buffer knows, such as 'utf8'. Received 'utf9'/),
+    });
+    expect(thrownBy(() => memory.readFile('d/f', { encode: 'utf8' })).message).toMatch(/"encoding"/);
+    expect(thrownBy(() => memory.readFile('d/f', 5)).code).toBe('ERR_INVALID_ARG_TYPE');
     expect(thrownBy(() => memory.writeFile('f', 5)).code).toBe('ERR_INVALID_ARG_TYPE');
     expect(thrownBy(() => new wn.MemoryFS({ quota: -1 })).code).toBe('ERR_OUT_OF_RANGE');
     expect(thrownBy(() => new wn.MemoryFS({ file: {} })).code).toBe('ERR_INVALID_ARG_VALUE');

@@ -2,6 +2,7 @@
 // The types: users' code compiles against them, and they declare what is there, all of it, with a
 // word and an example.
 
+const fs = require('node:fs');
 const path = require('node:path');
 const ts = require('typescript');
 const wn = require('..');
@@ -64,13 +65,23 @@ describe.each(exported.filter(isClass).map((symbol) => [symbol.name, symbol]))('
 
   test('has the members that are declared, and no others', () => {
     const made = name === 'WASI' ? new wn.WASI({ version: 'preview1' }) : {};
+    // Errors that the package throws have a code of their own; those that a program makes have none.
+    const own = inherited.length > 0 ? ['code'] : [];
     expect(names(declaredMembers(symbol, symbol.members))).toEqual(
-      [...keys(wn[name].prototype, ['constructor', ...inherited]), ...Object.keys(made)].sort()
+      [...own, ...keys(wn[name].prototype, ['constructor', ...inherited]), ...Object.keys(made)].sort()
     );
     expect(names(declaredMembers(symbol, symbol.exports))).toEqual(
       keys(wn[name], ['length', 'name', 'prototype'])
     );
   });
+});
+
+test('the codes of errors are those that docs/errors.md lists', () => {
+  const text = fs.readFileSync(path.join(PACKAGE, 'docs', 'errors.md'), 'utf8');
+  const listed = [...text.matchAll(/^\| `((?:ERR_|ABORT_)[A-Z_]+)` \|/gm)].map(([, code]) => code);
+  const codes = exported.find(({ name }) => name === 'ErrorCode');
+  const declared = checker.getDeclaredTypeOfSymbol(codes).types.map(({ value }) => value);
+  expect(declared.sort()).toEqual([...new Set(listed)].sort());
 });
 
 describe('the documentation', () => {

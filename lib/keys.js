@@ -77,15 +77,20 @@ function suggestion(word, words) {
   let least = Infinity;
   for (const candidate of words) {
     const known = plain(candidate);
-    const longer = Math.max(given.length, known.length);
-    const contains = Math.min(given.length, known.length) > 2 && (given.includes(known) || known.includes(given));
     const steps = distance(given, known);
-    if ((steps <= Math.ceil(longer / 4) || contains) && steps < least) {
+    if (steps < least && (steps <= Math.ceil(Math.max(given.length, known.length) / 4) || shares(given, known))) {
       best = candidate;
       least = steps;
     }
   }
   return best;
+}
+
+/** Whether one word stands in the other, or they begin alike. */
+function shares(one, other) {
+  if (Math.min(one.length, other.length) < 3) return false;
+  if (one.includes(other) || other.includes(one)) return true;
+  return other.length > 3 && one.startsWith(other.slice(0, 4));
 }
 
 /** A word without what people write differently. A very long one is like none. */

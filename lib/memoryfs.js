@@ -1,6 +1,8 @@
 'use strict';
 // MemoryFS: a file system in memory, to be preopened by any number of WASI objects.
 
+const { isAnyArrayBuffer } = require('node:util/types');
+
 const { native, realm } = require('./binding');
 const { checkKeys } = require('./keys');
 const check = require('./validate');
@@ -35,10 +37,12 @@ class MemoryFS {
     return native.memoryFsPaths(this.#handle);
   }
 
-  /** A copy of a file's bytes, as a Buffer. */
-  readFile(path) {
+  /** A copy of a file's bytes, as a Buffer; with an encoding their text, as of `fs.readFileSync`. */
+  readFile(path, options = undefined) {
     check.isOfType('string', path, 'path');
-    return native.memoryFsRead(realm, this.#handle, path);
+    const encoding = encodingOf(options);
+    const bytes = native.memoryFsRead(realm, this.#handle, path);
+    return encoding === undefined ? bytes : bytes.toString(encoding);
   }
 
   /** Puts a file there, in place of one that is, with the directories above it. */
@@ -63,10 +67,24 @@ class MemoryFS {
   }
 }
 
+function encodingOf(options) {
+  if (options === undefined || options === null) return undefined;
+  let encoding = options;
+  if (typeof options !== 'string') {
+    check.isObject(options, 'options');
+    checkKeys('readFile', options, 'options');
+    encoding = options.encoding ?? undefined;
+  }
+  if (encoding === undefined || encoding === 'buffer') return undefined;
+  check.isEncoding(encoding, typeof options === 'string' ? 'encoding' : 'options.encoding');
+  return encoding;
+}
+
 function toBytes(data, name) {
   if (typeof data === 'string') return Buffer.from(data);
+  if (isAnyArrayBuffer(data)) return new Uint8Array(data);
   if (ArrayBuffer.isView(data)) return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
-  throw check.invalidType(name, 'of type string or an instance of Buffer or Uint8Array', data);
+  throw check.invalidType(name, 'of type string, or bytes: a Buffer, a TypedArray or an ArrayBuffer', data);
 }
 
 module.exports = { MemoryFS, memoryFsHandle: (value) => handleOf(value) };

@@ -193,9 +193,7 @@ async function run(wasi, source, options = {}) {
   checkDeadline(options);
   const { imports, encoding } = options;
   if (imports !== undefined) check.isObject(imports, 'options.imports');
-  if (encoding !== undefined && !Buffer.isEncoding(encoding)) {
-    throw check.invalidValue('options.encoding', encoding, 'is no encoding that Buffer knows');
-  }
+  if (encoding !== undefined) check.isEncoding(encoding, 'options.encoding');
   if (options.stdin === 'pipe') {
     const reason = 'is for new WASI(), whose property stdin is its other end; give a stream here';
     throw check.invalidValue('options.stdin', 'pipe', reason);

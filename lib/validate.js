@@ -68,6 +68,12 @@ function isDescriptor(value, name) {
   isInteger(value, name, 0, 2147483647);
 }
 
+function isEncoding(value, name) {
+  if (!Buffer.isEncoding(value)) {
+    throw invalidValue(name, value, "must be an encoding that Buffer knows, such as 'utf8'");
+  }
+}
+
 function isStrings(value, name) {
   isArray(value, name);
   value.forEach((element, index) => isOfType('string', element, `${name}[${index}]`));
@@ -78,6 +84,7 @@ module.exports = {
   invalidValue,
   isArray,
   isDescriptor,
+  isEncoding,
   isInteger,
   isObject,
   isOfType,

@@ -21,7 +21,7 @@ import {
   instantiateStreaming,
   validate,
 } from 'wasi-native';
-import type { Capabilities, Imports, WASIOptions } from 'wasi-native';
+import type { Capabilities, ErrorCode, Imports, Signal, ThreadMemory, WASIError, WASIOptions } from 'wasi-native';
 import wasiNative = require('wasi-native');
 
 const bytes: Buffer = fs.readFileSync('program.wasm');
@@ -134,9 +134,10 @@ function wasi(module: Module): void {
   const used: number = files.used + files.paths().length;
 
   // An instance of V8's will do as well.
-  const theirs = new WebAssembly.Instance(new WebAssembly.Module(new Uint8Array(bytes)), {
-    ...(program.getImportObject() as WebAssembly.Imports),
-  });
+  const theirs = new WebAssembly.Instance(
+    new WebAssembly.Module(new Uint8Array(bytes)),
+    program.getImportObject()
+  );
   program.start(theirs);
   program.finalizeBindings(theirs, { memory: new WebAssembly.Memory({ initial: used }) });
 
@@ -181,6 +182,65 @@ async function programs(signal: AbortSignal): Promise<void> {
   new WASI({ version: 'preview1', stdout: 'capture' });
 }
 
+/** What glue declares of its module. */
+interface Library {
+  memory: Memory;
+  add(a: number, b: number): number;
+  version: Global;
+}
+
+async function typed(signal: Signal): Promise<void> {
+  const args = ['tool', '-v'] as const;
+  const frozen: readonly string[] = Object.freeze(['fd_*']);
+  const program = new WASI({
+    version: 'preview1',
+    args,
+    env: process.env,
+    allow: frozen,
+    deny: frozen,
+    preopens: { '/data': new URL('file:///data'), '/ro': { path: new URL('file:///in'), mode: 'ro' } },
+    stdin: { input: 'text' },
+  } as const);
+  await program.run(fetch('https://example.org/tool.wasm'), { signal, args });
+  await program.run(new Blob([new Uint8Array(bytes)]), { signal: AbortSignal.timeout(5), stdin: new Blob(['text']) });
+  await program.run(compile(bytes), { stdin: { input: bytes } });
+
+  const { exports } = await program.instantiate<Library>('file:///lib.wasm');
+  const sum: number = exports.add(1, 2);
+  const { instance } = await instantiate<Library>(bytes);
+  const view = new Uint8Array(instance.exports.memory.buffer, sum);
+  program.start(instance);
+  const threaded = await program.instantiate<Library>(bytes, {}, { thread: true });
+  const later: Promise<number> = threaded.exports.add(1, 2);
+  const memory: ThreadMemory = threaded.exports.memory;
+  // Parameters have types from where they are given.
+  await program.instantiate(bytes, { env: { log: async (text) => `${text}` } });
+
+  const files = new MemoryFS({ files: { 'a.bin': view.buffer } });
+  const text: string = files.readFile('a.bin', 'utf8') + files.readFile('a.bin', { encoding: 'hex' });
+  const raw: Buffer = files.readFile('a.bin');
+  try {
+    await later;
+  } catch (error) {
+    const { code, stderr } = error as WASIError;
+    const timeout: ErrorCode = 'ERR_WASI_TIMEOUT';
+    if (code === timeout) console.log(stderr, memory, text, raw);
+    if (error instanceof LinkError && error.code === 'ERR_WASI_LINK') console.log(error.message);
+  }
+
+  // @ts-expect-error the library has no such function
+  exports.subtract(1, 2);
+  // @ts-expect-error globals stay behind
+  threaded.exports.version.valueOf();
+  // @ts-expect-error text is given as { input: text }
+  new WASI({ version: 'preview1', stdin: 'some text' });
+  // @ts-expect-error there is no such code
+  const wrong: ErrorCode = 'ERR_WASI_TIMED_OUT';
+  // @ts-expect-error there is no such encoding
+  files.readFile('a.bin', 'utf9');
+  console.log(wrong);
+}
+
 // The whole package under one name, as a program that replaces the global has it.
 const replaced: typeof wasiNative = wasiNative;
-export { errors, namespace, objects, programs, replaced, wasi };
+export { errors, namespace, objects, programs, replaced, typed, wasi };
