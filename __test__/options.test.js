@@ -35,6 +35,8 @@ describe('an option that is not known', () => {
     ['run', 'options.time_out', 'timeout', async () => wasi().run(await empty(), { time_out: 1 })],
     ['run', 'options.stdut', 'stdout', async () => wasi().run(await empty(), { stdut: 'pipe' })],
     ['instantiate', 'options.threads', 'thread', async () => wasi().instantiate(await empty(), {}, { threads: true })],
+    ['compile', 'options.fule', 'fuel', async () => wn.compile(await empty(), { fule: true })],
+    ['Module', 'options.Fuel', 'fuel', async () => new wn.Module(await empty(), { Fuel: true })],
     ['MemoryFS', 'options.qouta', 'quota', () => new wn.MemoryFS({ qouta: 1 })],
   ])('of %s is refused, with the one that was meant: %s', async (_, name, meant, make) => {
     const error = await rejection((async () => make())());
@@ -79,6 +81,14 @@ describe('an option that is not known', () => {
     } finally {
       delete Object.prototype.polluted;
     }
+  });
+
+  test('but not where the interface of WebAssembly has it ignored', async () => {
+    const bytes = await empty();
+    for (const options of [{ builtins: ['js-string'], importedStringConstants: 'x', whatever: 1 }, 0, null, 'text']) {
+      expect(await wn.compile(bytes, options)).toBeInstanceOf(wn.Module);
+    }
+    expect((await rejection(wn.compile(bytes, { limits: {} }))).message).toMatch(/new WASI\(\)/);
   });
 
   test('and with a value of any length gives a message that is short', () => {

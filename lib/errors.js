@@ -46,6 +46,12 @@ function coded(Class, code, message) {
   return error;
 }
 
+/** What the functions of a `WASI` object say before it has started a program. */
+function notStarted() {
+  const text = 'wasi.start() has not been called: a command is run by it, and wasi.initialize() makes a library ready';
+  return coded(Error, 'ERR_WASI_NOT_STARTED', text);
+}
+
 /** The lines of a stack that are ours: the glue between JavaScript and wasm. The last is Bun's. */
 const OURS =
   /\((?:wasi-native\/|eval at .*wasi-native\/)|\bwasi-native\/(?:export|import|wasi)\/|at call \(unknown\)$/;
@@ -74,7 +80,7 @@ function isUncatchable(value) {
 }
 
 /** What else native code throws is an answer to a call, as what JavaScript throws is. */
-const CATCHABLE = ['compile', 'link', 'range', 'option', 'file'];
+const CATCHABLE = ['compile', 'link', 'range', 'option', 'file', 'not-started'];
 
 /** Makes the errors that native code throws (src/node/failure.rs). */
 function makeError(kind, message, frames) {
@@ -118,6 +124,8 @@ function errorOf(kind, message, frames) {
     case 'exit':
       // As node:wasi has it: the i32 that the program passed.
       return new Exit(Number(message) | 0);
+    case 'not-started':
+      return notStarted();
     case 'option':
       return coded(Error, 'ERR_WASI_OPTION', message);
     case 'file':
@@ -131,4 +139,4 @@ function errorOf(kind, message, frames) {
   }
 }
 
-module.exports = { CompileError, LinkError, RuntimeError, Exit, coded, isUncatchable, makeError };
+module.exports = { CompileError, LinkError, RuntimeError, Exit, coded, isUncatchable, makeError, notStarted };

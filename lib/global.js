@@ -85,7 +85,7 @@ function parse(descriptor) {
   const type = `${descriptor.value}`;
   if (!Object.hasOwn(LETTERS, type)) {
     const types = Object.keys(LETTERS).join(', ');
-    throw new TypeError(`${what}: property 'value' must be one of ${types}, not ${type}`);
+    throw new TypeError(`${what}: property 'value' must be one of ${types}, not '${type}'`);
   }
   return { letter: LETTERS[type], mutable };
 }

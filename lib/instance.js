@@ -196,6 +196,18 @@ function explainMissing({ what }, { name }, fields) {
   if (wasi !== undefined) native.wasiImport(realm, wasi.context, what, wasi.module, name);
 }
 
+/**
+ * Throws a LinkError if there is no object for the module of an import. (The interface of WebAssembly
+ * has a TypeError for that, so `Instance` has.)
+ */
+function checkGiven({ module, name }, fields, what) {
+  if (isObject(fields)) return;
+  const wanted = `the module imports ${JSON.stringify(module)} ${JSON.stringify(name)}`;
+  const found = fields === undefined ? 'there is no such module among the imports' : `that module is given as ${given(fields)}`;
+  const advice = `give { ${JSON.stringify(module)}: { ${JSON.stringify(name)}: ... } }`;
+  throw coded(LinkError, 'ERR_WASI_LINK', `${what}: ${wanted}, and ${found}; ${advice}`);
+}
+
 function object(linking, wanted, expected, value, parts) {
   if (parts === undefined) refuse(linking, wanted, expected, value);
   join(linking.group, parts.group);
@@ -224,4 +236,4 @@ const EXPORT = {
   tag: tagFor,
 };
 
-module.exports = { Instance, Linking, checkImportObject, importOf, instantiate, refuse };
+module.exports = { Instance, Linking, checkGiven, checkImportObject, importOf, instantiate, refuse };

@@ -17,6 +17,7 @@ const OPTIONS = {
       'deny', 'onRefused', 'now', 'randomSeed', 'limits', 'trace',
     ],
   },
+  compile: { of: 'compile() and new Module()', keys: ['fuel', 'builtins', 'importedStringConstants'] },
   run: { of: 'wasi.run()', keys: ['signal', 'timeout', 'imports', 'encoding', ...PROGRAM] },
   instantiate: { of: 'wasi.instantiate()', keys: ['thread', 'signal', 'timeout'] },
   instantiateSync: { of: 'wasi.instantiateSync()', keys: [] },
@@ -55,11 +56,28 @@ function checkKeys(kind, object, name) {
   }
 }
 
+/**
+ * The same for options that the interface of WebAssembly has beside ours: it has keys ignored that it
+ * does not know, so only those are refused that are misspelt or belong elsewhere.
+ */
+function checkOurKeys(kind, object, name) {
+  if (typeof object !== 'object' || object === null) return;
+  const { keys } = OPTIONS[kind];
+  const isOurs = (key) => suggestion(key, keys) !== undefined || placesOf(key).length > 0;
+  const ours = Object.entries(object).filter(([key]) => isOurs(key));
+  checkKeys(kind, Object.fromEntries(ours), name);
+}
+
+/** How messages call the options objects that have such a key. */
+function placesOf(key) {
+  return Object.values(OPTIONS).filter(({ keys }) => keys.includes(key)).map(({ of }) => of);
+}
+
 /** What to do about a key that is not known. */
 function advice(kind, key) {
   const { of, keys } = OPTIONS[kind];
-  const others = Object.values(OPTIONS).filter((other) => other.keys.includes(key));
-  if (others.length > 0) return `"${key}" is an option of ${listed(others.map((other) => other.of))}`;
+  const places = placesOf(key);
+  if (places.length > 0) return `"${key}" is an option of ${listed(places)}`;
   const meant = suggestion(key, keys);
   if (meant !== undefined) return `did you mean "${meant}"?`;
   return keys.length === 0 ? `${of} has no options` : `${of} has ${listed(keys)}`;
@@ -117,4 +135,4 @@ function distance(from, to) {
   return rows[from.length][to.length];
 }
 
-module.exports = { checkKeys, suggestion };
+module.exports = { checkKeys, checkOurKeys, suggestion };

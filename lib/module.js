@@ -3,6 +3,7 @@
 
 const { native, realm } = require('./binding');
 const { CompileError, coded } = require('./errors');
+const { checkOurKeys } = require('./keys');
 const { V8Module, sectionsOf } = require('./v8');
 const { describe, isObject, privateParts, settle, toBytes } = require('./webidl');
 
@@ -151,6 +152,7 @@ async function compile(bytes, what, options = undefined) {
 
 /** Whether the module is to count its operators, for `limits.fuel`: our own option. */
 function countsFuel(options) {
+  checkOurKeys('compile', options, 'options');
   return Boolean(options?.fuel);
 }
 

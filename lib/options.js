@@ -23,6 +23,7 @@ function parse(options) {
   if (options.preopens !== undefined) {
     check.isObject(options.preopens, 'options.preopens');
     for (const [guest, value] of Object.entries(options.preopens)) {
+      if (guest.includes('\0')) throw check.invalidValue('options.preopens', guest, 'has a path with a NUL byte');
       mounts.push(mount(guest, value, `options.preopens[${JSON.stringify(guest)}]`));
     }
   }

@@ -3,10 +3,11 @@
 
 const { native, realm } = require('./binding');
 const { Exit, coded } = require('./errors');
-const { Linking, importOf, refuse } = require('./instance');
+const { Linking, checkGiven, importOf, refuse } = require('./instance');
 const { checkKeys } = require('./keys');
 const { partsOf } = require('./module');
 const { parseProgram } = require('./options');
+const { commandOf, roleOf } = require('./role');
 const { moduleOf } = require('./source');
 const { Streams } = require('./stdio');
 const { Guest, closed, exportsOf } = require('./thread');
@@ -92,6 +93,7 @@ function importsOf({ parts, what, moduleName, context, imports }) {
     if (given === undefined && isWasi && wanted.kind === 'function') {
       return native.wasiImport(realm, context, what, wanted.module, wanted.name);
     }
+    if (given === undefined) checkGiven(wanted, imports?.[wanted.module], what);
     if (wanted.kind === 'function') {
       if (typeof given !== 'function') refuse(linking, wanted, 'a function', given);
       const wasi = wasiFunctionParts(given);
@@ -100,7 +102,7 @@ function importsOf({ parts, what, moduleName, context, imports }) {
     }
     // A memory's bytes, also shared ones, are of this thread, and go when it does.
     if (wanted.kind !== 'global' || wanted.type.endsWith('m')) {
-      refuse(linking, wanted, 'a function or a value, for an instance on another thread,', given);
+      refuse(linking, wanted, 'a function or a value for an instance on another thread', given);
     }
     return importOf(linking, wanted, index, given);
   });
@@ -216,11 +218,7 @@ async function run(wasi, source, options = {}) {
     const module = await deadline.of(moduleOf(source, what, fuel !== undefined));
     if (failure !== undefined) throw failure.error;
     const parts = partsOf(module, what);
-    const command = parts.exports().findIndex(({ name, kind }) => name === '_start' && kind === 'function');
-    if (command < 0) {
-      const text = `${what}: the module is no command: it exports no function _start. `;
-      throw coded(Error, 'ERR_WASI_NO_COMMAND', `${text}For a library there is wasi.instantiate()`);
-    }
+    const command = commandOf(parts, what);
     const { context } = program;
     const externs = importsOf({ parts, what, moduleName, context, imports });
     guest = new Guest(parts, context, externs, parsed.threadLimits, command);
@@ -292,6 +290,7 @@ async function instantiateThread(wasi, source, imports, options) {
     const module = await deadline.of(moduleOf(source, what, fuel !== undefined));
     if (failure !== undefined) throw failure.error;
     const parts = partsOf(module, what);
+    roleOf(parts, what, 'ERR_WASI_NO_LIBRARY');
     const { context } = program;
     const externs = importsOf({ parts, what, moduleName, context, imports });
     guest = new Guest(parts, context, externs, parsed.threadLimits, undefined);

@@ -57,6 +57,7 @@ function address(value, name) {
   checkKeys('address', value, name);
   const { host = '127.0.0.1', port } = value;
   check.isOfType('string', host, `${name}.host`);
+  if (host === '') throw check.invalidValue(`${name}.host`, host, 'must not be empty');
   // Not 0: nobody would learn which port it became.
   check.isInteger(port, `${name}.port`, 1, 65535);
   return { host, port };

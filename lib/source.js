@@ -28,13 +28,13 @@ async function moduleOf(given, what, fuel) {
 
 async function bytesOf(source, what) {
   const path = filePath(source, 'source');
-  if (path !== undefined) return readFile(path);
+  if (path !== undefined) return fileBytes(path);
   if (typeof source === 'string') {
     if (source === '') throw check.invalidValue('source', source, 'must not be an empty path');
     if (/^https?:/i.test(source)) {
       throw check.invalidValue('source', source, 'is read as a path; to fetch a program give new URL(...)');
     }
-    return readFile(source);
+    return fileBytes(source);
   }
   if (isURL(source)) return bytesOf(await fetched(source.href, what), what);
   if (isResponse(source)) {
@@ -43,8 +43,23 @@ async function bytesOf(source, what) {
   }
   if (isBlob(source)) return source.arrayBuffer();
   if (ArrayBuffer.isView(source) || isAnyArrayBuffer(source)) return source;
+  if (source?.[Symbol.toStringTag] === 'WebAssembly.Module') {
+    throw check.invalidValue('source', source, "is a module of V8's; compile its bytes with compile() of wasi-native");
+  }
   const expected = 'a path, a URL, bytes, a Blob, a Response, a Module of wasi-native, or a promise of one of these';
   throw check.invalidType('source', expected, source);
+}
+
+async function fileBytes(path) {
+  try {
+    return await readFile(path);
+  } catch (error) {
+    // That of a directory does not say which.
+    if (error.path === undefined && typeof error.code === 'string' && !error.code.startsWith('ERR_')) {
+      Object.assign(error, { path, message: `${error.message} '${path}'` });
+    }
+    throw error;
+  }
 }
 
 async function fetched(url, what) {

@@ -14,7 +14,7 @@ async function responseBytes(source, what) {
   }
   const type = response.headers.get('content-type');
   if (type === null || type.replace(/^[\t ]+|[\t ]+$/g, '').toLowerCase() !== 'application/wasm') {
-    const given = type === null ? 'has none' : `has '${type}'`;
+    const given = type === null || type === '' ? 'has none' : `has '${type}'`;
     throw refused(what, `must have the MIME type 'application/wasm', and ${given}`);
   }
   if (!response.ok) throw refused(what, `has status code ${response.status}`);

@@ -49,7 +49,7 @@ function parse(type) {
     const name = `${given}`;
     if (!Object.hasOwn(LETTERS, name)) {
       const types = Object.keys(LETTERS).join(', ');
-      throw new TypeError(`${what}: a parameter must be one of ${types}, not ${name}`);
+      throw new TypeError(`${what}: a parameter must be one of ${types}, not '${name}'`);
     }
     return LETTERS[name];
   }).join('');

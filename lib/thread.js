@@ -315,7 +315,7 @@ function deliver(number, what, index, last) {
 }
 
 function closed() {
-  return coded(Error, 'ERR_WASI_CLOSED', 'the instance is closed');
+  return coded(Error, 'ERR_WASI_CLOSED', 'the instance is closed; make a new one');
 }
 
 /**

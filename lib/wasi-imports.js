@@ -56,6 +56,25 @@ function followed(called, then) {
 }
 
 /**
+ * The imports of a `WASI` object with those that a user gives beside them. What he gives of a module of
+ * WASI comes before ours, function by function.
+ */
+function withOurs(ours, given) {
+  const both = { ...ours, ...given };
+  // The extensions do not show where there are none, but tell why.
+  for (const module of [...Object.keys(ours), EXTENSIONS]) {
+    const fields = given[module];
+    if (typeof fields !== 'object' || fields === null) {
+      if (fields === undefined) both[module] = ours[module];
+      continue;
+    }
+    both[module] = Object.assign(Object.create(ours[module]), fields);
+    importObjects.set(both[module], importObjects.get(ours[module]));
+  }
+  return both;
+}
+
+/**
  * `{context, module, name, limits, isDirect}` of a WASI function of ours, the last telling whether
  * native code may call it by itself; undefined for any other value.
  */
@@ -68,4 +87,4 @@ function wasiImportsParts(value) {
   return importObjects.get(value);
 }
 
-module.exports = { EXTENSIONS, MODULES, addFunctions, wasiFunctionParts, wasiImportsParts };
+module.exports = { EXTENSIONS, MODULES, addFunctions, wasiFunctionParts, wasiImportsParts, withOurs };

@@ -2,17 +2,18 @@
 // WASI: node:wasi's class over our host.
 
 const { native, realm } = require('./binding');
-const { Exit, coded } = require('./errors');
-const { Instance } = require('./instance');
+const { Exit, coded, notStarted } = require('./errors');
+const { Instance, checkGiven } = require('./instance');
 const { checkKeys } = require('./keys');
 const { memoryParts } = require('./memory');
 const { Module, isModule, partsOf } = require('./module');
 const { parse } = require('./options');
 const { checkDeadline, instantiateThread, run } = require('./run');
+const { roleOf } = require('./role');
 const { expectLater, moduleOf } = require('./source');
 const { checkWasi } = require('./permission');
 const check = require('./validate');
-const { EXTENSIONS, MODULES, addFunctions } = require('./wasi-imports');
+const { EXTENSIONS, MODULES, addFunctions, withOurs } = require('./wasi-imports');
 const { closeable } = require('./webidl');
 
 /** The `buffer` of V8's memories, as it was before anyone could replace the namespace. */
@@ -76,6 +77,8 @@ class WASI {
         process.exit(code);
       };
     }
+    // As calls from JavaScript and from V8's instances are, which have no memory before.
+    native.holdWasi(context, !this.#started);
     return { context, imports, extensions, output };
   }
 
@@ -119,12 +122,23 @@ class WASI {
   }
 
   #instantiate(module, imports) {
+    const what = 'WASI.instantiate()';
     this.#checkOnThisThread();
-    const instance = new Instance(module, { ...this.getImportObject(), ...imports });
-    const { exports } = instance;
-    if (exports._start === undefined && memoryParts(exports.memory) !== undefined) {
-      this.initialize(instance);
+    const parts = partsOf(module, what);
+    const role = roleOf(parts, what, 'ERR_WASI_NO_LIBRARY');
+    const { context } = this.#here();
+    const importObject = withOurs(this.getImportObject(), imports);
+    parts.imports().forEach((wanted) => checkGiven(wanted, importObject[wanted.module], what));
+    // Of a library the start function may call what it imports, as it does on a thread.
+    if (role !== 'command') native.holdWasi(context, false);
+    let instance;
+    try {
+      instance = new Instance(module, importObject);
+    } finally {
+      native.holdWasi(context, !this.#started);
     }
+    const { exports } = instance;
+    if (role !== 'command' && memoryParts(exports.memory) !== undefined) this.initialize(instance);
     return { module, instance, exports };
   }
 
@@ -158,7 +172,10 @@ class WASI {
   /** What a module asks for: what of it this program is granted, what not, and what is not ours. */
   capabilities(module) {
     const what = 'WASI.capabilities()';
-    const imports = isV8Module(module) ? v8Imports(module) : partsOf(module, what).imports();
+    if (!isModule(module) && !isV8Module(module)) {
+      throw check.invalidType('module', "an instance of Module, of wasi-native or of V8", module);
+    }
+    const imports = isModule(module) ? partsOf(module, what).imports() : v8Imports(module);
     const wanted = imports.filter(({ kind }) => kind === 'function');
     const pairs = wanted.flatMap(({ module, name }) => [module, name]);
     const grants = native.wasiReport(this.#template, pairs);
@@ -195,8 +212,11 @@ class WASI {
       if (!(error instanceof Exit)) throw error;
       code = error.exitCode;
     }
-    this.#program?.output?.end();
-    return code;
+    if (this.#program === null) return code;
+    const { context, output } = this.#program;
+    output?.end();
+    // Also where JavaScript on the way has caught it: a program that has exited has its code.
+    return native.wasiExitCode(context) ?? code;
   }
 
   /** Runs a reactor's `_initialize`, if it has one; its exports may be called from then on. */
@@ -228,6 +248,7 @@ class WASI {
     }
     this.#memory = memory;
     this.#started = true;
+    if (this.#program !== null) native.holdWasi(this.#program.context, false);
   }
 
   /** Refuses what only holds for programs on threads of their own. */
@@ -249,7 +270,7 @@ class WASI {
   /** The bytes that the functions work on when JavaScript or an instance of V8's calls them. */
   #bytes() {
     if (this.#memory === null) {
-      throw coded(Error, 'ERR_WASI_NOT_STARTED', 'wasi.start() has not been called');
+      throw notStarted();
     }
     const { buffer } = this.#memory;
     if (this.#view === null || this.#view.buffer !== buffer) this.#view = new Uint8Array(buffer);

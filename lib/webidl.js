@@ -73,7 +73,7 @@ function isWide({ address }, what) {
   if (address === undefined) return false;
   const name = `${address}`;
   if (name !== 'i32' && name !== 'i64') {
-    throw new TypeError(`${what}: property 'address' must be 'i32' or 'i64', not ${name}`);
+    throw new TypeError(`${what}: property 'address' must be 'i32' or 'i64', not '${name}'`);
   }
   return name === 'i64';
 }

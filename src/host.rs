@@ -21,6 +21,10 @@ use std::sync::{Arc, Once};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HostExit(pub u32);
 
+/// The program is held ([`WasiCtx::is_held`]). It is the payload of [`Error::Host`] then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HostHeld;
+
 /// Why there is no function to bind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unavailable {
@@ -112,6 +116,11 @@ unsafe fn run(
 ) -> i64 {
     // SAFETY: `import_from` binds an `Arc<WasiCtx>`, which the function's group keeps.
     let ctx = unsafe { &*(*context).data.cast::<WasiCtx>() };
+    if ctx.is_held() {
+        // SAFETY: the native function this context belongs to is running.
+        unsafe { VMHostContext::fail(context, Error::Host(Box::new(HostHeld))) };
+        return -1;
+    }
     // SAFETY: the importing instance's memory is of the same group. Its size cannot change during
     // the call: wasm, which grows it, waits for us.
     let memory = unsafe { guest_memory((*context).memory) };

@@ -9,7 +9,7 @@
 use super::raw::{self, Reference, Refused};
 use super::realm::Realm;
 use crate::engine::{self, CompileError, Frame, OverLimit, Trap, TrapCode};
-use crate::host::{HostExit, thread};
+use crate::host::{HostExit, HostHeld, thread};
 use napi::sys;
 use std::any::Any;
 use std::borrow::Cow;
@@ -49,6 +49,8 @@ pub enum Kind {
     Closed,
     /// `proc_exit`; the message is the exit code.
     Exit,
+    /// A WASI function before the program was started.
+    NotStarted,
     /// A WASI option that cannot be honoured.
     Option,
     /// Of a file in memory; the message begins with the errno's name and a colon.
@@ -70,6 +72,7 @@ impl Kind {
             Kind::Busy => "busy",
             Kind::Closed => "closed",
             Kind::Exit => "exit",
+            Kind::NotStarted => "not-started",
             Kind::Option => "option",
             Kind::File => "file",
             Kind::Internal => "internal",
@@ -132,7 +135,7 @@ impl From<thread::Failure> for Failure {
     }
 }
 
-const CLOSED: &str = "the instance is closed";
+const CLOSED: &str = "the instance is closed; make a new one";
 const UNCAUGHT: &str = "wasm threw an exception that nothing caught";
 
 impl From<Trap> for Failure {
@@ -164,6 +167,9 @@ impl From<engine::Error> for Failure {
             Ok(failure) => return *failure,
             Err(other) => other,
         };
+        if payload.is::<HostHeld>() {
+            return Failure::new(Kind::NotStarted, "wasi.start() has not been called");
+        }
         match payload.downcast::<HostExit>() {
             Ok(exit) => (*exit).into(),
             Err(_) => Failure::new(Kind::Internal, "a host function failed with an unknown value"),

@@ -195,7 +195,7 @@ impl Template {
     ) -> Result<Program, Failure> {
         let mut opened = self.lock();
         let Some(Opened { mounts, sockets }) = &mut *opened else {
-            return Err(Failure::new(Kind::Closed, "the WASI object is closed"));
+            return Err(Failure::new(Kind::Closed, "the WASI object is closed; make a new one"));
         };
         let [stdin, stdout, stderr] = &options.stdio[..] else {
             return Err(Failure::new(Kind::Internal, "a program has three standard streams"));
@@ -212,7 +212,7 @@ impl Template {
             .policy(self.policy.clone())
             .limits(self.limits);
         let failed = |error: io::Error| {
-            Failure::new(Kind::Resource, format!("cannot give the program a directory or socket: {error}"))
+            Failure::new(Kind::Resource, format!("cannot give the program a directory or socket: {error}; close some, or raise the system's limit"))
         };
         for mount in mounts {
             builder = match mount {
@@ -257,6 +257,7 @@ impl Template {
                 BuildError::TooLong { .. } => "; give less, or raise options.limits.strings",
                 BuildError::Descriptor { errno: Errno::Mfile, .. } => "; raise options.limits.descriptors",
                 BuildError::Descriptor { errno: Errno::Notsock, .. } => "; give a listener or a connection",
+                BuildError::Descriptor { errno: Errno::Isdir, .. } => "; it is a directory: give a file or a stream",
                 _ => "",
             };
             refused(format!("WASI options: {error}{advice}"))
@@ -285,7 +286,7 @@ fn stream(name: &str, number: i32, option: &StdioOption) -> Result<Stdio, Failur
     match option.kind.as_str() {
         "descriptor" if descriptor == number => Ok(Stdio::Inherit),
         "descriptor" => duplicate(descriptor).map(Stdio::Host).map_err(|error| {
-            refused(format!("options.{name}: cannot use descriptor {descriptor}: {error}"))
+            refused(format!("options.{name}: cannot use descriptor {descriptor}: {error}; give one that is open"))
         }),
         "bytes" => Ok(Stdio::ReadBuffer(option.bytes.as_deref().unwrap_or_default().to_vec())),
         _ => Ok(Stdio::Null),

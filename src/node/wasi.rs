@@ -103,6 +103,18 @@ fn captured(context: &Program, stream: u32) -> Option<&OutputBuffer> {
     if stream == 1 { stdout.as_ref() } else { stderr.as_ref() }
 }
 
+/// Whether calls from our instances are refused because the program has not been started.
+#[napi(catch_unwind)]
+pub fn hold_wasi(context: &External<Program>, held: bool) {
+    context.ctx.hold(held);
+}
+
+/// What the program gave to `proc_exit`, as the i32 that it passed.
+#[napi(catch_unwind)]
+pub fn wasi_exit_code(context: &External<Program>) -> Option<i32> {
+    context.ctx.exit_code().map(|code| code as i32)
+}
+
 /// Closes the program's descriptors.
 #[napi(catch_unwind)]
 pub fn close_wasi(context: &External<Program>) {

@@ -10,6 +10,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 
 use super::clock::{Clock, VirtualClock};
@@ -256,6 +257,8 @@ impl WasiCtxBuilder {
             waiter: Waiter::default(),
             trace: self.trace,
             peers: RwLock::default(),
+            held: AtomicBool::new(false),
+            exit: AtomicU64::new(NO_EXIT),
         })
     }
 }
@@ -325,7 +328,13 @@ pub struct WasiCtx {
     pub(super) waiter: Waiter,
     pub(super) trace: Option<TraceSink>,
     peers: RwLock<BTreeMap<Vec<u8>, Weak<WasiCtx>>>,
+    held: AtomicBool,
+    /// What was given to `proc_exit` last, or [`NO_EXIT`].
+    exit: AtomicU64,
 }
+
+/// No exit code, which has 32 bits.
+const NO_EXIT: u64 = u64::MAX;
 
 impl WasiCtx {
     pub fn builder() -> WasiCtxBuilder {
@@ -358,6 +367,26 @@ impl WasiCtx {
 
     pub fn policy(&self) -> &Policy {
         &self.policy
+    }
+
+    /// Whether the program is held: its host has not started it, and whoever binds its functions
+    /// refuses to call them. It is not, unless [`hold`](Self::hold) says so.
+    #[inline]
+    pub fn is_held(&self) -> bool {
+        self.held.load(Ordering::Relaxed)
+    }
+
+    pub fn hold(&self, held: bool) {
+        self.held.store(held, Ordering::Relaxed);
+    }
+
+    /// What the program gave to `proc_exit`, also if its host has not let that end it.
+    pub fn exit_code(&self) -> Option<u32> {
+        u32::try_from(self.exit.load(Ordering::Relaxed)).ok()
+    }
+
+    pub(super) fn set_exit_code(&self, code: u32) {
+        self.exit.store(u64::from(code), Ordering::Relaxed);
     }
 
     /// Closes all descriptors, at once rather than when the last holder of the

@@ -97,7 +97,8 @@ pub fn clock_time_get(
 }
 
 /// `proc_exit`
-pub fn proc_exit(_ctx: &WasiCtx, _mem: &GuestMemory<'_>, rval: u32) -> Result<(), Error> {
+pub fn proc_exit(ctx: &WasiCtx, _mem: &GuestMemory<'_>, rval: u32) -> Result<(), Error> {
+    ctx.set_exit_code(rval);
     Err(Error::Exit(rval))
 }
 
