@@ -22,7 +22,8 @@ describe('a module that exports something else under a name of WASI', () => {
     ['a memory that is none', '(module (func (export "_start")) (func (export "memory")))', /a function \(\) -> \(\) as "memory", which must be a memory/],
   ])('is no command: %s', async (_, text, message) => {
     const error = await rejection(wasi().run(await wat(text)));
-    expect(error).toMatchObject({ code: 'ERR_WASI_NO_COMMAND', message: expect.stringMatching(message) });
+    expect(error.code).toBe('ERR_WASI_NO_COMMAND');
+    expect(error.message).toMatch(message);
     expect(error.message).toMatch(/^WASI\.run\(\): the module exports /);
   });
 
@@ -48,7 +49,7 @@ describe('a module that exports something else under a name of WASI', () => {
   });
 });
 
-describe.each(engines)('with an instance of %s', (_, { Instance, Module }) => {
+describe.each(engines)('with an instance of %s', (_, { Instance, Module, RuntimeError }) => {
   test('the exit code is what the program gave, also if JavaScript on the way has caught the exit', async () => {
     const module = new Module(await wat(`(module ${EXIT} (import "env" "again" (func $again)) ${MEMORY}
       (func (export "leave") (call $exit (i32.const 42)))
@@ -74,7 +75,7 @@ describe.each(engines)('with an instance of %s', (_, { Instance, Module }) => {
     const program = wasi();
     const again = () => void thrownBy(() => instance.exports.leave());
     const instance = new Instance(module, { ...program.getImportObject(), env: { again } });
-    expect(thrownBy(() => program.start(instance)).message).toBe('unreachable');
+    expect(thrownBy(() => program.start(instance))).toBeInstanceOf(RuntimeError);
   });
 
   test('nothing of WASI works before the start, and everything after it', async () => {
