@@ -63,6 +63,16 @@ describe('an option that is not known', () => {
     expect(error.message).toMatch(new RegExp(`'options\\.${key}' is not known: "${key}" is an option of .*${place.source}`));
   });
 
+  test('in place of the imports is refused', async () => {
+    const bytes = await empty();
+    for (const make of [() => wasi().instantiate(bytes, { thread: true }), () => wasi().instantiateSync(bytes, { thread: true })]) {
+      const { message } = await rejection((async () => make())());
+      expect(message).toMatch(/'imports\.thread' is no module of imports: "thread" is an option of wasi\.instantiate\(\).*; options come after the imports/);
+    }
+    const { instance } = await wasi().instantiate(bytes, { timeout: {}, signal: () => {} });
+    expect(instance).toBeInstanceOf(wn.Instance);
+  });
+
   test('and like none is refused with all that there are', () => {
     const { message } = thrownBy(() => new wn.MemoryFS({ whatever: 1 }));
     expect(message).toBe("The property 'options.whatever' is not known: new MemoryFS() has files and quota. Received 1");

@@ -4,7 +4,7 @@
 //
 // The descriptors of the `WebAssembly` classes are not here: the interface has other keys ignored.
 
-const { invalidValue } = require('./validate');
+const { invalidValue, isObject } = require('./validate');
 
 const PROGRAM = ['args', 'env', 'stdin', 'stdout', 'stderr'];
 
@@ -66,6 +66,18 @@ function checkOurKeys(kind, object, name) {
   const isOurs = (key) => suggestion(key, keys) !== undefined || placesOf(key).length > 0;
   const ours = Object.entries(object).filter(([key]) => isOurs(key));
   checkKeys(kind, Object.fromEntries(ours), name);
+}
+
+/** Refuses options where imports belong: `instantiate(source, { thread: true })`. */
+function checkImports(imports, name) {
+  isObject(imports, name);
+  for (const [key, value] of Object.entries(imports)) {
+    if ((typeof value === 'object' && value !== null) || typeof value === 'function') continue;
+    const { of, keys } = OPTIONS.instantiate;
+    if (!keys.includes(key)) continue;
+    const reason = `is no module of imports: "${key}" is an option of ${of}; options come after the imports`;
+    throw invalidValue(`${name}.${key}`, value, reason);
+  }
 }
 
 /** How messages call the options objects that have such a key. */
@@ -135,4 +147,4 @@ function distance(from, to) {
   return rows[from.length][to.length];
 }
 
-module.exports = { checkKeys, checkOurKeys, suggestion };
+module.exports = { checkImports, checkKeys, checkOurKeys, suggestion };

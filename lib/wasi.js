@@ -4,7 +4,7 @@
 const { native, realm } = require('./binding');
 const { Exit, coded, notStarted } = require('./errors');
 const { Instance, checkGiven } = require('./instance');
-const { checkKeys } = require('./keys');
+const { checkImports, checkKeys } = require('./keys');
 const { memoryParts } = require('./memory');
 const { Module, isModule, partsOf } = require('./module');
 const { parse } = require('./options');
@@ -97,7 +97,7 @@ class WASI {
   /** An instance with the functions of this object among its imports. */
   async instantiate(source, imports = {}, options = {}) {
     expectLater(source);
-    check.isObject(imports, 'imports');
+    checkImports(imports, 'imports');
     check.isObject(options, 'options');
     checkKeys('instantiate', options, 'options');
     const { thread = false, signal, timeout } = options;
@@ -115,7 +115,7 @@ class WASI {
 
   /** The same, on this thread and at once. */
   instantiateSync(source, imports = {}, options = {}) {
-    check.isObject(imports, 'imports');
+    checkImports(imports, 'imports');
     check.isObject(options, 'options');
     checkKeys('instantiateSync', options, 'options');
     return this.#instantiate(isModule(source) ? source : new Module(source), imports);
