@@ -1,7 +1,8 @@
 'use strict';
 
-const { spawnSync } = require('node:child_process');
+const { execFile, spawnSync } = require('node:child_process');
 const path = require('node:path');
+const { promisify } = require('node:util');
 const wabt = require('wabt')();
 
 const PACKAGE = path.join(__dirname, '..');
@@ -52,6 +53,17 @@ function child(code, { flags = [], modules = {}, env = process.env, load = true 
   return spawnSync(process.execPath, [...flags, '-e', text], { encoding: 'utf8', env });
 }
 
+/** What a program of glue.js prints with an engine: `ours` or `v8`. */
+async function outputOfPackage(name, engine) {
+  const preload = engine === 'ours' ? ['--require', require.resolve('./glue-ours')] : [];
+  const program = [...preload, require.resolve('./glue'), name];
+  const options = { maxBuffer: 1 << 28, timeout: 140_000, killSignal: 'SIGKILL' };
+  const { stdout, stderr } = await promisify(execFile)(process.execPath, program, options);
+  // Stacks of JavaScript errors have no frames of our wasm: V8 knows of none.
+  // And Node warns of its own WASI.
+  return { stdout, stderr: stderr.replace(/^ +at .*\n|^\(.*\) ExperimentalWarning: WASI .*\n\(Use .*\n/gm, '') };
+}
+
 /** What `run` throws. */
 function thrownBy(run) {
   try {
@@ -62,4 +74,4 @@ function thrownBy(run) {
   throw new Error('nothing was thrown');
 }
 
-module.exports = { PACKAGE, child, instance, thrownBy, wat };
+module.exports = { PACKAGE, child, instance, outputOfPackage, thrownBy, wat };

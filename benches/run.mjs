@@ -12,7 +12,7 @@ import { parseArgs } from 'node:util';
 import { Side } from './sides.mjs';
 import { Table } from './table.mjs';
 
-const groups = ['hot', 'polls', 'ruby', 'wasi', 'syscalls', 'edges', 'boundary', 'run', 'stop', 'instantiate', 'compile'];
+const groups = ['hot', 'polls', 'ruby', 'wasi', 'syscalls', 'edges', 'boundary', 'run', 'stop', 'instantiate', 'compile', 'rss'];
 const { values: options } = parseArgs({ options: { only: { type: 'string' }, sides: { type: 'string' } } });
 const only = options.only?.split(',');
 const unknown = only?.find((name) => !groups.includes(name.split('/')[0]));
@@ -25,7 +25,7 @@ console.log(`${cpus()[0].model}, ${cpus().length} cores; Node ${process.version}
 for (const name of groups) {
   if (only && !only.some((wanted) => wanted.split('/')[0] === name)) continue;
   const { default: group } = await import(`./rows/${name}.mjs`);
-  if (group.run) await group.run();
+  if (group.run) await group.run((row) => !only || only.includes(name) || only.includes(`${name}/${row}`));
   else for (const part of [group].flat()) await measure(name, part);
 }
 

@@ -6,9 +6,12 @@ const CELL = 13;
 export class Table {
   #others;
   #ratios;
+  #show;
 
-  constructor(title, others, notes) {
+  /** `show` says how a figure is written: a time, unless told otherwise. */
+  constructor(title, others, notes, show = duration) {
     this.#others = others;
+    this.#show = show;
     this.#ratios = Object.fromEntries(others.map((side) => [side, []]));
     console.log(`\n${title}`);
     for (const note of notes) console.log(`  ${note}`);
@@ -16,14 +19,14 @@ export class Table {
     line('', 'wasi-native', others.flatMap((side) => [side.split(',')[0], 'ours/it']));
   }
 
-  /** `times` is nanoseconds by side; `problems` are lines that say why one is missing. */
+  /** `times` is nanoseconds by side, or what `show` takes; `problems` are lines that say why one is missing. */
   row(name, times, problems) {
     const cells = this.#others.flatMap((side) => {
       const ratio = times.ours / times[side];
       if (ratio) this.#ratios[side].push(ratio);
-      return [show(times[side]), ratio ? ratio.toFixed(2) : '-'];
+      return [this.#show(times[side]), ratio ? ratio.toFixed(2) : '-'];
     });
-    line(name, show(times.ours), cells);
+    line(name, this.#show(times.ours), cells);
     for (const problem of problems) console.log(`      ${problem}`);
   }
 
@@ -42,7 +45,12 @@ function line(name, ours, cells) {
   console.log(`  ${name.padEnd(NAME)}${[ours, ...cells].map((cell) => cell.padStart(CELL)).join('')}`.trimEnd());
 }
 
-function show(time) {
+/** Of kilobytes. */
+export function memory(size) {
+  return size === undefined ? '-' : `${(size / 1024).toFixed(0)} MiB`;
+}
+
+function duration(time) {
   if (time === undefined) return '-';
   const [size, unit] = time < 1e3 ? [1, 'ns'] : time < 1e6 ? [1e3, 'us'] : time < 1e10 ? [1e6, 'ms'] : [1e9, 's'];
   const value = time / size;
