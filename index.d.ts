@@ -290,6 +290,7 @@ export type ErrorCode =
   | 'ERR_INVALID_ARG_VALUE'
   | 'ERR_OUT_OF_RANGE'
   | 'ERR_WASI_ALREADY_STARTED'
+  | 'ERR_WASI_ASYNC_IMPORT'
   | 'ERR_WASI_BUSY'
   | 'ERR_WASI_CLOSED'
   | 'ERR_WASI_COMPILE'
@@ -640,8 +641,8 @@ export interface WASILimits {
    */
   fuel?: number;
   /**
-   * Bytes of standard output, and again of standard error, that `'pipe'` keeps. Beyond them the
-   * program gets `EFBIG`, and `run()` rejects with `ERR_WASI_LIMIT`. Default: 16 MiB.
+   * Bytes of standard output, and again of standard error, that `'pipe'` keeps. Who writes more is
+   * ended with `ERR_WASI_LIMIT`. Default: 16 MiB.
    */
   output?: number;
   /** Open descriptors, the three standard streams included; beyond them `EMFILE`. Default: 4096. */
@@ -774,33 +775,88 @@ export interface RunResult<T = Buffer> {
 }
 
 /** How {@link WASI.instantiate} makes an instance. */
-export interface InstantiateOptions {
-  /** Gives the instance a thread of its own. Default: false. */
-  thread?: boolean;
-  /** Ends an instance with a thread of its own when it fires. */
+export interface InstantiateOptions<Data = any> {
+  /** What `instance.data` is, for imports that ask {@link caller}. Default: undefined. */
+  data?: Data;
+}
+
+/** How {@link WASI.spawn} makes an instance. */
+export interface SpawnOptions<Data = any> extends InstantiateOptions<Data> {
+  /** Ends the instance when it fires. */
   signal?: Signal;
-  /** Ends an instance with a thread of its own after so many milliseconds. */
+  /** Ends the instance after so many milliseconds. */
   timeout?: number;
 }
 
+/** What one call may take: see {@link LibraryInstance.call}. */
+export interface CallOptions {
+  /** Milliseconds; then the call is ended and fails with `ERR_WASI_TIMEOUT`. */
+  timeout?: number;
+  /** Ends the call when it fires, with an `AbortError`. */
+  signal?: Signal;
+  /**
+   * Operators that the call may pass; then it fails with `ERR_WASI_LIMIT`. The module has to be compiled
+   * with `{ fuel: true }`.
+   */
+  fuel?: number;
+}
+
 /** An instance on this thread. */
-export interface Instantiated<E extends object = Exports> {
+export interface Instantiated<E extends object = Exports, Data = any> {
   /** What was compiled, to make more of it. */
   module: Module;
   /** The instance. */
-  instance: Instance<E>;
+  instance: LibraryInstance<E, Data>;
   /** Those of the instance. */
   exports: E;
 }
 
 /** An instance with a thread of its own. */
-export interface ThreadInstantiated<E extends object = Exports> {
+export interface Spawned<E extends object = Exports, Data = any> {
   /** What was compiled, to make more of it. */
   module: Module;
   /** The instance. */
-  instance: ThreadInstance<E>;
+  instance: ThreadInstance<E, Data>;
   /** Those of the instance. */
   exports: ThreadExports<E>;
+}
+
+/** The arguments of an export. */
+export type ArgumentsOf<T> = 0 extends 1 & T ? any[] : T extends (...args: infer Args) => any ? Args : never;
+/** The result of an export. */
+export type ResultOf<T> = 0 extends 1 & T ? any : T extends (...args: any[]) => infer Result ? Result : never;
+
+/** What {@link WASI.instantiate} makes: an {@link Instance} with more for hosts of plugins. */
+export interface LibraryInstance<E extends object = Exports, Data = any> extends Instance<E> {
+  /** Whatever the host wants to know of it. */
+  data: Data;
+  /** The memory that it exports as `memory`, or the only one. */
+  readonly memory: MemoryAccess | undefined;
+  /**
+   * Calls an export by its name. A call that is ended by its time, its signal or its fuel stops at a
+   * loop or function call of wasm, or where it waits in a WASI call of this instance. An import in
+   * JavaScript is not stopped: the call ends when that returns. The instance can be used after it, with
+   * its memory as the call left it; {@link reset} brings a known state back.
+   *
+   * ```js
+   * const sum = instance.call('add', [1, 2], { timeout: 50, fuel: 1e6 });
+   * ```
+   */
+  call<Name extends keyof E & string>(
+    name: Name,
+    args?: Readonly<ArgumentsOf<E[Name]>>,
+    options?: CallOptions
+  ): ResultOf<E[Name]>;
+  /**
+   * Has the instance be as it was when it was made, after its start function and `_initialize`, which do
+   * not run again: the bytes and sizes of the memories that it defines, the elements and sizes of its
+   * tables, its globals, and which segments are dropped. What it imports stays as it is, and so do
+   * descriptors, which are those of the {@link WASI} object. The buffer of a memory that had grown is
+   * detached. An instance that defines a shared memory cannot be reset.
+   *
+   * @throws an error with the code `ERR_WASI_BUSY` while wasm runs on this thread
+   */
+  reset(): void;
 }
 
 /**
@@ -817,27 +873,81 @@ export type OnThread<T> = 0 extends 1 & T
     ? (...args: Args) => Promise<Awaited<Result>>
     : ThreadMemory;
 
-/** An instance with a thread of its own. */
-export interface ThreadInstance<E extends object = Exports> {
+/** What {@link WASI.spawn} makes: an instance with a thread of its own. */
+export interface ThreadInstance<E extends object = Exports, Data = any> {
   /** Its functions, which return promises, and its memories. */
   readonly exports: ThreadExports<E>;
+  /** Whatever the host wants to know of it. */
+  data: Data;
+  /** The memory that it exports as `memory`, or the only one. */
+  readonly memory: ThreadMemory | undefined;
+  /**
+   * Calls an export by its name. A call that is ended by its time, its signal or its fuel stops
+   * whatever it does: loops, recursion, waiting for input, a clock or an import. Time counts from the
+   * call on, with the time that it waits for its turn. The instance can be used after it, with its
+   * memory as the call left it; {@link reset} brings a known state back.
+   *
+   * ```js
+   * const sum = await instance.call('add', [1, 2], { timeout: 50, fuel: 1e6 });
+   * ```
+   */
+  call<Name extends keyof E & string>(
+    name: Name,
+    args?: Readonly<ArgumentsOf<E[Name]>>,
+    options?: CallOptions
+  ): Promise<Awaited<ResultOf<E[Name]>>>;
+  /**
+   * Has the instance be as it was when it could first be called, when the calls asked for before are
+   * done: as {@link LibraryInstance.reset}. As it has descriptors of its own, those that it has opened
+   * since are closed, and those that it has closed are open again; positions in files stay.
+   */
+  reset(): Promise<void>;
+  /**
+   * The operators that it may still pass, all calls together: `limits.fuel` at first, Infinity if that is
+   * not given. What it is set to holds from the next call on.
+   */
+  fuel: number;
+  /** What it has written to `'pipe'` since the last time. */
+  takeOutput(): { stdout: Buffer | null; stderr: Buffer | null };
   /** Ends it, whatever it does. Calls that are not done are rejected with `ERR_WASI_CLOSED`. */
   close(): void;
   [Symbol.dispose](): void;
 }
 
-/**
- * A memory of an instance with a thread of its own. It can be looked at while the instance rests: no
- * call is under way, or the instance waits for an import. Otherwise `ERR_WASI_BUSY` is thrown.
- */
-export interface ThreadMemory {
+/** The bytes of an instance's memory, in copies. An address from wasm is signed: `pointer >>> 0`. */
+export interface MemoryAccess {
   /** Bytes. */
   readonly size: number;
   /** A copy of the bytes. */
-  read(offset: number, length: number): Buffer;
-  /** Copies bytes there; a string as UTF-8. */
-  write(offset: number, bytes: string | ArrayBufferView): void;
+  read(offset: number | bigint, length: number | bigint): Buffer;
+  /** So many bytes as text, or those up to the next NUL. Default: `'utf8'`. */
+  readString(offset: number | bigint, length?: number | bigint, encoding?: BufferEncoding): string;
+  /** Copies bytes there; a string as UTF-8. Returns how many. */
+  write(offset: number | bigint, bytes: string | ArrayBufferView): number;
 }
+
+/**
+ * A memory of an instance with a thread of its own. It can be looked at while the instance rests: no
+ * call is under way, or the instance waits for an import. Otherwise `ERR_WASI_BUSY` is thrown. It has no
+ * `buffer`, as its bytes are another thread's.
+ */
+export interface ThreadMemory extends MemoryAccess {}
+
+/**
+ * The instance whose wasm called the imported function that runs now; undefined outside of one. So many
+ * instances can share one object of imports. On the thread of an instance made by {@link WASI.spawn}
+ * or by {@link WASI.run} it is known in all that an asynchronous import does; for one on this thread
+ * until the import returns. An instance that {@link WASI.instantiate} did not make is an
+ * {@link Instance} alone.
+ *
+ * ```js
+ * const env = { log: (pointer) => console.log(caller().data.name, caller().memory.readString(pointer)) };
+ * ```
+ */
+export function caller<E extends object = Exports, Data = any>():
+  | LibraryInstance<E, Data>
+  | ThreadInstance<E, Data>
+  | undefined;
 
 /** Anything with `exports` such as an `Instance`, of this package or of V8. */
 export interface InstanceLike {
@@ -903,33 +1013,46 @@ export class WASI {
   run(source: Source, options: RunOptions & { encoding: BufferEncoding }): Promise<RunResult<string>>;
   run(source: Source, options?: RunOptions): Promise<RunResult>;
   /**
-   * An instance with the functions of this object among its imports. A reactor is initialized.
+   * An instance with a thread of its own, with the functions of this object among its imports. A
+   * reactor is initialized. Each is a new program with the options of this object.
    *
-   * With `{ thread: true }` it lives on a thread of its own. Its exports return promises, and calls
-   * queue. Imports may be asynchronous; while the instance waits for one, calls that the import
-   * makes come in between.
+   * Its exports return promises, and calls queue. Imports may be asynchronous; while the instance waits
+   * for one, calls that the import makes come in between. What a call has written has gone where
+   * it belongs when the call resolves.
    *
    * ```js
-   * const { exports, instance } = await wasi.instantiate('./lib.wasm', { env }, { thread: true });
+   * const { exports, instance } = await wasi.spawn('./lib.wasm', { env });
    * console.log(await exports.add(1, 2));
    * instance.close();
    * ```
    */
-  instantiate<E extends object = Exports>(
-    source: Source,
-    imports: Imports | undefined,
-    options: InstantiateOptions & { thread: true }
-  ): Promise<ThreadInstantiated<E>>;
-  instantiate<E extends object = Exports>(
+  spawn<E extends object = Exports, Data = any>(
     source: Source,
     imports?: Imports,
-    options?: InstantiateOptions
-  ): Promise<Instantiated<E>>;
-  /** The same on this thread, and at once. */
-  instantiateSync<E extends object = Exports>(source: BufferSource | Module, imports?: Imports): Instantiated<E>;
+    options?: SpawnOptions<Data>
+  ): Promise<Spawned<E, Data>>;
+  /**
+   * An instance on this thread, with the functions of this object among its imports. A reactor is
+   * initialized. There can be many of one object: they share its descriptors. An import whose result
+   * is a promise throws `ERR_WASI_ASYNC_IMPORT`, as wasm cannot wait for it on this thread.
+   */
+  instantiate<E extends object = Exports, Data = any>(
+    source: Source,
+    imports?: Imports,
+    options?: InstantiateOptions<Data>
+  ): Promise<Instantiated<E, Data>>;
+  /** The same at once. */
+  instantiateSync<E extends object = Exports, Data = any>(
+    source: BufferSource | Module,
+    imports?: Imports,
+    options?: InstantiateOptions<Data>
+  ): Instantiated<E, Data>;
   /** With `stdin: 'pipe'` the stream that the program reads; otherwise null. */
   readonly stdin: NodeJS.WritableStream | null;
-  /** What the program that was started on this thread has written to `'pipe'` since the last time. */
+  /**
+   * What the program on this thread has written to `'pipe'` since the last time. Instances made by
+   * {@link spawn} have a method of their own.
+   */
   takeOutput(): { stdout: Buffer | null; stderr: Buffer | null };
   /**
    * Closes the descriptors of the program on this thread at once, and what others would get: no more

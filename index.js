@@ -1,6 +1,7 @@
 'use strict';
 // The package: shaped as the WebAssembly namespace, with `WASI` beside it.
 
+const { caller } = require('./lib/caller');
 const { CompileError, LinkError, RuntimeError } = require('./lib/errors');
 const { Exception, JSTag } = require('./lib/exception');
 const { Global } = require('./lib/global');
@@ -65,6 +66,7 @@ module.exports = {
   Table,
   Tag,
   WASI,
+  caller,
   compile,
   compileStreaming,
   instantiate,

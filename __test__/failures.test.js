@@ -76,7 +76,7 @@ describe('a module whose function names are many megabytes long', () => {
         console.log(error.code);
       }
       await wasi.run(program).then(() => console.log('resolved'), (error) => console.log(error.code));
-      const { instance: threaded } = await wasi.instantiate(named(bytes.library, 0), {}, { thread: true });
+      const { instance: threaded } = await wasi.spawn(named(bytes.library, 0), {});
       await threaded.exports.f().then(() => console.log('resolved'), (error) => console.log(error.code));
       threaded.close();`;
     const library = await wat(`(module ${DEEP} (func (export "f") (call $deep (i32.const 100))))`);

@@ -34,7 +34,8 @@ describe('an option that is not known', () => {
     ['lines', 'options.stdout.line', 'lines', () => wasi({ stdout: { lines() {}, line() {} } })],
     ['run', 'options.time_out', 'timeout', async () => wasi().run(await empty(), { time_out: 1 })],
     ['run', 'options.stdut', 'stdout', async () => wasi().run(await empty(), { stdut: 'pipe' })],
-    ['instantiate', 'options.threads', 'thread', async () => wasi().instantiate(await empty(), {}, { threads: true })],
+    ['instantiate', 'options.dta', 'data', async () => wasi().instantiate(await empty(), {}, { dta: true })],
+    ['spawn', 'options.singal', 'signal', async () => wasi().spawn(await empty(), {}, { singal: null })],
     ['compile', 'options.fule', 'fuel', async () => wn.compile(await empty(), { fule: true })],
     ['Module', 'options.Fuel', 'fuel', async () => new wn.Module(await empty(), { Fuel: true })],
     ['MemoryFS', 'options.qouta', 'quota', () => new wn.MemoryFS({ qouta: 1 })],
@@ -55,7 +56,7 @@ describe('an option that is not known', () => {
     ['quota', /new MemoryFS\(\)/, () => wasi({ quota: 5 })],
     ['preopens', /new WASI\(\)/, async () => wasi().run(await empty(), { preopens: {} })],
     ['limits', /new WASI\(\)/, async () => wasi().instantiate(await empty(), {}, { limits: {} })],
-    ['thread', /wasi\.instantiate\(\)/, async () => wasi().instantiateSync(await empty(), {}, { thread: true })],
+    ['timeout', /wasi\.spawn\(\)/, async () => wasi().instantiateSync(await empty(), {}, { timeout: 5 })],
     ['version', /new WASI\(\)/, () => wasi().finalizeBindings({}, { version })],
   ])('but elsewhere is refused with the place that it belongs to: %s', async (key, place, make) => {
     const error = await rejection((async () => make())());
@@ -65,9 +66,11 @@ describe('an option that is not known', () => {
 
   test('in place of the imports is refused', async () => {
     const bytes = await empty();
-    for (const make of [() => wasi().instantiate(bytes, { thread: true }), () => wasi().instantiateSync(bytes, { thread: true })]) {
-      const { message } = await rejection((async () => make())());
-      expect(message).toMatch(/'imports\.thread' is no module of imports: "thread" is an option of wasi\.instantiate\(\).*; options come after the imports/);
+    for (const make of ['instantiate', 'instantiateSync', 'spawn']) {
+      const { message } = await rejection((async () => wasi()[make](bytes, { timeout: 5 }))());
+      expect(message).toMatch(/'imports\.timeout' is no module of imports: "timeout" is an option of wasi\.spawn\(\); options come after the imports/);
+      const threaded = await rejection((async () => wasi()[make](bytes, { thread: true }))());
+      expect(threaded.message).toMatch(/'imports\.thread' is no module of imports: .* is made by wasi\.spawn\(\)/);
     }
     const { instance } = await wasi().instantiate(bytes, { timeout: {}, signal: () => {} });
     expect(instance).toBeInstanceOf(wn.Instance);
@@ -214,7 +217,7 @@ test('globals that Node loads late are left alone unless an option is one', asyn
     await wasi.run(bytes.hello, { timeout: 10000, stdin: { input: 'text' } });
     await wasi.run(wn.compile(bytes.hello, { fuel: true }));
     await wasi.run(null).catch(() => {});
-    (await wasi.instantiate(bytes.hello, {}, { thread: true })).instance.close();
+    (await wasi.spawn(bytes.hello, {})).instance.close();
     const other = new wn.WASI({ version: 'preview1', stdout: 'ignore', stderr: 'ignore' });
     other.start((await other.instantiate(bytes.hello)).instance);
     await wn.compileStreaming({}).catch(() => {});

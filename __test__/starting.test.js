@@ -34,8 +34,8 @@ describe('a module that exports something else under a name of WASI', () => {
     ['a start with a parameter', start('(func (export "_start") (param funcref))'), /\(funcref\) -> \(\)/],
   ])('is no library, on a thread or off it: %s', async (_, text, message) => {
     const bytes = await wat(text);
-    for (const thread of [false, true]) {
-      const error = await rejection(wasi().instantiate(bytes, {}, { thread }));
+    for (const make of ['instantiate', 'spawn']) {
+      const error = await rejection(wasi()[make](bytes));
       expect(error).toMatchObject({ code: 'ERR_WASI_NO_LIBRARY', message: expect.stringMatching(message) });
     }
     expect(thrownBy(() => wasi().instantiateSync(bytes)).code).toBe('ERR_WASI_NO_LIBRARY');
@@ -109,8 +109,8 @@ describe('instantiate', () => {
 
   test('a library may use WASI in its start function, on a thread and off it', async () => {
     const bytes = await wat(asks);
-    for (const thread of [false, true]) {
-      const { exports, instance } = await wasi({ randomSeed: 1 }).instantiate(bytes, {}, { thread });
+    for (const make of ['instantiate', 'spawn']) {
+      const { exports, instance } = await wasi({ randomSeed: 1 })[make](bytes);
       expect(await exports.first()).not.toBe(0n);
       instance.close();
     }
@@ -133,7 +133,7 @@ describe('instantiate', () => {
     const command = await wat(`(module (import "env" "log" (func)) ${MEMORY} (func (export "_start")))`);
     for (const error of [
       await rejection(wasi().instantiate(bytes, imports)),
-      await rejection(wasi().instantiate(bytes, imports, { thread: true })),
+      await rejection(wasi().spawn(bytes, imports)),
       await rejection(wasi().run(command, { imports })),
       thrownBy(() => wasi().instantiateSync(bytes, imports)),
     ]) {
@@ -147,8 +147,8 @@ describe('instantiate', () => {
       (func (export "random") (result i32) (call $random (i32.const 0) (i32.const 8)))
       (func (export "leave") (call $exit (i32.const 7))))`);
     const imports = { wasi_snapshot_preview1: { random_get: () => 99 } };
-    for (const thread of [false, true]) {
-      const { exports, instance } = await wasi().instantiate(bytes, imports, { thread });
+    for (const make of ['instantiate', 'spawn']) {
+      const { exports, instance } = await wasi()[make](bytes, imports);
       expect(await exports.random()).toBe(99);
       expect(await rejection((async () => exports.leave())())).toMatchObject({ exitCode: 7 });
       instance.close();

@@ -28,7 +28,7 @@ const LIBRARY = `(module
 
 /** An instance of the library on a thread of its own. */
 const library = async (ask = () => 0, options = {}) =>
-  wasi().instantiate(await wat(LIBRARY), { env: { ask } }, { thread: true, ...options });
+  wasi().spawn(await wat(LIBRARY), { env: { ask } }, options);
 
 describe('an instance on a thread of its own', () => {
   test('its exports return promises of what they compute', async () => {
@@ -115,7 +115,7 @@ describe('an instance on a thread of its own', () => {
     const module = await wn.compile(await wat(LIBRARY));
     const env = { ask: async (value) => value * 2 };
     const instances = await Promise.all(
-      Array.from({ length: 50 }, () => wasi().instantiate(module, { env }, { thread: true }))
+      Array.from({ length: 50 }, () => wasi().spawn(module, { env }))
     );
     const results = await Promise.all(instances.map(({ exports }, k) => exports.ask(k)));
     expect(results).toEqual(instances.map((_, k) => k * 2));
@@ -177,15 +177,15 @@ describe('an instance on a thread of its own', () => {
       wat(`(module (memory (export "memory") 1) (global $n (mut i32) (i32.const 0))
         (func (export "_initialize") ${body})
         (func (export "get") (result i32) (global.get $n)))`);
-    const { exports } = await wasi().instantiate(await reactor('(global.set $n (i32.const 5))'), {}, { thread: true });
+    const { exports } = await wasi().spawn(await reactor('(global.set $n (i32.const 5))'), {});
     expect(await exports.get()).toBe(5);
-    const failing = wasi().instantiate(await reactor('unreachable'), {}, { thread: true });
+    const failing = wasi().spawn(await reactor('unreachable'), {});
     expect(await rejection(failing)).toBeInstanceOf(wn.RuntimeError);
   });
 
   test('it holds host values as long as it can reach them, and no longer', () => {
     const code = `
-      const { exports } = await new wn.WASI({ version: 'preview1' }).instantiate(bytes.keeps, {}, { thread: true });
+      const { exports } = await new wn.WASI({ version: 'preview1' }).spawn(bytes.keeps, {});
       let collected = 0;
       const registry = new FinalizationRegistry(() => collected++);
       const pass = async (count, call) => {
@@ -215,16 +215,16 @@ describe('an instance on a thread of its own', () => {
   test('what cannot go to another thread is refused', async () => {
     const table = await wat('(module (import "env" "t" (table 1 funcref)))');
     const t = new wn.Table({ element: 'anyfunc', initial: 1 });
-    expect(await rejection(wasi().instantiate(table, { env: { t } }, { thread: true }))).toBeInstanceOf(wn.LinkError);
+    expect(await rejection(wasi().spawn(table, { env: { t } }))).toBeInstanceOf(wn.LinkError);
     const takes = await wat('(module (func (export "take") (param funcref)))');
-    const { exports } = await wasi().instantiate(takes, {}, { thread: true });
+    const { exports } = await wasi().spawn(takes, {});
     expect(await rejection(exports.take(null))).toBeInstanceOf(TypeError);
   });
 
   test('one that waits for calls does not keep the process alive, one at work does', async () => {
     const code = `
       const make = () => new wn.WASI({ version: 'preview1', stdout: () => {} })
-        .instantiate(bytes.library, { env: { ask: () => new Promise((resolve) => setTimeout(() => resolve(3), 50).unref()) } }, { thread: true });
+        .spawn(bytes.library, { env: { ask: () => new Promise((resolve) => setTimeout(() => resolve(3), 50).unref()) } });
       const idle = await make();
       const { exports } = await make();
       exports.add(1, 2).then((sum) => console.log('sum', sum));`;
@@ -239,7 +239,7 @@ describe('an instance on a thread of its own', () => {
       const module = await wn.compile(bytes.library);
       const one = async () => {
         const { exports } = await new wn.WASI({ version: 'preview1' })
-          .instantiate(module, { env: { ask: () => 0 } }, { thread: true });
+          .spawn(module, { env: { ask: () => 0 } });
         return exports.add(1, 2);
       };
       await one();
@@ -272,7 +272,7 @@ describe('an instance on this thread', () => {
     expect(sync.instance).toBeInstanceOf(wn.Instance);
     expect(sync.module).toBeInstanceOf(wn.Module);
     const signal = new AbortController().signal;
-    expect((await rejection(wasi().instantiate(reactor, { env }, { signal }))).message).toMatch(/thread: true/);
+    expect((await rejection(wasi().instantiate(reactor, { env }, { signal }))).message).toMatch(/wasi\.spawn\(\)/);
   });
 });
 
@@ -358,4 +358,10 @@ test('close() closes the descriptors of a program at once', async () => {
   expect(readdirSync('/proc/self/fd').length).toBeLessThanOrEqual(before + 2);
   const error = await rejection(programs[0].run(await wat('(module (func (export "_start")))')));
   expect(error.code).toBe('ERR_WASI_CLOSED');
+});
+
+test.each(['thread', 'threads'])('the option %s says where instances get threads of their own', async (key) => {
+  const error = await rejection(wasi().instantiate(await wat('(module)'), {}, { [key]: true }));
+  expect(error.code).toBe('ERR_INVALID_ARG_VALUE');
+  expect(error.message).toMatch(/wasi\.spawn\(\)/);
 });

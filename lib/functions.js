@@ -14,6 +14,8 @@
 // references to less than all functions or values (typed.js).
 
 const { native, realm, call, i32, i64, f32, f64, TARGET } = require('./binding');
+const { here } = require('./caller');
+const { coded } = require('./errors');
 const { join, objectAt } = require('./group');
 const { toReference, fromReference, sweep } = require('./references');
 const { checkTyped, isTyped, kindOf } = require('./typed');
@@ -160,6 +162,17 @@ function list(iterable, count) {
   return values;
 }
 
+/**
+ * Refuses a promise as the result of an import that wasm cannot wait for, where `holder.owner` says so.
+ * The interface of WebAssembly makes a number of it, as of any object: 0.
+ */
+function refusePromise(value, { owner }) {
+  if (!owner?.strict || typeof value?.then !== 'function') return;
+  const text = 'an imported function returned a promise, and an instance on this thread cannot wait for it';
+  const advice = 'give it a thread of its own: wasi.spawn() in place of instantiate(), wasi.run() in place of start()';
+  throw coded(TypeError, 'ERR_WASI_ASYNC_IMPORT', `${text}; ${advice}`);
+}
+
 function refuse() {
   throw new TypeError('JavaScript cannot call a function with v128 or exnref values, or be called');
 }
@@ -257,15 +270,20 @@ const source = {
 
   /** A JavaScript function for wasm: the shim takes and leaves everything in the window. */
   import: (params, results) => {
-    const called = `f(${source.loads(params)})`;
     const variables = source.names(results);
-    const take = [
-      `${called};`,
-      `let a0 = ${called};`,
-      `let [${variables}] = list(${called}, ${results.length});`,
-    ][Math.min(results.length, 2)];
+    const cannotWait = /[ilfd]/.test(results) ? `if (typeof r === 'object') refusePromise(r, holder);` : '';
+    const take = ['', 'let a0 = r;', `let [${variables}] = list(r, ${results.length});`][Math.min(results.length, 2)];
     return `
     return (f, holder) => () => {
+      const outer = here.owner;
+      here.owner = holder.owner;
+      let r;
+      try {
+        r = f(${source.loads(params)});
+      } finally {
+        here.owner = outer;
+      }
+      ${cannotWait}
       ${take}
       ${source.convert(results)}
       ${source.sweep(results)}
@@ -275,7 +293,7 @@ const source = {
 };
 
 const environment = {
-  call, i32, i64, f32, f64, toBigInt, toAddress, fromAddress, toReference, fromReference, sweep, list,
+  call, here, refusePromise, i32, i64, f32, f64, toBigInt, toAddress, fromAddress, toReference, fromReference, sweep, list,
 };
 
 /** Declares them. V8 takes a constant for what it is, and a parameter for what it may become. */
@@ -308,8 +326,16 @@ const interpreted = {
   import: (params, results) => (f, holder) => () => {
     const args = [];
     for (let k = 0; k < params.length; k++) args.push(load(params[k], k, holder));
-    const returned = f(...args);
+    const outer = here.owner;
+    here.owner = holder.owner;
+    let returned;
+    try {
+      returned = f(...args);
+    } finally {
+      here.owner = outer;
+    }
     if (results.length === 0) return;
+    if (typeof returned === 'object' && /[ilfd]/.test(results)) refusePromise(returned, holder);
     const values = results.length === 1 ? [returned] : list(returned, results.length);
     convertAll(results, values, holder);
     storeAll(results, values);

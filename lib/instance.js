@@ -25,6 +25,7 @@ class Instance {
       settle(this, new.target, Instance);
       linking = link('WebAssembly.Instance()', module, importObject);
     }
+    linking.begin(this);
     this.#exports = linking.finish();
     this.#handle = linking.handle;
   }
@@ -63,8 +64,17 @@ class Linking {
     // start function that traps may have left its functions in an imported table.
     this.group = new Group();
     this.externs = [];
+    /**
+     * Of the imported functions: whose they are while they run, and whether they may not return promises.
+     */
+    this.owner = { instance: undefined, strict: false };
     /** Those of the `WASI` object whose functions are imported. */
     this.limits = undefined;
+  }
+
+  /** Told of the instance before any code of it runs. */
+  begin(instance) {
+    this.owner.instance = instance;
   }
 
   /** Makes the native instance, runs its start function, and returns the exports object. */
@@ -138,11 +148,14 @@ const IMPORT = {
     const wasi = wasiFunctionParts(value);
     // A native WASI function works on the importing instance's memory. Which memory a module
     // without one means is only known to its WASI object.
-    if (wasi !== undefined) linking.limits ??= wasi.limits;
+    if (wasi !== undefined) {
+      linking.limits ??= wasi.limits;
+      linking.owner.strict = true;
+    }
     if (wasi?.isDirect && linking.module.exportsMemory()) {
       return native.wasiImport(realm, wasi.context, linking.what, wasi.module, wasi.name);
     }
-    const holder = { group: linking.group, address: undefined };
+    const holder = { group: linking.group, address: undefined, owner: linking.owner };
     const called = shim(value, wanted.type, holder);
     const [address, handle] = native.hostFunction(realm, linking.module.handle, index, called);
     holder.address = address;
@@ -236,4 +249,4 @@ const EXPORT = {
   tag: tagFor,
 };
 
-module.exports = { Instance, Linking, checkGiven, checkImportObject, importOf, instantiate, refuse };
+module.exports = { Instance, Linking, checkGiven, checkImportObject, importOf, instantiate, link, refuse };

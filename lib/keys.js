@@ -19,8 +19,10 @@ const OPTIONS = {
   },
   compile: { of: 'compile() and new Module()', keys: ['fuel', 'builtins', 'importedStringConstants'] },
   run: { of: 'wasi.run()', keys: ['signal', 'timeout', 'imports', 'encoding', ...PROGRAM] },
-  instantiate: { of: 'wasi.instantiate()', keys: ['thread', 'signal', 'timeout'] },
-  instantiateSync: { of: 'wasi.instantiateSync()', keys: [] },
+  spawn: { of: 'wasi.spawn()', keys: ['signal', 'timeout', 'data'] },
+  instantiate: { of: 'wasi.instantiate()', keys: ['data'] },
+  instantiateSync: { of: 'wasi.instantiateSync()', keys: ['data'] },
+  call: { of: 'instance.call()', keys: ['timeout', 'signal', 'fuel'] },
   finalizeBindings: { of: 'wasi.finalizeBindings()', keys: ['memory'] },
   limits: {
     of: 'options.limits',
@@ -39,6 +41,9 @@ const OPTIONS = {
   memoryFs: { of: 'new MemoryFS()', keys: ['files', 'quota'] },
   readFile: { of: 'MemoryFS.readFile()', keys: ['encoding'] },
 };
+
+/** Where to go with what has no key, for words that people try. */
+const ELSEWHERE = [[/^threads?$/, 'an instance with a thread of its own is made by wasi.spawn()']];
 
 /** Letters of a word that are looked at. */
 const LONGEST = 64;
@@ -68,16 +73,22 @@ function checkOurKeys(kind, object, name) {
   checkKeys(kind, Object.fromEntries(ours), name);
 }
 
-/** Refuses options where imports belong: `instantiate(source, { thread: true })`. */
+/** Refuses options where imports belong: `spawn(source, { timeout: 100 })`. */
 function checkImports(imports, name) {
   isObject(imports, name);
   for (const [key, value] of Object.entries(imports)) {
     if ((typeof value === 'object' && value !== null) || typeof value === 'function') continue;
-    const { of, keys } = OPTIONS.instantiate;
-    if (!keys.includes(key)) continue;
-    const reason = `is no module of imports: "${key}" is an option of ${of}; options come after the imports`;
+    const { of, keys } = OPTIONS.spawn;
+    const elsewhere = elsewhereOf(key);
+    if (elsewhere === undefined && !keys.includes(key)) continue;
+    const advice = elsewhere ?? `"${key}" is an option of ${of}; options come after the imports`;
+    const reason = `is no module of imports: ${advice}`;
     throw invalidValue(`${name}.${key}`, value, reason);
   }
+}
+
+function elsewhereOf(key) {
+  return ELSEWHERE.find(([words]) => words.test(key))?.[1];
 }
 
 /** How messages call the options objects that have such a key. */
@@ -91,6 +102,8 @@ function advice(kind, key) {
   const places = placesOf(key);
   if (places.length > 0) return `"${key}" is an option of ${listed(places)}`;
   const meant = suggestion(key, keys);
+  const elsewhere = elsewhereOf(key);
+  if (elsewhere !== undefined) return elsewhere;
   if (meant !== undefined) return `did you mean "${meant}"?`;
   return keys.length === 0 ? `${of} has no options` : `${of} has ${listed(keys)}`;
 }

@@ -1,88 +1,22 @@
 'use strict';
-// Programs on threads of their own: `WASI.run`, and `WASI.instantiate` with `{thread: true}`.
+// Programs on threads of their own: `WASI.run`. Libraries on such threads are in spawn.js.
 
 const { native, realm } = require('./binding');
+const { Deadline, checkDeadline } = require('./deadline');
 const { Exit, coded } = require('./errors');
 const { Linking, checkGiven, importOf, refuse } = require('./instance');
 const { checkKeys } = require('./keys');
 const { partsOf } = require('./module');
 const { parseProgram } = require('./options');
-const { commandOf, roleOf } = require('./role');
+const { commandOf } = require('./role');
 const { moduleOf } = require('./source');
 const { Streams } = require('./stdio');
-const { Guest, closed, exportsOf } = require('./thread');
+const { Guest, ThreadInstance } = require('./thread');
 const check = require('./validate');
 const { EXTENSIONS, wasiFunctionParts } = require('./wasi-imports');
-const { isAbortSignal } = require('./web');
-const { closeable } = require('./webidl');
-
-/** What Node's own functions reject with when their signal fires. */
-class AbortError extends Error {
-  constructor(cause) {
-    super('The operation was aborted', { cause });
-    this.name = 'AbortError';
-    this.code = 'ABORT_ERR';
-  }
-}
 
 /** How often the lines of a trace are taken from a program that runs, in milliseconds. */
 const TRACE_INTERVAL = 10;
-
-/** Waits for a signal and a timeout. */
-class Deadline {
-  /** Why it is over; undefined as long as it is not. */
-  reason;
-  /** Rejects when it is over. */
-  passed;
-
-  #signal;
-  #onAbort = () => this.#pass(new AbortError(this.#signal.reason));
-  #timer;
-  #reject;
-  #stop = () => {};
-
-  constructor({ signal, timeout }) {
-    this.passed = new Promise((_, reject) => (this.#reject = reject));
-    this.passed.catch(() => {});
-    this.#signal = signal;
-    if (signal?.aborted) this.#onAbort();
-    signal?.addEventListener('abort', this.#onAbort, { once: true });
-    if (timeout !== undefined) {
-      const text = `the program did not end within ${timeout} ms (options.timeout)`;
-      this.#timer = setTimeout(() => this.#pass(coded(Error, 'ERR_WASI_TIMEOUT', text)), timeout);
-    }
-  }
-
-  /** Has `stop` called with the reason when it is over. */
-  set onPassed(stop) {
-    this.#stop = stop;
-    if (this.reason !== undefined) stop(this.reason);
-  }
-
-  /** What is awaited, unless it takes too long. */
-  async of(promise) {
-    return Promise.race([promise, this.passed]);
-  }
-
-  end() {
-    clearTimeout(this.#timer);
-    this.#signal?.removeEventListener?.('abort', this.#onAbort);
-  }
-
-  #pass(reason) {
-    this.reason ??= reason;
-    this.#reject(this.reason);
-    this.#stop(this.reason);
-  }
-}
-
-function checkDeadline({ signal, timeout }) {
-  if (signal !== undefined && !isAbortSignal(signal)) {
-    throw check.invalidType('options.signal', 'an instance of AbortSignal', signal);
-  }
-  // The longest that a timer takes.
-  if (timeout !== undefined) check.isInteger(timeout, 'options.timeout', 0, 0x7fffffff);
-}
 
 /** Native handles for what a module imports, and `{call, type}` for functions of this thread. */
 function importsOf({ parts, what, moduleName, context, imports }) {
@@ -176,15 +110,6 @@ class Program {
     };
     return { stdout: taken(1), stderr: taken(2) };
   }
-
-  /** Throws if more was written than is captured. */
-  checkOutput(limit) {
-    ['stdout', 'stderr'].forEach((name, index) => {
-      if (!native.outputOverflowed(this.context, index + 1)) return;
-      const text = `the program wrote more to ${name} than is captured: ${limit} bytes (limits.output)`;
-      throw coded(RangeError, 'ERR_WASI_LIMIT', `${text}; raise it, or give a stream or a function`);
-    });
-  }
 }
 
 /** `WASI.run`: `wasi` is `{parsed, template, moduleName}`. */
@@ -203,7 +128,7 @@ async function run(wasi, source, options = {}) {
   const { parsed, moduleName } = wasi;
   const programOptions = parseProgram(options, parsed.program);
   const { fuel } = parsed.threadLimits;
-  const deadline = new Deadline(options);
+  const deadline = new Deadline(options, 'the program');
   let program;
   let finished = false;
   let guest;
@@ -221,13 +146,13 @@ async function run(wasi, source, options = {}) {
     const command = commandOf(parts, what);
     const { context } = program;
     const externs = importsOf({ parts, what, moduleName, context, imports });
-    guest = new Guest(parts, context, externs, parsed.threadLimits, command);
+    guest = new Guest(parts, context, externs, parsed.threadLimits, { command });
+    guest.instance = new ThreadInstance(guest, parts, { program });
     deadline.onPassed = fail;
     const code = await guest.ended.then(() => 0, exitCode);
     await deadline.of(program.finish());
     finished = true;
     if (failure !== undefined) throw failure.error;
-    program.checkOutput(parsed.outputLimit);
     return { code, ...program.output(encoding) };
   } catch (error) {
     if (program !== undefined && error instanceof Error) addOutput(error, program.output(encoding));
@@ -250,65 +175,4 @@ function exitCode(error) {
   throw error;
 }
 
-/** An instance on a thread of its own. Its exports return promises. */
-class ThreadInstance {
-  exports;
-  #guest;
-  #end;
-
-  constructor(guest, exports, end) {
-    this.#guest = guest;
-    this.exports = exports;
-    this.#end = end;
-  }
-
-  /** Ends it, whatever it does: calls under way are rejected with `ERR_WASI_CLOSED`. */
-  close() {
-    this.#guest.stop(closed());
-    this.#end();
-  }
-}
-
-closeable(ThreadInstance);
-
-/** `WASI.instantiate` with `{thread: true}`: resolves when the instance can be called. */
-async function instantiateThread(wasi, source, imports, options) {
-  const what = 'WASI.instantiate()';
-  const { parsed, moduleName } = wasi;
-  const { fuel } = parsed.threadLimits;
-  const deadline = new Deadline(options);
-  let program;
-  let guest;
-  let failure;
-  const fail = (error) => {
-    failure ??= { error };
-    guest?.stop(error);
-    deadline.end();
-  };
-  try {
-    program = new Program(wasi, parsed.program, fail);
-    const module = await deadline.of(moduleOf(source, what, fuel !== undefined));
-    if (failure !== undefined) throw failure.error;
-    const parts = partsOf(module, what);
-    roleOf(parts, what, 'ERR_WASI_NO_LIBRARY');
-    const { context } = program;
-    const externs = importsOf({ parts, what, moduleName, context, imports });
-    guest = new Guest(parts, context, externs, parsed.threadLimits, undefined);
-    deadline.onPassed = fail;
-    guest.ended.finally(() => deadline.end()).catch(() => {});
-    await guest.ready;
-    const exports = exportsOf(guest, parts);
-    if (exports._start === undefined) await exports._initialize?.();
-    const end = () => {
-      deadline.end();
-      program.finish();
-    };
-    return { module, instance: new ThreadInstance(guest, exports, end), exports };
-  } catch (error) {
-    deadline.end();
-    program?.abandon();
-    throw error;
-  }
-}
-
-module.exports = { checkDeadline, instantiateThread, run };
+module.exports = { Program, importsOf, run };

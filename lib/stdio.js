@@ -6,6 +6,7 @@
 // kernel bounds what is under way and makes either side wait for the other, and a closed end is
 // what POSIX programs know as the end of a file, or as EPIPE.
 
+const { AsyncLocalStorage } = require('node:async_hooks');
 const fs = require('node:fs');
 const net = require('node:net');
 const { PassThrough } = require('node:stream');
@@ -16,6 +17,9 @@ const { native, realm } = require('./binding');
 const { checkKeys, suggestion } = require('./keys');
 const check = require('./validate');
 const { fromWeb, isBlob, isReadableStream, isWritableStream } = require('./web');
+
+/** The streams whose callback runs in this asynchronous context: it cannot be waited for there. */
+const delivering = new AsyncLocalStorage();
 
 /** What may be written as a string, and what it comes to. */
 const WORDS = { inherit: 'descriptor', ignore: 'ignore', pipe: 'capture' };
@@ -191,7 +195,7 @@ class Streams {
       return { kind: 'descriptor', descriptor: read };
     }
     this.#guestEnds.push(write);
-    this.#sinks.push(drain(sink, read, fail));
+    this.#sinks.push(drain(sink, read, fail, this));
     return { kind: 'descriptor', descriptor: write };
   }
 
@@ -205,6 +209,12 @@ class Streams {
     this.#sources.forEach((source) => source.stop());
     this.#sinks.forEach((sink) => sink.hold());
     await Promise.all(this.#sinks.map((sink) => sink.done));
+  }
+
+  /** Resolves when all that the program has written so far is delivered; undefined if it is now. */
+  flush() {
+    const pending = this.#sinks.map((sink) => sink.flushed()).filter((promise) => promise !== undefined);
+    return pending.length === 0 ? undefined : Promise.all(pending);
   }
 
   /** Lets go of everything at once. */
@@ -251,29 +261,45 @@ function feed(source, descriptor, fail) {
 }
 
 /** Moves what comes out of a pipe to a writable stream or a callback, as fast as that takes it. */
-function drain({ write, end, closed, release }, descriptor, fail) {
+function drain({ write, end, closed, release }, descriptor, fail, streams) {
   const socket = pipeEnd({ fd: descriptor, readable: true, writable: false });
   let stopped = false;
+  /** Bytes, all of which have gone where they belong, or never will. */
+  let delivered = 0;
+  let waiting = [];
+  const deliver = (count) => {
+    delivered += count;
+    const still = waiting.filter(({ until, resolve }) => until > delivered || resolve());
+    waiting = still;
+  };
+  const flushed = () => {
+    if (delivered === Infinity) return undefined;
+    const until = socket.bytesRead + native.pipePending(descriptor);
+    return until > delivered ? new Promise((resolve) => waiting.push({ until, resolve })) : undefined;
+  };
   const done = (async () => {
     try {
       for await (const chunk of socket) {
         if (closed?.()) return;
-        await write(chunk);
+        await delivering.run(streams, () => write(chunk));
+        deliver(chunk.length);
       }
       await end?.();
     } catch (error) {
       // `stop` ends the loop with an error, too, which is nobody's.
       if (!(error instanceof Closed) && !stopped) fail(error);
     } finally {
+      deliver(Infinity);
       socket.destroy();
       release?.();
     }
   })();
   const stop = () => {
     stopped = true;
+    deliver(Infinity);
     socket.destroy();
   };
-  return { done, stop, hold: () => socket.ref() };
+  return { done, flushed, stop, hold: () => socket.ref() };
 }
 
-module.exports = { Streams, parseStdio };
+module.exports = { Streams, delivering, parseStdio };

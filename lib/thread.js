@@ -6,16 +6,18 @@
 // that the import makes go to it at once and come in between; calls by anybody else wait until
 // the guest has done what was asked before. Which are which, the asynchronous context tells.
 
-const { AsyncLocalStorage } = require('node:async_hooks');
-
 const { native, realm } = require('./binding');
+const { within } = require('./caller');
+const { callSite, withSite } = require('./call-site');
+const { Deadline } = require('./deadline');
 const { coded } = require('./errors');
 const { convert, list, load, store } = require('./functions');
+const { checkCall, checkFuel, exported } = require('./library');
+const { MemoryAccess } = require('./memory-access');
+const { delivering } = require('./stdio');
 const { isTyped } = require('./typed');
-const { toUint32 } = require('./webidl');
-
-/** The import under way in this asynchronous context. */
-const within = new AsyncLocalStorage();
+const check = require('./validate');
+const { closeable } = require('./webidl');
 
 /** Guests with something under way, by their numbers. Others are only kept by who uses them. */
 const busy = new Map();
@@ -27,6 +29,10 @@ class Guest {
   ready;
   /** Resolves when the thread has ended; rejects if that was not in order. */
   ended;
+  /** What `caller()` gives in its imports. */
+  instance;
+  /** Where its output goes. */
+  streams;
 
   #number = ++last;
   #handle;
@@ -39,15 +45,19 @@ class Guest {
   #thrown = new Map();
   /** `{reason}` when the guest is over: what becomes of all that it had not done. */
   #over;
+  #hasEnded = false;
+  /** What is to be left of the fuel from the next call on. */
+  #refuel;
   #references = new References();
   #onReady;
   #onEnd;
 
   /**
    * `imports` has for each import of the module a native handle, or `{call, type}`. `command` is the
-   * place of the exported function that is all there is to do.
+   * place of the exported function that is all there is to do, `initialize` of one that is called
+   * before it is ready.
    */
-  constructor(module, program, imports, limits, command) {
+  constructor(module, program, imports, limits, { command, initialize }) {
     if (!isOpen) {
       native.openThreads(realm, deliver);
       isOpen = true;
@@ -60,25 +70,80 @@ class Guest {
     this.ended.catch(() => {});
     const handles = imports.map((given) => (given.call === undefined ? given : null));
     this.#handle = native.startThread(
-      realm, this.#number, module.handle, program, handles, limits, command
+      realm, this.#number, module.handle, program, handles, limits, command, initialize
     );
     this.#begin();
   }
 
-  /** Calls the function at a place among the exports. */
-  async call(place, type, args) {
+  /** Calls the function at a place among the exports, which may take so long and use so much fuel. */
+  async call(place, type, args, what, { timeout, signal, fuel } = {}) {
     if (this.#over !== undefined) throw this.#over.reason;
     const [params] = type.split(':');
     const values = Array.from(params, (letter, k) => this.#convert(letter, args[k]));
-    const frame = within.getStore();
-    const nested = frame?.guest === this && frame.isOpen;
-    const number = this.#lastCall++ >>> 0;
-    return new Promise((resolve, reject) => {
-      this.#calls.set(number, { type, resolve, reject });
-      this.#begin();
+    const frame = this.#frame();
+    return this.#ask(type, { timeout, signal }, what, (number) => {
+      // What a call that waits has left is its own affair.
+      const refuel = frame === undefined ? this.#refuel : undefined;
+      if (frame === undefined) this.#refuel = undefined;
       values.forEach((value, k) => this.#store(params[k], k, value));
-      native.callThread(realm, this.#handle, number, place, params.length, nested);
+      native.callThread(realm, this.#handle, number, place, params.length, frame?.number, fuel, refuel);
     });
+  }
+
+  /** Has the guest become what it was when it was ready, when all that was asked before is done. */
+  async reset() {
+    if (this.#over !== undefined) throw this.#over.reason;
+    if (this.#frame() !== undefined) {
+      const text = 'instance.reset(): the instance waits for the import that asks; reset it when the call is over';
+      throw coded(Error, 'ERR_WASI_BUSY', text);
+    }
+    await this.#ask(':', {}, 'reset()', (number) => native.resetThread(this.#handle, number));
+  }
+
+  /** The import of this guest that waits in this context. */
+  #frame() {
+    const frame = within.getStore();
+    return frame?.guest === this && frame.isOpen ? frame : undefined;
+  }
+
+  /** Has `send` ask for something with a number, and settles when that is over. */
+  async #ask(type, limits, what, send) {
+    const deadline = new Deadline(limits, what);
+    if (deadline.reason !== undefined) {
+      deadline.end();
+      throw deadline.reason;
+    }
+    const number = this.#lastCall++ >>> 0;
+    // Of who is called by the output itself the output cannot be waited for.
+    const flush = delivering.getStore() !== this.streams;
+    const done = new Promise((resolve, reject) => {
+      const call = { type, deadline, flush, resolve, reject };
+      this.#calls.set(number, call);
+      this.#begin();
+      send(number);
+      deadline.onPassed = (reason) => {
+        // Otherwise it is told like any other end.
+        if (this.#calls.has(number) && native.cancelCall(this.#handle, number)) {
+          this.#calls.delete(number);
+          this.#finish();
+          reject(reason);
+        }
+      };
+    });
+    try {
+      return await done;
+    } finally {
+      deadline.end();
+    }
+  }
+
+  /** What is left of the fuel for the next call. */
+  get fuel() {
+    return this.#refuel ?? native.threadFuel(this.#handle);
+  }
+
+  set fuel(fuel) {
+    this.#refuel = fuel;
   }
 
   /** Ends the guest, whatever it does. All that is not done is rejected with `reason`. */
@@ -129,20 +194,32 @@ class Guest {
   }
 
   onReturned(number, error) {
-    const { type, resolve, reject } = this.#calls.get(number);
+    const call = this.#calls.get(number);
     this.#calls.delete(number);
-    this.#finish();
+    let settle;
     if (error !== undefined) {
-      reject(this.#failure(error));
+      const failure = this.#failure(error);
+      settle = () => call.reject(failure);
     } else {
       try {
-        const [, results] = type.split(':');
+        const [, results] = call.type.split(':');
         const values = Array.from(results, (letter, k) => this.#load(letter, k));
-        resolve(results.length < 2 ? values[0] : values);
+        settle = () => call.resolve(results.length < 2 ? values[0] : values);
       } catch (error) {
-        reject(error);
+        settle = () => call.reject(error);
       }
     }
+    const { reason, passed } = call.deadline;
+    const flushing = call.flush && reason === undefined ? this.streams?.flush() : undefined;
+    const end = () => {
+      this.#finish();
+      // What was over before it was done has failed, whatever came of it.
+      const late = call.deadline.reason;
+      if (late === undefined) settle();
+      else call.reject(withCause(late, error));
+    };
+    if (flushing === undefined) end();
+    else Promise.race([flushing, passed]).then(end, end);
     // No call is under way, so no frame holds a value.
     if (this.#pending === 0 && this.#over === undefined && this.#references.isFull()) {
       this.#begin();
@@ -161,6 +238,7 @@ class Guest {
     const { reason } = this.#over;
     for (const { reject } of this.#calls.values()) reject(reason);
     this.#calls.clear();
+    this.#hasEnded = true;
     this.#pending = 0;
     rest(this.#number);
     this.#onReady.reject(reason);
@@ -186,8 +264,8 @@ class Guest {
 
   #fail(frame, error) {
     frame.isOpen = false;
-    this.#thrown.set(frame.number, error);
-    native.replyToThread(realm, this.#handle, frame.number, undefined);
+    const awaited = native.replyToThread(realm, this.#handle, frame.number, undefined);
+    if (awaited) this.#thrown.set(frame.number, error);
   }
 
   /** What to reject with: the error, or what the import of a frame threw. */
@@ -225,8 +303,17 @@ class Guest {
   }
 
   #finish() {
+    if (this.#hasEnded) return;
     if (--this.#pending === 0) rest(this.#number);
   }
+}
+
+/** Where a call was when its time was over, for whoever wants to know. */
+function withCause(reason, error) {
+  if (reason.code === 'ERR_WASI_TIMEOUT' && error instanceof Error) {
+    Object.defineProperty(reason, 'cause', { value: error, writable: true, configurable: true });
+  }
+  return reason;
 }
 
 function rest(number) {
@@ -322,36 +409,19 @@ function closed() {
  * An exported memory of an instance on another thread. Its bytes can be copied while the instance
  * rests: no call is under way, or it waits for an import. Otherwise `ERR_WASI_BUSY` is thrown.
  */
-class ThreadMemory {
-  #guest;
-  #memory;
-
+class ThreadMemory extends MemoryAccess {
   constructor(guest, memory) {
-    this.#guest = guest;
-    this.#memory = memory;
+    super({
+      size: () => guest.memorySize(memory),
+      read: (offset, length) => guest.readMemory(memory, offset, length),
+      write: (offset, bytes) => guest.writeMemory(memory, offset, bytes),
+    });
   }
 
-  /** Bytes. */
-  get size() {
-    return this.#guest.memorySize(this.#memory);
-  }
-
-  /** A copy of bytes, as a Buffer. */
-  read(offset, length) {
-    const what = 'ThreadMemory.read()';
-    const from = toUint32(offset, `${what}: Argument 0`);
-    return this.#guest.readMemory(this.#memory, from, toUint32(length, `${what}: Argument 1`));
-  }
-
-  write(offset, bytes) {
-    const what = 'ThreadMemory.write()';
-    const to = toUint32(offset, `${what}: Argument 0`);
-    const given = typeof bytes === 'string' ? Buffer.from(bytes) : bytes;
-    if (!ArrayBuffer.isView(given)) {
-      throw new TypeError(`${what}: Argument 1 must be a string or a view of bytes`);
-    }
-    const view = new Uint8Array(given.buffer, given.byteOffset, given.byteLength);
-    this.#guest.writeMemory(this.#memory, to, view);
+  /** There is none here: the bytes are of another thread, which writes them while we look. */
+  get buffer() {
+    const text = 'the memory of an instance with a thread of its own has no buffer here';
+    throw coded(Error, 'ERR_WASI_OPTION', `${text}: use its methods read(), readString() and write()`);
   }
 }
 
@@ -361,7 +431,11 @@ function exportsOf(guest, module) {
   const entries = module.exports().map(({ name, kind, type }, place) => {
     if (kind === 'memory') return [name, new ThreadMemory(guest, memories++)];
     if (kind !== 'function') return [name, undefined];
-    const called = (...args) => guest.call(place, type, args);
+    const what = `the call of "${name}"`;
+    const called = (...args) => withSite(callSite(called), guest.call(place, type, args, what));
+    calls.set(called, (args, options, entry) =>
+      withSite(callSite(entry), guest.call(place, type, args, what, options))
+    );
     Object.defineProperty(called, 'name', { value: name });
     return [name, Object.defineProperty(called, 'length', { value: type.indexOf(':') })];
   });
@@ -369,4 +443,73 @@ function exportsOf(guest, module) {
   return Object.freeze(Object.setPrototypeOf(exports, null));
 }
 
-module.exports = { Guest, ThreadMemory, closed, exportsOf };
+/** The same functions as `call(args, options, entry)`. */
+const calls = new WeakMap();
+
+/** An instance on a thread of its own. Its exports return promises. */
+class ThreadInstance {
+  /** Whatever the host wants to know of it where an import asks `caller()`. */
+  data;
+  exports;
+  #guest;
+  #module;
+  #program;
+  #end;
+
+  constructor(guest, module, { data, program, end }) {
+    this.data = data;
+    this.exports = exportsOf(guest, module);
+    this.#guest = guest;
+    this.#module = module;
+    this.#program = program;
+    this.#end = end;
+  }
+
+  /** The memory that it exports as `memory`, or the only one; undefined if there is none. */
+  get memory() {
+    const { memory } = this.exports;
+    if (memory instanceof ThreadMemory) return memory;
+    const memories = Object.values(this.exports).filter((value) => value instanceof ThreadMemory);
+    return memories.length === 1 ? memories[0] : undefined;
+  }
+
+  /** Calls an export, which may take so long and use so much fuel. The instance goes on after that. */
+  async call(name, args = [], options = {}) {
+    const called = exported(this.exports, name);
+    checkCall(args, options);
+    if (options.fuel !== undefined) checkFuel(this.#module);
+    return calls.get(called)(args, options, this.call);
+  }
+
+  /** Has it be as it was when it could first be called, when all that was asked before is done. */
+  async reset() {
+    return this.#guest.reset();
+  }
+
+  /** The operators that it may still pass; Infinity if they are not limited. From the next call on. */
+  get fuel() {
+    const { fuel } = this.#guest;
+    return fuel > Number.MAX_SAFE_INTEGER ? Infinity : fuel;
+  }
+
+  set fuel(fuel) {
+    checkFuel(this.#module);
+    if (fuel !== Infinity) check.isInteger(fuel, 'fuel', 0, Number.MAX_SAFE_INTEGER);
+    this.#guest.fuel = fuel;
+  }
+
+  /** What was captured of its output, and not taken yet: `{stdout, stderr}`. */
+  takeOutput() {
+    return this.#program.output();
+  }
+
+  /** Ends it, whatever it does: calls under way are rejected with `ERR_WASI_CLOSED`. */
+  close() {
+    this.#guest.stop(closed());
+    this.#end?.();
+  }
+}
+
+closeable(ThreadInstance);
+
+module.exports = { Guest, ThreadInstance, ThreadMemory, closed };

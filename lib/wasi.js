@@ -2,15 +2,19 @@
 // WASI: node:wasi's class over our host.
 
 const { native, realm } = require('./binding');
+const { callSite, withSite } = require('./call-site');
+const { here } = require('./caller');
 const { Exit, coded, notStarted } = require('./errors');
-const { Instance, checkGiven } = require('./instance');
+const { checkGiven } = require('./instance');
 const { checkImports, checkKeys } = require('./keys');
+const { libraryMemory, makeLibrary } = require('./library');
 const { memoryParts } = require('./memory');
 const { Module, isModule, partsOf } = require('./module');
 const { parse } = require('./options');
-const { checkDeadline, instantiateThread, run } = require('./run');
+const { run } = require('./run');
 const { roleOf } = require('./role');
 const { expectLater, moduleOf } = require('./source');
+const { spawn } = require('./spawn');
 const { checkWasi } = require('./permission');
 const check = require('./validate');
 const { EXTENSIONS, MODULES, addFunctions, withOurs } = require('./wasi-imports');
@@ -31,6 +35,7 @@ class WASI {
   #parsed;
   #moduleName;
   #started = false;
+  #hasSpawned = false;
   #memory = null;
   /** The bytes of the memory, made anew when its buffer is. */
   #view = null;
@@ -91,7 +96,14 @@ class WASI {
   /** Runs a command on a thread of its own: `{code, stdout, stderr}`. */
   async run(source, options = undefined) {
     expectLater(source);
-    return run(this.#ingredients(), source, options);
+    return withSite(callSite(this.run), run(this.#ingredients(), source, options));
+  }
+
+  /** An instance with a thread of its own: `{module, instance, exports}`. */
+  async spawn(source, imports = undefined, options = undefined) {
+    expectLater(source);
+    this.#hasSpawned = true;
+    return withSite(callSite(this.spawn), spawn(this.#ingredients(), source, imports, options));
   }
 
   /** An instance with the functions of this object among its imports. */
@@ -100,17 +112,8 @@ class WASI {
     checkImports(imports, 'imports');
     check.isObject(options, 'options');
     checkKeys('instantiate', options, 'options');
-    const { thread = false, signal, timeout } = options;
-    check.isOfType('boolean', thread, 'options.thread');
-    checkDeadline(options);
-    if (thread) return instantiateThread(this.#ingredients(), source, imports, options);
-    if (signal !== undefined || timeout !== undefined) {
-      const name = signal !== undefined ? 'signal' : 'timeout';
-      const reason = 'needs { thread: true }: nothing can stop an instance on this thread';
-      throw check.invalidValue(`options.${name}`, options[name], reason);
-    }
     const module = await moduleOf(source, 'WASI.instantiate()', false);
-    return this.#instantiate(module, imports);
+    return this.#instantiate(module, imports, options);
   }
 
   /** The same, on this thread and at once. */
@@ -118,10 +121,10 @@ class WASI {
     checkImports(imports, 'imports');
     check.isObject(options, 'options');
     checkKeys('instantiateSync', options, 'options');
-    return this.#instantiate(isModule(source) ? source : new Module(source), imports);
+    return this.#instantiate(isModule(source) ? source : new Module(source), imports, options);
   }
 
-  #instantiate(module, imports) {
+  #instantiate(module, imports, { data }) {
     const what = 'WASI.instantiate()';
     this.#checkOnThisThread();
     const parts = partsOf(module, what);
@@ -131,15 +134,19 @@ class WASI {
     parts.imports().forEach((wanted) => checkGiven(wanted, importObject[wanted.module], what));
     // Of a library the start function may call what it imports, as it does on a thread.
     if (role !== 'command') native.holdWasi(context, false);
-    let instance;
     try {
-      instance = new Instance(module, importObject);
+      const instance = makeLibrary(module, importObject, { context, data }, (instance) => {
+        const { _initialize, memory } = instance.exports;
+        if (role === 'command' || memoryParts(memory) === undefined) return false;
+        // Each instance works on its own memory; the first is that of whoever else calls the functions.
+        if (!this.#started) this.initialize(instance);
+        else _initialize?.();
+        return _initialize !== undefined;
+      });
+      return { module, instance, exports: instance.exports };
     } finally {
       native.holdWasi(context, !this.#started);
     }
-    const { exports } = instance;
-    if (role !== 'command' && memoryParts(exports.memory) !== undefined) this.initialize(instance);
-    return { module, instance, exports };
   }
 
   #ingredients() {
@@ -148,6 +155,11 @@ class WASI {
 
   /** What was captured of the output of `start`, and not taken yet: `{stdout, stderr}`. */
   takeOutput() {
+    if (this.#program === null && this.#hasSpawned) {
+      const text = 'no program of this WASI object is on this thread';
+      const advice = 'each instance that spawn() made has its output taken by its own takeOutput()';
+      throw coded(Error, 'ERR_WASI_NOT_STARTED', `${text}: ${advice}`);
+    }
     const { context } = this.#here();
     return { stdout: native.takeOutput(context, 1), stderr: native.takeOutput(context, 2) };
   }
@@ -209,7 +221,7 @@ class WASI {
     try {
       _start();
     } catch (error) {
-      if (!(error instanceof Exit)) throw error;
+      if (!(error instanceof Exit)) throw this.#withOutput(error);
       code = error.exitCode;
     }
     if (this.#program === null) return code;
@@ -217,6 +229,16 @@ class WASI {
     output?.end();
     // Also where JavaScript on the way has caught it: a program that has exited has its code.
     return native.wasiExitCode(context) ?? code;
+  }
+
+  /** With what was captured up to the limit, which stays to be taken. */
+  #withOutput(error) {
+    if (error?.code !== 'ERR_WASI_LIMIT' || this.#program === null) return error;
+    ['stdout', 'stderr'].forEach((name, index) => {
+      const captured = native.peekOutput(this.#program.context, index + 1);
+      if (captured !== null) error[name] = captured;
+    });
+    return error;
   }
 
   /** Runs a reactor's `_initialize`, if it has one; its exports may be called from then on. */
@@ -253,7 +275,7 @@ class WASI {
 
   /** Refuses what only holds for programs on threads of their own. */
   #checkOnThisThread() {
-    const needed = 'use wasi.run(), or wasi.instantiate() with { thread: true }';
+    const needed = 'use wasi.run() or wasi.spawn()';
     this.#parsed.program.stdio.forEach((stream, number) => {
       if (!needsLoop(stream)) return;
       const name = ['stdin', 'stdout', 'stderr'][number];
@@ -269,10 +291,11 @@ class WASI {
 
   /** The bytes that the functions work on when JavaScript or an instance of V8's calls them. */
   #bytes() {
-    if (this.#memory === null) {
+    if (this.#memory === null && libraryMemory(here.owner?.instance) === undefined) {
       throw notStarted();
     }
-    const { buffer } = this.#memory;
+    // An instance that was made here calls for itself, whichever was the first.
+    const { buffer } = libraryMemory(here.owner?.instance) ?? this.#memory;
     if (this.#view === null || this.#view.buffer !== buffer) this.#view = new Uint8Array(buffer);
     return this.#view;
   }
@@ -319,11 +342,11 @@ function needsLoop({ kind, openHere }) {
 }
 
 /**
- * The options of a program on this thread: what is for callbacks is captured, and for streams there
- * is nothing, as `start` says.
+ * The options of a program on this thread: what is for callbacks is taken as it comes, and for streams
+ * there is nothing, as `start` says.
  */
 function atOnce({ stdio, ...others }) {
-  const here = (stream) => (stream.kind === 'sink' ? { kind: 'capture' } : stream);
+  const here = (stream) => (stream.kind === 'sink' ? { kind: 'relay' } : stream);
   return { ...others, stdio: stdio.map((stream) => (needsLoop(stream) ? { kind: 'ignore' } : here(stream))) };
 }
 

@@ -7,6 +7,7 @@
 //! [`functions::call`].
 
 pub mod thread;
+pub mod watchdog;
 
 use crate::engine::runtime::vmcontext::VMMemoryDefinition;
 use crate::engine::{Error, FuncType, NativeFunc, TrapCode, VMHostContext, ValType};
@@ -124,16 +125,26 @@ unsafe fn run(
     // SAFETY: the importing instance's memory is of the same group. Its size cannot change during
     // the call: wasm, which grows it, waits for us.
     let memory = unsafe { guest_memory((*context).memory) };
-    let failure = match catch_unwind(AssertUnwindSafe(|| call(ctx, &memory))) {
-        Ok(Ok(())) => return 0,
-        Ok(Err(wasi::Error::Errno(errno))) => return i64::from(errno as u16),
-        Ok(Err(wasi::Error::Exit(code))) => Error::Host(Box::new(HostExit(code))),
-        Ok(Err(wasi::Error::Interrupted)) => TrapCode::Interrupted.into(),
-        Err(_) => Error::Internal("a WASI function panicked: a bug in wasi-native".into()),
-    };
-    // SAFETY: the native function this context belongs to is running.
-    unsafe { VMHostContext::fail(context, failure) };
-    -1
+    match outcome(|| call(ctx, &memory)) {
+        Ok(errno) => i64::from(errno),
+        Err(failure) => {
+            // SAFETY: the native function this context belongs to is running.
+            unsafe { VMHostContext::fail(context, failure) };
+            -1
+        }
+    }
+}
+
+/// The errno that a call returns to its guest, or what ends the guest.
+fn outcome(call: impl FnOnce() -> Result<(), wasi::Error>) -> Result<u16, Error> {
+    match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(Ok(())) => Ok(0),
+        Ok(Err(wasi::Error::Errno(errno))) => Ok(errno as u16),
+        Ok(Err(wasi::Error::Exit(code))) => Err(Error::Host(Box::new(HostExit(code)))),
+        Ok(Err(wasi::Error::Interrupted)) => Err(TrapCode::Interrupted.into()),
+        Ok(Err(wasi::Error::OutputLimit(over))) => Err(Error::Host(Box::new(over))),
+        Err(_) => Err(Error::Internal("a WASI function panicked: a bug in wasi-native".into())),
+    }
 }
 
 /// # Safety
@@ -186,16 +197,10 @@ pub fn import_from(ctx: &Arc<WasiCtx>, module: &str, name: &str) -> Result<Nativ
 /// errno back.
 ///
 /// # Errors
-/// [`Error::Host`] with a [`HostExit`] after `proc_exit`.
+/// [`Error::Host`] with a [`HostExit`] after `proc_exit`, or with a [`wasi::OutputLimit`].
 pub fn call(ctx: &WasiCtx, number: usize, memory: &GuestMemory<'_>, args: &[u64]) -> Result<u16, Error> {
     notice_forks();
-    match catch_unwind(AssertUnwindSafe(|| functions::call(ctx, number, memory, args))) {
-        Ok(Ok(())) => Ok(0),
-        Ok(Err(wasi::Error::Errno(errno))) => Ok(errno as u16),
-        Ok(Err(wasi::Error::Exit(code))) => Err(Error::Host(Box::new(HostExit(code)))),
-        Ok(Err(wasi::Error::Interrupted)) => Err(TrapCode::Interrupted.into()),
-        Err(_) => Err(Error::Internal("a WASI function panicked: a bug in wasi-native".into())),
-    }
+    outcome(|| functions::call(ctx, number, memory, args))
 }
 
 /// Has the random streams told of forks, which saves them a system call each time they are asked.

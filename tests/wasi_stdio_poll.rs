@@ -121,6 +121,30 @@ fn buffers_are_read_and_captured() {
 }
 
 #[test]
+fn what_is_over_the_limit_of_a_captured_stream_ends_the_guest() {
+    let out = OutputBuffer::capture("stderr", 10);
+    let mut guest = Guest::with(WasiCtx::builder().stderr(Stdio::WriteBuffer(out.clone())));
+    assert_eq!(guest.write(2, b"1234567"), Ok(7));
+    assert_eq!(guest.write(2, b"890"), Ok(3), "an exact fit");
+    for _ in 0..2 {
+        guest.put(64, &100u32.to_le_bytes());
+        guest.put(68, &3u32.to_le_bytes());
+        let mut over = Ok(());
+        let _ = guest.call(|ctx, mem| {
+            over = p1::fd_write(ctx, mem, 2, 64, 1, 16);
+            Ok(())
+        });
+        let Err(Error::OutputLimit(limit)) = over else {
+            panic!("{over:?}")
+        };
+        assert_eq!((limit.stream, limit.limit), ("stderr", 10));
+    }
+    assert_eq!(out.peek(), b"1234567890");
+    assert_eq!(out.take(), b"1234567890");
+    assert_eq!(guest.write(2, b"again"), Ok(5));
+}
+
+#[test]
 fn a_pipe_waits_for_its_writer() {
     let (reader, mut writer) = std::io::pipe().unwrap();
     let mut guest = Guest::with(WasiCtx::builder().stdin(Stdio::Host(reader.into())));

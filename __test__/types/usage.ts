@@ -15,6 +15,7 @@ import {
   Table,
   Tag,
   WASI,
+  caller,
   compile,
   compileStreaming,
   instantiate,
@@ -167,7 +168,7 @@ async function programs(signal: AbortSignal): Promise<void> {
   const line: string | undefined = text.stdout?.split('\n')[code];
   program.stdin?.write(bytesOut ?? line ?? '');
   const imports: Imports = { env: { later: async (n: number) => n + 1 } };
-  const threaded = await program.instantiate(bytes, imports, { thread: true });
+  const threaded = await program.spawn(bytes, imports);
   await threaded.exports.run(1, 2);
   threaded.instance.close();
   const { exports } = program.instantiateSync(new Module(bytes, { fuel: true }), imports);
@@ -210,9 +211,24 @@ async function typed(signal: Signal): Promise<void> {
   const { instance } = await instantiate<Library>(bytes);
   const view = new Uint8Array(instance.exports.memory.buffer, sum);
   program.start(instance);
-  const threaded = await program.instantiate<Library>(bytes, {}, { thread: true });
+  const threaded = await program.spawn<Library, { id: number }>(bytes, {}, { data: { id: 5 } });
   const later: Promise<number> = threaded.exports.add(1, 2);
   const memory: ThreadMemory = threaded.exports.memory;
+  const budgeted: Promise<number> = threaded.instance.call('add', [1, 2], { timeout: 5, fuel: 1000 });
+  const id: number = threaded.instance.data.id;
+  await threaded.instance.reset();
+  threaded.instance.fuel += id;
+  const here = program.instantiateSync<Library>(bytes);
+  const total: number = here.instance.call('add', [1, 2], { signal: AbortSignal.timeout(5) });
+  here.instance.reset();
+  const told: string | undefined = caller()?.memory?.readString(total >>> 0);
+  void [budgeted, told, threaded.instance.takeOutput().stdout];
+  // @ts-expect-error a function that the library does not have
+  void threaded.instance.call('substract', [1, 2]);
+  // @ts-expect-error an argument of the wrong type
+  void threaded.instance.call('add', ['1', 2]);
+  // @ts-expect-error threads are made by spawn
+  void program.instantiate(bytes, {}, { thread: true });
   // Parameters have types from where they are given.
   await program.instantiate(bytes, { env: { log: async (text) => `${text}` } });
 

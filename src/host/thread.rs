@@ -13,12 +13,13 @@ use crate::engine::{
     InstantiateError, InterruptHandle, Limits, Memory, Module, NativeFunc, OverLimit,
     Store, Trap, TrapCode, Val, ValRaw, ValType, pin_library,
 };
-use crate::wasi::{Interrupt, WasiCtx};
+use crate::wasi::{Interrupt, OutputLimit, WasiCtx};
 use std::cell::{Cell, OnceCell};
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::{Rc, Weak};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::Builder;
 
@@ -32,6 +33,8 @@ pub struct Plan {
     pub limits: Limits,
     /// Operators that the guest may pass, where its module counts them.
     pub fuel: u64,
+    /// The place among the exports of a function to call before the guest is ready.
+    pub initialize: Option<usize>,
     /// The place among the exports of the function to call, after which the thread ends. Without
     /// one it stays for [`GuestThread::call`].
     pub command: Option<usize>,
@@ -111,7 +114,7 @@ pub enum Event {
     /// It called the import at this place among the module's, with these arguments, and waits for
     /// the reply to this *frame*.
     Import { frame: u32, index: usize, values: Values },
-    /// The call with this number is over.
+    /// The call or reset with this number is over.
     Returned { call: u32, result: Result<Values, Failure> },
     /// The indices of the host values that globals, tables and segments hold.
     References(Vec<u32>),
@@ -131,6 +134,7 @@ pub enum Failure {
     Thrown(u32),
     Link(String),
     Limit(OverLimit),
+    Output(OutputLimit),
     /// A wasm exception that nothing caught.
     Exception,
     Internal(String),
@@ -147,11 +151,17 @@ impl From<Error> for Failure {
             Error::Limit(over) => Failure::Limit(over),
             Error::Closed => Failure::Internal("the instance is closed".into()),
             Error::Internal(message) => Failure::Internal(message),
-            Error::Host(payload) => match (payload.downcast_ref(), payload.downcast_ref()) {
-                (Some(Thrown(frame)), _) => Failure::Thrown(*frame),
-                (_, Some(HostExit(code))) => Failure::Exit(*code),
-                _ => Failure::Internal("a host function failed with an unknown value".into()),
-            },
+            Error::Host(payload) => {
+                if let Some(Thrown(frame)) = payload.downcast_ref() {
+                    Failure::Thrown(*frame)
+                } else if let Some(HostExit(code)) = payload.downcast_ref() {
+                    Failure::Exit(*code)
+                } else if let Some(over) = payload.downcast_ref() {
+                    Failure::Output(*over)
+                } else {
+                    Failure::Internal("a host function failed with an unknown value".into())
+                }
+            }
         }
     }
 }
@@ -172,11 +182,30 @@ impl From<InstantiateError> for Failure {
 }
 
 /// A call that is asked for.
-struct Call {
-    number: u32,
+pub struct Call {
+    pub number: u32,
     /// The function's place among the module's exports.
-    export: usize,
-    values: Values,
+    pub export: usize,
+    pub values: Values,
+    /// Operators that this call may pass of what the guest has left.
+    pub fuel: Option<u64>,
+    /// Operators that the guest has from now on, before the call.
+    pub refuel: Option<u64>,
+}
+
+/// What a guest is asked for.
+enum Task {
+    Call(Call),
+    Reset(u32),
+}
+
+impl Task {
+    fn number(&self) -> u32 {
+        match self {
+            Task::Call(call) => call.number,
+            Task::Reset(number) => *number,
+        }
+    }
 }
 
 /// An answer to an import: its results, or that it failed.
@@ -184,13 +213,29 @@ pub type Reply = Result<Values, ()>;
 
 #[derive(Default)]
 struct Inbox {
-    calls: VecDeque<Call>,
+    tasks: VecDeque<Task>,
     /// Calls made by an import that the guest waits for: they come in between.
-    nested: VecDeque<Call>,
+    nested: VecDeque<Task>,
+    /// The imports that the guest waits for, the innermost last.
+    frames: Vec<u32>,
     /// By frame: an outer import may be answered before an inner one is.
     replies: HashMap<u32, Reply>,
+    /// The numbers of what is under way, the innermost last.
+    running: Vec<u32>,
+    /// The one of them that is to end, with all that is inside.
+    cancelled: Option<u32>,
     sweep: bool,
     stop: bool,
+}
+
+impl Inbox {
+    /// Takes what comes next out of a queue. Under the same lock it counts as under way, so that
+    /// who cancels it finds it in one of the two places.
+    fn begin(&mut self, queue: fn(&mut Inbox) -> &mut VecDeque<Task>) -> Option<Wake> {
+        let task = queue(self).pop_front()?;
+        self.running.push(task.number());
+        Some(Wake::Task(task))
+    }
 }
 
 /// Where a memory lies while its guest rests.
@@ -213,6 +258,8 @@ struct Shared {
     interrupt: OnceLock<InterruptHandle>,
     /// Ends the waits of its WASI calls.
     waits: Option<Arc<Interrupt>>,
+    /// What was left of the fuel when the guest last rested.
+    fuel: AtomicU64,
 }
 
 /// No code that can panic runs under these locks.
@@ -256,6 +303,7 @@ impl GuestThread {
             resting: Mutex::default(),
             interrupt: OnceLock::new(),
             waits,
+            fuel: AtomicU64::new(plan.fuel),
         });
         let stack = plan.limits.stack_bytes.unwrap_or_else(|| plan.module.engine().max_wasm_stack());
         let of_thread = shared.clone();
@@ -274,20 +322,62 @@ impl GuestThread {
         Ok(GuestThread(shared))
     }
 
-    /// Asks for a call of the function at this place among the exports; [`Event::Returned`] tells
-    /// how it ended. A *nested* call is for an import that the guest waits for: it comes before the
-    /// import's reply is looked at. Others come when the guest has done what was asked before.
-    pub fn call(&self, number: u32, export: usize, values: Values, nested: bool) {
+    /// Asks for a call; [`Event::Returned`] tells how it ended. A call *within* the frame of an
+    /// import that the guest waits for comes before the import's reply is looked at. Others come
+    /// when the guest has done what was asked before.
+    pub fn call(&self, call: Call, within: Option<u32>) {
         let mut inbox = lock(&self.0.inbox);
-        let queue = if nested { &mut inbox.nested } else { &mut inbox.calls };
-        queue.push_back(Call { number, export, values });
+        let nested = within.is_some_and(|frame| inbox.frames.contains(&frame));
+        let queue = if nested { &mut inbox.nested } else { &mut inbox.tasks };
+        queue.push_back(Task::Call(call));
         self.0.wake.notify_one();
     }
 
-    /// Answers an import that the guest waits for.
-    pub fn reply(&self, frame: u32, reply: Reply) {
-        lock(&self.0.inbox).replies.insert(frame, reply);
+    /// Has the guest become what it was when it was ready, once it has done what was asked before:
+    /// its memories, tables, globals and segments (see [`Instance::reset`]), and which descriptors
+    /// are open. [`Event::Returned`] tells when.
+    pub fn reset(&self, number: u32) {
+        lock(&self.0.inbox).tasks.push_back(Task::Reset(number));
         self.0.wake.notify_one();
+    }
+
+    /// Ends a call, with those that its imports make meanwhile; the guest goes on with the next.
+    /// True if it had not begun and never will, so that nothing more is told of it. Otherwise
+    /// [`Event::Returned`] tells, as usual.
+    pub fn cancel(&self, number: u32) -> bool {
+        let mut inbox = lock(&self.0.inbox);
+        let Inbox { tasks, nested, running, cancelled, .. } = &mut *inbox;
+        for queue in [tasks, nested] {
+            let waiting = queue.len();
+            queue.retain(|task| task.number() != number);
+            if queue.len() < waiting {
+                return true;
+            }
+        }
+        let depth = |call: u32| running.iter().position(|other| *other == call);
+        let Some(place) = depth(number) else { return false };
+        if cancelled.and_then(depth).is_none_or(|outer| place < outer) {
+            *cancelled = Some(number);
+        }
+        // Under the lock, so that the guest, which clears these under it, clears no later ones.
+        self.0.interrupt();
+        false
+    }
+
+    /// Answers an import. False if the guest does not wait for it any more.
+    pub fn reply(&self, frame: u32, reply: Reply) -> bool {
+        let mut inbox = lock(&self.0.inbox);
+        let awaited = inbox.frames.contains(&frame);
+        if awaited {
+            inbox.replies.insert(frame, reply);
+            self.0.wake.notify_one();
+        }
+        awaited
+    }
+
+    /// What was left of the fuel when the guest last rested.
+    pub fn fuel(&self) -> u64 {
+        self.0.fuel.load(Ordering::Relaxed)
     }
 
     /// Has the guest tell which host values it holds, when it waits for calls.
@@ -300,13 +390,7 @@ impl GuestThread {
     /// operation on memory, or a call that waits in the kernel for a disk, is finished first.)
     pub fn stop(&self) {
         lock(&self.0.inbox).stop = true;
-        self.0.wake.notify_one();
-        if let Some(waits) = &self.0.waits {
-            waits.fire();
-        }
-        if let Some(interrupt) = self.0.interrupt.get() {
-            interrupt.interrupt();
-        }
+        self.0.interrupt();
     }
 
     /// Bytes of the exported memory at this place among the module's exported memories.
@@ -350,6 +434,19 @@ impl GuestThread {
     }
 }
 
+impl Shared {
+    /// Ends what the guest does, and all that it begins until it clears that.
+    fn interrupt(&self) {
+        self.wake.notify_one();
+        if let Some(waits) = &self.waits {
+            waits.fire();
+        }
+        if let Some(interrupt) = self.interrupt.get() {
+            interrupt.interrupt();
+        }
+    }
+}
+
 fn check(bytes: Bytes, offset: usize, length: usize) -> Result<(), MemoryError> {
     match offset.checked_add(length) {
         Some(end) if end <= bytes.length => Ok(()),
@@ -369,7 +466,7 @@ struct Guest {
 }
 
 struct Linked {
-    _instance: Instance,
+    instance: Instance,
     /// For each export its function, if it is one.
     funcs: Vec<Option<Func>>,
     memories: Vec<Memory>,
@@ -377,7 +474,7 @@ struct Linked {
 
 /// What a wait brought.
 enum Wake {
-    Call(Call),
+    Task(Task),
     Reply(Reply),
     Sweep,
 }
@@ -410,7 +507,7 @@ fn serve(plan: Plan, shared: &Arc<Shared>, sink: &Sink) -> Result<(), Failure> {
         _ => None,
     };
     let linked = guest.linked.get_or_init(|| Linked {
-        _instance: instance,
+        instance,
         funcs: exports.iter().map(as_func).collect(),
         memories: exports.iter().filter_map(as_memory).collect(),
     });
@@ -419,13 +516,30 @@ fn serve(plan: Plan, shared: &Arc<Shared>, sink: &Sink) -> Result<(), Failure> {
     if let Some(command) = plan.command {
         return linked.call(command, Values(Vec::new())).map(drop);
     }
+    if let Some(initialize) = plan.initialize {
+        linked.call(initialize, Values(Vec::new()))?;
+    }
+    // Without code that ran, what the module says is all there is to know.
+    if plan.initialize.is_some() || plan.module.has_start() {
+        linked.instance.keep_state(&guest.store)?;
+    }
+    let descriptors = plan.ctx.as_ref().map(|ctx| (ctx, ctx.kept()));
     guest.tell(Event::Ready);
     loop {
         match guest.rest(|inbox| {
-            let call = inbox.calls.pop_front().map(Wake::Call);
-            call.or_else(|| std::mem::take(&mut inbox.sweep).then_some(Wake::Sweep))
+            let task = inbox.begin(|inbox| &mut inbox.tasks);
+            task.or_else(|| std::mem::take(&mut inbox.sweep).then_some(Wake::Sweep))
         })? {
-            Wake::Call(call) => guest.serve_call(call),
+            Wake::Task(Task::Call(call)) => guest.serve_call(call),
+            Wake::Task(Task::Reset(number)) => {
+                let result = linked.instance.reset(&guest.store);
+                if let Some((ctx, kept)) = &descriptors {
+                    ctx.restore(kept);
+                }
+                guest.ended(number)?;
+                let result = result.map(|()| Values(Vec::new())).map_err(Failure::from);
+                guest.tell(Event::Returned { call: number, result });
+            }
             Wake::Sweep => {
                 let mut live = Vec::new();
                 guest.store.for_each_externref(&mut |reference| live.push(reference.0.get()));
@@ -485,22 +599,31 @@ fn call_remote(
     let guest = guest.upgrade().ok_or_else(|| Error::Internal("the guest has ended".into()))?;
     let frame = guest.frames.get();
     guest.frames.set(frame.wrapping_add(1));
+    lock(&guest.shared.inbox).frames.push(frame);
     guest.tell(Event::Import { frame, index, values: Values(values[..params].to_vec()) });
-    loop {
+    let reply = loop {
         let wake = guest.rest(|inbox| {
-            let call = inbox.nested.pop_front().map(Wake::Call);
-            call.or_else(|| inbox.replies.remove(&frame).map(Wake::Reply))
+            let task = inbox.begin(|inbox| &mut inbox.nested);
+            task.or_else(|| inbox.replies.remove(&frame).map(Wake::Reply))
         });
         match wake {
-            Ok(Wake::Call(call)) => guest.serve_call(call),
-            Ok(Wake::Reply(Ok(Values(reply)))) if reply.len() == results => {
-                values[..results].copy_from_slice(&reply);
-                return Ok(());
-            }
-            Ok(Wake::Reply(_) | Wake::Sweep) => return Err(Error::Host(Box::new(Thrown(frame)))),
-            Err(Stopped) => return Err(TrapCode::Interrupted.into()),
+            Ok(Wake::Task(Task::Call(call))) => guest.serve_call(call),
+            Ok(Wake::Reply(Ok(Values(reply)))) if reply.len() == results => break Ok(reply),
+            Ok(_) => break Err(Error::Host(Box::new(Thrown(frame)))),
+            Err(Stopped) => break Err(TrapCode::Interrupted.into()),
         }
+    };
+    let mut inbox = lock(&guest.shared.inbox);
+    inbox.frames.pop();
+    inbox.replies.remove(&frame);
+    if inbox.frames.is_empty() {
+        // Calls of an import that was not waited for to the end have nowhere to come in between.
+        let Inbox { tasks, nested, .. } = &mut *inbox;
+        tasks.extend(nested.drain(..));
     }
+    drop(inbox);
+    values[..results].copy_from_slice(&reply?);
+    Ok(())
 }
 
 /// The guest was told to stop.
@@ -518,6 +641,7 @@ impl Guest {
         let bytes = |memory: &Memory| Bytes { base: memory.base(), length: memory.byte_len() };
         let memories = self.linked.get().map(|linked| linked.memories.iter().map(bytes).collect());
         *lock(&self.shared.resting) = memories;
+        self.shared.fuel.store(self.store.fuel(), Ordering::Relaxed);
         (self.sink)(event);
     }
 
@@ -526,7 +650,7 @@ impl Guest {
     fn rest(&self, mut look: impl FnMut(&mut Inbox) -> Option<Wake>) -> Result<Wake, Stopped> {
         let mut inbox = lock(&self.shared.inbox);
         let woken = loop {
-            if inbox.stop {
+            if inbox.stop || inbox.cancelled.is_some() {
                 break Err(Stopped);
             }
             if let Some(wake) = look(&mut inbox) {
@@ -539,12 +663,41 @@ impl Guest {
         woken
     }
 
-    fn serve_call(&self, Call { number, export, values }: Call) {
-        let result = match self.linked.get() {
+    fn serve_call(&self, Call { number, export, values, fuel, refuel }: Call) {
+        if let Some(fuel) = refuel {
+            self.store.set_fuel(fuel);
+        }
+        let tank = self.store.fuel();
+        let given = fuel.map_or(tank, |fuel| fuel.min(tank));
+        self.store.set_fuel(given);
+        let mut result = match self.linked.get() {
             Some(linked) => linked.call(export, values),
             None => Err(Failure::Internal("a call before the guest is instantiated".into())),
         };
+        self.store.set_fuel(tank - given.saturating_sub(self.store.fuel()));
+        if let Err(failure) = self.ended(number) {
+            result = Err(failure);
+        }
         self.tell(Event::Returned { call: number, result });
+    }
+
+    /// What was under way with this number, the innermost, is over. If it was cancelled the guest can
+    /// go on now.
+    fn ended(&self, number: u32) -> Result<(), Failure> {
+        let mut inbox = lock(&self.shared.inbox);
+        inbox.running.pop();
+        if inbox.cancelled != Some(number) {
+            return Ok(());
+        }
+        inbox.cancelled = None;
+        // Who stops the guest stops it for good, and says so before he interrupts.
+        if inbox.stop {
+            return Ok(());
+        }
+        if let Some(waits) = &self.shared.waits {
+            waits.clear();
+        }
+        Ok(self.store.clear_interrupt()?)
     }
 }
 

@@ -10,6 +10,7 @@ use super::raw::{self, Reference, Refused};
 use super::realm::Realm;
 use crate::engine::{self, CompileError, Frame, OverLimit, Trap, TrapCode};
 use crate::host::{HostExit, HostHeld, thread};
+use crate::wasi::OutputLimit;
 use napi::sys;
 use std::any::Any;
 use std::borrow::Cow;
@@ -120,6 +121,13 @@ impl From<OverLimit> for Failure {
     }
 }
 
+impl From<OutputLimit> for Failure {
+    fn from(over: OutputLimit) -> Failure {
+        let advice = "raise it, or give a stream or a function";
+        Failure::new(Kind::Limit, format!("{over} (limits.output); {advice}"))
+    }
+}
+
 impl From<thread::Failure> for Failure {
     fn from(failure: thread::Failure) -> Failure {
         match failure {
@@ -129,6 +137,7 @@ impl From<thread::Failure> for Failure {
             thread::Failure::Thrown(_) => Failure::Stopped,
             thread::Failure::Link(message) => Failure::new(Kind::Link, message),
             thread::Failure::Limit(over) => over.into(),
+            thread::Failure::Output(over) => over.into(),
             thread::Failure::Exception => Failure::new(Kind::Runtime, UNCAUGHT),
             thread::Failure::Internal(message) => Failure::new(Kind::Internal, message),
         }
@@ -169,6 +178,9 @@ impl From<engine::Error> for Failure {
         };
         if payload.is::<HostHeld>() {
             return Failure::new(Kind::NotStarted, "wasi.start() has not been called");
+        }
+        if let Some(over) = payload.downcast_ref::<OutputLimit>() {
+            return (*over).into();
         }
         match payload.downcast::<HostExit>() {
             Ok(exit) => (*exit).into(),

@@ -21,6 +21,7 @@
 
 #![cfg_attr(test, allow(dead_code, reason = "napi-derive exports nothing in a test build"))]
 
+mod budget;
 mod call;
 mod exceptions;
 mod failure;

@@ -72,6 +72,12 @@ impl<'env> ScopedTask<'env> for CompileTask {
     }
 }
 
+/// Whether instantiating a module runs code of its own.
+#[napi(catch_unwind)]
+pub fn has_start(module: &External<Module>) -> bool {
+    module.has_start()
+}
+
 /// Whether the module counts its operators, for `limits.fuel`.
 #[napi(catch_unwind)]
 pub fn counts_fuel(module: &External<Module>) -> bool {

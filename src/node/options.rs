@@ -266,13 +266,18 @@ impl Template {
     }
 
     fn output(&self, name: &str, number: i32, option: &StdioOption) -> Result<Output, Failure> {
-        if option.kind != "capture" {
-            return Ok(Output { stdio: stream(name, number, option)?, captured: None });
-        }
-        let buffer = OutputBuffer::new(self.output);
+        let buffer = match option.kind.as_str() {
+            "capture" if number == 1 => OutputBuffer::capture("stdout", self.output),
+            "capture" => OutputBuffer::capture("stderr", self.output),
+            "relay" => OutputBuffer::new(RELAY),
+            _ => return Ok(Output { stdio: stream(name, number, option)?, captured: None }),
+        };
         Ok(Output { stdio: Stdio::WriteBuffer(buffer.clone()), captured: Some(buffer) })
     }
 }
+
+/// Bytes of one write that are taken at once where JavaScript takes each write as it comes.
+const RELAY: usize = 1 << 20;
 
 /// Standard output or error, and the end of it that stays with us.
 struct Output {
@@ -388,6 +393,16 @@ pub fn close_pipe(end: i32) {
     use std::os::fd::FromRawFd;
     // SAFETY: the face got the number from `pipe`, and has no other use for it.
     drop(unsafe { OwnedHandle::from_raw_fd(end) });
+}
+
+/// How many bytes are in a pipe whose reading end is ours.
+#[cfg(unix)]
+#[napi(catch_unwind)]
+pub fn pipe_pending(end: i32) -> f64 {
+    use std::os::fd::BorrowedFd;
+    // SAFETY: the face asks while it has the end open.
+    let end = unsafe { BorrowedFd::borrow_raw(end) };
+    rustix::io::ioctl_fionread(end).unwrap_or(0) as f64
 }
 
 #[cfg(not(unix))]

@@ -10,6 +10,7 @@
 //! Node-API arguments. Between writing and the call, and between the call and reading, no user
 //! code runs; that makes one window enough for any depth of re-entry.
 
+use super::budget::Budget;
 use super::call::{Handles, Place};
 use super::exceptions::Exceptions;
 use super::failure::{self, Failure};
@@ -17,6 +18,7 @@ use super::objects::BufferOwner;
 use super::raw::{self, Reference, Refused};
 use super::threads::Threads;
 use super::workers::Asked;
+use crate::host::watchdog::Watchdog;
 use crate::engine::{CompileError, Config, Door, Engine, Func, MemoryStyle, Store, TrapMode, ValRaw};
 use napi::bindgen_prelude::{Env, External, Object, Unknown};
 use napi::{Error, JsValue, sys};
@@ -24,6 +26,7 @@ use napi_derive::napi;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::ptr::{self, NonNull};
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// Slots for arguments and results: a function type has at most 1000 of each.
 const SLOTS: usize = 1000;
@@ -49,6 +52,10 @@ pub struct Realm {
     pub(super) buffers: RefCell<Vec<NonNull<BufferOwner>>>,
     /// From when the first guest gets a thread of its own.
     pub(super) threads: OnceCell<Threads>,
+    /// The calls under way that may take or use only so much, the innermost last.
+    pub(super) budgets: RefCell<Vec<Arc<Budget>>>,
+    /// Ends those that take too long, from when the first may take only so long.
+    pub(super) watchdog: OnceCell<Watchdog>,
     /// In a Worker: while wasm is asked whether to go on.
     pub(super) asked: OnceCell<Asked>,
 }
@@ -189,6 +196,9 @@ pub fn open<'env>(env: &'env Env, make_error: Unknown<'env>) -> napi::Result<Obj
     let store = Store::new(engine)
         .map_err(|error| Error::from_reason(failure::text(error)))?;
 
+    // Who gives a call less sets it for as long (see `budget.rs`).
+    store.set_fuel(u64::MAX);
+
     // One slot more than there are, to begin at a multiple of 16 wherever V8 puts the bytes.
     let mut buffer = ptr::null_mut();
     let mut data = ptr::null_mut();
@@ -214,6 +224,8 @@ pub fn open<'env>(env: &'env Env, make_error: Unknown<'env>) -> napi::Result<Obj
         growths: Cell::new(0),
         buffers: RefCell::default(),
         threads: OnceCell::new(),
+        budgets: RefCell::default(),
+        watchdog: OnceCell::new(),
         asked: OnceCell::new(),
     });
     let callback = realm.place.get_or_init(|| Place::take(&realm)).callback();

@@ -11,7 +11,7 @@ use super::raw::{self, HandleScope, Reference, Refused};
 use super::realm::Realm;
 use super::wasi::Program;
 use crate::engine::{Extern, Module, ValRaw};
-use crate::host::thread::{self, Event, GuestThread, Import, MemoryError, Plan, Value, Values};
+use crate::host::thread::{self, Call, Event, GuestThread, Import, MemoryError, Plan, Value, Values};
 use napi::bindgen_prelude::{Buffer, Env, External, FromNapiRef, Uint8Array, Unknown};
 use napi::{JsValue, ValueType, sys};
 use napi_derive::napi;
@@ -239,7 +239,7 @@ impl Drop for Guest {
 
 /// Starts the guest `number`. Each import is an `External` (of a WASI function or an immutable global), or null for a function that `deliver` is told of. `command` is the place
 /// among the exports of the function to call, after which the guest ends; without one it waits
-/// for calls.
+/// for calls, once the function at the place `initialize` has returned, if there is such a place.
 #[napi(catch_unwind)]
 #[allow(clippy::too_many_arguments, reason = "called once, from JavaScript")]
 pub fn start_thread<'env>(
@@ -251,6 +251,7 @@ pub fn start_thread<'env>(
     imports: Vec<Unknown<'env>>,
     limits: EngineLimits,
     command: Option<u32>,
+    initialize: Option<u32>,
 ) -> napi::Result<External<Guest>> {
     let imports = imports.iter().map(|value| import(env, value));
     let imports = imports.collect::<napi::Result<Vec<Import>>>()?;
@@ -260,9 +261,11 @@ pub fn start_thread<'env>(
             module: Module::clone(module),
             imports,
             ctx: program.map(|program| program.ctx.clone()),
+            // Infinity is the most that there can be.
             fuel: limits.fuel.map_or(u64::MAX, |fuel| fuel as u64),
             limits: limits.limits(),
             command: command.map(|place| place as usize),
+            initialize: initialize.map(|place| place as usize),
         };
         let queue = threads.queue.clone();
         // Held until the guest is listed: it may end at once, and then takes itself off the list.
@@ -301,26 +304,55 @@ fn window(realm: &Realm, count: u32) -> Values {
 
 /// Asks for a call, with `count` arguments in the window; see [`GuestThread::call`].
 #[napi(catch_unwind)]
+#[allow(clippy::too_many_arguments, reason = "called once, from JavaScript")]
 pub fn call_thread(
     realm: &External<Rc<Realm>>,
     guest: &External<Guest>,
     number: u32,
     export: u32,
     count: u32,
-    nested: bool,
+    within: Option<u32>,
+    fuel: Option<f64>,
+    refuel: Option<f64>,
 ) {
-    guest.0.call(number, export as usize, window(realm, count), nested);
+    let call = Call {
+        number,
+        export: export as usize,
+        values: window(realm, count),
+        fuel: fuel.map(|fuel| fuel as u64),
+        refuel: refuel.map(|fuel| fuel as u64),
+    };
+    guest.0.call(call, within);
+}
+
+/// Ends a call or reset; see [`GuestThread::cancel`].
+#[napi(catch_unwind)]
+pub fn cancel_call(guest: &External<Guest>, number: u32) -> bool {
+    guest.0.cancel(number)
+}
+
+/// Asks for a reset; see [`GuestThread::reset`].
+#[napi(catch_unwind)]
+pub fn reset_thread(guest: &External<Guest>, number: u32) {
+    guest.0.reset(number);
+}
+
+/// What was left of the fuel when the guest last rested.
+#[napi(catch_unwind)]
+pub fn thread_fuel(guest: &External<Guest>) -> f64 {
+    guest.0.fuel() as f64
 }
 
 /// Answers the import of a frame: with `count` results in the window, or without any if it failed.
+/// False if nobody waits for it any more.
 #[napi(catch_unwind)]
 pub fn reply_to_thread(
     realm: &External<Rc<Realm>>,
     guest: &External<Guest>,
     frame: u32,
     count: Option<u32>,
-) {
-    guest.0.reply(frame, count.map(|count| window(realm, count)).ok_or(()));
+) -> bool {
+    guest.0.reply(frame, count.map(|count| window(realm, count)).ok_or(()))
 }
 
 /// Has the references to host values told that the guest holds when it rests next, no call being

@@ -92,10 +92,10 @@ pub fn take_output(context: &External<Program>, stream: u32) -> Option<Buffer> {
     captured(context, stream).map(|buffer| buffer.take().into())
 }
 
-/// Whether the program has tried to write more to a captured stream than there was room for.
+/// A copy of the same, which stays to be taken.
 #[napi(catch_unwind)]
-pub fn output_overflowed(context: &External<Program>, stream: u32) -> bool {
-    captured(context, stream).is_some_and(OutputBuffer::has_overflowed)
+pub fn peek_output(context: &External<Program>, stream: u32) -> Option<Buffer> {
+    captured(context, stream).map(|buffer| buffer.peek().into())
 }
 
 fn captured(context: &Program, stream: u32) -> Option<&OutputBuffer> {

@@ -15,7 +15,7 @@ use std::sync::{Arc, PoisonError, RwLock, Weak};
 
 use super::clock::{Clock, VirtualClock};
 use super::errno::Errno;
-use super::fdtable::{Descriptor, FdTable, Object};
+use super::fdtable::{Descriptor, FdTable, KeptTable, Object};
 use super::file::OpenFile;
 use super::memfs::MemoryFs;
 use super::policy::{Grant, Policy};
@@ -395,8 +395,18 @@ impl WasiCtx {
         self.table.clear();
     }
 
+    /// The descriptors that are open now, for [`WasiCtx::restore`].
+    pub fn kept(&self) -> KeptTable {
+        self.table.kept()
+    }
+
+    /// Has those descriptors open that were open then, and no others.
+    pub fn restore(&self, kept: &KeptTable) {
+        self.table.restore(kept);
+    }
+
     /// A handle by which another thread ends whatever this program waits for,
-    /// now and from then on. It takes a host descriptor on first use.
+    /// from then on until it is cleared. It takes a host descriptor on first use.
     pub fn interrupt(&self) -> Result<Arc<Interrupt>, Errno> {
         self.waiter.interrupt()
     }

@@ -160,6 +160,27 @@ pub enum Error {
     Exit(u32),
     /// The host asked the guest to stop while the call was waiting.
     Interrupted,
+    /// The guest wrote more than its host keeps, and is to be unwound.
+    OutputLimit(OutputLimit),
+}
+
+/// A captured stream is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutputLimit {
+    /// `stdout` or `stderr`.
+    pub stream: &'static str,
+    /// Bytes.
+    pub limit: usize,
+}
+
+impl fmt::Display for OutputLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let OutputLimit { stream, limit } = self;
+        write!(
+            f,
+            "the program wrote more to {stream} than is captured: {limit} bytes"
+        )
+    }
 }
 
 impl From<Errno> for Error {

@@ -257,6 +257,10 @@ pub struct FdTable {
     max: usize,
 }
 
+/// The descriptors of a table at one time, which stay open as long as this is
+/// there.
+pub struct KeptTable(Vec<Option<Arc<Descriptor>>>);
+
 #[derive(Default)]
 struct Slots {
     entries: Vec<Option<Arc<Descriptor>>>,
@@ -333,6 +337,25 @@ impl FdTable {
     pub fn clear(&self) {
         let entries = std::mem::take(&mut *self.write());
         drop(entries);
+    }
+
+    /// What is open now.
+    pub fn kept(&self) -> KeptTable {
+        KeptTable(self.read().entries.clone())
+    }
+
+    /// Has what was open then open again, and nothing else. Positions in files
+    /// and rights that were given away stay as they are.
+    pub fn restore(&self, kept: &KeptTable) {
+        let entries = kept.0.clone();
+        let numbers = (0..).zip(&entries);
+        let free = numbers.filter_map(|(fd, entry)| entry.is_none().then_some(Reverse(fd)));
+        let slots = Slots {
+            free: free.collect(),
+            entries,
+        };
+        let before = std::mem::replace(&mut *self.write(), slots);
+        drop(before);
     }
 
     /// Moves `from` to the number `to`, which must be open, and returns what
@@ -413,6 +436,28 @@ mod tests {
                 assert_eq!(table.get(fd).is_ok(), model.contains(&fd));
             }
         }
+    }
+
+    #[test]
+    fn what_was_kept_comes_back_and_the_rest_is_let_go() {
+        let table = FdTable::new(8);
+        for _ in 0..4 {
+            table.insert(null()).unwrap();
+        }
+        table.remove(1).unwrap();
+        let kept = table.kept();
+        let third = table.get(3).unwrap();
+        assert_eq!(table.insert(null()), Ok(1));
+        assert_eq!(table.insert(null()), Ok(4));
+        let later = table.get(4).unwrap();
+        table.remove(3).unwrap();
+        table.restore(&kept);
+        assert!(Arc::ptr_eq(&table.get(3).unwrap(), &third));
+        assert_eq!(table.get(1).err(), Some(Errno::Badf));
+        assert_eq!(table.get(4).err(), Some(Errno::Badf));
+        assert_eq!(Arc::strong_count(&later), 1, "closed");
+        assert_eq!(table.insert(null()), Ok(1));
+        assert_eq!(table.insert(null()), Ok(4));
     }
 
     #[test]

@@ -48,7 +48,8 @@ mod types;
 mod watch;
 
 pub use ctx::{BuildError, Limits, Preopen, Stdio, WasiCtx, WasiCtxBuilder};
-pub use errno::{Errno, Error};
+pub use fdtable::KeptTable;
+pub use errno::{Errno, Error, OutputLimit};
 pub use guest::GuestMemory;
 pub use memfs::MemoryFs;
 pub use policy::{Capability, Grant, Policy, UnmatchedPattern};

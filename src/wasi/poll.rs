@@ -3,7 +3,8 @@
 //!
 //! Used by the descriptor files for their waits and by the ABI files for
 //! `poll_oneoff`. Invariants: no lock is held while waiting; once interrupted,
-//! a context stays interrupted, and every wait in it ends at once.
+//! a context stays interrupted until that is cleared, and every wait in it ends
+//! at once.
 
 #![forbid(unsafe_code)]
 
@@ -28,6 +29,13 @@ impl Interrupt {
     pub fn fire(&self) {
         self.fired.store(true, Ordering::Release);
         self.event.set();
+    }
+
+    /// Lets the context wait again. For whoever can tell that nobody fires it
+    /// at the same time.
+    pub fn clear(&self) {
+        self.event.clear();
+        self.fired.store(false, Ordering::Release);
     }
 
     pub fn has_fired(&self) -> bool {

@@ -2,14 +2,14 @@
 //!
 //! Used by the descriptor table; the host keeps the other end. Invariants: an
 //! [`InputBuffer`] only moves forward; an [`OutputBuffer`] never holds more
-//! than its limit, and a write beyond it is short, then `EFBIG`.
+//! than its limit. A write beyond it ends the guest, or is short and then
+//! `EFBIG`, as whoever made the buffer chose.
 
 #![forbid(unsafe_code)]
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::errno::Errno;
+use super::errno::{Errno, Error, OutputLimit};
 use super::guest::IoVecs;
 
 /// Bytes for a guest to read, then the end of the file.
@@ -44,33 +44,50 @@ impl InputBuffer {
 pub struct OutputBuffer {
     bytes: Arc<Mutex<Vec<u8>>>,
     limit: usize,
-    overflowed: Arc<AtomicBool>,
+    /// The name of the stream, if what goes beyond the limit ends the guest.
+    ends: Option<&'static str>,
 }
 
 impl OutputBuffer {
+    /// One whose writes are short at the limit, and then `EFBIG`: for a host
+    /// that takes out what is written as it comes.
     pub fn new(limit: usize) -> OutputBuffer {
         OutputBuffer {
             bytes: Arc::default(),
             limit,
-            overflowed: Arc::default(),
+            ends: None,
         }
     }
 
-    pub fn write(&self, from: &IoVecs<'_>) -> Result<usize, Errno> {
+    /// One that takes what fits and then ends the guest: for a host that keeps
+    /// all of a stream, which is called `name`.
+    pub fn capture(name: &'static str, limit: usize) -> OutputBuffer {
+        OutputBuffer {
+            ends: Some(name),
+            ..OutputBuffer::new(limit)
+        }
+    }
+
+    pub fn write(&self, from: &IoVecs<'_>) -> Result<usize, Error> {
         let mut bytes = lock(&self.bytes);
         let room = self.limit - bytes.len().min(self.limit);
-        if from.total() > room {
-            self.overflowed.store(true, Ordering::Relaxed);
+        bytes
+            .try_reserve(room.min(from.total()))
+            .map_err(|_| Errno::Nomem)?;
+        let written = from.gather(&mut bytes, room);
+        match self.ends {
+            Some(stream) if from.total() > room => Err(Error::OutputLimit(OutputLimit {
+                stream,
+                limit: self.limit,
+            })),
+            None if room == 0 && from.total() > 0 => Err(Errno::Fbig.into()),
+            _ => Ok(written),
         }
-        if room == 0 && from.total() > 0 {
-            return Err(Errno::Fbig);
-        }
-        Ok(from.gather(&mut bytes, room))
     }
 
-    /// Whether the guest has ever tried to write more than there was room for.
-    pub fn has_overflowed(&self) -> bool {
-        self.overflowed.load(Ordering::Relaxed)
+    /// A copy of what was written and not taken yet.
+    pub fn peek(&self) -> Vec<u8> {
+        lock(&self.bytes).clone()
     }
 
     /// What was written and not taken yet; makes room for more.

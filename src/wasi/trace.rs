@@ -40,6 +40,7 @@ impl fmt::Display for TracedCall {
             Err(Error::Errno(errno)) => f.write_str(errno.name())?,
             Err(Error::Exit(_)) => f.write_str("?")?,
             Err(Error::Interrupted) => f.write_str("? (interrupted)")?,
+            Err(Error::OutputLimit(_)) => f.write_str("? (more than is captured)")?,
         }
         if !self.results.is_empty() {
             write!(f, ", {}", self.results)?;

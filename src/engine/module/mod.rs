@@ -79,6 +79,11 @@ impl Module {
         WeakModule(Arc::downgrade(&self.0))
     }
 
+    /// Whether instantiating it runs code of its own.
+    pub fn has_start(&self) -> bool {
+        self.info().start.is_some()
+    }
+
     /// The imports in the module's order.
     pub fn imports(&self) -> impl Iterator<Item = ImportType<'_>> {
         let info = self.info();

@@ -9,10 +9,13 @@ use super::global::{self, Global};
 use super::group::{Group, WeakGroup};
 use super::libcalls;
 use super::memory::{Memory, MemoryObj};
+use super::state::{self, State};
 use super::store::{Store, WeakStore};
 use super::table::{Table, TableObj};
 use super::traps::{Error, TrapCode};
 use super::vmcontext::*;
+use crate::engine::compile::Tunables;
+use crate::engine::engine::Engine;
 use crate::engine::error::LinkError;
 use crate::engine::module::Module;
 use crate::engine::module::info::*;
@@ -104,6 +107,8 @@ pub struct InstanceObj {
     elems: Vec<Box<[u64]>>,
     /// Bytes of passive segments in the module; empty once dropped.
     data: Vec<std::ops::Range<usize>>,
+    /// What [`Instance::reset`] brings back, if the module does not say all of it.
+    kept: Option<Box<State>>,
     /// Counted by the store.
     _alive: Rc<()>,
 }
@@ -235,6 +240,35 @@ impl InstanceObj {
                 items.iter().for_each(|item| f(*item));
             }
         }
+        if let Some(kept) = &self.kept {
+            kept.for_each_reference(info, kind, f);
+        }
+    }
+
+    pub(super) fn info(&self) -> &ModuleInfo {
+        self.module.info()
+    }
+
+    /// The memories that the instance defines.
+    pub(super) fn own_memories(&self) -> impl Iterator<Item = NonNull<MemoryObj>> {
+        self.memories.iter().skip(self.info().num_imported_memories).copied()
+    }
+
+    /// The tables that it defines.
+    pub(super) fn own_tables(&self) -> impl Iterator<Item = NonNull<TableObj>> {
+        let info = self.info();
+        let tables = info.tables.keys().zip(&self.tables);
+        tables.filter(|(index, _)| info.defined_table(*index).is_some()).map(|(_, table)| *table)
+    }
+
+    /// The globals that it defines.
+    pub(super) fn own_globals(&self) -> impl Iterator<Item = (GlobalIndex, *mut VMGlobalDefinition)> {
+        let defined = self.info().globals.keys().filter(|index| self.info().defined_global(*index).is_some());
+        defined.map(|index| (index, self.global(index)))
+    }
+
+    pub(super) fn segments(&self) -> (&[Box<[u64]>], &[std::ops::Range<usize>]) {
+        (&self.elems, &self.data)
     }
 
     /// Evaluates a constant expression (spec: "Constant Expressions").
@@ -313,7 +347,9 @@ impl Instance {
         shared_memories: Vec<Memory>,
     ) -> Result<Instance, InstantiateError> {
         // The code takes for granted how memories lie and who catches faults.
-        if module.engine().tunables() != store.engine().tunables() {
+        // Only the fuel of the store is there in any case.
+        let tunables = |engine: &Engine| Tunables { fuel: false, ..engine.tunables() };
+        if tunables(module.engine()) != tunables(store.engine()) {
             let why = "the module was compiled by an engine with other settings than its store's";
             return Err(Error::Internal(why.into()).into());
         }
@@ -333,6 +369,7 @@ impl Instance {
             tables: Vec::new(),
             elems: Vec::new(),
             data: Vec::new(),
+            kept: None,
             _alive: alive,
         });
         for memory in &shared_memories {
@@ -355,6 +392,17 @@ impl Instance {
     /// Fills tables and memories from the active segments, then runs the start function. What a
     /// segment wrote before one that does not fit stays (spec since 2.0).
     fn initialise(&self) -> Result<(), InstantiateError> {
+        self.fill()?;
+        if let Some(start) = self.obj().info().start {
+            let mut none = [ValRaw::ZERO];
+            // SAFETY: a start function takes and returns nothing.
+            unsafe { self.func(start).call_raw(none.as_mut_ptr())? };
+        }
+        Ok(())
+    }
+
+    /// Writes the active segments, and has the passive ones ready.
+    fn fill(&self) -> Result<(), InstantiateError> {
         let module = self.obj().module.clone();
         let info = module.info();
         let mut elems = Vec::with_capacity(info.elems.len());
@@ -397,12 +445,85 @@ impl Instance {
             let obj = &mut *self.obj.as_ptr();
             (obj.elems, obj.data) = (elems, passive);
         }
-        if let Some(start) = info.start {
-            let mut none = [ValRaw::ZERO];
-            // SAFETY: a start function takes and returns nothing.
-            unsafe { self.func(start).call_raw(none.as_mut_ptr())? };
-        }
         Ok(())
+    }
+
+    /// Keeps what the instance is now for [`Instance::reset`]. Needed where code has run, its start
+    /// function or `_initialize`: what there is otherwise, the module says.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] if there is no room for it.
+    pub fn keep_state(&self, store: &Store) -> Result<(), Error> {
+        if store.is_running() || self.has_shared_memory() {
+            return Ok(());
+        }
+        let kept = Box::new(State::of(self.obj())?);
+        // SAFETY: no wasm runs, and no reference to the object is held.
+        unsafe { (*self.obj.as_ptr()).kept = Some(kept) };
+        Ok(())
+    }
+
+    /// Whether it defines a shared memory: other threads may use it, so it cannot be reset.
+    pub fn has_shared_memory(&self) -> bool {
+        let info = self.obj().info();
+        info.memories.values().skip(info.num_imported_memories).any(|memory| memory.shared)
+    }
+
+    /// Has what the instance defines be as it was when that was kept, or else as it was before any of
+    /// its code ran: memories with their sizes, tables, globals, and which segments are dropped. What
+    /// it imports stays as it is. To be called while no wasm of the store runs.
+    ///
+    /// # Errors
+    /// If wasm runs, if a memory is shared, or if the machine has no memory; then only some of it has
+    /// come back.
+    pub fn reset(&self, store: &Store) -> Result<(), Error> {
+        if store.is_running() || self.has_shared_memory() {
+            let why = "an instance cannot be reset while wasm runs, or if it defines a shared memory";
+            return Err(Error::Internal(why.into()));
+        }
+        let obj = self.obj();
+        let info = obj.info();
+        let own = info.memories.values().skip(info.num_imported_memories);
+        // SAFETY: a memory of our group, looked at for a moment.
+        if obj.own_memories().zip(own).any(|(memory, ty)| unsafe { memory.as_ref() }.pages() < ty.minimum) {
+            return Err(Error::Closed);
+        }
+        if let Some(kept) = &obj.kept {
+            kept.restore(obj)?;
+            let (elems, data) = (kept.elems.clone(), kept.data.clone());
+            // SAFETY: no wasm runs, and the references above are not used any more.
+            let obj = unsafe { &mut *self.obj.as_ptr() };
+            (obj.elems, obj.data) = (elems, data);
+            return Ok(());
+        }
+        for (mut memory, ty) in obj.own_memories().zip(info.memories.values().skip(info.num_imported_memories)) {
+            // SAFETY: a memory of our group, to which nobody refers while no wasm runs.
+            let memory = unsafe { memory.as_mut() };
+            let len = usize::try_from(ty.minimum << ty.page_size_log2).unwrap_or(usize::MAX);
+            memory.shrink(len)?;
+            state::zero(memory, 0..len.min(memory.byte_len()))?;
+        }
+        for (index, global) in obj.own_globals() {
+            if let Some(init) = &info.globals[index].init {
+                // SAFETY: the field of a defined global.
+                unsafe { global.write(VMGlobalDefinition { value: obj.evaluate(init) }) };
+            }
+        }
+        let tables = info.tables.iter().filter(|(index, _)| info.defined_table(*index).is_some());
+        for (mut table, (_, wanted)) in obj.own_tables().zip(tables) {
+            // SAFETY: a table's type is one of references.
+            let init = wanted.init.as_ref().map_or(0, |init| unsafe { obj.evaluate(init).externref });
+            // SAFETY: as for memories.
+            let table = unsafe { table.as_mut() };
+            table.restore(&[])?;
+            table.grow(wanted.ty.minimum, init).ok_or_else(|| {
+                Error::Internal("no memory for the table of an instance that is reset".into())
+            })?;
+        }
+        self.fill().map_err(|error| match error {
+            InstantiateError::Error(error) => error,
+            InstantiateError::Link(error) => Error::Internal(error.to_string()),
+        })
     }
 
     /// Gives the bytes of the memories that the instance defines back, without waiting for the last

@@ -13,6 +13,7 @@ use crate::engine::compile::{GUARD_SIZE, MemoryStyle};
 use crate::engine::sys::{Mmap, page_size};
 use crate::engine::types::MemoryType;
 use std::io;
+use std::ops::Range;
 use std::ptr::{self, NonNull};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -81,6 +82,35 @@ impl OwnMemory {
         let _ = self.mapping.discard(offset..offset + round_to_page(self.byte_len()));
         self.definition.length.store(0, Ordering::Relaxed);
         self.limits.memory_bytes = 0;
+    }
+
+    fn shrink(&mut self, len: usize) -> Result<(), Error> {
+        let old = self.byte_len();
+        if len >= old {
+            return Ok(());
+        }
+        self.zero(len..old)?;
+        let offset = self.definition.base as usize - self.mapping.start() as usize;
+        if self.style == MemoryStyle::Reserved {
+            // What wasm does not check must fault.
+            let beyond = offset + round_to_page(len)..offset + round_to_page(old);
+            self.mapping.make_inaccessible(beyond).map_err(cannot_reset)?;
+        }
+        self.definition.length.store(len, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Makes bytes zero: whole pages by giving them back.
+    fn zero(&mut self, range: Range<usize>) -> Result<(), Error> {
+        let offset = self.definition.base as usize - self.mapping.start() as usize;
+        let (first, last) = (round_to_page(range.start), range.end - range.end % page_size());
+        let pages = first..last.max(first);
+        self.mapping.discard(offset + pages.start..offset + pages.end).map_err(cannot_reset)?;
+        for part in [range.start..first.min(range.end), pages.end.max(range.start)..range.end.max(pages.end)] {
+            // SAFETY: inside the memory, and wasm, its other user, does not run.
+            unsafe { self.definition.base.add(part.start).write_bytes(0, part.len()) };
+        }
+        Ok(())
     }
 
     fn grow(&mut self, delta: u64) -> Option<u64> {
@@ -175,10 +205,31 @@ impl MemoryObj {
         }
     }
 
+    /// Has no more than `len` bytes; what was behind them is gone. A buffer over them must not be used
+    /// any more. Shared memories stay as they are.
+    pub(super) fn shrink(&mut self, len: usize) -> Result<(), Error> {
+        match self {
+            MemoryObj::Own(own) => own.shrink(len),
+            MemoryObj::Shared(..) => Ok(()),
+        }
+    }
+
+    /// Makes bytes zero by giving their pages back. Inside the memory.
+    pub(super) fn discard(&mut self, range: Range<usize>) -> Result<(), Error> {
+        match self {
+            MemoryObj::Own(own) => own.zero(range),
+            MemoryObj::Shared(..) => Ok(()),
+        }
+    }
+
     /// Whether `len` bytes at `start` are inside.
     pub(super) fn holds(&self, start: u64, len: u64) -> bool {
         start.checked_add(len).is_some_and(|end| end <= self.byte_len() as u64)
     }
+}
+
+fn cannot_reset(e: io::Error) -> Error {
+    Error::Internal(format!("cannot give pages of a memory back: {e}"))
 }
 
 pub(super) fn round_to_page(bytes: usize) -> usize {

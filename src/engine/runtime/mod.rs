@@ -16,6 +16,7 @@ mod limits;
 mod memory;
 mod parking;
 mod shared_memory;
+mod state;
 mod store;
 mod table;
 pub mod traps;

@@ -80,6 +80,17 @@ impl TableObj {
         Some(old)
     }
 
+    /// Has these elements and no others.
+    pub(super) fn restore(&mut self, elements: &[u64]) -> Result<(), Error> {
+        self.elements.clear();
+        self.elements
+            .try_reserve(elements.len())
+            .map_err(|_| Error::Internal("no memory for a table that is reset".into()))?;
+        self.elements.extend_from_slice(elements);
+        self.publish();
+        Ok(())
+    }
+
     /// The elements of a range, if all of them are inside.
     pub(super) fn range(&mut self, start: u64, len: u64) -> Option<&mut [u64]> {
         let end = start.checked_add(len)?;

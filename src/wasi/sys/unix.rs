@@ -752,6 +752,11 @@ impl Event {
         let _ = rustix::io::write(&self.0, &1u64.to_ne_bytes());
     }
 
+    pub fn clear(&self) {
+        // It can fail only when it is not set.
+        let _ = rustix::io::read(&self.0, &mut [0; 8]);
+    }
+
     pub fn handle(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }

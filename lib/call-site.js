@@ -1,0 +1,56 @@
+'use strict';
+// The stack of whoever asked for something that is told of later: a program, or a call on another
+// thread. Where the error is made there is nothing but the event loop.
+
+const path = require('node:path');
+
+/** Errors that have the lines of their caller. One may reject several calls; the first has it. */
+const placed = new WeakSet();
+
+/** Where a call of `entry` was made: to be asked in it, before anything is awaited. */
+function callSite(entry) {
+  const site = {};
+  Error.captureStackTrace(site, entry);
+  return site;
+}
+
+/** The same promise, with the call's lines on the stack of an error of ours. */
+function withSite(site, promise) {
+  return promise.catch((error) => {
+    throw addSite(error, site);
+  });
+}
+
+function addSite(error, site) {
+  if (!isOurs(error) || placed.has(error)) return error;
+  placed.add(error);
+  try {
+    const lines = linesOf(site.stack);
+    const { stack } = error;
+    // Somebody else's form, by `Error.prepareStackTrace`.
+    if (lines === undefined || typeof stack !== 'string') return error;
+    const first = stack.search(/^ {4}at /m);
+    const head = first < 0 ? [stack.trimEnd()] : [stack.slice(0, first).trimEnd()];
+    const own = (linesOf(stack) ?? []).filter((line) => !isInternal(line));
+    const value = [...head, ...own, ...lines].join('\n');
+    Object.defineProperty(error, 'stack', { value, writable: true, configurable: true });
+  } catch {
+    // A `prepareStackTrace` that throws: the error says more than that.
+  }
+  return error;
+}
+
+function isOurs(error) {
+  return error instanceof Error && /^(?:ERR_WASI_|ABORT_ERR$)/.test(error.code);
+}
+
+function linesOf(stack) {
+  return typeof stack === 'string' ? stack.split('\n').filter((line) => /^ {4}at /.test(line)) : undefined;
+}
+
+/** The lines of what made the error: this package, and the event loop. */
+function isInternal(line) {
+  return line.includes(`${__dirname}${path.sep}`) || /\(?node:internal\//.test(line) || line.includes('<anonymous>');
+}
+
+module.exports = { callSite, withSite };

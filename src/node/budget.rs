@@ -1,0 +1,170 @@
+//! Calls on the realm's own thread that may take only so long, or use only so much fuel.
+//!
+//! For `lib/call.js`, through Node-API. Invariants: budgets are begun and ended like the calls they
+//! are for, the innermost first; while one that is spent lasts, all wasm of the realm stops, for all of
+//! it runs inside that call; when it has ended, wasm runs again unless an outer one is spent, too.
+
+use super::failure::{Failure, Kind, run};
+use super::realm::Realm;
+use super::wasi::Program;
+use crate::engine::InterruptHandle;
+use crate::host::watchdog::{Timed, Watchdog};
+use crate::wasi::Interrupt;
+use napi::bindgen_prelude::External;
+use napi_derive::napi;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+/// What one call may take.
+pub struct Budget {
+    state: Mutex<State>,
+    interrupt: InterruptHandle,
+    /// Ends the waits of the instance's own WASI calls.
+    waits: Option<Arc<Interrupt>>,
+    /// What wasm could use before, and what of it this call was given.
+    fuel: (u64, u64),
+}
+
+#[derive(Default)]
+struct State {
+    spent: bool,
+    ended: bool,
+}
+
+impl Budget {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Stops the call, if it is still under way.
+    fn spend(&self) {
+        let mut state = self.lock();
+        if !state.ended {
+            state.spent = true;
+            // Under the lock: nothing is stopped after `end`.
+            self.stop();
+        }
+    }
+
+    fn stop(&self) {
+        self.interrupt.interrupt();
+        if let Some(waits) = &self.waits {
+            waits.fire();
+        }
+    }
+
+    /// Whether it was spent. It cannot be from now on.
+    fn end(&self) -> bool {
+        let mut state = self.lock();
+        state.ended = true;
+        state.spent
+    }
+}
+
+impl Timed for Budget {
+    fn expire(&self) {
+        self.spend();
+    }
+}
+
+/// Begins a budget for the call that comes next: milliseconds, and operators. `program` is that of
+/// the instance.
+#[napi(catch_unwind)]
+pub fn begin_budget(
+    realm: &External<Rc<Realm>>,
+    program: Option<&External<Program>>,
+    timeout: Option<f64>,
+    fuel: Option<f64>,
+) -> napi::Result<External<Arc<Budget>>> {
+    run(realm, || {
+        let resource = |what: String| Failure::new(Kind::Resource, what);
+        let waits = match program {
+            Some(program) => Some(program.ctx.interrupt().map_err(|errno| {
+                resource(format!("no descriptor to end the waits of a call by: {errno}"))
+            })?),
+            None => None,
+        };
+        let tank = realm.store.fuel();
+        let given = fuel.map_or(tank, |fuel| tank.min(fuel as u64));
+        let budget = Arc::new(Budget {
+            state: Mutex::default(),
+            interrupt: realm.store.interrupt_handle(),
+            waits,
+            fuel: (tank, given),
+        });
+        if let Some(timeout) = timeout {
+            let watchdog = match realm.watchdog.get() {
+                Some(watchdog) => watchdog,
+                None => {
+                    let started = Watchdog::start();
+                    let started = started.map_err(|error| {
+                        resource(format!("no thread to watch the time of a call: {error}"))
+                    })?;
+                    realm.watchdog.get_or_init(|| started)
+                }
+            };
+            let watched: Weak<Budget> = Arc::downgrade(&budget);
+            watchdog.watch(Instant::now() + Duration::from_secs_f64(timeout / 1000.0), watched);
+        }
+        realm.store.set_fuel(given);
+        realm.budgets.borrow_mut().push(budget.clone());
+        Ok(External::new(budget))
+    })
+}
+
+/// Ends the call that a budget is for: its signal has fired.
+#[napi(catch_unwind)]
+pub fn spend_budget(budget: &External<Arc<Budget>>) {
+    budget.spend();
+}
+
+/// Ends the innermost budget, whose call is over. Whether it was ended before its time.
+#[napi(catch_unwind)]
+pub fn end_budget(realm: &External<Rc<Realm>>, budget: &External<Arc<Budget>>) -> napi::Result<bool> {
+    run(realm, || {
+        let mut budgets = realm.budgets.borrow_mut();
+        budgets.retain(|other| !Arc::ptr_eq(other, budget));
+        let (tank, given) = budget.fuel;
+        let used = given.saturating_sub(realm.store.fuel());
+        realm.store.set_fuel(tank - used);
+        if !budget.end() {
+            return Ok(false);
+        }
+        realm.store.clear_interrupt()?;
+        if let Some(waits) = &budget.waits {
+            waits.clear();
+        }
+        // Only now: who is spent between the two has interrupted after we cleared.
+        for outer in budgets.iter().filter(|outer| outer.lock().spent) {
+            outer.stop();
+        }
+        Ok(true)
+    })
+}
+
+/// Brings an instance back to what it was when it was made. False while wasm runs.
+#[napi(catch_unwind)]
+pub fn reset_instance(
+    realm: &External<Rc<Realm>>,
+    instance: &External<crate::engine::Instance>,
+) -> napi::Result<bool> {
+    run(realm, || {
+        if realm.store.is_running() {
+            return Ok(false);
+        }
+        let reset = instance.reset(&realm.store);
+        super::objects::detach_outgrown(realm);
+        reset?;
+        Ok(true)
+    })
+}
+
+/// Keeps what an instance is now, to be brought back by [`reset_instance`].
+#[napi(catch_unwind)]
+pub fn keep_instance(
+    realm: &External<Rc<Realm>>,
+    instance: &External<crate::engine::Instance>,
+) -> napi::Result<()> {
+    run(realm, || Ok(instance.keep_state(&realm.store)?))
+}
