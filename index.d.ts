@@ -998,7 +998,8 @@ export class WASI {
   linkDescriptors(name: string, other: WASI): void;
   /**
    * Runs a command on a thread of its own. Each run is a new program with the options of this
-   * object; any number may run at the same time.
+   * object; any number may run at the same time. Compile the program once and share the object: what
+   * differs from run to run goes into `options`.
    *
    * ```js
    * const wasi = new WASI({ version: 'preview1', args: ['tool', '-v'], stdout: 'pipe' });

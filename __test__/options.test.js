@@ -187,6 +187,16 @@ describe('a program', () => {
     expect(unreachable.cause).toBeDefined();
   });
 
+  test('that a server never sends is given up with the run', async () => {
+    const server = http.createServer(() => {}).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const closed = new Promise((resolve) => server.on('connection', (socket) => socket.on('close', resolve)));
+    const url = new URL(`http://127.0.0.1:${server.address().port}/a.wasm`);
+    expect((await rejection(wasi().run(url, { timeout: 50 }))).code).toBe('ERR_WASI_TIMEOUT');
+    await closed;
+    server.close();
+  });
+
   test('whose promise fails after its options were refused ends nothing', () => {
     const code = `
       const failing = new Promise((_, reject) => setTimeout(reject, 20, new Error('late')));

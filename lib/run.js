@@ -140,7 +140,7 @@ async function run(wasi, source, options = {}) {
   try {
     // Before compiling, so that the user's streams have somebody who listens.
     program = new Program(wasi, programOptions, fail);
-    const module = await deadline.of(moduleOf(source, what, fuel !== undefined));
+    const module = await deadline.of(moduleOf(source, what, fuel !== undefined, deadline.passed));
     if (failure !== undefined) throw failure.error;
     const parts = partsOf(module, what);
     const command = commandOf(parts, what);

@@ -15,10 +15,13 @@ function expectLater(source) {
   if (isPromise(source)) source.catch(() => {});
 }
 
-/** A module of ours from whatever stands for one: a promise. `fuel` tells whether it must count. */
-async function moduleOf(given, what, fuel) {
+/**
+ * A module of ours from whatever stands for one: a promise. `fuel` tells whether it must count. What is
+ * fetched for it is given up when `passed` rejects.
+ */
+async function moduleOf(given, what, fuel, passed) {
   const source = await given;
-  if (!isModule(source)) return compile(await bytesOf(source, what), what, { fuel });
+  if (!isModule(source)) return compile(await bytesOf(source, what, passed), what, { fuel });
   if (fuel && !native.countsFuel(partsOf(source).handle)) {
     const text = 'options.limits.fuel is given, but the module does not count its operators: ';
     throw coded(Error, 'ERR_WASI_OPTION', `${text}compile it with compile(bytes, { fuel: true })`);
@@ -26,7 +29,7 @@ async function moduleOf(given, what, fuel) {
   return source;
 }
 
-async function bytesOf(source, what) {
+async function bytesOf(source, what, passed) {
   const path = filePath(source, 'source');
   if (path !== undefined) return fileBytes(path);
   if (typeof source === 'string') {
@@ -36,7 +39,7 @@ async function bytesOf(source, what) {
     }
     return fileBytes(source);
   }
-  if (isURL(source)) return bytesOf(await fetched(source.href, what), what);
+  if (isURL(source)) return bytesOf(await fetched(source.href, what, passed), what);
   if (isResponse(source)) {
     if (source.ok) return source.arrayBuffer();
     throw unfetched(what, source.url, `the server answered ${[source.status, source.statusText].join(' ').trim()}`);
@@ -62,9 +65,11 @@ async function fileBytes(path) {
   }
 }
 
-async function fetched(url, what) {
+async function fetched(url, what, passed) {
+  const controller = new AbortController();
+  passed?.catch(() => controller.abort());
   try {
-    return await fetch(url);
+    return await fetch(url, { signal: controller.signal });
   } catch (error) {
     // The message of fetch's own error says nothing but that it failed.
     throw unfetched(what, url, error.cause?.message || error.cause?.code || error.message, error);

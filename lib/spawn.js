@@ -30,7 +30,7 @@ async function spawn(wasi, source, imports = {}, options = {}) {
   };
   try {
     program = new Program(wasi, parsed.program, fail);
-    const module = await deadline.of(moduleOf(source, what, fuel !== undefined));
+    const module = await deadline.of(moduleOf(source, what, fuel !== undefined, deadline.passed));
     if (failure !== undefined) throw failure.error;
     const parts = partsOf(module, what);
     const role = roleOf(parts, what, 'ERR_WASI_NO_LIBRARY');
