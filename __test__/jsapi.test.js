@@ -269,7 +269,7 @@ describe('Table', () => {
     const { object, seen } = spy({ address: 'i32', element: 'anyfunc', initial: 1, maximum: 1 });
     make(object);
     expect(seen).toEqual(
-      ['address', 'element', 'initial', 'maximum'].flatMap((name) => [name, `${name} converted`])
+      ['element', 'address', 'initial', 'maximum'].flatMap((name) => [name, `${name} converted`])
     );
   });
 

@@ -1,6 +1,7 @@
 'use strict';
 // The error classes of the WebAssembly namespace, and the errors that native code throws.
 
+const { addFrames } = require('./stack');
 const { settle } = require('./webidl');
 
 /** A class like the native errors: callable without `new`, its name on the prototype. */
@@ -35,13 +36,21 @@ const RuntimeError = errorClass('RuntimeError');
 class Exit extends Error {
   constructor(exitCode) {
     super(`the WASI program called proc_exit(${exitCode})`);
-    this.code = 'ERR_WASI_EXIT';
+    hide(this, 'ERR_WASI_EXIT');
     this.exitCode = exitCode;
   }
 }
 
+/** Gives an error a code that does not show among its properties: V8's errors have none. */
+function hide(error, code) {
+  const attributes = { value: code, writable: true, enumerable: false, configurable: true };
+  return Object.defineProperty(error, 'code', attributes);
+}
+
+/** An error with a code of ours, or with one of Node's, which shows as it does there. */
 function coded(Class, code, message) {
   const error = new Class(message);
+  if (/^ERR_WASI_/.test(code)) return hide(error, code);
   error.code = code;
   return error;
 }
@@ -50,23 +59,6 @@ function coded(Class, code, message) {
 function notStarted() {
   const text = 'wasi.start() has not been called: a command is run by it, and wasi.initialize() makes a library ready';
   return coded(Error, 'ERR_WASI_NOT_STARTED', text);
-}
-
-/** The lines of a stack that are ours: the glue between JavaScript and wasm. The last is Bun's. */
-const OURS =
-  /\((?:wasi-native\/|eval at .*wasi-native\/)|\bwasi-native\/(?:export|import|wasi)\/|at call \(unknown\)$/;
-
-/** Puts the wasm frames where V8 would have them: above those of the JavaScript that called. */
-function addFrames(error, frames) {
-  const stack = error.stack;
-  if (typeof stack !== 'string') return error;
-  const lines = stack.split('\n');
-  const first = lines.findIndex((line) => /^ {4}at /.test(line));
-  const head = first < 0 ? lines : lines.slice(0, first);
-  const rest = first < 0 ? [] : lines.slice(first).filter((line) => !OURS.test(line));
-  const value = [...head, ...frames.split('\n').filter(Boolean), ...rest].join('\n');
-  Object.defineProperty(error, 'stack', { value, writable: true, configurable: true });
-  return error;
 }
 
 /**

@@ -2,35 +2,33 @@
 // WebAssembly.Exception and JSTag, and what exceptions are at the other side of the edge
 // (src/node/exceptions.rs). None of this runs in a call that returns.
 
-const { native, realm, i32, TARGET } = require('./binding');
+const binding = require('./binding');
 const { isUncatchable } = require('./errors');
 const { convert, load, store } = require('./functions');
 const { Existing, Group } = require('./group');
-const { fromReference, toReference } = require('./references');
+const { fromAnywhere, toReference } = require('./references');
+const { left, note } = require('./stack');
 const { eternalTag, homeOf, tagFor, tagParts } = require('./tag');
-const { describe, isObject, settle, toUint32 } = require('./webidl');
+const { describe, isObject, privateParts, settle, toUint32, uncloneable } = require('./webidl');
 
-/** The private parts of an Exception. */
-let find;
+const { native, realm, i32, TARGET } = binding;
+
+/**
+ * The private parts of an Exception: those of its `tag`; the payload as JavaScript `values`, or null
+ * if JavaScript cannot have all of it, and then an `original`, a native exception with the payload;
+ * and its `stack`.
+ */
+const { put, of: find } = privateParts();
 
 class Exception {
-  /** The parts of its tag. */
-  #tag;
-  /** The payload as JavaScript values. */
-  #values = null;
-  /** A native exception with the same payload, if JavaScript cannot have all of it. */
-  #original;
-  #stack;
-
   constructor(exceptionTag, payload, options = undefined) {
+    const exception = uncloneable(this);
     if (exceptionTag instanceof Existing) {
       const { tag, values, original } = exceptionTag.handle;
-      this.#tag = tag;
-      this.#values = values;
-      this.#original = original;
-      return;
+      put(exception, { tag, values, original, stack: undefined });
+      return exception;
     }
-    settle(this, new.target, Exception);
+    settle(exception, new.target, Exception);
     const what = 'WebAssembly.Exception()';
     const tag = partsOf(exceptionTag, what);
     const given = sequence(payload, `${what}: Argument 1`);
@@ -45,23 +43,26 @@ class Exception {
       const counts = `${tag.letters.length} values, not ${given.length}`;
       throw new TypeError(`${what}: Argument 1 must have the tag's ${counts}`);
     }
-    this.#tag = tag;
-    this.#values = given.map((value, k) => settled(tag.letters[k], value, tag.holder));
+    const values = given.map((value, k) => settled(tag.letters[k], value, tag.holder));
+    let stack;
     if (traceStack) {
       const holder = {};
       Error.captureStackTrace(holder, new.target);
-      this.#stack = holder.stack;
+      ({ stack } = holder);
     }
+    put(exception, { tag, values, original: undefined, stack });
+    return exception;
   }
 
   is(exceptionTag) {
-    const own = this.#tag;
-    return partsOf(exceptionTag, 'WebAssembly.Exception.is()').address === own.address;
+    const what = 'WebAssembly.Exception.is()';
+    const own = exceptionParts(this, what).tag;
+    return partsOf(exceptionTag, what).address === own.address;
   }
 
   getArg(exceptionTag, index) {
     const what = 'WebAssembly.Exception.getArg()';
-    const own = this.#tag;
+    const { tag: own, values, original } = exceptionParts(this, what);
     const tag = partsOf(exceptionTag, what);
     const place = toUint32(index, `${what}: Argument 1`);
     if (tag.address !== own.address) {
@@ -70,21 +71,14 @@ class Exception {
     if (place >= own.letters.length) {
       throw new RangeError(`${what}: no value ${place} among ${own.letters.length}`);
     }
-    if (this.#values !== null) return this.#values[place];
-    native.exceptionValue(realm, this.#original, place);
+    if (values !== null) return values[place];
+    native.exceptionValue(realm, original, place);
     return load(own.letters[place], 0, own.holder);
   }
 
   /** Where the exception was made, if that was asked for. */
   get stack() {
-    return this.#stack;
-  }
-
-  static {
-    find = (value) =>
-      isObject(value) && #tag in value
-        ? { tag: value.#tag, values: value.#values, original: value.#original }
-        : undefined;
+    return exceptionParts(this, 'WebAssembly.Exception.stack').stack;
   }
 }
 
@@ -93,6 +87,14 @@ describe(Exception, 'WebAssembly.Exception');
 function partsOf(value, what) {
   const parts = tagParts(value);
   if (parts === undefined) throw new TypeError(`${what}: Argument 0 must be a WebAssembly.Tag`);
+  return parts;
+}
+
+function exceptionParts(value, what) {
+  const parts = find(value);
+  if (parts === undefined) {
+    throw new TypeError(`${what}: the receiver must be a WebAssembly.Exception`);
+  }
   return parts;
 }
 
@@ -125,17 +127,19 @@ function settled(letter, value, holder) {
  */
 function caught(value) {
   if (isUncatchable(value)) return undefined;
+  note(binding, value);
   const parts = find(value);
   if (parts === undefined) {
     i32[4 * TARGET] = 0;
-    store('e', 0, value);
+    store('e', 0, value, jsTag.holder);
     return jsTag.handle;
   }
   const { tag, values, original } = parts;
   // A host value keeps the very object for whoever catches it in JavaScript.
-  i32[4 * TARGET] = toReference(value);
+  i32[4 * TARGET] = toReference(value, jsTag.holder);
   if (values === null) return original;
-  values.forEach((item, k) => store(tag.letters[k], k, convert(tag.letters[k], item, tag.holder)));
+  const { letters, holder } = tag;
+  values.forEach((item, k) => store(letters[k], k, convert(letters[k], item, holder), holder));
   return tag.handle;
 }
 
@@ -144,13 +148,13 @@ function caught(value) {
  * that wasm made. Its payload is in the window, and in `original` if JavaScript cannot have it.
  */
 function seen(host, address, handle, original) {
-  if (address === undefined) return fromReference(host);
+  if (address === undefined) return left(binding, fromAnywhere(host));
   const group = homeOf(address) ?? linking ?? new Group();
   const tag = tagParts(tagFor(address, handle, group));
   const letter = (k) => load(tag.letters[k], k, tag.holder);
   const values = original === undefined ? Array.from(tag.letters, (_, k) => letter(k)) : null;
   const exception = new Exception(new Existing({ tag, values, original }));
-  i32[4 * TARGET] = toReference(exception);
+  i32[4 * TARGET] = toReference(exception, jsTag.holder);
   return exception;
 }
 

@@ -13,12 +13,15 @@
 // r for funcref, e for externref, x for what JavaScript cannot have, and characters of their own for
 // references to less than all functions or values (typed.js).
 
-const { native, realm, call, i32, i64, f32, f64, TARGET } = require('./binding');
+const binding = require('./binding');
 const { here } = require('./caller');
 const { coded } = require('./errors');
 const { join, objectAt } = require('./group');
 const { toReference, fromReference, sweep } = require('./references');
+const { SCRIPTS, SHIM, callsInLine, watch } = require('./stack');
 const { checkTyped, isTyped, kindOf } = require('./typed');
+
+const { native, realm, call, i32, i64, f32, f64, TARGET } = binding;
 
 /**
  * What we know of a function that stands for a wasm function: `address`, `group`, `signature`.
@@ -75,8 +78,9 @@ function fromAddress(slot, holder) {
 function functionAt(address, group, signature, index) {
   return objectAt(group, address, () => {
     if (signature === undefined) [signature, index] = native.describeFunction(realm, address);
-    const record = { address, group, signature };
-    const wrapper = named(`${index}`, makers.export(signature)(record));
+    const maker = makers.export(signature);
+    const record = { address, group, signature, maker };
+    const wrapper = named(`${index}`, maker(record));
     new Known(wrapper, record);
     return wrapper;
   });
@@ -104,8 +108,8 @@ function convert(letter, value, holder) {
   }
 }
 
-/** Stores a converted value into a slot. */
-function store(letter, slot, value) {
+/** Stores a converted value into a slot, for the wasm of `holder`. */
+function store(letter, slot, value, holder) {
   switch (letter) {
     case 'i':
       i32[4 * slot] = value;
@@ -121,11 +125,11 @@ function store(letter, slot, value) {
       f64[2 * slot] = value;
       break;
     case 'e':
-      i32[4 * slot] = toReference(value);
+      i32[4 * slot] = toReference(value, holder);
       i32[4 * slot + 1] = 0;
       break;
     default:
-      store(kindOf(letter), slot, value);
+      store(kindOf(letter), slot, value, holder);
   }
 }
 
@@ -143,7 +147,7 @@ function load(letter, slot, holder) {
     case 'r':
       return fromAddress(slot, holder);
     case 'e':
-      return fromReference(i32[4 * slot]);
+      return fromReference(i32[4 * slot], holder);
     default:
       return load(kindOf(letter), slot, holder);
   }
@@ -179,6 +183,9 @@ function refuse() {
 
 // ---- wrappers, compiled once for each signature
 
+/** Calls wasm. */
+const CALL = 'call();';
+
 /** Source text for the parts of a wrapper. */
 const source = {
   names: (params) => Array.from(params, (_, index) => `a${index}`).join(', '),
@@ -213,7 +220,7 @@ const source = {
         case 'r':
           return `f64[${2 * k}] = a${k};`;
         default:
-          return `i32[${4 * k}] = toReference(a${k}); i32[${4 * k + 1}] = 0;`;
+          return `i32[${4 * k}] = toReference(a${k}, holder); i32[${4 * k + 1}] = 0;`;
       }
     }).join(' '),
 
@@ -231,7 +238,7 @@ const source = {
         case 'r':
           return `fromAddress(${k}, holder)`;
         default:
-          return `fromReference(i32[${4 * k}])`;
+          return `fromReference(i32[${4 * k}], holder)`;
       }
     }).join(', '),
 
@@ -252,7 +259,7 @@ const source = {
         ${source.sweep(params)}
         ${source.store(params)}
         f64[${2 * TARGET}] = address;
-        call();
+        ${CALL}
         ${source.results(results)}
       };
     };`,
@@ -307,7 +314,7 @@ const interpreted = {
   export: (params, results) => (holder) =>
     withLength(params.length, (...args) => {
       convertAll(params, args, holder);
-      storeAll(params, args);
+      storeAll(params, args, holder);
       f64[2 * TARGET] = holder.address;
       call();
       return loadResults(results, holder);
@@ -317,29 +324,33 @@ const interpreted = {
     withLength(params.length, (...args) => {
       convertAll(params, args, holder);
       const view = holder.view();
-      storeAll(params, args);
+      storeAll(params, args, holder);
       i32[4 * TARGET] = holder.number;
       holder.call(view);
       return loadResults(results, holder);
     }),
 
-  import: (params, results) => (f, holder) => () => {
-    const args = [];
-    for (let k = 0; k < params.length; k++) args.push(load(params[k], k, holder));
-    const outer = here.owner;
-    here.owner = holder.owner;
-    let returned;
-    try {
-      returned = f(...args);
-    } finally {
-      here.owner = outer;
-    }
-    if (results.length === 0) return;
-    if (typeof returned === 'object' && /[ilfd]/.test(results)) refusePromise(returned, holder);
-    const values = results.length === 1 ? [returned] : list(returned, results.length);
-    convertAll(results, values, holder);
-    storeAll(results, values);
-  },
+  // By its name stacks tell the shim.
+  import: (params, results) => (f, holder) =>
+    ({
+      [SHIM]: () => {
+        const args = [];
+        for (let k = 0; k < params.length; k++) args.push(load(params[k], k, holder));
+        const outer = here.owner;
+        here.owner = holder.owner;
+        let returned;
+        try {
+          returned = f(...args);
+        } finally {
+          here.owner = outer;
+        }
+        if (results.length === 0) return;
+        if (typeof returned === 'object' && /[ilfd]/.test(results)) refusePromise(returned, holder);
+        const values = results.length === 1 ? [returned] : list(returned, results.length);
+        convertAll(results, values, holder);
+        storeAll(results, values, holder);
+      },
+    })[SHIM],
 };
 
 function convertAll(letters, values, holder) {
@@ -347,18 +358,30 @@ function convertAll(letters, values, holder) {
 }
 
 /** Converted ones. */
-function storeAll(letters, values) {
+function storeAll(letters, values, holder) {
   if (letters.includes('e')) sweep();
-  for (let k = 0; k < letters.length; k++) store(letters[k], k, values[k]);
+  for (let k = 0; k < letters.length; k++) store(letters[k], k, values[k], holder);
 }
 
 function withLength(length, wrapper) {
   return Object.defineProperty(wrapper, 'length', { value: length });
 }
 
-/** Names a wrapper, which like all of them is an arrow function: it cannot be constructed. */
+/** The text of a function of the host's, as it is with V8's. */
+const { toString } = {
+  toString() {
+    return `function ${this.name}() { [native code] }`;
+  },
+};
+
+/**
+ * Names a wrapper, which like all of them is an arrow function: it cannot be constructed. It has a
+ * `toString` of its own, because that of all functions would tell our source.
+ */
 function named(name, wrapper) {
-  return Object.defineProperty(wrapper, 'name', { value: name });
+  Object.defineProperty(wrapper, 'name', { value: name });
+  const attributes = { value: toString, writable: true, enumerable: false, configurable: true };
+  return Object.defineProperty(wrapper, 'toString', attributes);
 }
 
 function loadResults(results, holder) {
@@ -369,6 +392,9 @@ function loadResults(results, holder) {
 
 let canCompile = true;
 
+/** How many lines `Function` puts before the text of a function. */
+const HEADER = 2;
+
 /** The maker of wrappers of this kind and signature. */
 function make(kind, signature) {
   const [params, results] = signature.split(':');
@@ -378,7 +404,8 @@ function make(kind, signature) {
   if (canCompile && !isTyped(signature)) {
     try {
       const text = `'use strict';${declarations}${source[kind](params, results)}
-        //# sourceURL=wasi-native/${kind}/${signature}`;
+        //# sourceURL=${SCRIPTS[kind]}${signature}`;
+      if (kind === 'export') callsInLine(HEADER + text.slice(0, text.indexOf(CALL)).split('\n').length);
       return new Function('environment', text)(environment);
     } catch (error) {
       if (!(error instanceof EvalError)) throw error;
@@ -388,11 +415,26 @@ function make(kind, signature) {
   return interpreted[kind](params, results);
 }
 
+/** How many makers are kept though no function of theirs is there. */
+const RECENT = 256;
+
+/**
+ * The maker for a signature. It is there as long as a function that it made, which keeps it, so that
+ * functions of one signature share their code; and a while longer.
+ */
 function cached(kind) {
   const made = new Map();
+  const recent = [];
+  const forgotten = new FinalizationRegistry((signature) => {
+    if (made.get(signature)?.deref() === undefined) made.delete(signature);
+  });
   return (signature) => {
-    let maker = made.get(signature);
-    if (maker === undefined) made.set(signature, (maker = make(kind, signature)));
+    const known = made.get(signature)?.deref();
+    if (known !== undefined) return known;
+    const maker = make(kind, signature);
+    made.set(signature, new WeakRef(maker));
+    forgotten.register(maker, signature);
+    if (recent.push(maker) > RECENT) recent.shift();
     return maker;
   };
 }
@@ -401,7 +443,9 @@ const makers = { export: cached('export'), import: cached('import'), wasi: cache
 
 /** The shim through which wasm calls `f`. `holder` stands for the function at wasm's side. */
 function shim(f, signature, holder) {
-  return makers.import(signature)(f, holder);
+  watch(binding);
+  const maker = (holder.maker = makers.import(signature));
+  return maker(f, holder);
 }
 
 /** A WASI function as JavaScript calls it. */

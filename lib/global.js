@@ -4,79 +4,74 @@
 const { native, realm } = require('./binding');
 const { convert, load, store, sweep } = require('./functions');
 const { Existing, Group, objectAt } = require('./group');
-const { describe, isObject, settle } = require('./webidl');
+const { describe, isObject, privateParts, settle, uncloneable } = require('./webidl');
 
 const LETTERS = {
   i32: 'i', i64: 'l', f32: 'f', f64: 'd', v128: 'x', anyfunc: 'r', funcref: 'r', externref: 'e',
 };
 const DEFAULTS = { i: 0, l: 0n, f: 0, d: 0, r: null, e: undefined };
 
-/** The private parts of a Global. */
-let find;
+/**
+ * The private parts of a Global: its native `handle`, the `letter` of its type, whether it is
+ * `mutable`, and its `group`, with which a function in the global is linked.
+ */
+const { put, of: globalParts } = privateParts();
 
 class Global {
-  #handle;
-  #letter;
-  #mutable;
-  /** What a function in the global is linked with: `{group}`. */
-  #holder;
-
   constructor(descriptor, v = undefined) {
+    const global = uncloneable(this);
     if (descriptor instanceof Existing) {
-      const [letter, mutable] = native.objectType(descriptor.handle);
-      this.#handle = descriptor.handle;
-      this.#letter = letter;
-      this.#mutable = mutable === 'm';
-      this.#holder = { group: descriptor.group };
-      return;
+      const { handle, group } = descriptor;
+      const [letter, mutable] = native.objectType(handle);
+      put(global, { handle, letter, mutable: mutable === 'm', group });
+      return global;
     }
-    settle(this, new.target, Global);
+    settle(global, new.target, Global);
     const { letter, mutable } = parse(descriptor);
-    this.#letter = letter;
-    this.#mutable = mutable;
-    this.#holder = { group: new Group() };
-    this.#put(v === undefined ? DEFAULTS[letter] : v);
+    const parts = { handle: undefined, letter, mutable, group: new Group() };
+    putValue(parts, v === undefined ? DEFAULTS[letter] : v);
     const [address, handle] = native.createGlobal(realm, letter, mutable);
-    this.#handle = handle;
-    objectAt(this.#holder.group, address, () => this);
+    parts.handle = handle;
+    put(global, parts);
+    return objectAt(parts.group, address, () => global);
   }
 
   get value() {
-    return this.#get();
+    return valueOf(partsOf(this, 'get WebAssembly.Global.value'));
   }
 
   set value(value) {
-    if (!this.#mutable) {
-      throw new TypeError("set WebAssembly.Global.value: the global is not mutable");
-    }
-    this.#put(value);
-    native.globalSet(realm, this.#handle);
+    const what = 'set WebAssembly.Global.value';
+    const parts = partsOf(this, what);
+    if (!parts.mutable) throw new TypeError(`${what}: the global is not mutable`);
+    putValue(parts, value);
+    native.globalSet(realm, parts.handle);
   }
 
   valueOf() {
-    return this.#get();
-  }
-
-  #get() {
-    native.globalGet(realm, this.#handle);
-    return load(this.#letter, 0, this.#holder);
-  }
-
-  #put(value) {
-    const converted = convert(this.#letter, value, this.#holder);
-    sweep();
-    store(this.#letter, 0, converted);
-  }
-
-  static {
-    find = (value) =>
-      isObject(value) && #handle in value
-        ? { handle: value.#handle, group: value.#holder.group }
-        : undefined;
+    return valueOf(partsOf(this, 'WebAssembly.Global.valueOf()'));
   }
 }
 
 describe(Global, 'WebAssembly.Global');
+
+function partsOf(value, what) {
+  const parts = globalParts(value);
+  if (parts === undefined) throw new TypeError(`${what}: the receiver must be a WebAssembly.Global`);
+  return parts;
+}
+
+function valueOf(parts) {
+  native.globalGet(realm, parts.handle);
+  return load(parts.letter, 0, parts);
+}
+
+/** Leaves the value in the window for native code. */
+function putValue(parts, value) {
+  const converted = convert(parts.letter, value, parts);
+  sweep();
+  store(parts.letter, 0, converted, parts);
+}
 
 function parse(descriptor) {
   const what = 'WebAssembly.Global(): Argument 0';
@@ -93,11 +88,6 @@ function parse(descriptor) {
 /** The Global for a native one. */
 function globalFor(address, handle, group) {
   return objectAt(group, address, () => new Global(new Existing(handle, group)));
-}
-
-/** `{handle, group}` of a Global; undefined for any other value. */
-function globalParts(value) {
-  return find(value);
 }
 
 module.exports = { Global, globalFor, globalParts };

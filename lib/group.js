@@ -14,6 +14,16 @@ class Group {
   kept = [];
   /** The JavaScript object for a member, by its address: always the same one. */
   objects = new Map();
+  /** The host values that members hold (references.js), null before there is one. */
+  values = null;
+}
+
+/** What else is to be joined: `(large, small)`. */
+let joinValues = () => {};
+
+/** To be set once. */
+function onJoin(joinsThem) {
+  joinValues = joinsThem;
 }
 
 function root(group) {
@@ -38,8 +48,8 @@ function objectAt(group, address, make) {
 }
 
 /** How much would have to be moved. */
-function size({ kept, objects }) {
-  return kept.length + objects.size;
+function size({ kept, objects, values }) {
+  return kept.length + objects.size + (values === null ? 0 : values.byNumber.size);
 }
 
 /** Makes one group of two. False if they were one already. */
@@ -50,6 +60,7 @@ function join(a, b) {
   if (size(large) < size(small)) [large, small] = [small, large];
   for (const value of small.kept) large.kept.push(value);
   for (const [address, object] of small.objects) large.objects.set(address, object);
+  joinValues(large, small);
   small.kept = small.objects = null;
   small.parent = large;
   return true;
@@ -64,4 +75,4 @@ class Existing {
   }
 }
 
-module.exports = { Existing, Group, join, keep, objectAt };
+module.exports = { Existing, Group, join, keep, objectAt, onJoin, root };

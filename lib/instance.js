@@ -13,32 +13,35 @@ const { tableFor, tableParts } = require('./table');
 const { settleTag, tagFor, tagParts } = require('./tag');
 const { isTyped } = require('./typed');
 const { wasiFunctionParts, wasiImportsParts } = require('./wasi-imports');
-const { closeable, describe, isObject, settle } = require('./webidl');
+const { closeable, describe, isObject, privateParts, settle, uncloneable } = require('./webidl');
+
+/** The private parts of an Instance: its `exports` and its native `handle`. */
+const { put, of } = privateParts();
 
 class Instance {
-  #exports;
-  #handle;
-
   constructor(module, importObject = undefined) {
+    const instance = uncloneable(this);
     let linking = module;
     if (!(module instanceof Linking)) {
-      settle(this, new.target, Instance);
+      settle(instance, new.target, Instance);
       linking = link('WebAssembly.Instance()', module, importObject);
     }
-    linking.begin(this);
-    this.#exports = linking.finish();
-    this.#handle = linking.handle;
+    linking.begin(instance);
+    const exports = linking.finish();
+    put(instance, { exports, handle: linking.handle });
+    return instance;
   }
 
   get exports() {
-    return this.#exports;
+    return instanceParts(this, 'WebAssembly.Instance.exports').exports;
   }
 
   /** Gives the memories back at once. The exported functions throw from then on. */
   close() {
-    if (!native.closeInstance(realm, this.#handle)) {
-      const text = 'WebAssembly.Instance.close(): wasm runs that may use the instance';
-      throw coded(Error, 'ERR_WASI_BUSY', text);
+    const what = 'WebAssembly.Instance.close()';
+    const { handle } = instanceParts(this, what);
+    if (!native.closeInstance(realm, handle)) {
+      throw coded(Error, 'ERR_WASI_BUSY', `${what}: wasm runs that may use the instance`);
     }
   }
 }
@@ -47,6 +50,12 @@ describe(Instance, 'WebAssembly.Instance');
 
 // Ours alone, so it does not show among what the interface has.
 closeable(Instance);
+
+function instanceParts(value, what) {
+  const parts = of(value);
+  if (parts === undefined) throw new TypeError(`${what}: the receiver must be a WebAssembly.Instance`);
+  return parts;
+}
 
 /** Throws unless `value` may stand for the imports of an instance. */
 function checkImportObject(what, value) {
@@ -186,15 +195,16 @@ const IMPORT = {
     if (letter === 'r' && value !== null && recordOf(value) === undefined) {
       refuse(linking, wanted, 'null, a WebAssembly function or a WebAssembly.Global', value);
     }
+    const holder = { group: linking.group };
     let converted;
     try {
-      converted = convert(letter, value, { group: linking.group });
+      converted = convert(letter, value, holder);
     } catch (error) {
       if (!isTyped(letter)) throw error;
       refuse(linking, wanted, 'of its type or a WebAssembly.Global', value);
     }
     sweep();
-    store(letter, 0, converted);
+    store(letter, 0, converted, holder);
     return native.createGlobal(realm, letter, false)[1];
   },
 
@@ -223,7 +233,8 @@ function checkGiven({ module, name }, fields, what) {
 
 function object(linking, wanted, expected, value, parts) {
   if (parts === undefined) refuse(linking, wanted, expected, value);
-  join(linking.group, parts.group);
+  // A tag that lives as long as the realm must not keep what imports it.
+  if (parts.group !== undefined) join(linking.group, parts.group);
   return parts.handle;
 }
 

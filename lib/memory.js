@@ -5,17 +5,19 @@
 const { native, realm } = require('./binding');
 const { coded } = require('./errors');
 const { Existing, Group, objectAt } = require('./group');
-const { adopt, isShared, makeV8Memory, sharedBufferOf } = require('./shared');
-const { bufferOf } = require('./v8');
+const { adopt, isKnown, isShared, makeV8Memory, sharedBufferOf } = require('./shared');
+const { bufferOf, toFixedLength, toResizable } = require('./v8');
 const {
   describe,
   fromAddress,
   isObject,
   isWide,
   privateParts,
+  recognize,
   settle,
   toAddress,
   toLimits,
+  uncloneable,
 } = require('./webidl');
 
 /** How many pages there may be: at most, and to be declared. */
@@ -30,20 +32,21 @@ const { put, of: memoryParts } = privateParts();
 
 class Memory {
   constructor(descriptor) {
+    const memory = uncloneable(this);
     if (descriptor instanceof Existing) {
       const { handle, group } = descriptor;
       const wide = native.objectType(handle) === 'w';
-      put(this, { handle, group, wide, shared: false, buffer: null });
-      return;
+      put(memory, { handle, group, wide, shared: false, buffer: null });
+      return memory;
     }
-    settle(this, new.target, Memory);
+    settle(memory, new.target, Memory);
     const limits = parse(descriptor);
-    if (limits.shared) return makeShared(limits, Object.getPrototypeOf(this));
+    if (limits.shared) return makeShared(limits, Object.getPrototypeOf(memory));
     const { initial, maximum, wide } = limits;
     const [address, handle] = native.createMemory(realm, initial, maximum, wide);
     const group = new Group();
-    put(this, { handle, group, wide, shared: false, buffer: null });
-    objectAt(group, address, () => this);
+    put(memory, { handle, group, wide, shared: false, buffer: null });
+    return objectAt(group, address, () => memory);
   }
 
   grow(delta) {
@@ -72,7 +75,9 @@ class Memory {
   }
 }
 
+resizableBuffers(Memory);
 describe(Memory, 'WebAssembly.Memory');
+recognize(Memory, arrived);
 
 /** Ours alone, so not enumerable among what the standard has. */
 Object.defineProperty(Memory, 'from', {
@@ -88,6 +93,38 @@ Object.defineProperty(Memory, 'from', {
   enumerable: false,
   configurable: true,
 });
+
+/**
+ * Gives the class what V8's has for buffers that grow with their memory, where V8 has it. Only V8 can
+ * make such a buffer, and does for the memories that are its own, the shared ones. A memory that
+ * cannot have one does not have the method, for which programs look before they call it.
+ */
+function resizableBuffers({ prototype }) {
+  if (toResizable === undefined) return;
+  const { toFixedLengthBuffer, toResizableBuffer } = {
+    toFixedLengthBuffer() {
+      const { shared, buffer } = partsOf(this, 'WebAssembly.Memory.toFixedLengthBuffer()');
+      return shared && buffer === null ? toFixedLength.call(this) : this.buffer;
+    },
+    toResizableBuffer() {
+      partsOf(this, 'WebAssembly.Memory.toResizableBuffer()');
+      return toResizable.call(this);
+    },
+  };
+  const { get } = Object.getOwnPropertyDescriptor(
+    {
+      get toResizableBuffer() {
+        const parts = memoryParts(this);
+        const ofV8 = parts === undefined || (parts.shared && parts.buffer === null);
+        return ofV8 ? toResizableBuffer : undefined;
+      },
+    },
+    'toResizableBuffer'
+  );
+  const method = { value: toFixedLengthBuffer, writable: true, configurable: true };
+  Object.defineProperty(prototype, 'toFixedLengthBuffer', method);
+  Object.defineProperty(prototype, 'toResizableBuffer', { get, configurable: true });
+}
 
 function partsOf(value, what) {
   const parts = memoryParts(value);
@@ -137,6 +174,17 @@ function adopted(source) {
     throw new RangeError(`WebAssembly.Memory.from(): ${text}, not ${source.byteLength}`);
   }
   return share(Object.create(Memory.prototype), source);
+}
+
+/**
+ * A memory on its way into `instanceof`: one of ours that came from another thread becomes ours here,
+ * too. Any other shared one of V8's is left to V8's code, but it is taken wherever ours is, and may
+ * have been ours before the thread that made it let it go.
+ */
+function arrived(value) {
+  if (memoryParts(value) !== undefined || sharedBufferOf(value) === undefined) return false;
+  if (isKnown(value)) adopted(value);
+  return true;
 }
 
 function share(memory, source, limits, wide = false, isNew = false) {

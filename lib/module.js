@@ -5,7 +5,7 @@ const { native, realm } = require('./binding');
 const { CompileError, coded } = require('./errors');
 const { checkOurKeys } = require('./keys');
 const { V8Module, sectionsOf } = require('./v8');
-const { describe, isObject, privateParts, settle, toBytes } = require('./webidl');
+const { describe, isObject, privateParts, recognize, settle, toBytes, uncloneable } = require('./webidl');
 
 /** The private parts of a module: `{handle, imports(), exports(), exportsMemory(), sharedMemories()}`. */
 const { put, of } = privateParts();
@@ -39,41 +39,52 @@ class Module {
 }
 
 describe(Module, 'WebAssembly.Module');
-
-/** The name of the section by which a module of V8's stands for one of ours. */
-const SECTION = 'wasi-native';
+recognize(Module, (value) => void find(value));
 
 /**
- * The Module for a native one. It is one of V8's with our prototype, empty but for a section that
- * says which of ours it stands for: so it can be posted to other threads, which have it at once.
+ * The sections by which a module of V8's stands for one of ours: which one, and its bytes
+ * (src/node/carrier.rs).
+ */
+const [WHICH, BYTES] = native.carrierSections();
+
+/**
+ * The Module for a native one. It is one of V8's with our prototype, without anything but sections
+ * that say which of ours it stands for: so it can be posted to other threads, which have it at once.
  */
 function moduleFor(handle, prototype = Module.prototype) {
-  const module = Object.setPrototypeOf(carrier(native.shareModule(handle)), prototype);
+  const module = Object.setPrototypeOf(carrier(handle), prototype);
   put(module, describeParts(handle));
   return module;
 }
 
-function carrier(id) {
-  if (V8Module === undefined) return {};
-  const section = Buffer.from(`${SECTION}${id}`);
-  const header = [0, 0x61, 0x73, 0x6d, 1, 0, 0, 0];
-  return new V8Module(
-    Uint8Array.from([...header, 0, section.length + 1, SECTION.length, ...section])
-  );
+function carrier(handle) {
+  // Without V8's nothing could be posted anyway.
+  if (V8Module === undefined) return uncloneable(Module.prototype);
+  const bytes = native.carrierOf(realm, handle, true);
+  try {
+    return new V8Module(bytes);
+  } catch {
+    // With its bytes it is larger than V8 takes: it can be posted as long as somebody keeps it.
+    return new V8Module(native.carrierOf(realm, handle, false));
+  }
 }
 
-/** Makes one of ours of a module that was posted here; the parts, undefined for any other value. */
+/**
+ * Makes one of ours of a module that was posted here; the parts, undefined for any other value. If
+ * everybody else has let go of it, the thread that made it included, it is compiled anew.
+ */
 function adopted(value) {
-  let section;
+  let which;
   try {
-    [section] = sectionsOf(value, SECTION);
+    [which] = sectionsOf(value, WHICH);
   } catch {
     return undefined;
   }
-  if (section === undefined) return undefined;
-  const handle = native.sharedModule(Number(Buffer.from(section).toString()));
+  if (which === undefined) return undefined;
+  const find = (bytes) => native.carriedModule(realm, new Uint8Array(which), bytes);
+  const handle = find() ?? find(new Uint8Array(sectionsOf(value, BYTES)[0] ?? 0));
   if (handle === null) {
-    const text = 'keep it where it was compiled until it has been used here';
+    const text = 'one of its size must be kept where it was compiled until it has been used here';
     throw coded(Error, 'ERR_WASI_MODULE_GONE', `a posted module has been let go: ${text}`);
   }
   put(Object.setPrototypeOf(value, Module.prototype), describeParts(handle));

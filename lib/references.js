@@ -1,45 +1,149 @@
 'use strict';
-// Host values that wasm holds. An externref is an index into this table, 0 is null. Native code
-// tells which indices tables, globals and exceptions still hold; the others are let go at quiet
-// moments, when no wasm frame can hold one: when the table has grown much, and after V8 has
-// collected garbage, so that its next collection frees what wasm let go.
+// Host values that wasm holds. An externref is a number, 0 is null. The value behind a number is kept
+// by the group that it was given to (group.js), so by nothing but what can reach the wasm that may
+// hold it: V8 sees whole cycles and can collect them. No two values of a realm have the same number,
+// so groups join without wasm noticing, and a number tells by itself which group it is of.
+//
+// Native code tells which numbers tables, globals and exceptions still hold; the others are let go at
+// quiet moments, when no wasm frame can hold one: when there are many, and after V8 has collected
+// garbage, so that its next collection frees what wasm let go.
 
 const { native, realm } = require('./binding');
+const { Group, onJoin, root } = require('./group');
 
-const values = [null];
-/** The index of a value that is in the table: passing one object often takes one place. */
-const indices = new Map();
-const free = [];
-/** How many values the table may hold before those that nobody holds are looked for. */
+/** Numbers are given to groups in blocks of so many. */
+const BLOCK = 64;
+
+/** Who has the block of numbers: a WeakRef to its `Values`. */
+const owners = [];
+const freeBlocks = [];
+/** All `Values` that are there, as WeakRefs. */
+const everybody = new Set();
+/** How many values there are. */
+let total = 0;
+/** How many there may be before those that nobody holds are looked for. */
 let limit = 1024;
 
+/** The values of one group. */
+class Values {
+  byNumber = new Map();
+  /** The number of a value: passing one object often takes one. */
+  numbers = new Map();
+  free = [];
+  /** What is left to do when this is garbage. */
+  estate = { reference: new WeakRef(this), blocks: [], count: 0 };
+
+  constructor() {
+    everybody.add(this.estate.reference);
+    ended.register(this, this.estate);
+  }
+
+  add(value) {
+    if (this.free.length === 0) this.#takeBlock();
+    const number = this.free.pop();
+    this.byNumber.set(number, value);
+    this.numbers.set(value, number);
+    this.estate.count++;
+    total++;
+    return number;
+  }
+
+  #takeBlock() {
+    const block = freeBlocks.pop() ?? owners.length;
+    owners[block] = this.estate.reference;
+    this.estate.blocks.push(block);
+    // 0 is null.
+    for (let k = BLOCK; k > 0; k--) this.free.push(block * BLOCK + k);
+  }
+
+  /** Lets go all but the numbers of `held`. */
+  keepOnly(held) {
+    for (const [number, value] of this.byNumber) {
+      if (held.has(number)) continue;
+      this.byNumber.delete(number);
+      if (this.numbers.get(value) === number) this.numbers.delete(value);
+      this.free.push(number);
+      this.estate.count--;
+      total--;
+    }
+    if (this.byNumber.size === 0) {
+      freeBlocks.push(...this.estate.blocks.splice(0));
+      this.free.length = 0;
+    }
+  }
+
+  /** Takes over what another one has. */
+  absorb(other) {
+    for (const [number, value] of other.byNumber) {
+      this.byNumber.set(number, value);
+      if (!this.numbers.has(value)) this.numbers.set(value, number);
+    }
+    for (const number of other.free) this.free.push(number);
+    for (const block of other.estate.blocks.splice(0)) {
+      owners[block] = this.estate.reference;
+      this.estate.blocks.push(block);
+    }
+    this.estate.count += other.estate.count;
+    other.estate.count = 0;
+  }
+}
+
+const ended = new FinalizationRegistry(({ reference, blocks, count }) => {
+  everybody.delete(reference);
+  for (const block of blocks) freeBlocks.push(block);
+  total -= count;
+});
+
+onJoin((large, small) => {
+  if (large.values === null) large.values = small.values;
+  else if (small.values !== null) large.values.absorb(small.values);
+  small.values = null;
+});
+
+/** For values that are on their way with an exception, and belong to no group. */
+const travelling = new Group();
+
+function valuesOf(group) {
+  const top = root(group ?? travelling);
+  return (top.values ??= new Values());
+}
+
 /**
- * The index for a value. No user code may run between this and handing the index to wasm, so
- * that a sweep cannot come between.
+ * The number for a value that is given to the wasm of `holder.group`. No user code may run between
+ * this and handing the number to wasm, so that a sweep cannot come between.
  */
-function toReference(value) {
+function toReference(value, { group }) {
   if (value === null) return 0;
-  const known = indices.get(value);
+  const values = valuesOf(group);
+  const known = values.numbers.get(value);
   // The keys of a Map do not tell -0 from 0.
-  if (known !== undefined && Object.is(values[known], value)) return known;
-  const index = free.length > 0 ? free.pop() : values.length;
-  values[index] = value;
-  indices.set(value, index);
-  return index;
+  if (known === undefined || (value === 0 && !Object.is(values.byNumber.get(known), value))) {
+    return values.add(value);
+  }
+  return known;
 }
 
-function fromReference(index) {
-  return values[index];
+/** The value behind a number that came out of the wasm of `holder.group`. */
+function fromReference(number, { group }) {
+  if (number === 0) return null;
+  const value = root(group ?? travelling).values?.byNumber.get(number);
+  return value === undefined ? fromAnywhere(number) : value;
 }
 
-/** Lets go what wasm no longer holds, once the table has grown enough for that to pay. */
+/** The value behind a number, whosever it is. */
+function fromAnywhere(number) {
+  if (number === 0) return null;
+  return owners[Math.floor((number - 1) / BLOCK)]?.deref()?.byNumber.get(number);
+}
+
+/** Lets go what wasm no longer holds, once there are enough values for that to pay. */
 function sweep() {
-  if (values.length - free.length >= limit) release();
+  if (total >= limit) release();
 }
 
 /** Tells of a collection: its only use is to be garbage. */
 const collected = new FinalizationRegistry(() => {
-  if (values.length - free.length > 1) release();
+  if (total > 0) release();
   watch();
 });
 
@@ -52,18 +156,9 @@ watch();
 function release() {
   const live = native.liveReferences(realm);
   if (live === null) return;
-  const kept = new Set(live);
-  indices.clear();
-  free.length = 0;
-  for (let index = values.length - 1; index > 0; index--) {
-    if (kept.has(index)) {
-      indices.set(values[index], index);
-    } else {
-      values[index] = undefined;
-      free.push(index);
-    }
-  }
-  limit = Math.max(1024, 2 * kept.size);
+  const held = new Set(live);
+  for (const reference of everybody) reference.deref()?.keepOnly(held);
+  limit = Math.max(1024, 2 * total);
 }
 
-module.exports = { toReference, fromReference, sweep };
+module.exports = { fromAnywhere, fromReference, sweep, toReference };

@@ -5,16 +5,31 @@
 
 const { native, realm } = require('./binding');
 const { Group, keep } = require('./group');
-const { V8Instance, V8Memory, V8Module, bufferOf, growMemory } = require('./v8');
+const { V8Instance, V8Memory, V8Module, bufferOf, growMemory, toFixedLength } = require('./v8');
 
 const PAGE = 65536;
 
-/** A new memory of V8's; `limits` are in pages. */
-function makeV8Memory({ initial, maximum }, what) {
-  if (V8Memory === undefined) throw new RangeError(`${what}: this process has no shared memories`);
+/** Whether V8 has memories with addresses of 64 bits: what it posts then has them, too. */
+const hasWide = isWideMemory(() => new V8Memory({ address: 'i64', initial: 0n, maximum: 0n, shared: true }));
+
+function isWideMemory(make) {
   try {
-    // Past these V8 makes none, and ours just cannot grow so far.
-    return new V8Memory({ initial, maximum: Math.min(maximum, PAGE), shared: true });
+    return typeof growMemory.call(make(), 0n) === 'bigint';
+  } catch {
+    return false;
+  }
+}
+
+/** A new memory of V8's; `limits` are in pages. */
+function makeV8Memory({ initial, maximum, wide }, what) {
+  if (V8Memory === undefined) throw new RangeError(`${what}: this process has no shared memories`);
+  // Past these V8 makes none, and ours just cannot grow so far.
+  const most = Math.min(maximum, PAGE);
+  const limits = wide && hasWide
+    ? { address: 'i64', initial: BigInt(initial), maximum: BigInt(most) }
+    : { initial, maximum: most };
+  try {
+    return new V8Memory({ ...limits, shared: true });
   } catch (error) {
     throw new RangeError(`${what}: ${error.message}`);
   }
@@ -45,22 +60,23 @@ function isShared(value) {
  * The most pages that a memory of V8's was declared with, which only linking tells: a module links
  * that asks for as much or more.
  */
-function declaredMaximum(memory) {
+function declaredMaximum(memory, wide) {
   let low = bufferOf.call(memory).byteLength / PAGE;
   let high = PAGE;
   while (low < high) {
     const middle = Math.floor((low + high) / 2);
-    if (linksWith(memory, middle)) high = middle;
+    if (linksWith(memory, middle, wide)) high = middle;
     else low = middle + 1;
   }
   return low;
 }
 
 /** Whether V8 links the memory with a module that imports one of at most so many pages. */
-function linksWith(memory, maximum) {
+function linksWith(memory, maximum, wide) {
+  const flags = wide ? 7 : 3;
   const leb = [maximum & 0x7f | 0x80, (maximum >> 7) & 0x7f | 0x80, maximum >> 14];
   // (import "" "" (memory 0 maximum shared))
-  const bytes = [0, 0x61, 0x73, 0x6d, 1, 0, 0, 0, 2, 9, 1, 0, 0, 2, 3, 0, ...leb];
+  const bytes = [0, 0x61, 0x73, 0x6d, 1, 0, 0, 0, 2, 9, 1, 0, 0, 2, flags, 0, ...leb];
   try {
     new V8Instance(new V8Module(Uint8Array.from(bytes)), { '': { '': memory } });
     return true;
@@ -106,21 +122,22 @@ function hostOf(current, grow) {
  */
 function adopt(source, limits, wide, isNew) {
   const isBuffer = isShared(source);
+  const isWide = !isBuffer && isWideMemory(() => source);
   const current = isBuffer ? () => source : () => bufferOf.call(source);
   const grow = (delta) => {
     if (isBuffer) return delta === 0;
     try {
-      growMemory.call(source, delta);
+      growMemory.call(source, isWide ? BigInt(delta) : delta);
       return true;
     } catch {
       return false;
     }
   };
   const host = hostOf(current, grow);
-  // A buffer of the same bytes that does not refer to the memory: native code keeps it.
-  const bytes = new Uint8Array(structuredClone(current()));
-  const take = (given) => native.adoptMemory(realm, bytes, host, given, wide, isNew) ?? undefined;
-  const [address, handle] = take(limits) ?? take(isBuffer ? fixed(source) : declared(source));
+  const bytes = bytesOf(source);
+  const take = (given, wide) => native.adoptMemory(realm, bytes, host, given, wide, isNew) ?? undefined;
+  const [address, handle] =
+    take(limits, wide) ?? take(isBuffer ? fixed(source) : declared(source, isWide), isWide);
   const group = new Group();
   keep(group, host);
   return { address, handle, group };
@@ -131,8 +148,22 @@ function fixed(buffer) {
   return [pages, pages];
 }
 
-function declared(memory) {
-  return [bufferOf.call(memory).byteLength / PAGE, declaredMaximum(memory)];
+function declared(memory, wide) {
+  return [bufferOf.call(memory).byteLength / PAGE, declaredMaximum(memory, wide)];
 }
 
-module.exports = { adopt, isShared, makeV8Memory, sharedBufferOf };
+/** The bytes in a buffer that does not refer to the memory: native code keeps it. */
+function bytesOf(source) {
+  if (isShared(source)) return new Uint8Array(structuredClone(source));
+  let buffer = bufferOf.call(source);
+  // V8 cannot clone those that grow with their memory, so it is that of a clone of the memory.
+  if (buffer.growable) buffer = toFixedLength.call(structuredClone(source));
+  return new Uint8Array(structuredClone(buffer));
+}
+
+/** Whether ours has a memory over the bytes of this one of V8's. */
+function isKnown(memory) {
+  return native.knowsMemory(realm, bytesOf(memory));
+}
+
+module.exports = { adopt, isKnown, isShared, makeV8Memory, sharedBufferOf };

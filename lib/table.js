@@ -10,111 +10,112 @@ const {
   fromAddress,
   isObject,
   isWide,
+  privateParts,
   settle,
   toAddress,
   toLimits,
+  uncloneable,
 } = require('./webidl');
 
 const LETTERS = { anyfunc: 'r', funcref: 'r', externref: 'e' };
 
-/** The private parts of a Table. */
-let find;
+/**
+ * The private parts of a Table: its native `handle`, the `letter` of its elements, whether indices
+ * are 64 bits `wide`, so BigInts, and its `group`, with which functions in the table are linked.
+ */
+const { put, of: tableParts } = privateParts();
 
 class Table {
-  #handle;
-  #letter;
-  /** Whether indices are 64 bits wide, so BigInts. */
-  #wide;
-  /** What functions in the table are linked with: `{group}`. */
-  #holder;
-
   constructor(descriptor, value = undefined) {
+    const table = uncloneable(this);
     if (descriptor instanceof Existing) {
-      const [letter, wide] = native.objectType(descriptor.handle);
-      this.#handle = descriptor.handle;
-      this.#letter = letter;
-      this.#wide = wide === 'w';
-      this.#holder = { group: descriptor.group };
-      return;
+      const { handle, group } = descriptor;
+      const [letter, wide] = native.objectType(handle);
+      put(table, { handle, letter, wide: wide === 'w', group });
+      return table;
     }
-    settle(this, new.target, Table);
+    settle(table, new.target, Table);
     const { letter, wide, initial, maximum } = parse(descriptor);
-    this.#letter = letter;
-    this.#wide = wide;
-    this.#holder = { group: new Group() };
-    this.#put(value === undefined ? missing(letter) : value);
+    const parts = { handle: undefined, letter, wide, group: new Group() };
+    putValue(parts, value === undefined ? missing(letter) : value);
     const [address, handle] = native.createTable(realm, letter, initial, maximum, wide);
-    this.#handle = handle;
-    objectAt(this.#holder.group, address, () => this);
+    parts.handle = handle;
+    put(table, parts);
+    return objectAt(parts.group, address, () => table);
   }
 
   get length() {
-    return fromAddress(native.tableSize(this.#handle), this.#wide);
+    return size(partsOf(this, 'WebAssembly.Table.length'));
   }
 
   get(index) {
     const what = 'WebAssembly.Table.get()';
-    const handle = this.#handle;
-    const place = toAddress(index, this.#wide, `${what}: Argument 0`);
-    if (!native.tableGet(realm, handle, place)) this.#outside(what, place);
-    return load(this.#letter, 0, this.#holder);
+    const parts = partsOf(this, what);
+    const place = toAddress(index, parts.wide, `${what}: Argument 0`);
+    if (!native.tableGet(realm, parts.handle, place)) throw outside(parts, what, place);
+    return load(parts.letter, 0, parts);
   }
 
   set(index, value = undefined) {
     const what = 'WebAssembly.Table.set()';
-    const handle = this.#handle;
-    const place = toAddress(index, this.#wide, `${what}: Argument 0`);
-    this.#put(arguments.length < 2 ? missing(this.#letter) : value);
-    if (!native.tableSet(realm, handle, place)) this.#outside(what, place);
+    const parts = partsOf(this, what);
+    const place = toAddress(index, parts.wide, `${what}: Argument 0`);
+    putValue(parts, arguments.length < 2 ? missing(parts.letter) : value);
+    if (!native.tableSet(realm, parts.handle, place)) throw outside(parts, what, place);
   }
 
   grow(delta, value = undefined) {
     const what = 'WebAssembly.Table.grow()';
-    const handle = this.#handle;
-    const count = toAddress(delta, this.#wide, `${what}: Argument 0`);
-    this.#put(value === undefined ? missing(this.#letter) : value);
-    const old = native.growTable(realm, handle, count);
+    const parts = partsOf(this, what);
+    const count = toAddress(delta, parts.wide, `${what}: Argument 0`);
+    putValue(parts, value === undefined ? missing(parts.letter) : value);
+    const old = native.growTable(realm, parts.handle, count);
     if (old === null) {
       const text = `${what}: cannot grow by ${count} elements: over the maximum`;
       throw coded(RangeError, 'ERR_WASI_RANGE', text);
     }
-    return fromAddress(old, this.#wide);
-  }
-
-  #put(value) {
-    const converted = convert(this.#letter, value, this.#holder);
-    sweep();
-    store(this.#letter, 0, converted);
-  }
-
-  #outside(what, place) {
-    const text = `${what}: no element ${place} in a table of ${this.length}`;
-    throw coded(RangeError, 'ERR_WASI_RANGE', text);
-  }
-
-  static {
-    find = (value) =>
-      isObject(value) && #handle in value
-        ? { handle: value.#handle, group: value.#holder.group }
-        : undefined;
+    return fromAddress(old, parts.wide);
   }
 }
 
 describe(Table, 'WebAssembly.Table');
+
+function partsOf(value, what) {
+  const parts = tableParts(value);
+  if (parts === undefined) throw new TypeError(`${what}: the receiver must be a WebAssembly.Table`);
+  return parts;
+}
+
+function size({ handle, wide }) {
+  return fromAddress(native.tableSize(handle), wide);
+}
+
+/** Leaves the value in the window for native code. */
+function putValue(parts, value) {
+  const converted = convert(parts.letter, value, parts);
+  sweep();
+  store(parts.letter, 0, converted, parts);
+}
+
+function outside(parts, what, place) {
+  const text = `${what}: no element ${place} in a table of ${size(parts)}`;
+  return coded(RangeError, 'ERR_WASI_RANGE', text);
+}
 
 /** What an element is when nothing was given. */
 function missing(letter) {
   return letter === 'e' ? undefined : null;
 }
 
+/** In the order that the interface's own tests ask for. */
 function parse(descriptor) {
   const what = 'WebAssembly.Table(): Argument 0';
   if (!isObject(descriptor)) throw new TypeError(`${what} must be a table descriptor`);
-  const wide = isWide(descriptor, what);
   const element = `${descriptor.element}`;
   if (!Object.hasOwn(LETTERS, element)) {
     throw new TypeError(`${what}: property 'element' must be 'anyfunc' or 'externref'`);
   }
+  const wide = isWide(descriptor, what);
   const { initial, maximum } = toLimits(descriptor, wide, what);
   if (maximum < initial) {
     throw new RangeError(`${what}: 'maximum' ${maximum} is below 'initial' ${initial}`);
@@ -125,11 +126,6 @@ function parse(descriptor) {
 /** The Table for a native one. */
 function tableFor(address, handle, group) {
   return objectAt(group, address, () => new Table(new Existing(handle, group)));
-}
-
-/** `{handle, group}` of a Table; undefined for any other value. */
-function tableParts(value) {
-  return find(value);
 }
 
 module.exports = { Table, tableFor, tableParts };

@@ -3,36 +3,34 @@
 
 const { native, realm } = require('./binding');
 const { Existing, Group, keep, objectAt } = require('./group');
-const { describe, isObject, settle } = require('./webidl');
+const { describe, isObject, privateParts, settle, uncloneable } = require('./webidl');
 
 const LETTERS = {
   i32: 'i', i64: 'l', f32: 'f', f64: 'd', v128: 'x', anyfunc: 'r', funcref: 'r', externref: 'e',
 };
 
-/** The private parts of a Tag. */
-let find;
+/**
+ * The private parts of a Tag: its `address`, its native `handle`, the `letters` of its parameters,
+ * its `group`, undefined for one that lives as long as the realm, and a `holder` of the group for
+ * what its exceptions carry: unlike that of a function it has no address.
+ */
+const { put, of: tagParts } = privateParts();
 
 class Tag {
-  #parts;
-
   constructor(type) {
+    const tag = uncloneable(this);
     if (type instanceof Existing) {
       const { address, handle, group } = type;
-      const letters = native.objectType(handle);
-      this.#parts = { address, handle, letters, holder: { group }, group };
-      return;
+      put(tag, { address, handle, letters: native.objectType(handle), group, holder: { group } });
+      return tag;
     }
-    settle(this, new.target, Tag);
+    settle(tag, new.target, Tag);
     const letters = parse(type);
     const [address, handle] = native.createTag(realm, letters);
     const group = new Group();
-    this.#parts = { address, handle, letters, holder: { group }, group };
-    objectAt(group, address, () => this);
+    put(tag, { address, handle, letters, group, holder: { group } });
     settleTag(address, group);
-  }
-
-  static {
-    find = (value) => (isObject(value) && #parts in value ? value.#parts : undefined);
+    return objectAt(group, address, () => tag);
   }
 }
 
@@ -89,14 +87,9 @@ const everywhere = new Map();
 
 /** Makes the object of a tag that lives as long as the realm. */
 function eternalTag(address, handle) {
-  const tag = new Tag(new Existing(handle, new Group(), address));
+  const tag = new Tag(new Existing(handle, undefined, address));
   everywhere.set(address, tag);
   return tag;
-}
-
-/** `{address, handle, letters, holder, group}` of a Tag; undefined for any other value. */
-function tagParts(value) {
-  return find(value);
 }
 
 module.exports = { Tag, eternalTag, homeOf, settleTag, tagFor, tagParts };

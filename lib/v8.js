@@ -23,5 +23,8 @@ module.exports = {
   V8Module: Module,
   bufferOf: Memory && Object.getOwnPropertyDescriptor(Memory.prototype, 'buffer').get,
   growMemory: Memory?.prototype.grow,
+  // Of newer versions alone.
+  toFixedLength: Memory?.prototype.toFixedLengthBuffer,
+  toResizable: Memory?.prototype.toResizableBuffer,
   sectionsOf: Module?.customSections,
 };

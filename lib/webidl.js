@@ -128,6 +128,32 @@ function settle(object, newTarget, Class) {
   Object.setPrototypeOf(object, prototype);
 }
 
+const { values: iterate } = Array.prototype;
+
+/**
+ * An object with the prototype of `object` that nothing can clone or post, as V8's objects of these
+ * classes. What serializers take of an ordinary object is its properties, and so nothing of ours;
+ * of an iterator they take nothing, on any version, and it looks like any other object.
+ */
+function uncloneable(object) {
+  return Object.setPrototypeOf(Reflect.apply(iterate, [], []), Object.getPrototypeOf(object));
+}
+
+/**
+ * Makes `instanceof` of a class look at what just came from another thread. It arrives as an object of
+ * V8's class: `arrived(value)` makes one of ours of it, or tells that the class takes it as it is.
+ */
+function recognize(Class, arrived) {
+  const ordinary = Function.prototype[Symbol.hasInstance];
+  const value = {
+    [Symbol.hasInstance](value) {
+      const taken = isObject(value) && arrived(value);
+      return ordinary.call(this, value) || (taken === true && this === Class);
+    },
+  }[Symbol.hasInstance];
+  Object.defineProperty(Class, Symbol.hasInstance, { value });
+}
+
 /** Gives a class the attributes of a Web IDL interface. */
 function describe(Class, name) {
   for (const holder of [Class, Class.prototype]) {
@@ -158,10 +184,12 @@ module.exports = {
   isObject,
   isWide,
   privateParts,
+  recognize,
   settle,
   tag,
   toAddress,
   toBytes,
   toLimits,
   toUint32,
+  uncloneable,
 };

@@ -324,10 +324,16 @@ pub fn text(error: engine::Error) -> String {
 }
 
 /// The lines of a wasm backtrace in V8's form: with the place in the source where the module's debug
-/// information tells it, else with the place in the module.
-fn stack_lines(frames: &[Frame]) -> String {
+/// information tells it, else with the place in the module. An empty line stands between the frames
+/// of two entries into wasm.
+pub fn stack_lines(frames: &[Frame]) -> String {
     let mut lines = String::new();
+    let mut entry = 0;
     for (frame, sources) in frames.iter().zip(engine::source_frames(frames)) {
+        for _ in entry..frame.entry {
+            lines.push('\n');
+        }
+        entry = frame.entry;
         for source in &sources {
             let name = source.function.as_ref().or(frame.name.as_ref());
             stack_line(&mut lines, name, &format!("{}:{}:{}", source.file, source.line, source.column));

@@ -9,7 +9,9 @@
 //! - [`raw`]: the few Node-API calls those paths make, wrapped once
 //! - [`failure`]: how anything that goes wrong reaches JavaScript
 //! - [`exceptions`]: how exceptions cross
+//! - [`stack`]: the wasm frames in the stacks of JavaScript's errors
 //! - [`module`], [`instance`], [`objects`]: behind `Module`, `Instance`, `Memory`, `Table`, `Global`
+//! - [`carrier`]: modules on their way to other threads
 //! - [`shared`]: shared memories, whose bytes are V8's
 //! - [`memfs`]: behind `MemoryFS`
 //! - [`threads`]: guests on threads of their own
@@ -23,6 +25,7 @@
 
 mod budget;
 mod call;
+mod carrier;
 mod exceptions;
 mod failure;
 mod instance;
@@ -33,6 +36,7 @@ mod options;
 mod raw;
 mod realm;
 mod shared;
+mod stack;
 mod threads;
 mod wasi;
 mod workers;

@@ -7,15 +7,13 @@ use super::failure::{Failure, Kind, caught, run};
 use super::realm::{Realm, engine};
 use crate::engine::{
     CompileError, Engine, ExternType, FuncType, HeapType, MemoryType, Module, RefType, Val, ValType,
-    WeakModule,
 };
 use napi::bindgen_prelude::{ArrayBuffer, AsyncTask, Env, External, ToNapiValue, Unknown};
 use napi::{Error, ScopedTask};
 use napi_derive::napi;
-use std::collections::HashMap;
 use std::ops::RangeInclusive;
 use std::rc::Rc;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Compiles now. `what` begins the message of an error.
 #[napi(catch_unwind)]
@@ -82,34 +80,6 @@ pub fn has_start(module: &External<Module>) -> bool {
 #[napi(catch_unwind)]
 pub fn counts_fuel(module: &External<Module>) -> bool {
     module.engine().tunables().fuel
-}
-
-/// The modules of the process by number: a thread that was told the number of one has the module.
-#[derive(Default)]
-struct Numbered {
-    modules: HashMap<u64, WeakModule>,
-    last: u64,
-}
-
-static NUMBERED: LazyLock<Mutex<Numbered>> = LazyLock::new(Mutex::default);
-
-/// A number for a module, by which [`shared_module`] finds it as long as somebody keeps it.
-#[napi(catch_unwind)]
-pub fn share_module(module: &External<Module>) -> f64 {
-    let mut numbered = NUMBERED.lock().unwrap_or_else(PoisonError::into_inner);
-    numbered.last += 1;
-    let number = numbered.last;
-    if number.is_power_of_two() || number.is_multiple_of(4096) {
-        numbered.modules.retain(|_, module| module.upgrade().is_some());
-    }
-    numbered.modules.insert(number, module.downgrade());
-    number as f64
-}
-
-#[napi(catch_unwind)]
-pub fn shared_module(number: f64) -> Option<External<Module>> {
-    let numbered = NUMBERED.lock().unwrap_or_else(PoisonError::into_inner);
-    numbered.modules.get(&(number as u64))?.upgrade().map(External::new)
 }
 
 /// The imports of a module, four strings each: module, name, kind, type (see [`type_text`]).

@@ -81,6 +81,15 @@ pub fn adopt_memory(
     })
 }
 
+/// Whether the process has a memory over these bytes of V8's, a typed array.
+#[napi(catch_unwind)]
+pub fn knows_memory(realm: &External<Rc<Realm>>, bytes: Unknown) -> napi::Result<bool> {
+    run(realm, || {
+        let (base, length) = extent(realm.env, bytes.raw())?;
+        Ok(memory_at(base, length, None, false).is_some())
+    })
+}
+
 /// Notes that V8 may have made the memory larger. Returns its pages.
 #[napi(catch_unwind)]
 pub fn follow_memory(memory: &External<Extern>) -> f64 {

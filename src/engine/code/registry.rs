@@ -37,6 +37,9 @@ pub struct Frame {
     pub name: Option<String>,
     /// Byte offset in the module.
     pub wasm_offset: Option<u64>,
+    /// Of which entry into wasm the frame is: 0 for the innermost. Between two of them are frames of
+    /// the host.
+    pub entry: usize,
     /// What tells the place in the source: see `source_frames`.
     pub(in crate::engine) debug: Arc<DebugInfo>,
 }
@@ -82,6 +85,7 @@ impl CodeInfo {
             func_index: index.as_u32(),
             name: self.module.function_name(&self.bytes, index),
             wasm_offset,
+            entry: 0,
             debug: self.debug.clone(),
         })
     }

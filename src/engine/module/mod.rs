@@ -127,7 +127,7 @@ impl Module {
         &self.0.info
     }
 
-    pub(super) fn bytes(&self) -> &[u8] {
+    pub fn bytes(&self) -> &[u8] {
         &self.0.bytes
     }
 

@@ -13,6 +13,7 @@ use super::traps::NEVER;
 use super::vmcontext::VMStoreContext;
 use crate::engine::compile::POLL_SIZE;
 use crate::engine::sys::{self, Mmap, page_size};
+use std::cell::Cell;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
@@ -31,6 +32,8 @@ pub(super) struct StoreMemory {
 pub(super) struct Checkpoint {
     pub memory: Arc<StoreMemory>,
     pub go_on: Box<dyn Fn() -> bool>,
+    /// While `go_on` runs: then wasm is on the stack and has not left by a call of the host.
+    pub asking: Cell<bool>,
 }
 
 impl Checkpoint {
@@ -48,7 +51,13 @@ impl Checkpoint {
         }
         // Of two requests that meet, the first may have been answered for both when the second takes
         // the area away. Nothing is known here of what else runs on a stack for signals.
-        !asked || sys::on_signal_stack() || (self.go_on)()
+        if !asked || sys::on_signal_stack() {
+            return true;
+        }
+        self.asking.set(true);
+        let answer = (self.go_on)();
+        self.asking.set(false);
+        answer
     }
 }
 

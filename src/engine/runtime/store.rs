@@ -8,7 +8,7 @@ use super::parking::Parker;
 use super::interrupt::{Checkpoint, InterruptHandle, StoreMemory};
 use super::limits::Limits;
 use super::call::HOST_RESERVE;
-use super::traps::{self, Current, Error, NEVER, TrapRecord};
+use super::traps::{self, Current, Error, Frame, NEVER, TrapRecord};
 use super::value::ExternRef;
 use super::vmcontext::{VMStoreContext, VMUnwind};
 use crate::engine::engine::Engine;
@@ -102,6 +102,17 @@ impl Store {
         &self.0.engine
     }
 
+    /// The wasm frames that are on the stack, innermost first, at most 64, for a function of the host
+    /// that wasm called. While the store's checkpoint runs they are not known.
+    pub fn backtrace(&self) -> Vec<Frame> {
+        if self.0.checkpoint.get().is_some_and(|checkpoint| checkpoint.asking.get()) {
+            return Vec::new();
+        }
+        // SAFETY: our own context, of this thread. Besides a checkpoint, wasm leaves for the host
+        // through exit trampolines only.
+        unsafe { traps::backtrace(self.vm()) }
+    }
+
     /// Stops this store's wasm from another thread.
     pub fn interrupt_handle(&self) -> InterruptHandle {
         InterruptHandle::new(self.0.memory.clone(), self.parker().clone())
@@ -115,7 +126,7 @@ impl Store {
         if !self.0.engine.tunables().signals {
             return false;
         }
-        let made = || Box::new(Checkpoint { memory: self.0.memory.clone(), go_on: Box::new(go_on) });
+        let made = || Box::new(Checkpoint { memory: self.0.memory.clone(), go_on: Box::new(go_on), asking: Cell::new(false) });
         let checkpoint: *const Checkpoint = &**self.0.checkpoint.get_or_init(made);
         // SAFETY: a write of a field; the checkpoint is the store's and stays.
         unsafe { (*self.vm()).checkpoint = checkpoint };

@@ -7,7 +7,7 @@
 use super::exception::Exception;
 use super::interrupt::Checkpoint;
 use super::limits::OverLimit;
-use super::vmcontext::VMStoreContext;
+use super::vmcontext::{SavedEntry, VMStoreContext};
 use crate::engine::code::registry;
 pub use crate::engine::code::registry::Frame;
 pub use crate::engine::compile::trap::TrapCode;
@@ -99,7 +99,103 @@ pub(super) const NEVER: usize = isize::MAX as usize;
 pub struct TrapRecord {
     code: Cell<Option<TrapCode>>,
     depth: Cell<usize>,
-    frames: UnsafeCell<[MaybeUninit<usize>; MAX_FRAMES]>,
+    /// A program counter in each frame, and of which entry it is.
+    frames: UnsafeCell<[MaybeUninit<(usize, usize)>; MAX_FRAMES]>,
+}
+
+/// Walks the wasm frames of a store, innermost first: a program counter in each, and of which entry
+/// it is, 0 for the innermost. Takes no lock and allocates nothing.
+struct Frames {
+    pc: usize,
+    fp: usize,
+    /// Frame pointer of the entry trampoline of the entry at hand.
+    entry_fp: usize,
+    entry: usize,
+    outer: *const SavedEntry,
+    over: bool,
+}
+
+impl Frames {
+    /// From the frame of wasm at `pc`.
+    ///
+    /// # Safety
+    /// `store` is the thread's own and alive, and `fp` the frame pointer of a wasm frame of its
+    /// innermost entry. Nothing on the stack below is left while the frames are walked.
+    unsafe fn from(store: *const VMStoreContext, pc: usize, fp: usize) -> Frames {
+        // SAFETY: by this function's contract.
+        let (entry_fp, outer) = unsafe { ((*store).entry_fp, (*store).outer) };
+        Frames { pc, fp, entry_fp, entry: 0, outer, over: false }
+    }
+
+    /// From the one that called a function of the host last.
+    ///
+    /// # Safety
+    /// As for [`Frames::from`], and wasm of the innermost entry is in such a call.
+    unsafe fn from_exit(store: *const VMStoreContext) -> Frames {
+        // SAFETY: by this function's contract. The exit trampoline wrote both fields before it
+        // called; its frame is below ours, and starts with the frame pointer of its caller.
+        unsafe {
+            let fp = *((*store).exit_fp as *const usize);
+            Frames::from(store, (*store).exit_pc - 1, fp)
+        }
+    }
+}
+
+impl Iterator for Frames {
+    type Item = (usize, usize);
+
+    fn next(&mut self) -> Option<(usize, usize)> {
+        if self.over {
+            return None;
+        }
+        let at = (self.pc, self.entry);
+        if self.fp == self.entry_fp {
+            // The host that entered here was itself called by wasm of this store, or by none.
+            // SAFETY: saved entries are further down the stack.
+            match unsafe { self.outer.as_ref() } {
+                Some(saved) => {
+                    let (exit_pc, exit_fp) = saved.exit();
+                    (self.pc, self.entry_fp, self.outer) = (exit_pc - 1, saved.entry_fp(), saved.outer);
+                    self.entry += 1;
+                    // SAFETY: an exit trampoline's frame starts with the frame pointer of its caller.
+                    self.fp = unsafe { *(exit_fp as *const usize) };
+                }
+                None => self.over = true,
+            }
+        } else {
+            // SAFETY: every frame between here and the entry trampoline is of compiled code,
+            // which keeps frame pointers: the caller's frame pointer, then the return address.
+            let (caller_fp, return_address) = unsafe { *(self.fp as *const (usize, usize)) };
+            // The call is before the address it returns to.
+            (self.pc, self.fp) = (return_address - 1, caller_fp);
+        }
+        Some(at)
+    }
+}
+
+/// What is known about the code of a frame.
+///
+/// # Safety
+/// The code at `pc` is kept.
+unsafe fn frame((pc, entry): (usize, usize)) -> Option<Frame> {
+    // SAFETY: by this function's contract.
+    let frame = unsafe { registry::with_code_at(pc, |code| code.frame_at(pc)) }??;
+    Some(Frame { entry, ..frame })
+}
+
+/// The wasm frames on the stack, innermost first, at most [`MAX_FRAMES`].
+///
+/// # Safety
+/// `store` is the thread's own and alive, and if wasm of it is on the stack, it is in a call of a
+/// function of the host.
+pub(super) unsafe fn backtrace(store: *const VMStoreContext) -> Vec<Frame> {
+    // SAFETY: by this function's contract; code that runs is kept.
+    unsafe {
+        if !VMStoreContext::in_wasm(store) {
+            return Vec::new();
+        }
+        Frames::from_exit(store).take(MAX_FRAMES).filter_map(|at| frame(at)).collect()
+    }
 }
 
 thread_local! {
@@ -171,36 +267,21 @@ impl TrapRecord {
     /// # Safety
     /// `store` is the thread's current store, and `fp` the frame pointer of a wasm frame of its
     /// innermost entry.
-    unsafe fn note(store: *mut VMStoreContext, code: TrapCode, mut pc: usize, mut fp: usize) {
+    unsafe fn note(store: *mut VMStoreContext, code: TrapCode, pc: usize, fp: usize) {
         // SAFETY: a current store is alive, and only this thread writes these fields.
-        let (record, mut entry, mut outer, stop) = unsafe {
+        let (record, stop) = unsafe {
             let store = &*store;
-            (&store.trap, store.entry_fp, store.outer, store.interrupted.load(Ordering::Relaxed))
+            (&store.trap, store.interrupted.load(Ordering::Relaxed))
         };
         let code = if stop && code == TrapCode::StackExhausted { TrapCode::Interrupted } else { code };
         record.code.set(Some(code));
         let mut depth = 0;
-        while depth < MAX_FRAMES {
+        // SAFETY: by this function's contract.
+        for at in unsafe { Frames::from(store, pc, fp) }.take(MAX_FRAMES) {
             // SAFETY: this thread alone uses the array, and nobody holds a reference into it
             // while wasm runs.
-            unsafe { (*record.frames.get())[depth].write(pc) };
+            unsafe { (*record.frames.get())[depth].write(at) };
             depth += 1;
-            if fp == entry {
-                // The host that entered here was itself called by wasm of this store, or by none.
-                // SAFETY: saved entries are further down the stack.
-                let Some(saved) = (unsafe { outer.as_ref() }) else { break };
-                let (exit_pc, exit_fp) = saved.exit();
-                (pc, entry, outer) = (exit_pc - 1, saved.entry_fp(), saved.outer);
-                // SAFETY: an exit trampoline's frame starts with the frame pointer of its caller.
-                fp = unsafe { *(exit_fp as *const usize) };
-                continue;
-            }
-            // SAFETY: every frame between here and the entry trampoline is of compiled code,
-            // which keeps frame pointers: the caller's frame pointer, then the return address.
-            let (caller_fp, return_address) = unsafe { *(fp as *const (usize, usize)) };
-            // The call is before the address it returns to.
-            pc = return_address - 1;
-            fp = caller_fp;
         }
         record.depth.set(depth);
     }
@@ -213,10 +294,9 @@ impl TrapRecord {
         let code = self.code.take()?;
         let backtrace = (0..self.depth.get())
             .filter_map(|i| {
-                // SAFETY: `note` wrote the first `depth` entries.
-                let pc = unsafe { (*self.frames.get())[i].assume_init() };
-                // SAFETY: the code at `pc` is kept, by this function's contract.
-                unsafe { registry::with_code_at(pc, |code| code.frame_at(pc)) }?
+                // SAFETY: `note` wrote the first `depth` entries, and the code is kept, by this
+                // function's contract.
+                unsafe { frame((*self.frames.get())[i].assume_init()) }
             })
             .collect();
         Some(Trap { code, backtrace })

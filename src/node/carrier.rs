@@ -1,0 +1,121 @@
+//! Modules on their way to other threads.
+//!
+//! For `lib/module.js`, through Node-API. V8 posts its own modules only, so one of ours travels as an
+//! empty module of V8's, the *carrier*, with two custom sections: the number by which this process
+//! knows the module, and the module's bytes. Invariant: a carrier is enough to have the module, in
+//! whatever thread and whoever else has let go of it: if nobody keeps it, it is compiled anew.
+
+use super::failure::{Failure, Kind, run};
+use super::realm::{Realm, engine};
+use crate::engine::{Module, WeakModule};
+use napi::bindgen_prelude::{External, Uint8Array};
+use napi_derive::napi;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+
+/// The section with the number: eight bytes, and 1 in a ninth if the module counts its operators.
+const WHICH: &str = "wasi-native.module";
+const BYTES: &str = "wasi-native.bytes";
+
+/// The modules of the process by number.
+#[derive(Default)]
+struct Numbered {
+    modules: HashMap<u64, WeakModule>,
+    last: u64,
+}
+
+static NUMBERED: LazyLock<Mutex<Numbered>> = LazyLock::new(Mutex::default);
+
+fn numbered() -> MutexGuard<'static, Numbered> {
+    NUMBERED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A number for a module, by which it is found as long as somebody keeps it.
+fn number_of(module: &Module) -> u64 {
+    let mut numbered = numbered();
+    numbered.last += 1;
+    let number = numbered.last;
+    if number.is_power_of_two() || number.is_multiple_of(4096) {
+        numbered.modules.retain(|_, module| module.upgrade().is_some());
+    }
+    numbered.modules.insert(number, module.downgrade());
+    number
+}
+
+/// The names of a carrier's sections.
+#[napi(catch_unwind)]
+pub fn carrier_sections() -> Vec<&'static str> {
+    vec![WHICH, BYTES]
+}
+
+/// The bytes of a carrier for the module; `whole`: with the module's bytes in it.
+#[napi(catch_unwind)]
+pub fn carrier_of(
+    realm: &External<Rc<Realm>>,
+    module: &External<Module>,
+    whole: bool,
+) -> napi::Result<Uint8Array> {
+    run(realm, || {
+        let bytes = if whole { module.bytes() } else { &[] };
+        let mut carrier = Vec::new();
+        // The header, and both sections with their names.
+        carrier.try_reserve_exact(bytes.len() + 128).map_err(|_| {
+            let text = format!("no memory for a copy of a module of {} bytes, by which it can be posted", bytes.len());
+            Failure::new(Kind::Resource, text)
+        })?;
+        carrier.extend_from_slice(b"\0asm\x01\0\0\0");
+        let mut which = number_of(module).to_le_bytes().to_vec();
+        which.push(u8::from(module.engine().tunables().fuel));
+        section(&mut carrier, WHICH, &which);
+        if whole {
+            section(&mut carrier, BYTES, bytes);
+        }
+        Ok(Uint8Array::new(carrier))
+    })
+}
+
+/// A custom section.
+fn section(module: &mut Vec<u8>, name: &str, content: &[u8]) {
+    module.push(0);
+    // One byte for the length of the name, which is short.
+    size(module, 1 + name.len() + content.len());
+    module.push(name.len() as u8);
+    module.extend_from_slice(name.as_bytes());
+    module.extend_from_slice(content);
+}
+
+/// LEB128.
+fn size(module: &mut Vec<u8>, mut size: usize) {
+    while size >= 0x80 {
+        module.push(size as u8 | 0x80);
+        size >>= 7;
+    }
+    module.push(size as u8);
+}
+
+/// The module that a carrier stands for: the one that somebody keeps, or else one compiled from
+/// `bytes`. `None` without bytes if nobody keeps it.
+#[napi(catch_unwind)]
+pub fn carried_module(
+    realm: &External<Rc<Realm>>,
+    which: &[u8],
+    bytes: Option<&[u8]>,
+) -> napi::Result<Option<External<Module>>> {
+    run(realm, || {
+        let Some((number, [fuel])) = which.split_first_chunk::<8>() else { return Ok(None) };
+        let number = u64::from_le_bytes(*number);
+        let kept = numbered().modules.get(&number).and_then(WeakModule::upgrade);
+        if let Some(module) = kept {
+            return Ok(Some(External::new(module)));
+        }
+        let Some(bytes) = bytes.filter(|bytes| !bytes.is_empty()) else { return Ok(None) };
+        // It was compiled before, so what fails now is the machine.
+        let compiled = Module::new(engine(*fuel == 1)?, bytes);
+        let module = compiled.map_err(|error| {
+            Failure::new(Kind::Resource, format!("a posted module cannot be compiled here: {error}"))
+        })?;
+        numbered().modules.insert(number, module.downgrade());
+        Ok(Some(External::new(module)))
+    })
+}

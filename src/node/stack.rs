@@ -1,0 +1,29 @@
+//! The wasm frames of the moment, for the stacks of JavaScript's errors.
+//!
+//! For `lib/stack.js`, through Node-API. Invariant: who asks was called by JavaScript, so wasm that is
+//! on the stack is in a call of a function of the host.
+
+use super::failure::stack_lines;
+use super::realm::Realm;
+use crate::engine::Frame;
+use napi::bindgen_prelude::External;
+use napi_derive::napi;
+use std::rc::Rc;
+
+/// Whether wasm of the realm is on the stack.
+#[napi(catch_unwind)]
+pub fn is_in_wasm(realm: &External<Rc<Realm>>) -> bool {
+    realm.store.is_running()
+}
+
+/// The wasm frames that are on the stack, for [`frames_text`].
+#[napi(catch_unwind)]
+pub fn capture_frames(realm: &External<Rc<Realm>>) -> External<Vec<Frame>> {
+    External::new(realm.store.backtrace())
+}
+
+/// Their lines in V8's form. An empty line stands between those of two entries into wasm.
+#[napi(catch_unwind)]
+pub fn frames_text(frames: &External<Vec<Frame>>) -> String {
+    stack_lines(frames)
+}
