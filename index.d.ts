@@ -282,6 +282,29 @@ export class Exception {
  */
 export const JSTag: Tag;
 
+/**
+ * The namespace alone, as `globalThis.WebAssembly` has it: what to put in its place. `node --import
+ * wasi-native/register/webassembly` does so before a program runs.
+ */
+export const WebAssembly: {
+  readonly CompileError: typeof CompileError;
+  readonly Exception: typeof Exception;
+  readonly Global: typeof Global;
+  readonly Instance: typeof Instance;
+  readonly JSTag: Tag;
+  readonly LinkError: typeof LinkError;
+  readonly Memory: typeof Memory;
+  readonly Module: typeof Module;
+  readonly RuntimeError: typeof RuntimeError;
+  readonly Table: typeof Table;
+  readonly Tag: typeof Tag;
+  readonly compile: typeof compile;
+  readonly compileStreaming: typeof compileStreaming;
+  readonly instantiate: typeof instantiate;
+  readonly instantiateStreaming: typeof instantiateStreaming;
+  readonly validate: typeof validate;
+};
+
 /** The `code` of each error of this package; docs/errors.md tells of all. */
 export type ErrorCode =
   | 'ABORT_ERR'

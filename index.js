@@ -1,5 +1,5 @@
 'use strict';
-// The package: shaped as the WebAssembly namespace, with `WASI` beside it.
+// The package: what the WebAssembly namespace has, with `WASI` beside it, and the namespace itself.
 
 const { caller } = require('./lib/caller');
 const { CompileError, LinkError, RuntimeError } = require('./lib/errors');
@@ -52,7 +52,38 @@ const { compile, compileStreaming, instantiate, instantiateStreaming, validate }
   },
 };
 
-module.exports = {
+/** What takes the place of the global of that name. */
+const WebAssembly = {
+  CompileError,
+  Exception,
+  Global,
+  Instance,
+  JSTag,
+  LinkError,
+  Memory,
+  Module,
+  RuntimeError,
+  Table,
+  Tag,
+  compile,
+  compileStreaming,
+  instantiate,
+  instantiateStreaming,
+  validate,
+};
+// As Web IDL has it, the classes are not enumerable and an attribute is an accessor.
+for (const [name, value] of Object.entries(WebAssembly)) {
+  if (value.prototype !== undefined) Object.defineProperty(WebAssembly, name, { enumerable: false });
+}
+Object.defineProperty(WebAssembly, 'JSTag', {
+  get: Object.getOwnPropertyDescriptor({ get JSTag() { return JSTag; } }, 'JSTag').get,
+  set: undefined,
+});
+tag(WebAssembly, 'WebAssembly');
+
+// Plain properties, which compilers of ES modules copy and Node reads the names of from this text. It
+// is not read back: tools that run a package in their own way keep something else there.
+const exported = (module.exports = {
   CompileError,
   Exception,
   Global,
@@ -67,22 +98,12 @@ module.exports = {
   Tag,
   WASI,
   caller,
+  WebAssembly,
   compile,
   compileStreaming,
   instantiate,
   instantiateStreaming,
   validate,
-};
-
-// The namespace's classes are not enumerable, as Web IDL has it.
-for (const [name, value] of Object.entries(module.exports)) {
-  if (value.prototype !== undefined) {
-    Object.defineProperty(module.exports, name, { enumerable: false });
-  }
-}
-// An attribute of the namespace, so an accessor.
-Object.defineProperty(module.exports, 'JSTag', {
-  get: Object.getOwnPropertyDescriptor({ get JSTag() { return JSTag; } }, 'JSTag').get,
-  set: undefined,
 });
-tag(module.exports, 'WebAssembly');
+// The package itself may stand for the global, too.
+tag(exported, 'WebAssembly');

@@ -3,6 +3,4 @@
 
 require('.');
 
-const namespace = require('..');
-
-globalThis.WebAssembly = namespace.WebAssembly ?? namespace;
+globalThis.WebAssembly = require('..').WebAssembly;

@@ -1,0 +1,59 @@
+'use strict';
+// The ways in which programs meet the package: by name, and through what compiles modules.
+
+const { spawnSync } = require('node:child_process');
+const fs = require('node:fs');
+const os = require('node:os');
+const path = require('node:path');
+const wn = require('..');
+const { PACKAGE } = require('./helpers');
+
+const URL_OF = JSON.stringify(require('node:url').pathToFileURL(path.join(PACKAGE, 'index.js')).href);
+
+/** A folder from which the package is found by its name. */
+let folder;
+beforeAll(() => {
+  folder = fs.mkdtempSync(path.join(os.tmpdir(), 'wasi-native-'));
+  fs.mkdirSync(path.join(folder, 'node_modules'));
+  fs.symlinkSync(PACKAGE, path.join(folder, 'node_modules', 'wasi-native'), 'junction');
+});
+afterAll(() => fs.rmSync(folder, { recursive: true }));
+
+function run(flags, name, text) {
+  fs.writeFileSync(path.join(folder, name), text);
+  return spawnSync(process.execPath, [...flags, name], { cwd: folder, encoding: 'utf8' });
+}
+
+const NAMES = Object.keys(wn);
+
+test('every export is a property that spreads', () => {
+  for (const name of [...Object.keys(wn.WebAssembly), 'Module', 'Memory', 'WASI', 'MemoryFS', 'JSTag', 'WebAssembly']) {
+    expect(NAMES).toContain(name);
+    expect({ ...wn }[name]).toBe(wn[name]);
+  }
+});
+
+test('every export can be imported by name', () => {
+  const { stdout, stderr } = run([], 'names.mjs', `
+    import * as all from ${URL_OF};
+    import { ${NAMES.join(', ')} } from 'wasi-native';
+    console.log([${NAMES.join(', ')}].every((value) => value !== undefined), WASI === all.default.WASI);`);
+  expect([stdout, stderr]).toEqual(['true true\n', '']);
+});
+
+test('tools that put something of their own in the place of `module.exports` can load it', () => {
+  // As Vite does with packages that it runs itself.
+  const { stdout, stderr } = run([], 'vite.cjs', `
+    const fs = require('node:fs');
+    const path = require('node:path');
+    const file = require.resolve('wasi-native');
+    const exported = Object.defineProperty({}, Symbol.toStringTag, { value: 'Module' });
+    const own = {
+      get exports() { return exported; },
+      set exports(value) { Object.assign(exported, value); },
+    };
+    const within = (name) => require(path.join(path.dirname(file), name));
+    new Function('module', 'exports', 'require', fs.readFileSync(file, 'utf8'))(own, exported, within);
+    console.log(typeof exported.Module, typeof exported.WebAssembly.Module);`);
+  expect([stdout, stderr]).toEqual(['function function\n', '']);
+});
