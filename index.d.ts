@@ -284,26 +284,50 @@ export const JSTag: Tag;
 
 /**
  * The namespace alone, as `globalThis.WebAssembly` has it: what to put in its place. `node --import
- * wasi-native/register/webassembly` does so before a program runs.
+ * wasi-native/register/webassembly` does so before a program runs. Its type is that of the global where
+ * TypeScript has one (`lib: ["dom"]`, the default), and {@link Namespace} elsewhere.
+ *
+ * ```js
+ * globalThis.WebAssembly = require('wasi-native').WebAssembly;
+ * ```
  */
-export const WebAssembly: {
+export const WebAssembly: typeof globalThis extends { WebAssembly: infer Replaced } ? Replaced : Namespace;
+
+/** What {@link WebAssembly} has: the classes and functions of this package under their names. */
+export interface Namespace {
+  /** {@link CompileError}, under its name there. */
   readonly CompileError: typeof CompileError;
+  /** {@link Exception}, under its name there. */
   readonly Exception: typeof Exception;
+  /** {@link Global}, under its name there. */
   readonly Global: typeof Global;
+  /** {@link Instance}, under its name there. */
   readonly Instance: typeof Instance;
+  /** {@link JSTag}, under its name there. */
   readonly JSTag: Tag;
+  /** {@link LinkError}, under its name there. */
   readonly LinkError: typeof LinkError;
+  /** {@link Memory}, under its name there. */
   readonly Memory: typeof Memory;
+  /** {@link Module}, under its name there. */
   readonly Module: typeof Module;
+  /** {@link RuntimeError}, under its name there. */
   readonly RuntimeError: typeof RuntimeError;
+  /** {@link Table}, under its name there. */
   readonly Table: typeof Table;
+  /** {@link Tag}, under its name there. */
   readonly Tag: typeof Tag;
+  /** {@link compile}, under its name there. */
   readonly compile: typeof compile;
+  /** {@link compileStreaming}, under its name there. */
   readonly compileStreaming: typeof compileStreaming;
+  /** {@link instantiate}, under its name there. */
   readonly instantiate: typeof instantiate;
+  /** {@link instantiateStreaming}, under its name there. */
   readonly instantiateStreaming: typeof instantiateStreaming;
+  /** {@link validate}, under its name there. */
   readonly validate: typeof validate;
-};
+}
 
 /** The `code` of each error of this package; docs/errors.md tells of all. */
 export type ErrorCode =
@@ -407,6 +431,10 @@ export class RuntimeError extends Error {
 export interface CompileOptions {
   /** Has the module count its operators, for `limits.fuel`. It is slower then. Default: false. */
   fuel?: boolean;
+  /** Taken as the interface has it, but there are none here: a module that imports one does not link. */
+  builtins?: readonly string[];
+  /** Likewise: such constants are imports like any other. */
+  importedStringConstants?: string | null;
 }
 
 /**

@@ -15,6 +15,7 @@ import {
   Table,
   Tag,
   WASI,
+  WebAssembly as OurWebAssembly,
   caller,
   compile,
   compileStreaming,
@@ -257,6 +258,18 @@ async function typed(signal: Signal): Promise<void> {
   console.log(wrong);
 }
 
-// The whole package under one name, as a program that replaces the global has it.
+/** A program that replaces the global. */
+async function replace(): Promise<void> {
+  globalThis.WebAssembly = OurWebAssembly;
+  globalThis.WebAssembly = wasiNative.WebAssembly;
+  const memory = new OurWebAssembly.Memory({ initial: 1 });
+  const { instance } = await OurWebAssembly.instantiate(new Uint8Array(bytes), { env: { memory } });
+  console.log(instance.exports);
+  await compile(bytes, { builtins: ['js-string'], importedStringConstants: 'strings' });
+  // @ts-expect-error a misspelt option
+  await compile(bytes, { fule: true });
+}
+
+// The whole package under one name.
 const replaced: typeof wasiNative = wasiNative;
-export { errors, namespace, objects, programs, replaced, typed, wasi };
+export { errors, namespace, objects, programs, replace, replaced, typed, wasi };
