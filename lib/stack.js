@@ -147,6 +147,8 @@ let watching = false;
 function watch({ native, realm }) {
   if (watching) return;
   watching = true;
+  // It writes stacks when errors are made, and asks nobody then.
+  if (process.versions.bun !== undefined) return;
   const before = Object.getOwnPropertyDescriptor(Error, 'prepareStackTrace');
   if (before?.configurable === false || !Object.isExtensible(Error)) return;
 
