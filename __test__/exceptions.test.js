@@ -102,7 +102,7 @@ describe('Tag', () => {
        const registry = globalThis.registry = new FinalizationRegistry(() => gone++);
        const module = new wn.Module(bytes.m);
        for (let i = 0; i < 50; i++) {
-         registry.register(new wn.Instance(module, { m: { js: wn.JSTag } }));
+         registry.register(new wn.Instance(module, { m: { js: wn.JSTag } }).exports.memory);
        }
        for (let i = 0; i < 20 && gone < 40; i++) {
          await new Promise(setImmediate);
@@ -111,7 +111,7 @@ describe('Tag', () => {
        console.log(gone >= 40);`,
       {
         flags: ['--expose-gc'],
-        modules: { m: await wat('(module (import "m" "js" (tag (param externref))) (memory 1))') },
+        modules: { m: await wat('(module (import "m" "js" (tag (param externref))) (memory (export "memory") 1))') },
       }
     );
     expect(stdout).toBe('true\n');

@@ -294,6 +294,78 @@ describe('lifetimes', () => {
     expect(await run(code, { keeper, given })).toBe('42');
   });
 
+  test('a host value that leads back to what holds it goes with it', async () => {
+    const text = `(module (table (export "t") 1 externref) (global $g (mut externref) (ref.null extern))
+      (func (export "set") (param externref) (global.set $g (local.get 0)))
+      (func (export "put") (param externref) (table.set (i32.const 0) (local.get 0))))`;
+    const code = `
+      const module = new wn.Module(bytes.m);
+      const left = async (make) => {
+        let count = 0;
+        const registry = new FinalizationRegistry(() => count--);
+        for (let round = 0; round < 100; round++) {
+          count++;
+          registry.register(make(), 0);
+        }
+        for (let i = 0; i < 20 && count > 5; i++) await settle();
+        return count <= 5;
+      };
+      const externref = { element: 'externref', initial: 1 };
+      console.log(
+        await left(() => { const t = new wn.Table(externref); const o = { t }; t.set(0, o); return o; }),
+        await left(() => { const g = new wn.Global({ value: 'externref', mutable: true }); return g.value = { g }; }),
+        await left(() => { const i = new wn.Instance(module); const o = { i }; i.exports.set(o); return o; }),
+        await left(() => { const i = new wn.Instance(module); const o = { i }; i.exports.put(o); return o; }),
+        // Two that hold each other's.
+        await left(() => {
+          const [a, b] = [new wn.Table(externref), new wn.Table(externref)];
+          const o = { b };
+          a.set(0, o);
+          b.set(0, { a });
+          return o;
+        }),
+        await left(() => {
+          const tag = new wn.Tag({ parameters: ['externref'] });
+          const o = { tag };
+          return o.exception = new wn.Exception(tag, [o]);
+        }),
+      );`;
+    expect(await run(code, { m: text })).toBe('true true true true true true');
+  });
+
+  test('host values stay what they are when what holds them comes together', async () => {
+    const text = `(module (table $t (export "t") 3000 externref) (table $f 1 funcref)
+      (func (export "put") (param i32 externref) (table.set $t (local.get 0) (local.get 1)))
+      (func (export "get") (param i32) (result externref) (table.get $t (local.get 0)))
+      (func (export "link") (param funcref) (table.set $f (i32.const 0) (local.get 0))))`;
+    const code = `
+      const module = new wn.Module(bytes.m);
+      const common = { of: 'both' };
+      const parts = Array.from({ length: 6 }, () => new wn.Instance(module).exports);
+      const value = (k, place) => [common, k * 10000 + place, undefined, null, -0, 0, { k, place }][place % 7];
+      const kept = parts.map(() => []);
+      const fill = (from, to) => parts.forEach((part, k) => {
+        for (let place = from; place < to; place++) part.put(place, kept[k][place] = value(k, place));
+      });
+      const right = () => parts.every((part, k) =>
+        kept[k].every((given, place) => Object.is(part.get(place), given) && Object.is(part.t.get(place), given)));
+      fill(0, 600);
+      console.log(right());
+      parts[0].link(parts[1].put);
+      parts[3].link(parts[2].put);
+      await settle();
+      fill(600, 1500);
+      console.log(right());
+      parts[1].link(parts[3].get);
+      parts[4].link(parts[0].get);
+      await settle();
+      fill(1500, 3000);
+      fill(0, 100);
+      await settle();
+      console.log(right());`;
+    expect(await run(code, { m: text })).toBe('true\ntrue\ntrue');
+  });
+
   test('a single host value goes when wasm lets it go, wherever it was', async () => {
     const text = `(module (import "m" "make" (func $make (result externref)))
       (table $t (export "t") 4 externref) (global $g (export "g") (mut externref) (ref.null extern))

@@ -56,19 +56,33 @@ class Values {
     for (let k = BLOCK; k > 0; k--) this.free.push(block * BLOCK + k);
   }
 
-  /** Lets go all but the numbers of `held`. */
+  /** Lets go all but the numbers of `held`, a Set. */
   keepOnly(held) {
-    for (const [number, value] of this.byNumber) {
-      if (held.has(number)) continue;
-      this.byNumber.delete(number);
-      if (this.numbers.get(value) === number) this.numbers.delete(value);
-      this.free.push(number);
-      this.estate.count--;
-      total--;
+    // Mostly few are left, and made anew the maps are cheaper than with most taken out.
+    const { byNumber } = this;
+    this.byNumber = new Map();
+    this.numbers = new Map();
+    const [few, others] = held.size < byNumber.size ? [held, byNumber] : [byNumber.keys(), held];
+    for (const number of few) {
+      if (!others.has(number)) continue;
+      const value = byNumber.get(number);
+      this.byNumber.set(number, value);
+      this.numbers.set(value, number);
     }
-    if (this.byNumber.size === 0) {
-      freeBlocks.push(...this.estate.blocks.splice(0));
-      this.free.length = 0;
+    const { estate } = this;
+    total += this.byNumber.size - estate.count;
+    estate.count = this.byNumber.size;
+    this.free = [];
+    const blocks = estate.blocks.splice(0);
+    if (estate.count === 0) {
+      for (const block of blocks) freeBlocks.push(block);
+      return;
+    }
+    for (const block of blocks) {
+      estate.blocks.push(block);
+      for (let number = block * BLOCK + BLOCK; number > block * BLOCK; number--) {
+        if (!this.byNumber.has(number)) this.free.push(number);
+      }
     }
   }
 
@@ -103,9 +117,14 @@ onJoin((large, small) => {
 /** For values that are on their way with an exception, and belong to no group. */
 const travelling = new Group();
 
-function valuesOf(group) {
-  const top = root(group ?? travelling);
-  return (top.values ??= new Values());
+/** The values of a group, null if there are none. */
+function known(group) {
+  if (group === undefined) return travelling.values;
+  return group.parent === null ? group.values : root(group).values;
+}
+
+function firstOf(group) {
+  return (root(group ?? travelling).values = new Values());
 }
 
 /**
@@ -114,20 +133,24 @@ function valuesOf(group) {
  */
 function toReference(value, { group }) {
   if (value === null) return 0;
-  const values = valuesOf(group);
-  const known = values.numbers.get(value);
+  const values = known(group) ?? firstOf(group);
+  const number = values.numbers.get(value);
   // The keys of a Map do not tell -0 from 0.
-  if (known === undefined || (value === 0 && !Object.is(values.byNumber.get(known), value))) {
+  if (number === undefined || (value === 0 && !Object.is(values.byNumber.get(number), value))) {
     return values.add(value);
   }
-  return known;
+  return number;
 }
 
 /** The value behind a number that came out of the wasm of `holder.group`. */
 function fromReference(number, { group }) {
   if (number === 0) return null;
-  const value = root(group ?? travelling).values?.byNumber.get(number);
-  return value === undefined ? fromAnywhere(number) : value;
+  const values = known(group);
+  if (values !== null) {
+    const value = values.byNumber.get(number);
+    if (value !== undefined) return value;
+  }
+  return fromAnywhere(number);
 }
 
 /** The value behind a number, whosever it is. */
