@@ -37,11 +37,25 @@ const PLACES = {
     'options.',
     async (options) => new wn.WASI({ version, stdout: 'ignore' }).run(await command(), { timeout: 5000, ...options }),
   ],
+  'spawn()': [
+    ['signal', 'timeout'],
+    'options.',
+    async (options) => {
+      const { instance } = await new wn.WASI({ version }).spawn(await library(), {}, options);
+      instance.close();
+    },
+  ],
+  'a call': [
+    ['timeout', 'signal', 'fuel'],
+    'options.',
+    async (options) => (await new wn.WASI({ version }).instantiate(await library())).instance.call('run', [], options),
+  ],
   'MemoryFS()': [['files', 'quota'], 'options.', (options) => new wn.MemoryFS(options)],
   'MemoryFS.readFile()': [['encoding'], 'options.', (options) => new wn.MemoryFS({ files: { f: '' } }).readFile('f', options)],
 };
 
 let bytes;
+const library = () => wat('(module (memory (export "memory") 1) (func (export "run")))');
 const command = async () => (bytes ??= await wat('(module (memory (export "memory") 1) (func (export "_start")))'));
 
 /** What no message should have: gaps where a word is missing, values that nobody wrote, our insides. */

@@ -18,6 +18,7 @@ const rejection = async (promise) => promise.then(() => { throw new Error('it wa
 
 describe('an option that is not known', () => {
   const empty = () => programs.hello();
+  const library = () => wat('(module (memory (export "memory") 1) (func (export "run")))');
   test.each([
     ['new WASI', 'options.denny', 'deny', () => wasi({ denny: ['fd_read'] })],
     ['new WASI', 'options.limit', 'limits', () => wasi({ limit: { memory: 5 } })],
@@ -34,6 +35,15 @@ describe('an option that is not known', () => {
     ['lines', 'options.stdout.line', 'lines', () => wasi({ stdout: { lines() {}, line() {} } })],
     ['run', 'options.time_out', 'timeout', async () => wasi().run(await empty(), { time_out: 1 })],
     ['run', 'options.stdut', 'stdout', async () => wasi().run(await empty(), { stdut: 'pipe' })],
+    ['spawn', 'options.time-out', 'timeout', async () => wasi().spawn(await empty(), {}, { 'time-out': 1 })],
+    ['a call', 'options.fule', 'fuel', async () => {
+      const { instance } = await wasi().spawn(await library());
+      return instance.call('run', [], { fule: 1 }).finally(() => instance.close());
+    }],
+    ['a call on this thread', 'options.sginal', 'signal', async () => {
+      const { instance } = await wasi().instantiate(await library());
+      return instance.call('run', [], { sginal: null });
+    }],
     ['instantiate', 'options.dta', 'data', async () => wasi().instantiate(await empty(), {}, { dta: true })],
     ['spawn', 'options.singal', 'signal', async () => wasi().spawn(await empty(), {}, { singal: null })],
     ['compile', 'options.fule', 'fuel', async () => wn.compile(await empty(), { fule: true })],

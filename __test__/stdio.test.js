@@ -22,6 +22,10 @@ describe('standard input', () => {
     ['a view of bytes', new Uint8Array(Buffer.from('--some text--')).subarray(2, 11)],
     ['a readable stream', () => Readable.from(['some', ' ', 'text'])],
     ['a stream of the Web', () => new Blob(['some text']).stream()],
+    ["a stream of the Web by another package's class", () => {
+      const stream = new Blob(['some text']).stream();
+      return { getReader: () => stream.getReader(), [Symbol.toStringTag]: 'ReadableStream' };
+    }],
   ])('is %s', async (_, stdin) => {
     const given = typeof stdin === 'function' ? stdin() : stdin;
     const { code, stdout } = await copy({ stdin: given, stdout: 'pipe' }, { encoding: 'utf8' });
