@@ -229,10 +229,63 @@ class Streams {
 /** This side of a pipe. */
 function pipeEnd(options) {
   if (process.versions.bun === undefined) return new net.Socket(options).unref();
-  // Bun's sockets take no pipe, but its streams of files wait for one.
+  // Bun's sockets take no pipe, but its streams of files wait for one. To read, they would hold a thread
+  // of its pool for each pipe, and what such a thread has just taken nobody could count.
   const { fd } = options;
-  const file = options.readable ? fs.createReadStream(null, { fd }) : fs.createWriteStream(null, { fd });
+  if (options.readable) return new Polled(fd);
+  const file = fs.createWriteStream(null, { fd });
   return Object.assign(file, { ref: () => file, unref: () => file });
+}
+
+/** The longest pause between two looks at a pipe, in milliseconds. */
+const LONGEST_PAUSE = 16;
+
+/** The reading end of a pipe that is looked at from time to time: the part of `net.Socket` used here. */
+class Polled {
+  bytesRead = 0;
+  #descriptor;
+  #isHeld = false;
+  #wake = () => {};
+
+  constructor(descriptor) {
+    this.#descriptor = descriptor;
+  }
+
+  async *[Symbol.asyncIterator]() {
+    for (let pause = 1; this.#descriptor !== undefined; ) {
+      const pending = native.pipePending(this.#descriptor);
+      if (pending < 0) return;
+      if (pending > 0) {
+        const chunk = Buffer.allocUnsafe(Math.min(pending, 1 << 16));
+        const count = fs.readSync(this.#descriptor, chunk, 0, chunk.length);
+        this.bytesRead += count;
+        pause = 1;
+        yield chunk.subarray(0, count);
+      } else {
+        await this.#sleep(pause);
+        pause = Math.min(2 * pause, LONGEST_PAUSE);
+      }
+    }
+  }
+
+  #sleep(pause) {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, pause);
+      if (!this.#isHeld) timer.unref();
+      this.#wake = () => (clearTimeout(timer), resolve());
+    });
+  }
+
+  ref() {
+    this.#isHeld = true;
+    this.#wake();
+  }
+
+  destroy() {
+    if (this.#descriptor !== undefined) native.closePipe(this.#descriptor);
+    this.#descriptor = undefined;
+    this.#wake();
+  }
 }
 
 /** Moves what a readable stream gives into a pipe. */
@@ -274,7 +327,7 @@ function drain({ write, end, closed, release }, descriptor, fail, streams) {
   };
   const flushed = () => {
     if (delivered === Infinity) return undefined;
-    const until = socket.bytesRead + native.pipePending(descriptor);
+    const until = socket.bytesRead + Math.max(native.pipePending(descriptor), 0);
     return until > delivered ? new Promise((resolve) => waiting.push({ until, resolve })) : undefined;
   };
   const done = (async () => {

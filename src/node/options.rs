@@ -395,14 +395,23 @@ pub fn close_pipe(end: i32) {
     drop(unsafe { OwnedHandle::from_raw_fd(end) });
 }
 
-/// How many bytes are in a pipe whose reading end is ours.
+/// How many bytes are in a pipe whose reading end is ours; -1 if there are none, and nobody is left to
+/// write some.
 #[cfg(unix)]
 #[napi(catch_unwind)]
 pub fn pipe_pending(end: i32) -> f64 {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
     use std::os::fd::BorrowedFd;
     // SAFETY: the face asks while it has the end open.
     let end = unsafe { BorrowedFd::borrow_raw(end) };
-    rustix::io::ioctl_fionread(end).unwrap_or(0) as f64
+    // Who hangs up has written before: so this is asked first.
+    let mut asked = [PollFd::new(&end, PollFlags::IN)];
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    let is_over = poll(&mut asked, Some(&at_once)).is_ok() && asked[0].revents().contains(PollFlags::HUP);
+    match rustix::io::ioctl_fionread(end).unwrap_or(0) {
+        0 if is_over => -1.0,
+        bytes => bytes as f64,
+    }
 }
 
 #[cfg(not(unix))]
