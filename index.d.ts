@@ -160,6 +160,16 @@ export class Memory<Address extends number | bigint = number> {
    * it is.
    */
   readonly buffer: ArrayBuffer;
+  /**
+   * The memory's bytes in a buffer of one length: `buffer` becomes that. As `toResizableBuffer`, it is
+   * there on a Node.js whose own memories have it.
+   */
+  toFixedLengthBuffer(): ArrayBuffer;
+  /**
+   * The bytes in a buffer that grows with the memory. Only shared memories that are V8's can have one;
+   * of others it is undefined.
+   */
+  toResizableBuffer(): ArrayBuffer;
   /** Grows by `delta` pages and returns the old number of pages. */
   grow(delta: Address): Address;
   /**
@@ -395,6 +405,8 @@ export class CompileError extends Error {
   /** On those that this package throws. */
   readonly code?: 'ERR_WASI_COMPILE';
 }
+/** Without `new` it makes one, too, as the native errors do. */
+export function CompileError(message?: string, options?: ErrorOptions): CompileError;
 
 /**
  * The imports do not fit what the module asks for. Its `code` is `ERR_WASI_LINK`; the message names
@@ -405,6 +417,8 @@ export class LinkError extends Error {
   /** On those that this package throws. */
   readonly code?: 'ERR_WASI_LINK';
 }
+/** Without `new` it makes one, too, as the native errors do. */
+export function LinkError(message?: string, options?: ErrorOptions): LinkError;
 
 /**
  * Wasm trapped. The message is the specification's text, such as `integer divide by zero`; the
@@ -426,6 +440,8 @@ export class RuntimeError extends Error {
   /** On those that this package throws. */
   readonly code?: 'ERR_WASI_TRAP' | 'ERR_WASI_LIMIT';
 }
+/** Without `new` it makes one, too, as the native errors do. */
+export function RuntimeError(message?: string, options?: ErrorOptions): RuntimeError;
 
 /** How a module is compiled. */
 export interface CompileOptions {

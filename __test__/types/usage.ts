@@ -262,6 +262,7 @@ async function typed(signal: Signal): Promise<void> {
 async function replace(): Promise<void> {
   globalThis.WebAssembly = OurWebAssembly;
   globalThis.WebAssembly = wasiNative.WebAssembly;
+  globalThis.WebAssembly = wasiNative;
   const memory = new OurWebAssembly.Memory({ initial: 1 });
   const { instance } = await OurWebAssembly.instantiate(new Uint8Array(bytes), { env: { memory } });
   console.log(instance.exports);
