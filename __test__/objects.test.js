@@ -333,6 +333,32 @@ describe('lifetimes', () => {
     expect(await run(code, { m: text })).toBe('true true true true true true');
   });
 
+  test('the glue of signatures that nothing uses any more goes', async () => {
+    // Each of other numbers of parameters of two types.
+    const types = Array.from({ length: 700 }, (_, k) => [k % 26, Math.floor(k / 26)]);
+    const params = ([a, b]) => `(param ${'i32 '.repeat(a)}${'f64 '.repeat(b)})`;
+    const text = `(module ${types.map((type, k) => `(func (export "f${k}") ${params(type)})`).join('\n')})`;
+    const code = `
+      const { Session } = require('node:inspector');
+      const alive = () => {
+        const session = new Session();
+        session.connect();
+        let count = 0;
+        session.on('Debugger.scriptParsed', ({ params }) => {
+          if (params.url.startsWith('wasi-native/export/')) count++;
+        });
+        session.post('Debugger.enable');
+        session.disconnect();
+        return count;
+      };
+      let { exports } = new wn.Instance(new wn.Module(bytes.m));
+      const all = alive();
+      exports = undefined;
+      for (let i = 0; i < 10; i++) await settle();
+      console.log(all, alive() <= 260);`;
+    expect(await run(code, { m: text })).toBe('700 true');
+  });
+
   test('host values stay what they are when what holds them comes together', async () => {
     const text = `(module (table $t (export "t") 3000 externref) (table $f 1 funcref)
       (func (export "put") (param i32 externref) (table.set $t (local.get 0) (local.get 1)))
