@@ -70,9 +70,8 @@ export type Exports = Record<string, any>;
  * const wanted = Module.imports(module).map(({ module, name }) => `${module}.${name}`);
  * ```
  *
- * A module can be posted to other threads of the process, which have it compiled at once. It
- * arrives as a module of V8's and is one of these when it is first used. Keep it where it was
- * compiled until then.
+ * A module can be posted to other threads of the process and is one of these there at once: compiled
+ * already, as long as somebody has it, and compiled anew where it is used if nobody has.
  */
 export class Module {
   /**
