@@ -72,7 +72,7 @@ function isUncatchable(value) {
 }
 
 /** What else native code throws is an answer to a call, as what JavaScript throws is. */
-const CATCHABLE = ['compile', 'link', 'range', 'option', 'file', 'not-started'];
+const CATCHABLE = ['compile', 'link', 'range', 'memory', 'option', 'file', 'not-started'];
 
 /** Makes the errors that native code throws (src/node/failure.rs). */
 function makeError(kind, message, frames) {
@@ -107,6 +107,8 @@ function errorOf(kind, message, frames) {
       const error = coded(RuntimeError, 'ERR_WASI_LIMIT', `${message} (limits.fuel)`);
       return addFrames(error, frames);
     }
+    case 'memory':
+      return coded(RangeError, 'ERR_WASI_RESOURCE', message);
     case 'resource':
       return coded(Error, 'ERR_WASI_RESOURCE', message);
     case 'busy':

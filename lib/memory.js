@@ -67,11 +67,9 @@ class Memory {
     const parts = partsOf(this, 'WebAssembly.Memory.buffer');
     if (parts.shared) return sharedBuffer(this, parts);
     const { buffer } = parts;
-    // A buffer is detached as soon as its memory has grown, so its length tells.
+    // A buffer is detached as soon as its memory has grown, so its length tells, but of an empty one.
     if (buffer !== null && buffer.byteLength !== 0) return buffer;
-    const renewed = native.memoryBuffer(realm, parts.handle);
-    if (buffer !== null && renewed.byteLength === 0) return buffer;
-    return (parts.buffer = renewed);
+    return (parts.buffer = untaken(native.memoryBuffer(realm, parts.handle)));
   }
 }
 
@@ -124,6 +122,28 @@ function resizableBuffers({ prototype }) {
   const method = { value: toFixedLengthBuffer, writable: true, configurable: true };
   Object.defineProperty(prototype, 'toFixedLengthBuffer', method);
   Object.defineProperty(prototype, 'toResizableBuffer', { get, configurable: true });
+}
+
+/**
+ * A buffer as V8's memories have it, which `transfer()` does not take away. Where native code cannot
+ * see to that (src/node/buffers.rs), the method itself refuses.
+ */
+function untaken(buffer) {
+  locked ??= native.locksBuffers(realm, buffer);
+  if (!locked) Object.defineProperties(buffer, REFUSING);
+  return buffer;
+}
+
+let locked;
+
+const REFUSING = Object.fromEntries(
+  ['transfer', 'transferToFixedLength']
+    .filter((name) => name in ArrayBuffer.prototype)
+    .map((name) => [name, { value: { [name]: refuse }[name], writable: true, configurable: true }])
+);
+
+function refuse() {
+  throw new TypeError('the buffer of a WebAssembly.Memory cannot be transferred');
 }
 
 function partsOf(value, what) {

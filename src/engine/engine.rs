@@ -4,6 +4,7 @@ use super::code::CodeObject;
 use super::compile::{CompiledModule, Compiler, MemoryStyle, OptLevel, Tunables};
 use super::error::CompileError;
 use super::module::info::ModuleInfo;
+use super::runtime::Pool;
 use super::sys::Mmap;
 use super::types::SharedFuncType;
 use std::sync::Arc;
@@ -81,6 +82,7 @@ struct Inner {
     config: Config,
     tunables: Tunables,
     compiler: Compiler,
+    pool: Arc<Pool>,
 }
 
 impl Engine {
@@ -102,6 +104,7 @@ impl Engine {
                 fuel: config.fuel,
             },
             compiler: Compiler::new(config.opt_level)?,
+            pool: Arc::default(),
         })))
     }
 
@@ -119,6 +122,11 @@ impl Engine {
 
     pub fn max_wasm_stack(&self) -> usize {
         self.0.config.max_wasm_stack
+    }
+
+    /// Address space for memories.
+    pub(super) fn pool(&self) -> &Arc<Pool> {
+        &self.0.pool
     }
 
     pub(super) fn compiler(&self) -> &Compiler {

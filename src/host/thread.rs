@@ -135,6 +135,8 @@ pub enum Failure {
     Link(String),
     Limit(OverLimit),
     Output(OutputLimit),
+    /// The machine has not what was asked for.
+    OutOfMemory(String),
     /// A wasm exception that nothing caught.
     Exception,
     Internal(String),
@@ -149,6 +151,7 @@ impl From<Error> for Failure {
             Error::Trap(trap) => Failure::Trap(trap),
             Error::Exception(_) => Failure::Exception,
             Error::Limit(over) => Failure::Limit(over),
+            Error::OutOfMemory(message) => Failure::OutOfMemory(message),
             Error::Closed => Failure::Internal("the instance is closed".into()),
             Error::Internal(message) => Failure::Internal(message),
             Error::Host(payload) => {

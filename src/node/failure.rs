@@ -44,6 +44,8 @@ pub enum Kind {
     Fuel,
     /// The machine has no more of something, such as threads.
     Resource,
+    /// The machine has not the memory or the address space for what is asked.
+    Memory,
     /// What is asked for belongs to a guest that is at work on its thread.
     Busy,
     /// What is used was closed.
@@ -70,6 +72,7 @@ impl Kind {
             Kind::Limit => "limit",
             Kind::Fuel => "fuel",
             Kind::Resource => "resource",
+            Kind::Memory => "memory",
             Kind::Busy => "busy",
             Kind::Closed => "closed",
             Kind::Exit => "exit",
@@ -115,7 +118,8 @@ impl From<OverLimit> for Failure {
         let option = match over {
             OverLimit::Memory { .. } => " (limits.memory)",
             OverLimit::Table { .. } => " (limits.table)",
-            OverLimit::Instances { .. } => "",
+            OverLimit::Total { .. } => " (limits.total)",
+            OverLimit::Exceptions { .. } | OverLimit::Instances { .. } => "",
         };
         Failure::new(Kind::Limit, format!("{over}{option}"))
     }
@@ -138,6 +142,7 @@ impl From<thread::Failure> for Failure {
             thread::Failure::Link(message) => Failure::new(Kind::Link, message),
             thread::Failure::Limit(over) => over.into(),
             thread::Failure::Output(over) => over.into(),
+            thread::Failure::OutOfMemory(message) => Failure::new(Kind::Memory, message),
             thread::Failure::Exception => Failure::new(Kind::Runtime, UNCAUGHT),
             thread::Failure::Internal(message) => Failure::new(Kind::Internal, message),
         }
@@ -169,6 +174,7 @@ impl From<engine::Error> for Failure {
             engine::Error::Host(payload) => payload,
             engine::Error::Exception(exception) => return Failure::Thrown(exception),
             engine::Error::Limit(over) => return over.into(),
+            engine::Error::OutOfMemory(message) => return Failure::new(Kind::Memory, message),
             engine::Error::Closed => return Failure::new(Kind::Closed, CLOSED),
             engine::Error::Internal(message) => return Failure::new(Kind::Internal, message),
         };
@@ -317,7 +323,7 @@ pub fn text(error: engine::Error) -> String {
         engine::Error::Trap(trap) => trap.code.message().to_string(),
         engine::Error::Limit(over) => over.to_string(),
         engine::Error::Closed => CLOSED.to_string(),
-        engine::Error::Internal(message) => message,
+        engine::Error::OutOfMemory(message) | engine::Error::Internal(message) => message,
         engine::Error::Exception(_) => UNCAUGHT.to_string(),
         engine::Error::Host(_) => "a host function failed".to_string(),
     }

@@ -45,7 +45,7 @@ impl EngineLimits {
 #[napi(catch_unwind)]
 pub fn close_instance(realm: &External<Rc<Realm>>, instance: &External<Instance>) -> bool {
     let closed = instance.close(&realm.store);
-    super::objects::detach_outgrown(realm);
+    super::buffers::detach_outgrown(realm);
     closed
 }
 

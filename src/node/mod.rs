@@ -12,6 +12,7 @@
 //! - [`stack`]: the wasm frames in the stacks of JavaScript's errors
 //! - [`module`], [`instance`], [`objects`]: behind `Module`, `Instance`, `Memory`, `Table`, `Global`
 //! - [`carrier`]: modules on their way to other threads
+//! - [`buffers`]: the `ArrayBuffer`s over memories
 //! - [`shared`]: shared memories, whose bytes are V8's
 //! - [`memfs`]: behind `MemoryFS`
 //! - [`threads`]: guests on threads of their own
@@ -24,6 +25,7 @@
 #![cfg_attr(test, allow(dead_code, reason = "napi-derive exports nothing in a test build"))]
 
 mod budget;
+mod buffers;
 mod call;
 mod carrier;
 mod exceptions;

@@ -1,24 +1,18 @@
 //! Memories, tables and globals, behind the classes of those names.
 //!
 //! For `lib/`, through Node-API. Single values cross in the window's first slot, by the type of
-//! the table or global. Invariant: a memory's bytes stay mapped while the memory or any buffer
-//! over it lives, and a buffer that is not detached covers exactly the memory's present size
-//! whenever JavaScript runs.
+//! the table or global. The buffers of memories are in `buffers.rs`.
 
 use super::failure::{self, Failure, Kind, run};
 use super::module::{letter, typed_reference};
-use super::raw::{self, Reference};
 use super::realm::{Realm, address};
 use crate::engine::{
     Error, Extern, ExternRef, Func, Global, GlobalType, Memory, MemoryType, RefType, Table, TableType,
     Val, ValRaw, ValType,
 };
-use napi::bindgen_prelude::{Env, External, Unknown};
-use napi::sys;
+use napi::bindgen_prelude::External;
 use napi_derive::napi;
-use std::ffi::c_void;
 use std::num::NonZeroU32;
-use std::ptr::{self, NonNull};
 use std::rc::Rc;
 
 /// A made object: its identity and its handle.
@@ -62,142 +56,10 @@ pub fn grow_memory(
         let memory = as_memory(memory);
         let old = memory.grow(delta as u64);
         if old.is_some() {
-            // Even growing by nothing renews the buffer.
-            detach(realm, |owner| owner.memory.id() == memory.id());
+            super::buffers::detach_stale(realm, memory);
         }
         Ok(old.map(|pages| pages as f64))
     })
-}
-
-/// What a buffer over a memory owns: its finalizer has the only pointer that is dropped.
-pub struct BufferOwner {
-    realm: Rc<Realm>,
-    memory: Memory,
-    /// The size the buffer was made for.
-    length: usize,
-    buffer: Option<Reference>,
-}
-
-/// The `ArrayBuffer` over a memory: the same one until the memory grows, or until the buffer is
-/// transferred away, which Node 20 lets happen.
-#[napi(catch_unwind)]
-pub fn memory_buffer<'env>(
-    env: &'env Env,
-    realm: &External<Rc<Realm>>,
-    memory: &External<Extern>,
-) -> napi::Result<Unknown<'env>> {
-    let realm: &Rc<Realm> = realm;
-    let value = run(realm, || {
-        let memory = as_memory(memory);
-        detach(realm, |owner| owner.memory.id() == memory.id() && owner.is_stale());
-        match live_buffer(realm, memory) {
-            Some(buffer) => Ok(buffer),
-            None => new_buffer(realm, memory),
-        }
-    })?;
-    // SAFETY: a handle of this callback's scope.
-    Ok(unsafe { Unknown::from_raw_unchecked(env.raw(), value) })
-}
-
-impl BufferOwner {
-    fn is_stale(&self) -> bool {
-        self.memory.byte_len() != self.length
-    }
-
-    fn value(&self) -> Option<sys::napi_value> {
-        self.buffer.as_ref().and_then(Reference::get)
-    }
-}
-
-fn live_buffer(realm: &Realm, memory: &Memory) -> Option<sys::napi_value> {
-    let buffers = realm.buffers.borrow();
-    // SAFETY: an entry is taken out before its owner is dropped.
-    let mut owners = buffers.iter().map(|owner| unsafe { owner.as_ref() });
-    let value = owners.find(|owner| owner.memory.id() == memory.id())?.value()?;
-    let mut detached = false;
-    // SAFETY: `value` is a handle of the open scope.
-    raw::check(unsafe { sys::napi_is_detached_arraybuffer(realm.env, value, &mut detached) }).ok()?;
-    (!detached).then_some(value)
-}
-
-fn new_buffer(
-    realm: &Rc<Realm>,
-    memory: &Memory,
-) -> Result<sys::napi_value, Failure> {
-    let length = memory.byte_len();
-    let mut value = ptr::null_mut();
-    if length == 0 {
-        // No bytes to share, and V8 would not tell us when such a buffer dies.
-        let mut data = ptr::null_mut();
-        // SAFETY: plain out pointers.
-        raw::check(unsafe {
-            sys::napi_create_arraybuffer(realm.env, 0, &mut data, &mut value)
-        })?;
-        return Ok(value);
-    }
-    let base = memory.base().cast::<c_void>();
-    let owner = BufferOwner { realm: realm.clone(), memory: memory.clone(), length, buffer: None };
-    let owner = NonNull::from(Box::leak(Box::new(owner)));
-    // SAFETY: `length` bytes from `base` stay mapped while the memory lives, and the owner keeps
-    // it until the buffer's finalizer has run.
-    let status = unsafe {
-        sys::napi_create_external_arraybuffer(
-            realm.env,
-            base,
-            length,
-            Some(drop_owner),
-            owner.as_ptr().cast(),
-            &mut value,
-        )
-    };
-    if status != sys::Status::napi_ok {
-        // SAFETY: no buffer was made, so no finalizer will run.
-        drop(unsafe { Box::from_raw(owner.as_ptr()) });
-        let text = "this Node does not allow an ArrayBuffer over memory that is not V8's";
-        return Err(match status {
-            sys::Status::napi_no_external_buffers_allowed => Failure::new(Kind::Range, text),
-            _ => Failure::Stopped,
-        });
-    }
-    let reference = Reference::weak(realm.env, value)?;
-    // SAFETY: the owner is live, and nobody else refers to it yet.
-    unsafe { (*owner.as_ptr()).buffer = Some(reference) };
-    realm.buffers.borrow_mut().push(owner);
-    Ok(value)
-}
-
-unsafe extern "C" fn drop_owner(_: sys::napi_env, _: *mut c_void, owner: *mut c_void) {
-    raw::contained(|| {
-        let Some(owner) = NonNull::new(owner.cast::<BufferOwner>()) else { return };
-        // SAFETY: made in `new_buffer`, and V8 hands it back once.
-        let owned = unsafe { Box::from_raw(owner.as_ptr()) };
-        owned.realm.buffers.borrow_mut().retain(|entry| *entry != owner);
-    });
-}
-
-/// Detaches the buffers whose memories have grown.
-#[cold]
-pub fn detach_outgrown(realm: &Realm) {
-    detach(realm, BufferOwner::is_stale);
-}
-
-fn detach(realm: &Realm, which: impl Fn(&BufferOwner) -> bool) {
-    let mut detached = Vec::new();
-    realm.buffers.borrow_mut().retain(|owner| {
-        // SAFETY: an entry is taken out before its owner is dropped.
-        let owner = unsafe { owner.as_ref() };
-        let keep = !which(owner);
-        if !keep {
-            detached.extend(owner.value());
-        }
-        keep
-    });
-    // Only now, when the list is free again for finalizers.
-    for buffer in detached {
-        // SAFETY: a handle of the open scope. Detaching one that JavaScript has transferred away
-        // already does nothing.
-        unsafe { sys::napi_detach_arraybuffer(realm.env, buffer) };
-    }
 }
 
 // ---- tables

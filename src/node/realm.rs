@@ -11,10 +11,10 @@
 //! code runs; that makes one window enough for any depth of re-entry.
 
 use super::budget::Budget;
+use super::buffers::Buffers;
 use super::call::{Handles, Place};
 use super::exceptions::Exceptions;
 use super::failure::{self, Failure};
-use super::objects::BufferOwner;
 use super::raw::{self, Reference, Refused};
 use super::threads::Threads;
 use super::workers::Asked;
@@ -47,9 +47,10 @@ pub struct Realm {
     place: OnceCell<Place>,
     /// `store.memory_growths()` when the buffers were last looked at.
     growths: Cell<u64>,
-    /// The buffers over memories that JavaScript may hold. Each entry is owned by its buffer's
-    /// finalizer.
-    pub(super) buffers: RefCell<Vec<NonNull<BufferOwner>>>,
+    /// Over memories.
+    pub(super) buffers: RefCell<Buffers>,
+    /// See `buffers.rs`.
+    pub(super) sentinel: RefCell<Option<Reference>>,
     /// From when the first guest gets a thread of its own.
     pub(super) threads: OnceCell<Threads>,
     /// The calls under way that may take or use only so much, the innermost last.
@@ -118,7 +119,7 @@ impl Realm {
     pub fn refresh_buffers(&self) {
         if !self.buffers_are_fresh() {
             self.growths.set(self.store.memory_growths());
-            super::objects::detach_outgrown(self);
+            super::buffers::detach_outgrown(self);
         }
     }
 
@@ -223,6 +224,7 @@ pub fn open<'env>(env: &'env Env, make_error: Unknown<'env>) -> napi::Result<Obj
         place: OnceCell::new(),
         growths: Cell::new(0),
         buffers: RefCell::default(),
+        sentinel: RefCell::default(),
         threads: OnceCell::new(),
         budgets: RefCell::default(),
         watchdog: OnceCell::new(),

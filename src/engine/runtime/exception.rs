@@ -5,6 +5,7 @@
 //! first four are known; for frames every word of the stack that could be one counts.
 
 use super::group::{Group, WeakGroup};
+use super::limits::{Budget, Charge, OverLimit};
 use super::store::Store;
 use super::traps::Error;
 use super::value::{ExternRef, Val};
@@ -100,10 +101,16 @@ struct ExceptionObj {
     ty: SharedFuncType,
     /// Of whoever made the exception.
     group: WeakGroup,
+    charge: Charge,
     /// The host's object for the exception.
     host: Cell<Option<ExternRef>>,
     handles: Cell<usize>,
     marked: Cell<bool>,
+}
+
+impl ExceptionObj {
+    /// Bytes without the values: the object, and its place in the set with room to spare.
+    const ROUGHLY: usize = size_of::<ExceptionObj>() + 64;
 }
 
 /// The exceptions of a store.
@@ -112,9 +119,15 @@ pub(super) struct Exceptions {
     alive: RefCell<HashSet<*mut VMException>>,
     /// How many may be alive before the next look for dead ones while wasm runs.
     threshold: Cell<usize>,
+    /// What those that are alive take.
+    bytes: Cell<usize>,
 }
 
 const FIRST_THRESHOLD: usize = 1024;
+
+/// The most that the live exceptions of a store may take, also where nothing else is limited: each may
+/// hold the one before, and no program needs so many.
+const MOST_BYTES: usize = 256 << 20;
 
 impl Exceptions {
     pub(super) fn any(&self) -> bool {
@@ -139,7 +152,7 @@ impl Exception {
             }
         }
         let raw = values.iter().map(Val::to_raw).collect();
-        Ok(store.new_exception(tag.id(), ty, raw, &group))
+        store.new_exception(tag.id(), ty, raw, &group, store.budget())
     }
 
     pub fn is(&self, tag: &Tag) -> bool {
@@ -168,7 +181,7 @@ impl Exception {
         // SAFETY: a handle keeps the object.
         let obj = unsafe { self.obj.as_ref() };
         let group = self.group.as_ref()?;
-        Some(self.store.new_exception(obj.vm.tag, obj.ty.clone(), obj.values.clone(), group))
+        self.store.new_exception(obj.vm.tag, obj.ty.clone(), obj.values.clone(), group, self.store.budget()).ok()
     }
 
     /// The host's object for this exception, which lives as long as the exception does.
@@ -234,13 +247,33 @@ impl std::fmt::Debug for Exception {
 }
 
 impl Store {
-    /// An exception made by a member of `group`.
-    pub(super) fn new_exception(&self, tag: usize, ty: SharedFuncType, values: Box<[ValRaw]>, group: &Group) -> Exception {
+    /// An exception made by a member of `group`, which counts in this budget.
+    pub(super) fn new_exception(
+        &self,
+        tag: usize,
+        ty: SharedFuncType,
+        values: Box<[ValRaw]>,
+        group: &Group,
+        budget: Budget,
+    ) -> Result<Exception, Error> {
+        let mut charge = self.charge_to(budget);
+        let bytes = ExceptionObj::ROUGHLY + size_of_val(&*values);
+        let exceptions = self.exceptions();
+        if exceptions.bytes.get() + bytes > MOST_BYTES || charge.set(bytes).is_err() {
+            self.sweep_exceptions();
+            // Who is near the limit would have us look at each new one.
+            if exceptions.bytes.get() + bytes > MOST_BYTES / 4 * 3 {
+                return Err(Error::Limit(OverLimit::Exceptions { limit: MOST_BYTES }));
+            }
+            charge.set(bytes)?;
+        }
+        exceptions.bytes.set(exceptions.bytes.get() + bytes);
         let mut obj = Box::new(ExceptionObj {
             vm: VMException { tag, values: std::ptr::null_mut() },
             values,
             ty,
             group: group.root().downgrade(),
+            charge,
             host: Cell::new(None),
             handles: Cell::new(0),
             marked: Cell::new(false),
@@ -249,14 +282,13 @@ impl Store {
         let raw = NonNull::from(Box::leak(obj)).cast::<VMException>();
         // SAFETY: just made.
         let exception = unsafe { Exception::from_raw(self, raw) };
-        let exceptions = self.exceptions();
         exceptions.alive.borrow_mut().insert(raw.as_ptr());
         self.call_for_attention();
         if exceptions.alive.borrow().len() > exceptions.threshold.get().max(FIRST_THRESHOLD) {
             self.sweep_exceptions();
             exceptions.threshold.set(exceptions.alive.borrow().len() * 2);
         }
-        exception
+        Ok(exception)
     }
 
     /// Calls `f` with every host value that an exception holds.
@@ -326,7 +358,8 @@ impl Store {
             .collect();
         for raw in dead {
             // SAFETY: leaked from a box when made, just taken out of the set, and held by nobody.
-            drop(unsafe { Box::from_raw(raw.cast::<ExceptionObj>()) });
+            let obj = unsafe { Box::from_raw(raw.cast::<ExceptionObj>()) };
+            exceptions.bytes.set(exceptions.bytes.get() - obj.charge.bytes());
         }
     }
 

@@ -8,6 +8,7 @@ use super::func::{Func, HostFunc, NativeFunc};
 use super::global::{self, Global};
 use super::group::{Group, WeakGroup};
 use super::libcalls;
+use super::limits::Budget;
 use super::memory::{Memory, MemoryObj};
 use super::state::{self, State};
 use super::store::{Store, WeakStore};
@@ -21,7 +22,7 @@ use crate::engine::module::Module;
 use crate::engine::module::info::*;
 use crate::engine::types::*;
 use cranelift_entity::EntityRef;
-use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::cell::RefCell;
 use std::ffi::c_void;
 use std::ptr::{self, NonNull};
@@ -109,6 +110,7 @@ pub struct InstanceObj {
     data: Vec<std::ops::Range<usize>>,
     /// What [`Instance::reset`] brings back, if the module does not say all of it.
     kept: Option<Box<State>>,
+    budget: Budget,
     /// Counted by the store.
     _alive: Rc<()>,
 }
@@ -120,13 +122,13 @@ struct Context {
 }
 
 impl Context {
-    fn new(size: u32) -> Context {
+    fn new(size: u32) -> Result<Context, Error> {
         let layout = Layout::from_size_align((size as usize).max(1), 16)
             .unwrap_or_else(|_| unreachable!("a layout of at most 2 GiB"));
         // SAFETY: the size is not zero.
         match NonNull::new(unsafe { alloc_zeroed(layout) }) {
-            Some(start) => Context { start, layout },
-            None => handle_alloc_error(layout),
+            Some(start) => Ok(Context { start, layout }),
+            None => Err(Error::OutOfMemory(format!("cannot allocate an instance of {size} bytes"))),
         }
     }
 
@@ -159,6 +161,11 @@ impl InstanceObj {
 
     pub(super) fn store(&self) -> Option<Store> {
         self.store.upgrade()
+    }
+
+    /// Where what it makes while it runs is counted.
+    pub(super) fn budget(&self) -> &Budget {
+        &self.budget
     }
 
     /// The address, which is the identity, and the type of a tag.
@@ -318,16 +325,25 @@ impl InstanceObj {
         unsafe { if is_64 { raw.i64 as u64 } else { u64::from(raw.i32 as u32) } }
     }
 
-    fn elements(&self, items: &ElemItems) -> Box<[u64]> {
+    fn elements(&self, items: &ElemItems) -> Result<Box<[u64]>, Error> {
+        let count = match items {
+            ElemItems::Functions(indices) => indices.len(),
+            ElemItems::Expressions(exprs) => exprs.len(),
+        };
+        let mut elements = Vec::new();
+        elements
+            .try_reserve_exact(count)
+            .map_err(|_| Error::OutOfMemory(format!("cannot allocate a segment of {count} elements")))?;
         match items {
             ElemItems::Functions(indices) => {
-                indices.iter().map(|index| self.func_ref(*index) as u64).collect()
+                elements.extend(indices.iter().map(|index| self.func_ref(*index) as u64));
             }
             ElemItems::Expressions(exprs) => {
                 // SAFETY: the expressions are of a reference type.
-                exprs.iter().map(|expr| unsafe { self.evaluate(expr).externref }).collect()
+                elements.extend(exprs.iter().map(|expr| unsafe { self.evaluate(expr).externref }));
             }
         }
+        Ok(elements.into_boxed_slice())
     }
 }
 
@@ -361,7 +377,7 @@ impl Instance {
             group.join(import);
         }
         let mut obj = Box::new(InstanceObj {
-            context: Context::new(module.offsets().size()),
+            context: Context::new(module.offsets().size())?,
             module: module.clone(),
             store: store.downgrade(),
             group: RefCell::new(group.root().downgrade()),
@@ -370,6 +386,7 @@ impl Instance {
             elems: Vec::new(),
             data: Vec::new(),
             kept: None,
+            budget: store.budget(),
             _alive: alive,
         });
         for memory in &shared_memories {
@@ -410,14 +427,14 @@ impl Instance {
             match &elem.mode {
                 SegmentMode::Active { target, offset } => {
                     let start = self.obj().offset(offset, info.tables[*target].ty.table64);
-                    let items = self.obj().elements(&elem.items);
+                    let items = self.obj().elements(&elem.items)?;
                     let mut table = self.obj().tables[target.index()];
                     // SAFETY: tables of our group; nothing else refers to this one now.
                     let slots = unsafe { table.as_mut() }.range(start, items.len() as u64);
                     slots.ok_or(TrapCode::TableOutOfBounds)?.copy_from_slice(&items);
                     elems.push(Box::default());
                 }
-                SegmentMode::Passive => elems.push(self.obj().elements(&elem.items)),
+                SegmentMode::Passive => elems.push(self.obj().elements(&elem.items)?),
                 SegmentMode::Declared => elems.push(Box::default()),
             }
         }
@@ -792,7 +809,7 @@ fn link(
         // SAFETY: a table's type is one of references.
         let init = table.init.as_ref().map_or(0, |init| unsafe { obj.evaluate(init).externref });
         let definition = NonNull::new(obj.context.field(offsets.defined_table(defined)));
-        let table = TableObj::new(table.ty, init, store.limits(), definition)?;
+        let table = TableObj::new(store, table.ty, init, definition)?;
         obj.tables.push(NonNull::from(&*table));
         group.add(|members| members.tables.push(table));
     }

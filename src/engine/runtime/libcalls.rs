@@ -116,7 +116,8 @@ fn throw(instance: &mut InstanceObj, tag: u32, values: u64) -> Result<i64> {
     // SAFETY: compiled code passes the address of a value for each of the tag's parameters, in
     // its own frame.
     let values = unsafe { std::slice::from_raw_parts(values as *const ValRaw, ty.ty().params.len()) };
-    Err(Failure::Throw(store.new_exception(tag, ty, values.into(), &group)))
+    let thrown = store.new_exception(tag, ty, values.into(), &group, instance.budget().clone());
+    Err(thrown.map_or_else(Failure::Fail, Failure::Throw))
 }
 
 fn throw_ref(instance: &mut InstanceObj, exception: u64) -> Result<i64> {

@@ -1,20 +1,24 @@
 //! How much a store's guests may have, in one place.
 //!
-//! Memories, tables and instances ask here when they are made and when they grow; the stack is
-//! limited at each entry (`call.rs`). Invariant: a limit in force when an object was made stays
-//! that object's limit.
+//! Memories, tables, exceptions and instances ask here when they are made and when they grow; the
+//! stack is limited at each entry (`call.rs`). Invariant: a limit in force when an object was made
+//! stays that object's limit.
 
 use super::traps::Error;
+use std::cell::Cell;
 use std::fmt;
+use std::rc::Rc;
 
-/// The most a store gives its guests. Shared memories count when they are made; their growth is
-/// limited by their type alone, as several stores may use them.
+/// The most a store gives its guests. What a shared memory grows counts for the store whose wasm grew
+/// it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of one memory.
     pub memory_bytes: usize,
     /// Elements of one table.
     pub table_elements: u64,
+    /// Bytes of all memories, tables and live exceptions together.
+    pub total_bytes: usize,
     /// Instances alive at the same time.
     pub instances: usize,
     /// Bytes of stack from where the host enters wasm; `None` is what the engine was made with.
@@ -26,6 +30,8 @@ pub struct Limits {
 pub enum OverLimit {
     Memory { bytes: usize, limit: usize },
     Table { elements: u64, limit: u64 },
+    Total { bytes: usize, limit: usize },
+    Exceptions { limit: usize },
     Instances { limit: usize },
 }
 
@@ -38,6 +44,12 @@ impl fmt::Display for OverLimit {
             OverLimit::Table { elements, limit } => {
                 write!(f, "a table of {elements} elements is over the limit of {limit}")
             }
+            OverLimit::Total { bytes, limit } => {
+                write!(f, "{bytes} bytes in all memories and tables are over the limit of {limit}")
+            }
+            OverLimit::Exceptions { limit } => {
+                write!(f, "the exceptions that are alive take more than {limit} bytes")
+            }
             OverLimit::Instances { limit } => write!(f, "one more instance is over the limit of {limit}"),
         }
     }
@@ -49,6 +61,7 @@ impl Default for Limits {
         Limits {
             memory_bytes: usize::MAX,
             table_elements: 10_000_000,
+            total_bytes: usize::MAX,
             instances: usize::MAX,
             stack_bytes: None,
         }
@@ -77,5 +90,58 @@ impl Limits {
     pub(super) fn check_instances(&self, alive: usize) -> Result<(), Error> {
         let over = OverLimit::Instances { limit: self.instances };
         (alive < self.instances).then_some(()).ok_or(Error::Limit(over))
+    }
+}
+
+/// What is left of [`Limits::total_bytes`]: one for all that counts together.
+#[derive(Clone)]
+pub struct Budget(Rc<Counts>);
+
+struct Counts {
+    limit: usize,
+    used: Cell<usize>,
+}
+
+impl Budget {
+    pub fn new(limit: usize) -> Budget {
+        Budget(Rc::new(Counts { limit, used: Cell::new(0) }))
+    }
+}
+
+/// Bytes that an object has, counted in its program's budget and among all bytes of its store.
+pub(super) struct Charge {
+    budget: Budget,
+    of_store: Rc<Cell<usize>>,
+    bytes: usize,
+}
+
+impl Charge {
+    /// Nothing yet.
+    pub(super) fn new(budget: Budget, of_store: Rc<Cell<usize>>) -> Charge {
+        Charge { budget, of_store, bytes: 0 }
+    }
+
+    /// Counts so many bytes from now on, unless that is too much.
+    pub(super) fn set(&mut self, bytes: usize) -> Result<(), Error> {
+        let Counts { limit, used } = &*self.budget.0;
+        let total = (used.get() - self.bytes).saturating_add(bytes);
+        if bytes > self.bytes && total > *limit {
+            return Err(Error::Limit(OverLimit::Total { bytes: total, limit: *limit }));
+        }
+        used.set(total);
+        self.of_store.set((self.of_store.get() - self.bytes).saturating_add(bytes));
+        self.bytes = bytes;
+        Ok(())
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        // Less is never too much.
+        let _ = self.set(0);
     }
 }

@@ -1,16 +1,18 @@
 //! Linear memories.
 //!
-//! Invariant: the definition always tells the current place and size; a reserved memory never
-//! moves, and the pages past its length fault. What threads share is in `shared_memory.rs`.
+//! Invariants: the definition always tells the current place and size; a reserved memory never
+//! moves, and the pages past its length fault; no memory moves or loses its pages while there is a
+//! [`Pin`]. What threads share is in `shared_memory.rs`, where the pages come from in `pages.rs`.
 
 use super::group::Group;
-use super::limits::Limits;
+use super::limits::{Charge, Limits};
+use super::pages::Pages;
 use super::shared_memory::{MemoryHost, SharedMemory};
 use super::store::Store;
 use super::traps::Error;
 use super::vmcontext::VMMemoryDefinition;
 use crate::engine::compile::{GUARD_SIZE, MemoryStyle};
-use crate::engine::sys::{Mmap, page_size};
+use crate::engine::sys::page_size;
 use crate::engine::types::MemoryType;
 use std::io;
 use std::ops::Range;
@@ -28,8 +30,7 @@ pub struct Memory {
 /// A memory, owned by its group.
 pub enum MemoryObj {
     Own(OwnMemory),
-    /// The group's share of a memory that other threads may use, too.
-    Shared(SharedMemory, Option<Rc<dyn MemoryHost>>),
+    Shared(SharedShare),
 }
 
 /// A memory of one group alone.
@@ -37,20 +38,35 @@ pub struct OwnMemory {
     ty: MemoryType,
     style: MemoryStyle,
     limits: Limits,
-    /// Where the memory lies: for a reserved one the guard before it comes first.
-    mapping: Mmap,
+    charge: Charge,
+    pages: Pages,
     definition: Box<VMMemoryDefinition>,
+    /// How often it was grown, by nothing, too.
+    generation: u64,
+    /// One holder more than there are pins.
+    pins: Rc<()>,
+}
+
+/// A group's share of a memory that other threads may use, too.
+pub struct SharedShare {
+    memory: SharedMemory,
+    host: Option<Rc<dyn MemoryHost>>,
+    limits: Limits,
+    charge: Charge,
+}
+
+/// Somebody outside of the store has the address of a memory's bytes. While this lives they stay
+/// where they are.
+pub struct Pin {
+    _held: Rc<()>,
 }
 
 /// Bytes that fault before a reserved memory.
-const GUARD_BEFORE: usize = GUARD_SIZE as usize;
+pub(super) const GUARD_BEFORE: usize = GUARD_SIZE as usize;
 pub(super) const RESERVED: usize = 4 << 30;
 
-/// Address space for a reserved memory, and where in it the memory starts.
-pub(super) fn reserve_guarded() -> io::Result<(Mmap, usize)> {
-    let mapping = Mmap::reserve(GUARD_BEFORE + RESERVED + GUARD_SIZE as usize)?;
-    Ok((mapping, GUARD_BEFORE))
-}
+/// The most address space that a memory with a 64-bit index gets ahead: what V8 lets it have at most.
+const RESERVED_64: usize = 16 << 30;
 
 impl OwnMemory {
     fn new(store: &Store, ty: MemoryType) -> Result<OwnMemory, Error> {
@@ -58,30 +74,35 @@ impl OwnMemory {
         let bytes = byte_len(&ty, ty.minimum).ok_or_else(|| too_large(&ty))?;
         let limits = store.limits();
         limits.check_memory(bytes)?;
-        let failed = |e| cannot_allocate(bytes, e);
-        let (mapping, offset) = match style {
-            MemoryStyle::Reserved => reserve_guarded().map_err(failed)?,
-            MemoryStyle::Bounded => (Mmap::reserve(round_to_page(bytes)).map_err(failed)?, 0),
+        let mut charge = store.charge();
+        charge.set(round_to_page(bytes))?;
+        let pages = match style {
+            MemoryStyle::Reserved => Pages::reserved(store.engine().pool(), bytes),
+            MemoryStyle::Bounded => Pages::bounded(bytes, room(&ty, &limits)),
         };
-        mapping.make_writable(offset..offset + round_to_page(bytes)).map_err(failed)?;
-        // SAFETY: `offset` is inside the mapping.
-        let base = unsafe { mapping.start().add(offset) };
-        let definition = Box::new(VMMemoryDefinition { base, length: AtomicUsize::new(bytes) });
-        Ok(OwnMemory { ty, style, limits, mapping, definition })
+        let pages = pages.map_err(|e| cannot_allocate(bytes, e))?;
+        let definition = Box::new(VMMemoryDefinition { base: pages.base(), length: AtomicUsize::new(bytes) });
+        Ok(OwnMemory { ty, style, limits, charge, pages, definition, generation: 0, pins: Rc::default() })
     }
 
     fn byte_len(&self) -> usize {
         self.definition.length.load(Ordering::Relaxed)
     }
 
-    /// Gives the bytes back and is an empty memory from then on, for good. The pages stay mapped: a
-    /// buffer over them may live on.
+    /// Gives the bytes back and is an empty memory from then on, for good. The pages stay mapped: wasm
+    /// that shares the memory runs on, and a buffer over them may live on.
     fn close(&mut self) {
-        let offset = self.definition.base as usize - self.mapping.start() as usize;
         // Where the system refuses, the bytes go with the mapping.
-        let _ = self.mapping.discard(offset..offset + round_to_page(self.byte_len()));
+        let _ = self.pages.discard(0..round_to_page(self.byte_len()));
         self.definition.length.store(0, Ordering::Relaxed);
         self.limits.memory_bytes = 0;
+        // Less than there was is never too much.
+        let _ = self.charge.set(0);
+        self.generation += 1;
+    }
+
+    fn is_pinned(&self) -> bool {
+        Rc::strong_count(&self.pins) > 1
     }
 
     fn shrink(&mut self, len: usize) -> Result<(), Error> {
@@ -90,22 +111,22 @@ impl OwnMemory {
             return Ok(());
         }
         self.zero(len..old)?;
-        let offset = self.definition.base as usize - self.mapping.start() as usize;
         if self.style == MemoryStyle::Reserved {
             // What wasm does not check must fault.
-            let beyond = offset + round_to_page(len)..offset + round_to_page(old);
-            self.mapping.make_inaccessible(beyond).map_err(cannot_reset)?;
+            self.pages.make_inaccessible(len).map_err(cannot_reset)?;
         }
         self.definition.length.store(len, Ordering::Relaxed);
+        // Less than there was is never too much.
+        let _ = self.charge.set(round_to_page(len));
+        self.generation += 1;
         Ok(())
     }
 
     /// Makes bytes zero: whole pages by giving them back.
     fn zero(&mut self, range: Range<usize>) -> Result<(), Error> {
-        let offset = self.definition.base as usize - self.mapping.start() as usize;
         let (first, last) = (round_to_page(range.start), range.end - range.end % page_size());
         let pages = first..last.max(first);
-        self.mapping.discard(offset + pages.start..offset + pages.end).map_err(cannot_reset)?;
+        self.pages.discard(pages.clone()).map_err(cannot_reset)?;
         for part in [range.start..first.min(range.end), pages.end.max(range.start)..range.end.max(pages.end)] {
             // SAFETY: inside the memory, and wasm, its other user, does not run.
             unsafe { self.definition.base.add(part.start).write_bytes(0, part.len()) };
@@ -117,33 +138,50 @@ impl OwnMemory {
         let len = self.byte_len();
         let old = len as u64 >> self.ty.page_size_log2;
         let bytes = grown_len(&self.ty, old, delta).filter(|bytes| self.limits.allow_memory(*bytes))?;
-        let (old_end, end) = (round_to_page(len), round_to_page(bytes));
-        match self.style {
-            MemoryStyle::Reserved => {
-                self.mapping.make_writable(GUARD_BEFORE + old_end..GUARD_BEFORE + end).ok()?;
-            }
-            MemoryStyle::Bounded if end > self.mapping.len() => {
-                let larger = Mmap::reserve(end).ok()?;
-                larger.make_writable(0..end).ok()?;
-                // SAFETY: both mappings are ours, distinct, and at least this long.
-                unsafe { ptr::copy_nonoverlapping(self.definition.base, larger.start(), len) };
-                self.definition.base = larger.start();
-                self.mapping = larger;
-            }
-            MemoryStyle::Bounded => {}
+        let charged = self.charge.bytes();
+        self.charge.set(round_to_page(bytes)).ok()?;
+        if self.make_room(len, bytes).is_err() {
+            // Less than there was is never too much.
+            let _ = self.charge.set(charged);
+            return None;
         }
         self.definition.length.store(bytes, Ordering::Relaxed);
+        self.generation += 1;
         Some(old)
     }
+
+    fn make_room(&mut self, len: usize, bytes: usize) -> io::Result<()> {
+        match self.pages.extend(bytes) {
+            Err(_) if self.style == MemoryStyle::Bounded && !self.is_pinned() => {
+                let larger = Pages::bounded(bytes, room(&self.ty, &self.limits))?;
+                // SAFETY: both are ours, distinct, and at least this long.
+                unsafe { ptr::copy_nonoverlapping(self.definition.base, larger.base(), len) };
+                self.definition.base = larger.base();
+                self.pages = larger;
+                Ok(())
+            }
+            result => result,
+        }
+    }
+}
+
+/// How many bytes a bounded memory may come to have.
+fn room(ty: &MemoryType, limits: &Limits) -> usize {
+    let most = if ty.memory64 { RESERVED_64 } else { RESERVED };
+    let declared = ty.maximum.map_or(most, |pages| byte_len(ty, pages).unwrap_or(most));
+    declared.min(most).min(limits.memory_bytes).min(limits.total_bytes)
 }
 
 impl MemoryObj {
     /// A zeroed memory of the type's minimum size.
     pub(super) fn new(store: &Store, ty: MemoryType) -> Result<Box<MemoryObj>, Error> {
         Ok(Box::new(if ty.shared {
-            let shared = SharedMemory::new(store.engine(), ty)?;
-            store.limits().check_memory(shared.byte_len())?;
-            MemoryObj::Shared(shared, None)
+            let bytes = byte_len(&ty, ty.minimum).ok_or_else(|| too_large(&ty))?;
+            store.limits().check_memory(bytes)?;
+            let mut charge = store.charge();
+            charge.set(round_to_page(bytes))?;
+            let memory = SharedMemory::new(store.engine(), ty)?;
+            MemoryObj::Shared(SharedShare { memory, host: None, limits: store.limits(), charge })
         } else {
             MemoryObj::Own(OwnMemory::new(store, ty)?)
         }))
@@ -152,28 +190,28 @@ impl MemoryObj {
     pub(super) fn ty(&self) -> MemoryType {
         match self {
             MemoryObj::Own(own) => own.ty,
-            MemoryObj::Shared(shared, _) => shared.ty(),
+            MemoryObj::Shared(share) => share.memory.ty(),
         }
     }
 
     pub(super) fn definition(&self) -> *mut VMMemoryDefinition {
         match self {
             MemoryObj::Own(own) => ptr::from_ref(&*own.definition).cast_mut(),
-            MemoryObj::Shared(shared, _) => shared.definition(),
+            MemoryObj::Shared(share) => share.memory.definition(),
         }
     }
 
     pub(super) fn base(&self) -> *mut u8 {
         match self {
             MemoryObj::Own(own) => own.definition.base,
-            MemoryObj::Shared(shared, _) => shared.base(),
+            MemoryObj::Shared(share) => share.memory.base(),
         }
     }
 
     pub(super) fn byte_len(&self) -> usize {
         match self {
             MemoryObj::Own(own) => own.byte_len(),
-            MemoryObj::Shared(shared, _) => shared.byte_len(),
+            MemoryObj::Shared(share) => share.memory.byte_len(),
         }
     }
 
@@ -186,7 +224,7 @@ impl MemoryObj {
     pub(super) fn grow(&mut self, delta: u64) -> Option<u64> {
         match self {
             MemoryObj::Own(own) => own.grow(delta),
-            MemoryObj::Shared(shared, host) => shared.grow_with(delta, host.as_deref()),
+            MemoryObj::Shared(share) => share.grow(delta),
         }
     }
 
@@ -194,7 +232,7 @@ impl MemoryObj {
     pub(super) fn host(&self) -> Option<&Rc<dyn MemoryHost>> {
         match self {
             MemoryObj::Own(_) => None,
-            MemoryObj::Shared(_, host) => host.as_ref(),
+            MemoryObj::Shared(share) => share.host.as_ref(),
         }
     }
 
@@ -232,6 +270,24 @@ fn cannot_reset(e: io::Error) -> Error {
     Error::Internal(format!("cannot give pages of a memory back: {e}"))
 }
 
+impl SharedShare {
+    fn grow(&mut self, delta: u64) -> Option<u64> {
+        let ty = self.memory.ty();
+        let bytes = grown_len(&ty, self.memory.size(), delta).filter(|bytes| self.limits.allow_memory(*bytes))?;
+        let charged = self.charge.bytes();
+        // Bytes of the host's are its own to count.
+        if self.host.is_none() {
+            self.charge.set(round_to_page(bytes)).ok()?;
+        }
+        let grown = self.memory.grow_with(delta, self.host.as_deref());
+        if grown.is_none() {
+            // Less than there was is never too much.
+            let _ = self.charge.set(charged);
+        }
+        grown
+    }
+}
+
 pub(super) fn round_to_page(bytes: usize) -> usize {
     bytes.next_multiple_of(page_size())
 }
@@ -256,11 +312,11 @@ pub(super) fn grown_len(ty: &MemoryType, old: u64, delta: u64) -> Option<usize> 
 }
 
 pub(super) fn too_large(ty: &MemoryType) -> Error {
-    Error::Internal(format!("a memory of {} pages is more than this engine can hold", ty.minimum))
+    Error::OutOfMemory(format!("a memory of {} pages is more than this engine can hold", ty.minimum))
 }
 
 pub(super) fn cannot_allocate(bytes: usize, e: io::Error) -> Error {
-    Error::Internal(format!("cannot allocate a memory of {bytes} bytes: {e}"))
+    Error::OutOfMemory(format!("cannot allocate a memory of {bytes} bytes: {e}"))
 }
 
 impl Memory {
@@ -269,7 +325,8 @@ impl Memory {
     }
 
     pub(super) fn of_shared(store: &Store, shared: SharedMemory, host: Option<Rc<dyn MemoryHost>>) -> Memory {
-        Memory::adopt(store, Box::new(MemoryObj::Shared(shared, host)))
+        let (limits, charge) = (store.limits(), store.charge());
+        Memory::adopt(store, Box::new(MemoryObj::Shared(SharedShare { memory: shared, host, limits, charge })))
     }
 
     fn adopt(store: &Store, obj: Box<MemoryObj>) -> Memory {
@@ -292,10 +349,9 @@ impl Memory {
     /// What other threads need to use this memory, if its type is shared and the bytes are ours.
     pub fn share(&self) -> Option<SharedMemory> {
         match self.obj() {
-            MemoryObj::Own(_) => None,
             // Another thread could not keep the host's bytes.
-            MemoryObj::Shared(_, Some(_)) => None,
-            MemoryObj::Shared(shared, None) => Some(shared.clone()),
+            MemoryObj::Shared(share) if share.host.is_none() => Some(share.memory.clone()),
+            _ => None,
         }
     }
 
@@ -304,7 +360,8 @@ impl Memory {
         self.obj().ty()
     }
 
-    /// Where the memory starts. Moves only when a bounded memory that is not shared grows.
+    /// Where the memory starts. Moves only when a bounded memory that is not shared and has no [`Pin`]
+    /// grows.
     pub fn base(&self) -> *mut u8 {
         self.obj().base()
     }
@@ -320,8 +377,35 @@ impl Memory {
 
     /// Notes that the host's bytes may have become more.
     pub fn follow_host(&self) {
-        if let MemoryObj::Shared(shared, Some(host)) = self.obj() {
-            shared.follow(&**host);
+        if let MemoryObj::Shared(SharedShare { memory, host: Some(host), .. }) = self.obj() {
+            memory.follow(&**host);
+        }
+    }
+
+    /// Changes whenever the memory grows, also by nothing, and when it is closed. Those who have
+    /// addresses of its bytes see then that they are to look again; what is shared never asks for it.
+    pub fn generation(&self) -> u64 {
+        match self.obj() {
+            MemoryObj::Own(own) => own.generation,
+            MemoryObj::Shared(_) => 0,
+        }
+    }
+
+    /// Has the bytes stay where they are as long as the pin and the memory live. Shared ones do anyway.
+    pub fn pin(&self) -> Pin {
+        let held = match self.obj() {
+            MemoryObj::Own(own) => own.pins.clone(),
+            MemoryObj::Shared(_) => Rc::default(),
+        };
+        Pin { _held: held }
+    }
+
+    /// Has the pages stay mapped for ever. For the holder of a [`Pin`] who will not hear when the last
+    /// user of the bytes goes.
+    pub fn abandon(&self, _: &Pin) {
+        // SAFETY: as in `grow`.
+        if let MemoryObj::Own(own) = unsafe { &mut *self.obj.as_ptr() } {
+            own.pages.abandon();
         }
     }
 

@@ -9,15 +9,14 @@
 //! a [`MemoryHost`], which keeps the bytes, makes them more, and lets threads wait among the host's.
 
 use super::memory::{self, Memory};
+use super::pages::Pages;
 use super::parking::Wait;
 use super::store::Store;
 use super::traps::Error;
 use super::vmcontext::VMMemoryDefinition;
 use crate::engine::compile::MemoryStyle;
 use crate::engine::engine::Engine;
-use crate::engine::sys::Mmap;
 use crate::engine::types::MemoryType;
-use std::io;
 use std::ptr;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -38,12 +37,7 @@ struct Inner {
 
 /// Whose bytes they are.
 enum Bytes {
-    Own {
-        mapping: Mmap,
-        /// Where byte 0 lies in the mapping, and how many bytes have room from there.
-        start: usize,
-        capacity: usize,
-    },
+    Own(Pages),
     Host,
 }
 
@@ -76,19 +70,8 @@ unsafe impl Send for Inner {}
 // SAFETY: as above.
 unsafe impl Sync for Inner {}
 
-/// The most address space a bounded memory reserves beyond its minimum: with a 64-bit index a
-/// maximum may be anything.
+/// The most address space a bounded memory reserves: with a 64-bit index a maximum may be anything.
 const RESERVE_LIMIT: usize = 1 << 40;
-
-/// Address space for a bounded memory, which must have room for its growth from the start: as
-/// much of the maximum as leaves the same again to others. Growth past it fails, as it may.
-fn reserve_bounded(minimum: usize, maximum: usize) -> io::Result<Mmap> {
-    let mut capacity = maximum.min(RESERVE_LIMIT).max(minimum);
-    while capacity > minimum && Mmap::reserve(capacity.saturating_mul(2)).is_err() {
-        capacity = (capacity / 2).max(minimum);
-    }
-    Mmap::reserve(memory::round_to_page(capacity))
-}
 
 impl SharedMemory {
     /// A zeroed memory of the type's minimum size.
@@ -98,24 +81,17 @@ impl SharedMemory {
         };
         let bytes = memory::byte_len(&ty, ty.minimum).ok_or_else(|| memory::too_large(&ty))?;
         let style = engine.tunables().style_of(&ty);
-        let failed = |e| memory::cannot_allocate(bytes, e);
-        let (mapping, start, capacity) = match style {
-            MemoryStyle::Reserved => {
-                let (mapping, start) = memory::reserve_guarded().map_err(failed)?;
-                (mapping, start, memory::RESERVED)
-            }
+        let pages = match style {
+            MemoryStyle::Reserved => Pages::reserved(engine.pool(), bytes),
+            // All of its room from the start: it cannot move.
             MemoryStyle::Bounded => {
                 let maximum = memory::byte_len(&ty, maximum).unwrap_or(usize::MAX);
-                let mapping = reserve_bounded(bytes, maximum).map_err(failed)?;
-                let capacity = mapping.len();
-                (mapping, 0, capacity)
+                Pages::bounded(bytes, maximum.min(RESERVE_LIMIT))
             }
         };
-        mapping.make_writable(start..start + memory::round_to_page(bytes)).map_err(failed)?;
-        let base = mapping.start().wrapping_add(start);
-        let definition = VMMemoryDefinition { base, length: AtomicUsize::new(bytes) };
-        let growing = Mutex::new(());
-        let bytes = Bytes::Own { mapping, start, capacity };
+        let pages = pages.map_err(|e| memory::cannot_allocate(bytes, e))?;
+        let definition = VMMemoryDefinition { base: pages.base(), length: AtomicUsize::new(bytes) };
+        let (bytes, growing) = (Bytes::Own(pages), Mutex::new(()));
         Ok(SharedMemory(Arc::new(Inner { ty, style, bytes, definition, growing })))
     }
 
@@ -187,12 +163,8 @@ impl SharedMemory {
         };
         let length = memory::grown_len(ty, old, delta)?;
         match (bytes, host) {
-            (Bytes::Own { mapping, start, capacity }, _) => {
-                let (old_end, end) = (memory::round_to_page(self.byte_len()), memory::round_to_page(length));
-                if end > *capacity {
-                    return None;
-                }
-                mapping.make_writable(start + old_end..start + end).ok()?;
+            (Bytes::Own(pages), _) => {
+                pages.make_accessible(length).ok()?;
                 definition.length.store(length, Ordering::SeqCst);
             }
             (Bytes::Host, Some(host)) => {

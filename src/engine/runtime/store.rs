@@ -6,7 +6,7 @@ use super::exception::{Exceptions, TagObj};
 use super::group::Group;
 use super::parking::Parker;
 use super::interrupt::{Checkpoint, InterruptHandle, StoreMemory};
-use super::limits::Limits;
+use super::limits::{Budget, Charge, Limits};
 use super::call::HOST_RESERVE;
 use super::traps::{self, Current, Error, Frame, NEVER, TrapRecord};
 use super::value::ExternRef;
@@ -43,6 +43,10 @@ struct StoreInner {
     groups: RefCell<Vec<super::group::WeakGroup>>,
     memory_growths: Cell<u64>,
     limits: Cell<Limits>,
+    /// What counts together for `limits`.
+    budget: RefCell<Budget>,
+    /// Bytes that all objects of the store have.
+    bytes: Rc<Cell<usize>>,
     /// Read at each entry: the limit of the stack that is in force.
     max_wasm_stack: Cell<usize>,
     /// Held by every instance, so its count tells how many are alive.
@@ -91,6 +95,8 @@ impl Store {
             groups: RefCell::new(Vec::new()),
             memory_growths: Cell::new(0),
             limits: Cell::default(),
+            budget: RefCell::new(Budget::new(usize::MAX)),
+            bytes: Rc::default(),
             max_wasm_stack: Cell::new(engine.max_wasm_stack()),
             instances: Rc::new(()),
             parker: Arc::default(),
@@ -227,7 +233,14 @@ impl Store {
 
     /// Limits what is made in this store from now on.
     pub fn set_limits(&self, limits: Limits) {
+        self.share_limits(limits, &Budget::new(limits.total_bytes));
+    }
+
+    /// As [`Store::set_limits`], where what is made counts together with what was made before with the
+    /// same budget.
+    pub fn share_limits(&self, limits: Limits, budget: &Budget) {
         self.0.limits.set(limits);
+        self.0.budget.replace(budget.clone());
         let engine = self.0.engine.max_wasm_stack();
         self.0.max_wasm_stack.set(limits.stack_bytes.unwrap_or(engine));
         // The next entry has to set the stack limit.
@@ -237,6 +250,24 @@ impl Store {
 
     pub(super) fn limits(&self) -> Limits {
         self.0.limits.get()
+    }
+
+    pub(super) fn budget(&self) -> Budget {
+        self.0.budget.borrow().clone()
+    }
+
+    /// Counts nothing yet, under the limits in force.
+    pub(super) fn charge(&self) -> Charge {
+        self.charge_to(self.budget())
+    }
+
+    pub(super) fn charge_to(&self, budget: Budget) -> Charge {
+        Charge::new(budget, self.0.bytes.clone())
+    }
+
+    /// Bytes that the memories, tables and exceptions of this store have together.
+    pub fn bytes(&self) -> usize {
+        self.0.bytes.get()
     }
 
     /// One more holder of the count of instances: the store itself is the first.

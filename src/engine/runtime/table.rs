@@ -4,12 +4,14 @@
 //! element is null, a live function reference of the table's group, or a host value's index.
 
 use super::group::Group;
-use super::limits::Limits;
+use super::limits::{Charge, Limits};
+use super::pages::check_spare;
 use super::store::Store;
 use super::traps::{Error, TrapCode};
 use super::value::Val;
 use super::vmcontext::{ValRaw, VMTableDefinition};
 use crate::engine::types::{RefType, TableType, ValType};
+use std::alloc::{Layout, alloc_zeroed};
 use std::ptr::NonNull;
 
 /// A handle to a table.
@@ -23,6 +25,7 @@ pub struct Table {
 pub struct TableObj {
     ty: TableType,
     limits: Limits,
+    charge: Charge,
     elements: Vec<u64>,
     /// In the context of the instance that defines the table, or in a box of its own.
     definition: NonNull<VMTableDefinition>,
@@ -32,19 +35,24 @@ pub struct TableObj {
 impl TableObj {
     /// A table with every element `init`; `definition` is where an instance keeps it.
     pub(super) fn new(
+        store: &Store,
         ty: TableType,
         init: u64,
-        limits: Limits,
         definition: Option<NonNull<VMTableDefinition>>,
     ) -> Result<Box<TableObj>, Error> {
+        let limits = store.limits();
         limits.check_table(ty.minimum)?;
+        let mut charge = store.charge();
+        charge.set(bytes_of(ty.minimum))?;
         let mut own = None;
         let definition = definition.unwrap_or_else(|| {
             let empty = VMTableDefinition { base: std::ptr::null_mut(), length: 0 };
             NonNull::from(&mut **own.insert(Box::new(empty)))
         });
-        let elements = vec![init; ty.minimum as usize];
-        let mut table = Box::new(TableObj { ty, limits, elements, definition, _own: own });
+        let elements = filled(ty.minimum, init).ok_or_else(|| {
+            Error::OutOfMemory(format!("cannot allocate a table of {} elements", ty.minimum))
+        })?;
+        let mut table = Box::new(TableObj { ty, limits, charge, elements, definition, _own: own });
         table.publish();
         Ok(table)
     }
@@ -74,7 +82,15 @@ impl TableObj {
         if self.ty.maximum.is_some_and(|maximum| size > maximum) || !self.limits.allow_table(size) {
             return None;
         }
-        self.elements.try_reserve(delta as usize).ok()?;
+        let charged = self.charge.bytes();
+        self.charge.set(bytes_of(size)).ok()?;
+        // A vector that grows doubles.
+        let room = check_spare(2 * bytes_of(size)).is_ok() && self.elements.try_reserve(delta as usize).is_ok();
+        if !room {
+            // Less than there was is never too much.
+            let _ = self.charge.set(charged);
+            return None;
+        }
         self.elements.resize(size as usize, init);
         self.publish();
         Some(old)
@@ -104,12 +120,37 @@ impl TableObj {
     }
 }
 
+fn bytes_of(elements: u64) -> usize {
+    usize::try_from(elements).unwrap_or(usize::MAX).saturating_mul(size_of::<u64>())
+}
+
+/// So many elements, if there is memory for them.
+fn filled(count: u64, init: u64) -> Option<Vec<u64>> {
+    check_spare(bytes_of(count)).ok()?;
+    let count = usize::try_from(count).ok()?;
+    let mut elements = Vec::new();
+    if count == 0 {
+        return Some(elements);
+    }
+    if init != 0 {
+        elements.try_reserve_exact(count).ok()?;
+        elements.resize(count, init);
+        return Some(elements);
+    }
+    // The system's zeroes take no memory until they are written to.
+    let layout = Layout::array::<u64>(count).ok()?;
+    // SAFETY: the layout's size is not zero.
+    let zeroes = NonNull::new(unsafe { alloc_zeroed(layout) })?;
+    // SAFETY: allocated just now by the global allocator for so many u64, all of them zero.
+    Some(unsafe { Vec::from_raw_parts(zeroes.as_ptr().cast(), count, count) })
+}
+
 impl Table {
     /// A table of the type's minimum size with every element `init`.
     pub fn new(store: &Store, ty: TableType, init: Val) -> Result<Table, Error> {
         let group = Group::new(store);
         let element = reference(&group, &init, ty)?;
-        let obj = TableObj::new(ty, element, store.limits(), None)?;
+        let obj = TableObj::new(store, ty, element, None)?;
         let ptr = NonNull::from(&*obj);
         group.add(|members| members.tables.push(obj));
         Ok(Table { group, obj: ptr })

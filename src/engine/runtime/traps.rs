@@ -40,9 +40,11 @@ pub enum Error {
     Host(Box<dyn Any>),
     /// A module asked for more than the store's [`Limits`](super::Limits) give.
     Limit(OverLimit),
+    /// The machine has not what was asked for.
+    OutOfMemory(String),
     /// The function's instance is closed.
     Closed,
-    /// Something is missing or broken on the host's side: no memory, or a bug in us.
+    /// Something is broken on the host's side, or a bug in us.
     Internal(String),
 }
 
@@ -53,6 +55,7 @@ impl fmt::Debug for Error {
             Error::Exception(exception) => exception.fmt(f),
             Error::Host(_) => f.write_str("Host(..)"),
             Error::Limit(over) => write!(f, "Limit({over})"),
+            Error::OutOfMemory(message) => write!(f, "OutOfMemory({message})"),
             Error::Closed => f.write_str("Closed"),
             Error::Internal(message) => write!(f, "Internal({message})"),
         }

@@ -26,18 +26,51 @@ impl Mmap {
     /// Reserves address space that faults on every access. `len` may be 0.
     pub fn reserve(len: usize) -> io::Result<Mmap> {
         if len == 0 {
-            return Ok(Mmap { start: NonNull::dangling(), len });
+            return Ok(Mmap::none());
         }
-        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
         // SAFETY: a new mapping at an address of the kernel's choice touches nothing of ours.
-        let start = unsafe { libc::mmap(std::ptr::null_mut(), len, libc::PROT_NONE, flags, -1, 0) };
-        if start == libc::MAP_FAILED {
-            return Err(io::Error::last_os_error());
-        }
-        match NonNull::new(start.cast()) {
+        let start = unsafe { map(std::ptr::null_mut(), len, 0) }?;
+        match NonNull::new(start) {
             Some(start) => Ok(Mmap { start, len }),
             None => Err(io::Error::other("the kernel mapped address 0")),
         }
+    }
+
+    /// No address space at all.
+    pub fn none() -> Mmap {
+        Mmap { start: NonNull::dangling(), len: 0 }
+    }
+
+    /// Reserves more address space behind what there is, up to `len` bytes in all. Fails where the
+    /// space there is taken.
+    pub fn extend(&mut self, len: usize) -> io::Result<()> {
+        let Some(more) = len.checked_sub(self.len).filter(|more| *more > 0) else { return Ok(()) };
+        if self.len == 0 {
+            *self = Mmap::reserve(len)?;
+            return Ok(());
+        }
+        let end = self.start().wrapping_add(self.len);
+        // SAFETY: without MAP_FIXED the address is a wish: nothing that is mapped is touched.
+        let start = unsafe { map(end, more, 0) }?;
+        if start != end {
+            // SAFETY: just mapped, and nobody has seen it.
+            unsafe { libc::munmap(start.cast(), more) };
+            return Err(io::ErrorKind::OutOfMemory.into());
+        }
+        self.len = len;
+        Ok(())
+    }
+
+    /// Puts fresh pages, which nobody can access yet, in the place of those that are there.
+    pub fn renew(&self, range: Range<usize>) -> io::Result<()> {
+        if range.is_empty() {
+            return Ok(());
+        }
+        if range.end > self.len {
+            return Err(io::Error::other("pages that are not ours"));
+        }
+        // SAFETY: the range is inside our own mapping.
+        unsafe { map(self.start().wrapping_add(range.start), range.len(), libc::MAP_FIXED) }.map(drop)
     }
 
     pub fn start(&self) -> *mut u8 {
@@ -91,6 +124,17 @@ impl Mmap {
         };
         if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
     }
+}
+
+/// Maps pages that fault on every access.
+///
+/// # Safety
+/// With MAP_FIXED what was mapped there is gone.
+unsafe fn map(address: *mut u8, len: usize, flags: libc::c_int) -> io::Result<*mut u8> {
+    let flags = flags | libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+    // SAFETY: the caller's.
+    let start = unsafe { libc::mmap(address.cast(), len, libc::PROT_NONE, flags, -1, 0) };
+    if start == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(start.cast()) }
 }
 
 impl Drop for Mmap {
