@@ -696,6 +696,14 @@ export interface WASILimits {
   /** Elements of each table; the same. Default: 10,000,000. */
   table?: number;
   /**
+   * Bytes of all memories and tables that the program defines together, with the exceptions that are
+   * alive. The program is one {@link WASI.run}, or all instances of this thread that are linked with
+   * the `WASI` object. A module that begins with more, and an exception too much, is refused with
+   * `ERR_WASI_LIMIT`; what grows beyond gets -1. Default: 64 MiB more than `memory`, or no limit if
+   * that is not given.
+   */
+  total?: number;
+  /**
    * Bytes of stack that wasm may use, from 64 KiB to 1 GiB. Only for {@link WASI.run} and instances
    * with a thread of their own. Default: 1 MiB.
    */

@@ -95,7 +95,7 @@ class Linking {
       return parts.handle;
     });
     const { limits } = this;
-    const make = () => native.instantiate(realm, what, module.handle, externs, shared, limits);
+    const make = () => native.instantiate(realm, what, module.handle, externs, shared, limits, limits?.budget);
     const list = whileLinking(group, make);
     this.handle = list[0];
     keep(group, list[0]);

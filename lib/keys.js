@@ -27,7 +27,8 @@ const OPTIONS = {
   limits: {
     of: 'options.limits',
     keys: [
-      'descriptors', 'buffers', 'path', 'subscriptions', 'strings', 'output', 'memory', 'table', 'stack', 'fuel',
+      'descriptors', 'buffers', 'path', 'subscriptions', 'strings', 'output', 'memory', 'table', 'total', 'stack',
+      'fuel',
     ],
   },
   preopen: {

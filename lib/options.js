@@ -37,7 +37,7 @@ function parse(options) {
     throw check.invalidValue('options.onRefused', onRefused, "must be 'ENOTCAPABLE' or 'ENOSYS'");
   }
   checkLimits(limits);
-  const { memory, table, stack, fuel, output = DEFAULT_OUTPUT, ...ofWasi } = limits;
+  const { memory, table, total, stack, fuel, output = DEFAULT_OUTPUT, ...ofWasi } = limits;
   if (trace !== undefined) check.isOfType('function', trace, 'options.trace');
   return {
     returnOnExit,
@@ -46,7 +46,7 @@ function parse(options) {
     program: { args, env, stdio },
     outputLimit: output,
     /** What the engine limits, rather than WASI. */
-    threadLimits: { memory, table, stack, fuel },
+    threadLimits: { memory, table, total, stack, fuel },
     memories: mounts.map(({ memory }) => memory).filter((memory) => memory !== undefined),
     native: {
       preopens: mounts.map(({ preopen }) => preopen),
@@ -148,6 +148,7 @@ const LIMITS = {
   output: [0, Number.MAX_SAFE_INTEGER],
   memory: [0, Number.MAX_SAFE_INTEGER],
   table: [0, 0xffffffff],
+  total: [0, Number.MAX_SAFE_INTEGER],
   stack: [64 * 1024, 1024 * 1024 * 1024],
   fuel: [0, Number.MAX_SAFE_INTEGER],
 };

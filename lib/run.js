@@ -105,7 +105,7 @@ class Program {
   /** What was captured of standard output and error: `{stdout, stderr}`. */
   output(encoding) {
     const taken = (stream) => {
-      const bytes = native.takeOutput(this.context, stream);
+      const bytes = native.takeOutput(realm, this.context, stream);
       return bytes !== null && encoding !== undefined ? bytes.toString(encoding) : bytes;
     };
     return { stdout: taken(1), stderr: taken(2) };

@@ -64,7 +64,9 @@ class WASI {
   }
 
   #make() {
-    const { trace, program, threadLimits: limits, returnOnExit } = this.#parsed;
+    const { trace, program, threadLimits, returnOnExit } = this.#parsed;
+    // All instances that are linked with this object are one program.
+    const limits = { ...threadLimits, budget: native.budget(threadLimits) };
     const lines = trace === undefined ? undefined : native.traceLines();
     const context = native.wasiContext(realm, this.#template, atOnce(program), lines);
     const imports = {};
@@ -161,7 +163,7 @@ class WASI {
       throw coded(Error, 'ERR_WASI_NOT_STARTED', `${text}: ${advice}`);
     }
     const { context } = this.#here();
-    return { stdout: native.takeOutput(context, 1), stderr: native.takeOutput(context, 2) };
+    return { stdout: native.takeOutput(realm, context, 1), stderr: native.takeOutput(realm, context, 2) };
   }
 
   /** Closes the descriptors of the program on this thread, and what others would get. */
@@ -311,7 +313,7 @@ function callbacksOf({ stdio }, context) {
   const each = (act) => sinks.forEach((sink, stream) => sink !== undefined && act(sink, stream));
   const flush = () =>
     each((sink, stream) => {
-      const written = native.takeOutput(context, stream);
+      const written = native.takeOutput(realm, context, stream);
       if (written.length > 0) sink.write(written);
     });
   return { flush, end: () => each((sink) => sink.end()) };

@@ -278,6 +278,10 @@ pub enum MemoryError {
     OutOfBounds {
         size: usize,
     },
+    /// For a copy of so many bytes.
+    NoRoom {
+        length: usize,
+    },
 }
 
 /// The owner's end of a guest thread. The thread goes on without it.
@@ -405,7 +409,8 @@ impl GuestThread {
     pub fn read(&self, memory: usize, offset: usize, length: usize) -> Result<Vec<u8>, MemoryError> {
         self.with_memory(memory, |bytes| {
             check(bytes, offset, length)?;
-            let mut copy = Vec::with_capacity(length);
+            let mut copy = Vec::new();
+            copy.try_reserve_exact(length).map_err(|_| MemoryError::NoRoom { length })?;
             // SAFETY: inside the memory, which its guest does not touch while we hold the lock;
             // as much room was just made.
             unsafe {

@@ -278,6 +278,19 @@ fn detach(realm: &Realm, buffer: sys::napi_value) {
     unsafe { sys::napi_detach_arraybuffer(realm.env, buffer) };
 }
 
+/// A Buffer of its own with these bytes, for JavaScript. It need not be over them.
+pub fn copied<'env>(env: &'env Env, realm: &Realm, bytes: &[u8]) -> napi::Result<Unknown<'env>> {
+    let value = run(realm, || {
+        raw::buffer(env.raw(), bytes).map_err(|Refused| {
+            // What Node says is that there is no such Buffer, too.
+            raw::take_exception(env.raw());
+            Failure::new(Kind::Memory, format!("cannot allocate a Buffer of {} bytes", bytes.len()))
+        })
+    })?;
+    // SAFETY: a handle of this callback's scope.
+    Ok(unsafe { Unknown::from_raw_unchecked(env.raw(), value) })
+}
+
 // ---- the detach key
 
 /// `v8::ArrayBuffer::SetDetachKey(v8::Local<v8::Value>)`.

@@ -9,7 +9,7 @@ use super::failure::{Failure, Kind, run};
 use super::module::signature;
 use super::objects::as_memory;
 use super::realm::{Realm, address};
-use crate::engine::{Extern, Func, Instance, InstantiateError, Limits, Module};
+use crate::engine::{Budget, Extern, Func, Instance, InstantiateError, Limits, Module};
 use napi::bindgen_prelude::{Env, External, FromNapiRef, ToNapiValue, Uint32Array, Unknown};
 use napi::{JsValue, ValueType};
 use napi_derive::napi;
@@ -22,22 +22,38 @@ pub struct EngineLimits {
     pub memory: Option<f64>,
     /// Elements of a table.
     pub table: Option<f64>,
+    /// Bytes of all memories, tables and exceptions together.
+    pub total: Option<f64>,
     /// Bytes of stack, for a thread of its own.
     pub stack: Option<f64>,
     /// Operators, for a thread of its own and a module that counts them.
     pub fuel: Option<f64>,
 }
 
+/// What a program whose memory is limited may have beside one memory, if nothing is said.
+const BESIDE_MEMORY: usize = 64 << 20;
+
 impl EngineLimits {
-    pub fn limits(self) -> Limits {
+    pub fn limits(&self) -> Limits {
         let default = Limits::default();
+        let beside = |bytes: f64| (bytes as usize).saturating_add(BESIDE_MEMORY);
         Limits {
             memory_bytes: self.memory.map_or(default.memory_bytes, |bytes| bytes as usize),
             table_elements: self.table.map_or(default.table_elements, |count| count as u64),
+            total_bytes: match (self.total, self.memory) {
+                (Some(total), _) => total as usize,
+                (None, memory) => memory.map_or(default.total_bytes, beside),
+            },
             stack_bytes: self.stack.map(|bytes| bytes as usize),
             ..default
         }
     }
+}
+
+/// The budget of a program: what its instances have counts together.
+#[napi(catch_unwind)]
+pub fn budget(limits: EngineLimits) -> External<Budget> {
+    External::new(Budget::new(limits.limits().total_bytes))
 }
 
 /// Gives the bytes of an instance's memories back, and refuses calls from then on. False while wasm
@@ -52,7 +68,7 @@ pub fn close_instance(realm: &External<Rc<Realm>>, instance: &External<Instance>
 /// Instantiates. `what` begins the message of a link error. An import is a handle, or a number: the
 /// address of a function that we export. `shared` are the shared memories that the module defines:
 /// the face makes them.
-/// `limits` hold for what the instance defines.
+/// `limits` hold for what the instance defines, which counts in the `budget`.
 ///
 /// Returns the instance's handle, then two values for each export: a function's address and its
 /// index in its module, another object's identity and its handle; then the identity of each tag
@@ -66,6 +82,7 @@ pub fn instantiate<'env>(
     imports: Vec<Unknown<'env>>,
     shared: Vec<&External<Extern>>,
     limits: Option<EngineLimits>,
+    budget: Option<&External<Budget>>,
 ) -> napi::Result<Vec<Unknown<'env>>> {
     let imports = imports.iter().map(|value| import(env, realm, value));
     let imports = imports.collect::<napi::Result<Vec<Extern>>>()?;
@@ -73,7 +90,11 @@ pub fn instantiate<'env>(
         let _turn = Turn::apart(realm);
         let shared = shared.into_iter().map(|memory| as_memory(memory).clone()).collect();
         // They become limits of what is made now; the store is others', too.
-        realm.store.set_limits(limits.map_or_else(Limits::default, EngineLimits::limits));
+        let limits = limits.map_or_else(Limits::default, |limits| limits.limits());
+        match budget {
+            Some(budget) => realm.store.share_limits(limits, budget),
+            None => realm.store.set_limits(limits),
+        }
         let made = Instance::with_shared_memories(&realm.store, module, &imports, shared);
         realm.store.set_limits(Limits::default());
         made.map_err(|error| match error {

@@ -3,10 +3,11 @@
 //! For `lib/memoryfs.js`, through Node-API. What goes wrong becomes an error whose `code` is the
 //! name of the errno, as `node:fs` has it.
 
+use super::buffers::copied;
 use super::failure::{Failure, Kind, run};
 use super::realm::Realm;
 use crate::wasi::{Errno, MemoryFs};
-use napi::bindgen_prelude::{Buffer, External, Uint8Array};
+use napi::bindgen_prelude::{Env, External, Uint8Array, Unknown};
 use napi_derive::napi;
 use std::rc::Rc;
 
@@ -17,12 +18,14 @@ pub fn memory_fs(quota: f64) -> External<MemoryFs> {
 }
 
 #[napi(catch_unwind)]
-pub fn memory_fs_read(
+pub fn memory_fs_read<'env>(
+    env: &'env Env,
     realm: &External<Rc<Realm>>,
     fs: &External<MemoryFs>,
     path: String,
-) -> napi::Result<Buffer> {
-    run(realm, || fs.read_file(&path).map(Buffer::from).map_err(failed("readFile", &path)))
+) -> napi::Result<Unknown<'env>> {
+    let bytes = run(realm, || fs.read_file(&path).map_err(failed("readFile", &path)))?;
+    copied(env, realm, &bytes)
 }
 
 #[napi(catch_unwind)]

@@ -39,8 +39,7 @@ pub fn create_memory(
             shared: false,
             page_size_log2: 16,
         };
-        let memory = Memory::new(&realm.store, ty)
-            .map_err(|error| Failure::new(Kind::Range, failure::text(error)))?;
+        let memory = Memory::new(&realm.store, ty)?;
         Ok(made(memory.id(), Extern::Memory(memory)))
     })
 }
@@ -80,8 +79,10 @@ pub fn create_table(
         let maximum = maximum.map(|elements| elements as u64);
         let ty = TableType { element, minimum: minimum as u64, maximum, table64: wide };
         let initial = read_value(realm, 0, ValType::Ref(element));
-        let table = Table::new(&realm.store, ty, initial)
-            .map_err(|error| Failure::new(Kind::Range, failure::text(error)))?;
+        let table = Table::new(&realm.store, ty, initial).map_err(|error| match error {
+            Error::OutOfMemory(_) => error.into(),
+            _ => Failure::new(Kind::Range, failure::text(error)),
+        })?;
         Ok(made(table.id(), Extern::Table(table)))
     })
 }

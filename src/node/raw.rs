@@ -3,6 +3,7 @@
 //! For `src/node` only. Invariant: everything here runs on the thread of the environment it was
 //! given, which Node-API requires; none of these types is `Send`.
 
+use crate::engine::check_spare;
 use napi::sys;
 use std::ffi::{CStr, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -168,6 +169,18 @@ pub fn string(env: sys::napi_env, text: &str) -> Result<sys::napi_value, Refused
     let (start, length) = (text.as_ptr().cast(), text.len() as isize);
     // SAFETY: pointer and length are those of `text`.
     check(unsafe { sys::napi_create_string_utf8(env, start, length, &mut value) })?;
+    Ok(value)
+}
+
+/// A Buffer with a copy of the bytes. V8 owns it: one over bytes of ours would lose them with its
+/// environment, whoever got them by then.
+pub fn buffer(env: sys::napi_env, bytes: &[u8]) -> Result<sys::napi_value, Refused> {
+    let mut value = ptr::null_mut();
+    let (start, none) = (bytes.as_ptr().cast(), ptr::null_mut());
+    // Node ends the process where it finds no memory for it.
+    check_spare(bytes.len()).map_err(|_| Refused)?;
+    // SAFETY: pointer and length are those of `bytes`; the place of the copy may be left out.
+    check(unsafe { sys::napi_create_buffer_copy(env, bytes.len(), start, none, &mut value) })?;
     Ok(value)
 }
 

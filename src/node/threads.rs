@@ -12,7 +12,7 @@ use super::realm::Realm;
 use super::wasi::Program;
 use crate::engine::{Extern, Module, ValRaw};
 use crate::host::thread::{self, Call, Event, GuestThread, Import, MemoryError, Plan, Value, Values};
-use napi::bindgen_prelude::{Buffer, Env, External, FromNapiRef, Uint8Array, Unknown};
+use napi::bindgen_prelude::{Env, External, FromNapiRef, Uint8Array, Unknown};
 use napi::{JsValue, ValueType, sys};
 use napi_derive::napi;
 use std::collections::HashMap;
@@ -379,17 +379,19 @@ pub fn thread_memory_size(
 
 /// A copy of bytes of an exported memory.
 #[napi(catch_unwind)]
-pub fn read_thread_memory(
+pub fn read_thread_memory<'env>(
+    env: &'env Env,
     realm: &External<Rc<Realm>>,
     guest: &External<Guest>,
     memory: u32,
     offset: f64,
     length: f64,
-) -> napi::Result<Buffer> {
-    run(realm, || {
+) -> napi::Result<Unknown<'env>> {
+    let bytes = run(realm, || {
         let bytes = guest.0.read(memory as usize, offset as usize, length as usize);
-        Ok(bytes.map_err(memory_failure)?.into())
-    })
+        Ok(bytes.map_err(memory_failure)?)
+    })?;
+    super::buffers::copied(env, realm, &bytes)
 }
 
 /// Copies bytes into an exported memory.
@@ -413,6 +415,9 @@ fn memory_failure(error: MemoryError) -> Failure {
         ),
         MemoryError::OutOfBounds { size } => {
             Failure::new(Kind::Range, format!("outside of the memory, which has {size} bytes"))
+        }
+        MemoryError::NoRoom { length } => {
+            Failure::new(Kind::Memory, format!("cannot allocate a copy of {length} bytes"))
         }
     }
 }

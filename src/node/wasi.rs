@@ -4,6 +4,7 @@
 //! bind it as a typed native call ([`wasi_import`]), and JavaScript or V8's instances call it
 //! through [`call_wasi`], over whatever memory `wasi.start()` was given.
 
+use super::buffers::copied;
 use super::failure::{Failure, Kind, guard, run};
 use super::module::signature;
 use super::options::{ProgramOptions, Template, WasiOptions};
@@ -12,7 +13,7 @@ use super::realm::Realm;
 use crate::engine::{Extern, FuncType, ValRaw, ValType};
 use crate::host::{self, Unavailable};
 use crate::wasi::{Grant, GuestMemory, MemoryFs, OutputBuffer, WasiCtx};
-use napi::bindgen_prelude::{Buffer, Env, External, FromNapiRef, Unknown};
+use napi::bindgen_prelude::{Env, External, FromNapiRef, Unknown};
 use napi::{JsValue, sys};
 use napi_derive::napi;
 use std::ffi::c_void;
@@ -88,8 +89,13 @@ pub fn take_trace_lines(lines: &External<TraceLines>) -> Vec<String> {
 
 /// What was written to a captured stream (1 or 2) and not taken yet; null if it is not captured.
 #[napi(catch_unwind)]
-pub fn take_output(context: &External<Program>, stream: u32) -> Option<Buffer> {
-    captured(context, stream).map(|buffer| buffer.take().into())
+pub fn take_output<'env>(
+    env: &'env Env,
+    realm: &External<Rc<Realm>>,
+    context: &External<Program>,
+    stream: u32,
+) -> napi::Result<Option<Unknown<'env>>> {
+    captured(context, stream).map(|buffer| copied(env, realm, &buffer.take())).transpose()
 }
 
 /// A copy of the same, which stays to be taken.

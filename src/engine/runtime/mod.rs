@@ -32,6 +32,7 @@ pub use instance::{Extern, Instance, InstantiateError};
 pub use interrupt::InterruptHandle;
 pub use limits::{Budget, Limits, OverLimit};
 pub use memory::{Memory, Pin};
+pub use pages::check_spare;
 pub(super) use pages::Pool;
 pub use parking::{Parker, Wait};
 pub use shared_memory::{MemoryHost, SharedMemory, WeakSharedMemory};
