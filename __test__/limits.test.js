@@ -54,7 +54,7 @@ describe('limits.total', () => {
       (memory (export "memory") 1 1000 shared)
       (func (export "memory.grow") (param i32) (result i32) (memory.grow (local.get 0))))`);
     for (const [bytes, name] of [[grows, 'memory.grow'], [grows, 'table.grow'], [shared, 'memory.grow']]) {
-      const { exports } = await wasi({ total: MIB }).instantiate(bytes, {}, { thread: true });
+      const { exports } = await wasi({ total: MIB }).spawn(bytes, {});
       expect(await exports[name](name === 'table.grow' ? 1000 : 2)).toBe(1);
       expect(await exports[name](name === 'table.grow' ? 200_000 : 20)).toBe(-1);
       expect(await exports[name](1)).toBe(name === 'table.grow' ? 1001 : 3);

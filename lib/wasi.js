@@ -237,7 +237,7 @@ class WASI {
   #withOutput(error) {
     if (error?.code !== 'ERR_WASI_LIMIT' || this.#program === null) return error;
     ['stdout', 'stderr'].forEach((name, index) => {
-      const captured = native.peekOutput(this.#program.context, index + 1);
+      const captured = native.peekOutput(realm, this.#program.context, index + 1);
       if (captured !== null) error[name] = captured;
     });
     return error;

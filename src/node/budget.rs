@@ -154,7 +154,7 @@ pub fn reset_instance(
             return Ok(false);
         }
         let reset = instance.reset(&realm.store);
-        super::objects::detach_outgrown(realm);
+        super::buffers::detach_outgrown(realm);
         reset?;
         Ok(true)
     })

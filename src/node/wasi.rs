@@ -100,8 +100,13 @@ pub fn take_output<'env>(
 
 /// A copy of the same, which stays to be taken.
 #[napi(catch_unwind)]
-pub fn peek_output(context: &External<Program>, stream: u32) -> Option<Buffer> {
-    captured(context, stream).map(|buffer| buffer.peek().into())
+pub fn peek_output<'env>(
+    env: &'env Env,
+    realm: &External<Rc<Realm>>,
+    context: &External<Program>,
+    stream: u32,
+) -> napi::Result<Option<Unknown<'env>>> {
+    captured(context, stream).map(|buffer| copied(env, realm, &buffer.peek())).transpose()
 }
 
 fn captured(context: &Program, stream: u32) -> Option<&OutputBuffer> {
