@@ -2,10 +2,14 @@
 // Programs over packages from npm and their own glue code: `node glue.js PACKAGE` prints what came
 // out as JSON. The tests run each with V8's WebAssembly and with ours in its place, and compare.
 
+const { createHash } = require('node:crypto');
+const { once } = require('node:events');
 const fs = require('node:fs');
+const { Worker, isMainThread, parentPort } = require('node:worker_threads');
 
 const file = (name) => fs.readFileSync(require.resolve(name));
 const hex = (bytes) => Buffer.from(bytes).toString('hex');
+const hash = (bytes) => `${bytes.length} ${createHash('sha256').update(bytes).digest('hex')}`;
 const messageOf = (run) => {
   try {
     return run();
@@ -146,14 +150,101 @@ const PROGRAMS = {
     const broken = parse('def (');
     return [tree.value, tree.comments, broken.errors.map(({ message }) => message)];
   },
+
+  // wasm-bindgen in a Worker: the module is compiled here, posted, and tested by `instanceof` there.
+  async '@jsquash/png'() {
+    const wasm = file('@jsquash/png/codec/pkg/squoosh_png_bg.wasm');
+    const module = new WebAssembly.Module(wasm);
+    const worker = new Worker(__filename, { argv: ['@jsquash/png'] });
+    worker.postMessage({ module, modules: [module] });
+    const [answer] = await once(worker, 'message');
+    await worker.terminate();
+    return answer;
+  },
+
+  // Emscripten's threads and dynamic linking: a shared memory and four modules in every Worker.
+  async 'wasm-vips'() {
+    const dynamicLibraries = ['vips-jxl.wasm', 'vips-heif.wasm', 'vips-resvg.wasm'];
+    const vips = await require('wasm-vips')({ dynamicLibraries });
+    const black = vips.Image.black(64, 48, { bands: 3 });
+    const image = black.add([10, 200, 30]).cast('uchar').gaussblur(2);
+    const formats = ['.png', '.jpg', '.webp', '.jxl', '.avif'];
+    const svg = '<svg xmlns="http://www.w3.org/2000/svg" width="40" height="40"><circle r="15"/></svg>';
+    return [
+      formats.map((format) => hash(image.writeToBuffer(format))),
+      formats.map((format) => vips.Image.newFromBuffer(image.writeToBuffer(format)).avg()),
+      hash(vips.Image.svgloadBuffer(svg).writeToMemory()),
+      messageOf(() => vips.Image.newFromBuffer('nonsense')),
+    ];
+  },
+};
+
+/** The same, but large: they run under one runtime alone. */
+const LARGE = {
+  // Recursion of a parser, with JavaScript between the calls of wasm that may throw.
+  async solc() {
+    const depth = 200;
+    const parentheses = `${'('.repeat(depth)}x${')'.repeat(depth)}`;
+    const ifs = `${'if (x > 1) { x--; '.repeat(depth)}x = 7;${'}'.repeat(depth)}`;
+    const content = `pragma solidity ^0.8.0;
+      contract C {
+        function f(uint x) public pure returns (uint) { return ${parentheses}; }
+        function g(uint x) public pure returns (uint) { ${ifs} return x; }
+      }`;
+    const settings = { outputSelection: { '*': { '*': ['evm.bytecode.object'] } } };
+    const input = { language: 'Solidity', sources: { 'C.sol': { content } }, settings };
+    return JSON.parse(require('solc').compile(JSON.stringify(input)));
+  },
+
+  // Recursion of an interpreter, with JavaScript between the calls of wasm that may throw.
+  async '@electric-sql/pglite'() {
+    const { PGlite } = require('@electric-sql/pglite');
+    const database = await PGlite.create();
+    await database.exec(`
+      create function f(n int) returns int language plpgsql as $$
+      begin
+        if n = 0 then return 0; end if;
+        return 1 + f(n - 1);
+      end $$;
+      create function g(n int) returns int language plpgsql as $$
+      begin
+        if n = 0 then raise exception 'at the bottom'; end if;
+        return 1 + g(n - 1);
+      end $$`);
+    const { rows } = await database.query('select f(10) as a, f(300) as b, version()');
+    const error = await database.query('select g(200)').catch(({ message }) => message);
+    await database.close();
+    return [rows, error];
+  },
+};
+
+/** What a Worker of the program does with what it is posted. */
+const WORKERS = {
+  async '@jsquash/png'({ module, modules }) {
+    const { decode, encode, initSync } = await import('@jsquash/png/codec/pkg/squoosh_png.js');
+    initSync(module);
+    const pixels = new Uint8Array(16 * 16 * 4).map((_, index) => index);
+    const image = encode(pixels, 16, 16, 8);
+    const same = modules[0] === module;
+    return [module instanceof WebAssembly.Module, same, hash(image), hash(decode(image).data)];
+  },
 };
 
 async function main(name) {
   if (name === 'nothing') return;
   const big = (_, value) => (typeof value === 'bigint' ? `${value}n` : value);
-  console.log(JSON.stringify(await PROGRAMS[name](), big));
+  console.log(JSON.stringify(await { ...PROGRAMS, ...LARGE }[name](), big));
 }
 
-if (require.main === module) main(process.argv[2]).then(() => process.exit(0));
+if (!isMainThread) {
+  parentPort.once('message', async (posted) => {
+    parentPort.postMessage(await WORKERS[process.argv[2]](posted));
+  });
+} else if (require.main === module) {
+  main(process.argv[2]).then(() => process.exit(0));
+}
 
-module.exports = { packages: Object.keys(PROGRAMS) };
+// Threads of Emscripten never start on Bun's own engine, so there is nothing to compare with.
+if (process.versions.bun) delete PROGRAMS['wasm-vips'];
+
+module.exports = { packages: Object.keys(PROGRAMS), large: Object.keys(LARGE) };

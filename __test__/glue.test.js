@@ -8,4 +8,4 @@ test.each(packages)('%s does the same with our engine as with V8', async (name) 
   const ours = await outputOfPackage(name, 'ours');
   expect(ours).toEqual(await outputOfPackage(name, 'v8'));
   expect(ours.stdout).toMatch(/^\[.{20,}\]\n$/);
-});
+}, 600_000);

@@ -57,7 +57,7 @@ function child(code, { flags = [], modules = {}, env = process.env, load = true 
 async function outputOfPackage(name, engine) {
   const preload = engine === 'ours' ? ['--require', require.resolve('./glue-ours')] : [];
   const program = [...preload, require.resolve('./glue'), name];
-  const options = { maxBuffer: 1 << 28, timeout: 140_000, killSignal: 'SIGKILL' };
+  const options = { maxBuffer: 1 << 28, timeout: 280_000, killSignal: 'SIGKILL' };
   const { stdout, stderr } = await promisify(execFile)(process.execPath, program, options);
   // Stacks of JavaScript errors have no frames of our wasm: V8 knows of none.
   // And Node warns of its own WASI.

@@ -16,7 +16,7 @@ const FOLDER = 'scripts/runtimes';
 const BUN = `@oven/bun-${process.platform}-${process.arch}`;
 const NODES = [20, 22, 24, 26];
 /** Say the same under every runtime, and take many seconds. */
-const ONCE = ['types.test.js', 'ruby.test.js'];
+const ONCE = ['types.test.js', 'ruby.test.js', 'glue-large.test.js'];
 
 /** Milliseconds that a file of tests may take under Bun. */
 const BUN_FILE = 180_000;

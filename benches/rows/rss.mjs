@@ -5,7 +5,7 @@ import { promisify } from 'node:util';
 
 import { Table, memory } from '../table.mjs';
 
-const { packages } = createRequire(import.meta.url)('../../__test__/glue.js');
+const { large, packages } = createRequire(import.meta.url)('../../__test__/glue.js');
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
 const TIMES = 3;
 
@@ -19,7 +19,7 @@ export default {
       [`a process that loads wasi-native and nothing else: ${memory(ours)}, one of Node alone: ${memory(node)}`],
       memory
     );
-    for (const name of packages.filter(wanted)) {
+    for (const name of [...packages, ...large].filter(wanted)) {
       const peaks = { ours: Infinity, node: Infinity };
       const problems = [];
       for (let round = 0; round < TIMES && problems.length === 0; round++) {
