@@ -557,6 +557,10 @@ export interface WASIOptions {
    * (`pauseOnConnect`) and then `destroy()` it, which does not shut the connection down. Each
    * program that {@link WASI.run} starts gets the listeners; connections are the first one's.
    *
+   * A listener is non-blocking at first, as other hosts hand them in: programs by Go serve on no
+   * other. `{ nonblock: false }` beside `listen` or `socket` lets `sock_accept` wait. Connections,
+   * accepted ones too, are blocking unless the program asks for something else.
+   *
    * ```js
    * const server = net.createServer().listen(8080);
    * await once(server, 'listening');
@@ -564,7 +568,13 @@ export interface WASIOptions {
    * server.close();
    * ```
    */
-  sockets?: readonly (NodeSocket | number | { listen: SocketAddress } | { connect: SocketAddress })[];
+  sockets?: readonly (
+    | NodeSocket
+    | number
+    | { listen: SocketAddress; nonblock?: boolean }
+    | { connect: SocketAddress; nonblock?: boolean }
+    | { socket: NodeSocket | number; nonblock?: boolean }
+  )[];
   /**
    * The functions that the program gets. `*` in a pattern stands for any characters, `?` for one.
    * A pattern without a dot means functions of WASI; `'wasi_native_ext.*'` means the module's, too,
@@ -574,7 +584,11 @@ export interface WASIOptions {
    * A module that imports what is refused does not link; the `LinkError` names it.
    */
   allow?: readonly string[];
-  /** Functions, in the same words, that it does not get although `allow` has them. Default: none. */
+  /**
+   * Functions, in the same words, that it does not get although `allow` has them. So `'*'` and
+   * `'fd_*'` take away functions of WASI and leave an extension that `allow` grants: that takes
+   * `'wasi_native_ext.*'`, or `'*.*'` for all there is. Default: none.
+   */
   deny?: readonly string[];
   /**
    * Makes stubs of the functions that are refused: a module that imports them links, and they do
@@ -721,7 +735,10 @@ export interface WASILimits {
   output?: number;
   /** Open descriptors, the three standard streams included; beyond them `EMFILE`. Default: 4096. */
   descriptors?: number;
-  /** Buffers of one vectored read or write; beyond them `EINVAL`. Default: 1024. */
+  /**
+   * Buffers that one vectored read or write moves; those beyond are left, as by a short one. A file
+   * or socket of the host takes 1024 at once whatever is given. Default: 1024.
+   */
   buffers?: number;
   /** Bytes of a path; beyond them `ENAMETOOLONG`. Default: 4096. */
   path?: number;
@@ -762,7 +779,10 @@ export class MemoryFS {
   constructor(options?: MemoryFSOptions);
   /** Bytes taken out of the quota. */
   readonly used: number;
-  /** The paths of everything there is, sorted; those of directories end in a slash. */
+  /**
+   * The paths of everything there is, sorted; those of directories end in a slash.
+   * @throws `EOVERFLOW`, if all together are longer than 128 MiB: a program may nest directories
+   */
   paths(): string[];
   /** A copy of the file's bytes; with an encoding, their text. */
   readFile(path: string, options?: { encoding?: null } | null): Buffer;

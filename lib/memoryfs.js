@@ -34,7 +34,7 @@ class MemoryFS {
 
   /** The paths of everything there is, sorted; those of directories end in a slash. */
   paths() {
-    return native.memoryFsPaths(this.#handle);
+    return native.memoryFsPaths(realm, this.#handle);
   }
 
   /** A copy of a file's bytes, as a Buffer; with an encoding their text, as of `fs.readFileSync`. */

@@ -5,7 +5,7 @@ mod wasi_support;
 use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
 
-use wasi_native::wasi::{Errno, Fdflags, GuestMemory, Oflags, Perms, Rights, Stdio, WasiCtx, p1};
+use wasi_native::wasi::{Errno, Fdflags, GuestMemory, Limits, Oflags, Perms, Rights, Stdio, WasiCtx, p1};
 use wasi_support::*;
 
 const CREAT: Oflags = Oflags::CREAT;
@@ -607,23 +607,71 @@ fn preopens_are_found_by_name() {
     }
 }
 
+/// The standard libraries of Go and Zig ask for rights as nobody reads them.
 #[test]
-fn rights_are_inherited_and_only_shrink() {
+fn what_is_asked_for_takes_no_right_from_a_directory() {
+    on_each(|back| {
+        let (mut guest, disk) = guest_on(back);
+        disk.mkdir("d");
+        disk.write("d/f", b"text");
+        let zig = Rights::DIRECTORY;
+        for (oflags, base, inheriting) in [
+            (Oflags::DIRECTORY, zig, zig),
+            (Oflags::DIRECTORY, Rights::empty(), Rights::empty()),
+            (NONE, Rights::FD_READ, Rights::empty()),
+            (NONE, Rights::empty(), Rights::empty()),
+        ] {
+            let flags = Fdflags::empty();
+            let dir = guest.open_with(ROOT, "d", FOLLOW, oflags, base, inheriting, flags).unwrap();
+            let beneath = |guest: &mut Guest, oflags, base| {
+                guest.open_with(dir, "f", 0, oflags, base, Rights::empty(), flags)
+            };
+            let fd = beneath(&mut guest, NONE, READ).unwrap();
+            assert_eq!(guest.read(fd, 4), Ok(b"text".to_vec()));
+            let fd = beneath(&mut guest, CREAT | Oflags::TRUNC, READ_WRITE).unwrap();
+            assert_eq!(guest.write(fd, b"text"), Ok(4));
+            assert_eq!(guest.names(dir).unwrap(), [".", "..", "f"]);
+            let (_, _, base, inheriting) = guest.fdstat(dir).unwrap();
+            assert_eq!((base, inheriting), (Rights::DIRECTORY, Rights::PREOPEN_INHERITING));
+        }
+    });
+}
+
+/// But of a file it sets the access, and no more.
+#[test]
+fn what_is_asked_for_sets_a_files_access() {
+    on_each(|back| {
+        let (mut guest, disk) = guest_on(back);
+        disk.write("f", b"text");
+        let resize = |guest: &mut Guest, fd| {
+            guest.call(|ctx, mem| p1::fd_filestat_set_size(ctx, mem, fd, 2))
+        };
+        let go = Rights::PREOPEN_INHERITING - Rights::FD_WRITE - Rights::FD_ALLOCATE;
+        for rights in [Rights::FD_READ, go] {
+            let fd = guest.open("f", NONE, rights).unwrap();
+            assert_eq!(guest.seek(fd, 1, 0), Ok(1));
+            assert_eq!(guest.read(fd, 4), Ok(b"ext".to_vec()));
+            assert_eq!(guest.fstat(fd).unwrap().size, 4);
+            assert_eq!(guest.write(fd, b"x"), Err(Errno::Badf));
+            assert_eq!(resize(&mut guest, fd), Err(Errno::Inval));
+            let (_, _, base, _) = guest.fdstat(fd).unwrap();
+            assert_eq!(base, READ);
+        }
+        let fd = guest.open("f", NONE, Rights::FD_WRITE).unwrap();
+        assert_eq!(guest.read(fd, 4), Err(Errno::Badf));
+        resize(&mut guest, fd).unwrap();
+        assert_eq!(disk.read("f"), b"te");
+    });
+}
+
+#[test]
+fn rights_that_were_given_away_are_gone_for_what_is_opened_beneath_too() {
     on_each(|back| {
         let (mut guest, _host) = guest_on(back);
         guest.write_file("f", b"text").unwrap();
         let reading = Rights::FD_READ | Rights::FD_SEEK | Rights::FD_TELL;
-        let dir = guest
-            .open_with(
-                ROOT,
-                ".",
-                0,
-                Oflags::DIRECTORY,
-                Rights::PATH_OPEN | Rights::FD_READDIR,
-                reading,
-                Fdflags::empty(),
-            )
-            .unwrap();
+        let dir = guest.open_dir(".").unwrap();
+        guest.set_rights(dir, Rights::PATH_OPEN | Rights::FD_READDIR, reading).unwrap();
         let beneath = |guest: &mut Guest, oflags, base| {
             guest.open_with(dir, "f", 0, oflags, base, Rights::empty(), Fdflags::empty())
         };
@@ -803,10 +851,30 @@ fn chunks_larger_than_any_buffer_and_many_iovecs() {
             .call(|ctx, mem| p1::fd_pwrite(ctx, mem, out, 0x1000, 100, 0, 16))
             .unwrap();
         assert_eq!(host.read("out"), pattern[5..100_005]);
-        assert_eq!(
-            guest.call(|ctx, mem| p1::fd_read(ctx, mem, fd, 0, 1025, 16)),
-            Err(Errno::Inval)
-        );
+        // More than the host takes in one call, or than the limit: a short one.
+        for index in 0..3000u32 {
+            guest.put(0x1000 + index * 8, &(0x8_0000 + index).to_le_bytes());
+            guest.put(0x1004 + index * 8, &1u32.to_le_bytes());
+        }
+        let wide = Limits { max_iovecs: 1 << 20, ..Limits::default() };
+        let narrow = Limits { max_iovecs: 7, ..Limits::default() };
+        for (limits, on_host, in_memory) in
+            [(Limits::default(), 1024, 1024), (wide, 1024, 3000), (narrow, 7, 7)]
+        {
+            let builder = WasiCtx::builder().limits(limits);
+            let mut guest_2 = Guest::with(host.mount(builder, "/", Perms::READ_WRITE));
+            guest_2.memory().copy_from_slice(guest.bytes(0, MEMORY));
+            let fd = guest_2.open("out", CREAT, READ_WRITE).unwrap();
+            let expected = if back == Back::Host { on_host } else { in_memory };
+            for call in [p1::fd_read, p1::fd_write] {
+                guest_2.call(|ctx, mem| call(ctx, mem, fd, 0x1000, 3000, 16)).unwrap();
+                assert_eq!(guest_2.u32(16), expected);
+            }
+            for call in [p1::fd_pread, p1::fd_pwrite] {
+                guest_2.call(|ctx, mem| call(ctx, mem, fd, 0x1000, 3000, 0, 16)).unwrap();
+                assert_eq!(guest_2.u32(16), expected);
+            }
+        }
         guest
             .call(|ctx, mem| p1::fd_read(ctx, mem, fd, 0, 0, 16))
             .unwrap();

@@ -202,15 +202,15 @@ fn each_refusal_has_its_errno() {
             "/sub/file",
             "./../inside/sub/file",
         ] {
-            assert_eq!(guest.stat(path), Err(Errno::Perm), "{path}");
-            assert_eq!(guest.open(path, NONE, READ), Err(Errno::Perm), "{path}");
-            assert_eq!(guest.mkdir(path), Err(Errno::Perm), "{path}");
-            assert_eq!(guest.rename("sub", path), Err(Errno::Perm), "{path}");
-            assert_eq!(guest.unlink(path), Err(Errno::Perm), "{path}");
+            assert_eq!(guest.stat(path), Err(Errno::Notcapable), "{path}");
+            assert_eq!(guest.open(path, NONE, READ), Err(Errno::Notcapable), "{path}");
+            assert_eq!(guest.mkdir(path), Err(Errno::Notcapable), "{path}");
+            assert_eq!(guest.rename("sub", path), Err(Errno::Notcapable), "{path}");
+            assert_eq!(guest.unlink(path), Err(Errno::Notcapable), "{path}");
         }
         for path in ["link/secret", "link/", "abs", "abs/passwd", "magic"] {
-            assert_eq!(guest.stat(path), Err(Errno::Perm), "{path}");
-            assert_eq!(guest.open(path, NONE, READ), Err(Errno::Perm), "{path}");
+            assert_eq!(guest.stat(path), Err(Errno::Notcapable), "{path}");
+            assert_eq!(guest.open(path, NONE, READ), Err(Errno::Notcapable), "{path}");
         }
         assert_eq!(
             guest.readlink("abs"),
@@ -265,7 +265,7 @@ fn moving_an_open_directory_does_not_open_its_new_surroundings() {
         for path in ["..", "../secret", "../../outside/secret", "x/../../secret"] {
             assert_eq!(
                 world.guest.stat_in(deep, path, FOLLOW),
-                Err(Errno::Perm),
+                Err(Errno::Notcapable),
                 "{path}"
             );
         }
@@ -273,7 +273,7 @@ fn moving_an_open_directory_does_not_open_its_new_surroundings() {
         world.disk.write("outside/deep/own", b"x");
         assert_eq!(world.guest.names(deep).unwrap(), [".", "..", "own"]);
         world.disk.symlink("../secret", "outside/deep/link");
-        assert_eq!(world.guest.stat_in(deep, "link", FOLLOW), Err(Errno::Perm));
+        assert_eq!(world.guest.stat_in(deep, "link", FOLLOW), Err(Errno::Notcapable));
     });
 }
 
@@ -312,12 +312,18 @@ fn a_read_only_preopen_stays_as_it_was() {
             for (oflags, rights) in [
                 (NONE, Rights::FD_WRITE),
                 (NONE, READ_WRITE),
-                (NONE, Rights::FD_ALLOCATE),
-                (NONE, Rights::FD_FILESTAT_SET_SIZE),
                 (Oflags::TRUNC, Rights::FD_READ),
                 (Oflags::TRUNC | Oflags::CREAT, Rights::empty()),
             ] {
                 assert_eq!(guest.open(path, oflags, rights), Err(Errno::Rofs), "{path}");
+            }
+            // These do not ask for access: what they are for is refused.
+            for rights in [Rights::FD_ALLOCATE, Rights::FD_FILESTAT_SET_SIZE] {
+                let fd = guest.open(path, NONE, rights | Rights::FD_READ).unwrap();
+                assert_eq!(guest.call(|ctx, mem| p1::fd_filestat_set_size(ctx, mem, fd, 0)), rofs);
+                assert_eq!(guest.call(|ctx, mem| p1::fd_allocate(ctx, mem, fd, 0, 99)), rofs);
+                assert_eq!(guest.read(fd, 99), Ok(b"contents".to_vec()));
+                guest.close(fd).unwrap();
             }
             let append = guest.open_with(
                 RO,
@@ -536,11 +542,63 @@ fn racing_a_link_against_a_directory_in_memory_wins_nothing() {
             }
             Err(errno) => {
                 refused += 1;
-                assert!(matches!(errno, Errno::Perm | Errno::Noent), "{errno}");
+                assert!(matches!(errno, Errno::Notcapable | Errno::Noent), "{errno}");
             }
         }
     }
     stop.store(true, Ordering::Relaxed);
     swapper.join().unwrap();
     assert_eq!(world.outside(), before);
+}
+
+/// A link that takes the place of the file that was looked at is no way around
+/// the permission to make links.
+#[test]
+fn racing_a_link_against_a_file_moves_no_link() {
+    let disk = Disk::new(Back::Host);
+    let Disk::Host(host) = &disk else { unreachable!() };
+    let dir = host.path().to_owned();
+    for name in ["from", "to"] {
+        std::fs::create_dir(dir.join(name)).unwrap();
+    }
+    let builder = WasiCtx::builder()
+        .preopen(preopen(&dir.join("from"), "/from", Perms::all()))
+        .preopen(preopen(&dir.join("to"), "/to", Perms::all() - Perms::SYMLINKS));
+    let mut guest = Guest::with(builder);
+    let stop = Arc::new(AtomicBool::new(false));
+    let swapper = std::thread::spawn({
+        let (from, stop) = (dir.join("from"), stop.clone());
+        move || {
+            for turn in 0u32.. {
+                if stop.load(Ordering::Relaxed) {
+                    break;
+                }
+                let (new, name) = (from.join("new"), from.join("name"));
+                if turn % 2 == 0 {
+                    std::fs::write(&new, "").unwrap();
+                } else {
+                    symlink("../../outside", &new).unwrap();
+                }
+                std::fs::rename(&new, &name).unwrap();
+            }
+        }
+    });
+    let (mut moved, mut refused) = (0, 0);
+    for _ in 0..20_000 {
+        for link in [false, true] {
+            let (from, to) = ((ROOT, "name"), (ROOT + 1, "there"));
+            let done = if link { guest.link_between(from, to) } else { guest.rename_between(from, to) };
+            match done {
+                Ok(()) => moved += 1,
+                Err(_) => refused += 1,
+            }
+            if let Ok(found) = std::fs::symlink_metadata(dir.join("to/there")) {
+                assert!(!found.is_symlink());
+                std::fs::remove_file(dir.join("to/there")).unwrap();
+            }
+        }
+    }
+    stop.store(true, Ordering::Relaxed);
+    swapper.join().unwrap();
+    assert!(moved > 0 && refused > 0, "{moved} moved, {refused} refused");
 }

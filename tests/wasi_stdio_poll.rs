@@ -280,6 +280,7 @@ fn files_are_ready_and_bad_descriptors_say_so() {
     let fd = guest.open("f", Oflags::empty(), READ_WRITE).unwrap();
     guest.seek(fd, 4, 0).unwrap();
     let blind = guest.open("f", Oflags::empty(), Rights::FD_READ).unwrap();
+    guest.set_rights(blind, Rights::FD_READ, Rights::empty()).unwrap();
     let events = poll(
         &mut guest,
         &[

@@ -358,8 +358,8 @@ fn bad_texts_have_their_errno_in_every_call() {
         (b"f\0", Errno::Inval),
         (b"f\xff", Errno::Ilseq),
         (b"\xc0\xae\xc0\xae/f", Errno::Ilseq),
-        (b"/f", Errno::Perm),
-        (b"../f", Errno::Perm),
+        (b"/f", Errno::Notcapable),
+        (b"../f", Errno::Notcapable),
         (&[b'f'; 64 << 10], Errno::Nametoolong),
         (&[b'f'; 300], Errno::Nametoolong),
         (b"l59/f", Errno::Loop),
@@ -373,7 +373,8 @@ fn bad_texts_have_their_errno_in_every_call() {
                     let named = match (function.arguments[at], errno) {
                         ("old_path", _) if function.name == "path_symlink" => match errno {
                             Errno::Loop => continue,
-                            Errno::Perm if text[0] == b'.' => continue,
+                            Errno::Notcapable if text[0] == b'.' => continue,
+                            Errno::Notcapable => Errno::Perm,
                             Errno::Nametoolong if text.len() == 300 => continue,
                             errno => errno,
                         },

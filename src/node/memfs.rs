@@ -52,8 +52,20 @@ pub fn memory_fs_remove(
 }
 
 #[napi(catch_unwind)]
-pub fn memory_fs_paths(fs: &External<MemoryFs>) -> Vec<String> {
-    fs.paths()
+pub fn memory_fs_paths(realm: &External<Rc<Realm>>, fs: &External<MemoryFs>) -> napi::Result<Vec<String>> {
+    run(realm, || {
+        fs.paths().map_err(|errno| {
+            let reason = match errno {
+                Errno::Overflow => format!(
+                    ", all paths together are longer than {} MiB; a quota keeps a program from nesting \
+                     so many directories",
+                    MemoryFs::PATHS_MAX >> 20
+                ),
+                _ => String::new(),
+            };
+            Failure::new(Kind::File, format!("{errno}: MemoryFS.paths(){reason}"))
+        })
+    })
 }
 
 #[napi(catch_unwind)]
@@ -63,6 +75,8 @@ pub fn memory_fs_used(fs: &External<MemoryFs>) -> f64 {
 
 fn failed<'a>(method: &'a str, path: &'a str) -> impl FnOnce(Errno) -> Failure + 'a {
     move |errno| {
+        // JavaScript gets the names that it knows from `node:fs`.
+        let errno = if errno == Errno::Notcapable { Errno::Perm } else { errno };
         let reason = match errno {
             Errno::Noent => ", there is no such file",
             Errno::Isdir => ", it is a directory",

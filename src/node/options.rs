@@ -17,6 +17,7 @@ use napi::bindgen_prelude::{BigInt, External, Uint8Array};
 use napi_derive::napi;
 use std::io::{self, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -76,6 +77,9 @@ pub struct SocketOption {
     pub descriptor: Option<i32>,
     pub listen: Option<AddressOption>,
     pub connect: Option<AddressOption>,
+    /// Whether the program finds it non-blocking. If it is not said, a listener is, as those that
+    /// other hosts hand in, and a connection is not.
+    pub nonblock: Option<bool>,
 }
 
 #[napi(object)]
@@ -115,7 +119,12 @@ struct Opened {
     sockets: Vec<Socket>,
 }
 
-enum Socket {
+struct Socket {
+    kind: SocketKind,
+    nonblock: bool,
+}
+
+enum SocketKind {
     Listener(OwnedHandle),
     /// None when it has gone to a program.
     Connection(Option<OwnedHandle>),
@@ -144,9 +153,11 @@ impl Template {
         }
         let sockets = options.sockets.iter().enumerate().map(|(index, wanted)| {
             let handle = socket(index, wanted)?;
-            Ok(match is_listener(&handle) {
-                true => Socket::Listener(handle),
-                false => Socket::Connection(Some(handle)),
+            let listens = is_listener(&handle);
+            let nonblock = wanted.nonblock.unwrap_or(listens);
+            Ok(match listens {
+                true => Socket { kind: SocketKind::Listener(handle), nonblock },
+                false => Socket { kind: SocketKind::Connection(Some(handle)), nonblock },
             })
         });
         let sockets = sockets.collect::<Result<_, Failure>>()?;
@@ -161,6 +172,18 @@ impl Template {
         })
     }
 
+    /// The paths of the directories that were opened, wherever the text that named them leads now:
+    /// null where there is none to tell, and for those in memory.
+    pub fn opened_paths(&self) -> Vec<Option<String>> {
+        let opened = self.lock();
+        let mounts = opened.as_ref().map_or(&[][..], |opened| &opened.mounts);
+        let path = |mount: &Mount| match mount {
+            Mount::Host(preopen) => path_of(preopen.dir.as_fd()),
+            Mount::Memory { .. } => None,
+        };
+        mounts.iter().map(path).collect()
+    }
+
     /// Closes what was opened. No more programs are made then.
     pub fn close(&self) {
         drop(self.lock().take());
@@ -173,8 +196,10 @@ impl Template {
     /// Whether such programs can be made.
     pub fn check(&self, options: &ProgramOptions) -> Result<(), Failure> {
         self.make(options, None, |socket| match socket {
-            Socket::Listener(handle) | Socket::Connection(Some(handle)) => handle.try_clone().map(Some),
-            Socket::Connection(None) => Ok(None),
+            SocketKind::Listener(handle) | SocketKind::Connection(Some(handle)) => {
+                handle.try_clone().map(Some)
+            }
+            SocketKind::Connection(None) => Ok(None),
         })
         .map(drop)
     }
@@ -182,8 +207,8 @@ impl Template {
     /// A program. Its trace goes into `lines`, if given.
     pub fn program(&self, options: &ProgramOptions, lines: Option<TraceLines>) -> Result<Program, Failure> {
         self.make(options, lines, |socket| match socket {
-            Socket::Listener(handle) => handle.try_clone().map(Some),
-            Socket::Connection(handle) => Ok(handle.take()),
+            SocketKind::Listener(handle) => handle.try_clone().map(Some),
+            SocketKind::Connection(handle) => Ok(handle.take()),
         })
     }
 
@@ -191,7 +216,7 @@ impl Template {
         &self,
         options: &ProgramOptions,
         lines: Option<TraceLines>,
-        take: impl Fn(&mut Socket) -> io::Result<Option<OwnedHandle>>,
+        take: impl Fn(&mut SocketKind) -> io::Result<Option<OwnedHandle>>,
     ) -> Result<Program, Failure> {
         let mut opened = self.lock();
         let Some(Opened { mounts, sockets }) = &mut *opened else {
@@ -227,13 +252,16 @@ impl Template {
             };
         }
         for (index, socket) in sockets.iter_mut().enumerate() {
-            let socket = take(socket).map_err(failed)?.ok_or_else(|| {
+            let handle = take(&mut socket.kind).map_err(failed)?.ok_or_else(|| {
                 refused(format!(
                     "options.sockets[{index}] is a connection, which the first program of this WASI \
                      object has got; make a WASI object for each"
                 ))
             })?;
-            builder = builder.socket(socket);
+            builder = match socket.nonblock {
+                true => builder.nonblocking_socket(handle),
+                false => builder.socket(handle),
+            };
         }
         if let Some(now) = self.now {
             builder = builder.now(now);
@@ -347,6 +375,31 @@ fn preopen(guest: &str, host: &str, perms: Perms) -> Result<Preopen, Failure> {
     Ok(Preopen { dir, guest_path: guest.to_string(), perms })
 }
 
+/// The path of what is open, as the kernel has it. None if that is no text, or a place that this
+/// process cannot see.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn path_of(opened: BorrowedFd<'_>) -> Option<String> {
+    use std::os::fd::AsRawFd;
+    let path = std::fs::read_link(format!("/proc/self/fd/{}", opened.as_raw_fd())).ok()?;
+    path.is_absolute().then(|| path.into_os_string().into_string().ok())?
+}
+
+#[cfg(target_vendor = "apple")]
+fn path_of(opened: BorrowedFd<'_>) -> Option<String> {
+    rustix::fs::getpath(opened).ok()?.into_string().ok()
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
+fn path_of(_: BorrowedFd<'_>) -> Option<String> {
+    None
+}
+
+/// The same for a descriptor of Node's; null if there is no telling.
+#[napi(catch_unwind)]
+pub fn descriptor_path(descriptor: i32) -> Option<String> {
+    path_of(duplicate(descriptor).ok()?.as_fd())
+}
+
 /// A listener or a connection is made here, by this process, as a path is opened here.
 fn socket(index: usize, wanted: &SocketOption) -> Result<OwnedHandle, Failure> {
     let (what, made) = match (wanted.descriptor, &wanted.listen, &wanted.connect) {
@@ -366,7 +419,6 @@ fn socket(index: usize, wanted: &SocketOption) -> Result<OwnedHandle, Failure> {
 
 #[cfg(unix)]
 fn duplicate(descriptor: i32) -> io::Result<OwnedHandle> {
-    use std::os::fd::BorrowedFd;
     // SAFETY: the number is the user's, not negative, and only passed to the kernel, which
     // refuses it if no descriptor has it.
     unsafe { BorrowedFd::borrow_raw(descriptor) }.try_clone_to_owned()

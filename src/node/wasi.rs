@@ -59,6 +59,12 @@ pub fn check_template(
     run(realm, || template.check(&options))
 }
 
+/// Where the directories of the preopens lie that were opened, in order.
+#[napi(catch_unwind)]
+pub fn opened_paths(template: &External<Template>) -> Vec<Option<String>> {
+    template.opened_paths()
+}
+
 /// Closes the directories and sockets that programs would get.
 #[napi(catch_unwind)]
 pub fn close_template(template: &External<Template>) {

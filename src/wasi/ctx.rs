@@ -25,15 +25,16 @@ use super::rights::{Perms, Rights};
 use super::stdio::{InputBuffer, OutputBuffer};
 use super::sys::{self, OwnedHandle};
 use super::trace::TraceSink;
-use super::types::Filetype;
+use super::types::{Fdflags, Filetype};
 
 /// How much a guest may ask of its host at once.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Open descriptors; beyond them `EMFILE`. Default 4096.
     pub max_fds: u32,
-    /// Buffers in one vectored read or write; beyond them `EINVAL`. Default
-    /// 1024, as Linux has it.
+    /// Buffers that one vectored read or write moves; those beyond are left, as
+    /// by a short one. Default 1024, which is also what a file or socket of
+    /// the host takes at once.
     pub max_iovecs: u32,
     /// Bytes of a path; beyond them `ENAMETOOLONG`. Default 4096.
     pub max_path: u32,
@@ -118,7 +119,8 @@ pub struct WasiCtxBuilder {
     env: Vec<(Vec<u8>, Vec<u8>)>,
     stdio: [Stdio; 3],
     preopens: Vec<(String, Mount)>,
-    sockets: Vec<OwnedHandle>,
+    /// Each with whether it makes nobody wait.
+    sockets: Vec<(OwnedHandle, bool)>,
     limits: Limits,
     policy: Policy,
     clock: Clock,
@@ -178,7 +180,13 @@ impl WasiCtxBuilder {
     /// A listening or connected socket. Sockets come after the directories,
     /// because wasi-libc looks for directories until a number is no preopen.
     pub fn socket(mut self, socket: OwnedHandle) -> WasiCtxBuilder {
-        self.sockets.push(socket);
+        self.sockets.push((socket, false));
+        self
+    }
+
+    /// The same, with NONBLOCK set to begin with. Go takes a listener only so.
+    pub fn nonblocking_socket(mut self, socket: OwnedHandle) -> WasiCtxBuilder {
+        self.sockets.push((socket, true));
         self
     }
 
@@ -243,8 +251,8 @@ impl WasiCtxBuilder {
             };
             add(what, dir.map(|dir| Descriptor::preopened(dir, guest_path)))?;
         }
-        for (index, socket) in self.sockets.into_iter().enumerate() {
-            add(format!("socket {index}"), socket_descriptor(socket))?;
+        for (index, (socket, nonblock)) in self.sockets.into_iter().enumerate() {
+            add(format!("socket {index}"), socket_descriptor(socket, nonblock))?;
         }
         Ok(WasiCtx {
             args,
@@ -294,10 +302,13 @@ fn host_stdio(direction: Rights, handle: OwnedHandle) -> Result<Descriptor, Errn
     Ok(Descriptor::new(Object::File(file), rights, Rights::empty()))
 }
 
-fn socket_descriptor(handle: OwnedHandle) -> Result<Descriptor, Errno> {
+fn socket_descriptor(handle: OwnedHandle, nonblock: bool) -> Result<Descriptor, Errno> {
     let file = OpenFile::inherited(handle)?;
     if !file.filetype()?.is_socket() {
         return Err(Errno::Notsock);
+    }
+    if nonblock {
+        file.set_flags(Fdflags::NONBLOCK)?;
     }
     Ok(
         if file

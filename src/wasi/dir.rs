@@ -80,7 +80,8 @@ impl OpenFile {
                 return Err(Errno::Isdir.into());
             }
         }
-        if spec.read {
+        // Of a directory nothing is read yet: listing it asks again.
+        if spec.read && !spec.oflags.contains(Oflags::DIRECTORY) {
             self.perms.require(Perms::READ)?;
         }
         if spec.write || spec.fdflags.contains(Fdflags::APPEND) {
@@ -219,10 +220,7 @@ impl OpenFile {
             });
         }
         match &self.back {
-            Back::Host(host) => match path.as_single_name() {
-                Some(name) => sys::unlink_name(&host.file, name),
-                None => Ok(cap::remove_file(&host.file, Path::new(path.as_str()))?),
-            },
+            Back::Host(host) => host.remove_file(path),
             Back::Memory(memory) => memory.remove_file(path),
         }
     }
@@ -242,13 +240,20 @@ impl OpenFile {
         }
         match (&self.back, &new_dir.back) {
             (Back::Host(old), Back::Host(new)) => {
-                if let (Some(from), Some(to)) = (path.as_single_name(), new_path.as_single_name()) {
-                    return sys::rename_name(&old.file, from, &new.file, to);
+                if !new_dir.perms.contains(Perms::SYMLINKS) {
+                    let moved = old.stat(path, false)?.filetype;
+                    self.perms.require_movable(moved, new_dir.perms)?;
                 }
-                let (from, to) = (Path::new(path.as_str()), Path::new(new_path.as_str()));
-                Ok(cap::rename(&old.file, from, &new.file, to)?)
+                old.rename(path, new, new_path)?;
+                if !new_dir.perms.contains(Perms::SYMLINKS) {
+                    new.take_back_link(new_path)?;
+                }
+                Ok(())
             }
-            (Back::Memory(old), Back::Memory(new)) => old.rename(path, new, new_path),
+            (Back::Memory(old), Back::Memory(new)) => {
+                let movable = |moved| self.perms.require_movable(moved, new_dir.perms);
+                old.rename(path, new, new_path, movable)
+            }
             _ => Err(Errno::Xdev),
         }
     }
@@ -268,13 +273,20 @@ impl OpenFile {
         new_dir.refuse_trailing_slash(new_path)?;
         match (&self.back, &new_dir.back) {
             (Back::Host(old), Back::Host(new)) => {
-                if let (Some(from), Some(to)) = (path.as_single_name(), new_path.as_single_name()) {
-                    return sys::link_name(&old.file, from, &new.file, to);
+                if !new_dir.perms.contains(Perms::SYMLINKS) {
+                    let named = old.stat(path, false)?.filetype;
+                    self.perms.require_movable(named, new_dir.perms)?;
                 }
-                let (from, to) = (Path::new(path.as_str()), Path::new(new_path.as_str()));
-                Ok(cap::hard_link(&old.file, from, &new.file, to)?)
+                old.link(path, new, new_path)?;
+                if !new_dir.perms.contains(Perms::SYMLINKS) {
+                    new.take_back_link(new_path)?;
+                }
+                Ok(())
             }
-            (Back::Memory(old), Back::Memory(new)) => old.link(path, new, new_path),
+            (Back::Memory(old), Back::Memory(new)) => {
+                let movable = |named| self.perms.require_movable(named, new_dir.perms);
+                old.link(path, new, new_path, movable)
+            }
             _ => Err(Errno::Xdev),
         }
     }
@@ -425,6 +437,41 @@ impl HostFile {
                 by_full_handle(&found, |handle| sys::set_times(handle, atim, mtim))
             }
             done => done,
+        }
+    }
+
+    fn rename(&self, path: &GuestPath<'_>, new: &HostFile, new_path: &GuestPath<'_>) -> Result<(), Errno> {
+        if let (Some(from), Some(to)) = (path.as_single_name(), new_path.as_single_name()) {
+            return sys::rename_name(&self.file, from, &new.file, to);
+        }
+        let (from, to) = (Path::new(path.as_str()), Path::new(new_path.as_str()));
+        Ok(cap::rename(&self.file, from, &new.file, to)?)
+    }
+
+    fn link(&self, path: &GuestPath<'_>, new: &HostFile, new_path: &GuestPath<'_>) -> Result<(), Errno> {
+        if let (Some(from), Some(to)) = (path.as_single_name(), new_path.as_single_name()) {
+            return sys::link_name(&self.file, from, &new.file, to);
+        }
+        let (from, to) = (Path::new(path.as_str()), Path::new(new_path.as_str()));
+        Ok(cap::hard_link(&self.file, from, &new.file, to)?)
+    }
+
+    /// Where no symbolic link may be made, what was looked at before it got
+    /// this name may have been swapped for one in between. Then the name goes.
+    fn take_back_link(&self, path: &GuestPath<'_>) -> Result<(), Errno> {
+        match self.stat(path, false) {
+            Ok(stat) if stat.filetype == Filetype::SymbolicLink => {
+                self.remove_file(path)?;
+                Err(Errno::Perm)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn remove_file(&self, path: &GuestPath<'_>) -> Result<(), Errno> {
+        match path.as_single_name() {
+            Some(name) => sys::unlink_name(&self.file, name),
+            None => Ok(cap::remove_file(&self.file, Path::new(path.as_str()))?),
         }
     }
 

@@ -135,7 +135,7 @@ impl From<io::Error> for Errno {
         }
         match error.kind() {
             // cap-std reports a path that leaves its directory this way.
-            io::ErrorKind::PermissionDenied => Errno::Perm,
+            io::ErrorKind::PermissionDenied => Errno::Notcapable,
             io::ErrorKind::NotFound => Errno::Noent,
             io::ErrorKind::AlreadyExists => Errno::Exist,
             io::ErrorKind::InvalidInput => Errno::Inval,
@@ -208,8 +208,8 @@ mod tests {
     }
 
     #[test]
-    fn escapes_reported_by_cap_std_are_eperm() {
+    fn escapes_reported_by_cap_std_are_enotcapable() {
         let escape = io::Error::new(io::ErrorKind::PermissionDenied, "outside");
-        assert_eq!(Errno::from(escape), Errno::Perm);
+        assert_eq!(Errno::from(escape), Errno::Notcapable);
     }
 }

@@ -218,7 +218,10 @@ impl Descriptor {
 
     pub fn filestat(&self) -> Result<Filestat, Errno> {
         match &self.object {
-            Object::File(file) => file.stat(),
+            Object::File(file) => {
+                file.perms.require(Perms::READ)?;
+                file.stat()
+            }
             _ => Ok(Filestat::of_stream(Filetype::Unknown)),
         }
     }
@@ -324,6 +327,11 @@ impl FdTable {
             return Ok(fd);
         }
         let fd = u32::try_from(slots.entries.len()).map_err(|_| Errno::Mfile)?;
+        // The list of free numbers may come to have all of them, and closing
+        // cannot fail.
+        let all_free = slots.entries.len() + 1 - slots.free.len();
+        slots.entries.try_reserve(1).map_err(|_| Errno::Nomem)?;
+        slots.free.try_reserve(all_free).map_err(|_| Errno::Nomem)?;
         slots.entries.push(entry);
         Ok(fd)
     }

@@ -176,10 +176,14 @@ impl OpenFile {
     }
 
     /// The host cannot change the sync flags of an open file: those set stay
-    /// set, and new ones are `ENOTSUP`.
+    /// set, and new ones are `ENOTSUP`. Without the permission to read, APPEND
+    /// stays what it was as well: see `seek`.
     pub fn set_flags(&self, wanted: Fdflags) -> Result<(), Errno> {
         let sync = Fdflags::SYNC | Fdflags::DSYNC | Fdflags::RSYNC;
         let current = self.flags();
+        if (current ^ wanted).contains(Fdflags::APPEND) {
+            self.perms.require(Perms::READ)?;
+        }
         if !current.contains(wanted & sync) {
             return Err(Errno::Notsup);
         }
@@ -219,6 +223,7 @@ impl OpenFile {
         match &self.back {
             Back::Host(host) => self.transfer(host, Interest::Write, waiter, || {
                 let handle = host.handle();
+                self.require_one_message(from)?;
                 if self.flags().contains(Fdflags::APPEND) {
                     host.position.leave_to(handle)?;
                 }
@@ -285,6 +290,11 @@ impl OpenFile {
         let filetype = self.filetype()?;
         if filetype == Filetype::Directory {
             return Err(Errno::Isdir);
+        }
+        // The end is the size, which is part of what READ lets a guest know;
+        // and who appends is at the end.
+        if whence == Whence::End || self.flags().contains(Fdflags::APPEND) {
+            self.perms.require(Perms::READ)?;
         }
         match &self.back {
             Back::Host(host) => {

@@ -115,7 +115,8 @@ impl<'a> GuestMemory<'a> {
         match text.inline.get_mut(..len) {
             Some(inline) => self.read_into(address, inline),
             None => {
-                text.heap = vec![0; len];
+                text.heap.try_reserve_exact(len).map_err(|_| Errno::Nomem)?;
+                text.heap.resize(len, 0);
                 self.read_into(address, &mut text.heap)
             }
         }
@@ -123,12 +124,13 @@ impl<'a> GuestMemory<'a> {
 
     /// The buffers that an array of `(pointer, length)` pairs describes.
     ///
-    /// More than `limit` of them is `EINVAL`, as `readv` has it. One host call
-    /// moves at most [`IoVecs::MAX_TOTAL`] bytes; buffers beyond that are cut,
-    /// which the guest sees as a short read or write.
+    /// The first `limit` of them that are not empty; what lies beyond those, or
+    /// beyond [`IoVecs::MAX_TOTAL`] bytes, the guest sees as a short read or
+    /// write. With a limit of none nothing could ever be moved, which is
+    /// `EINVAL`.
     #[inline]
     pub fn iovecs(&self, array: u32, count: u32, limit: u32) -> Result<IoVecs<'a>, Errno> {
-        if count > limit {
+        if count > 0 && limit == 0 {
             return Err(Errno::Inval);
         }
         let entry_size = IoVecs::GUEST_ENTRY_SIZE;
@@ -138,7 +140,11 @@ impl<'a> GuestMemory<'a> {
             let entry = array + index * entry_size;
             let address = self.read_u32(entry)?;
             let len = self.read_u32(entry + 4)? as usize;
-            vecs.push(self.check(address, len)?, len);
+            if vecs.count >= limit as usize && len > 0 {
+                vecs.complete = false;
+                break;
+            }
+            vecs.push(self.check(address, len)?, len)?;
         }
         Ok(vecs)
     }
@@ -172,6 +178,8 @@ pub struct IoVecs<'a> {
     heap: Vec<native::RawIoVec>,
     count: usize,
     total: usize,
+    /// Whether these are all buffers that the guest gave.
+    complete: bool,
     lifetime: PhantomData<&'a ()>,
 }
 
@@ -189,20 +197,23 @@ impl<'a> IoVecs<'a> {
             heap: Vec::new(),
             count: 0,
             total: 0,
+            complete: true,
             lifetime: PhantomData,
         }
     }
 
     #[inline]
-    fn push(&mut self, base: *mut u8, len: usize) {
+    fn push(&mut self, base: *mut u8, len: usize) -> Result<(), Errno> {
         let len = len.min(IoVecs::MAX_TOTAL - self.total);
         if len == 0 {
-            return;
+            return Ok(());
         }
         let entry = native::raw_iovec(base, len);
         if let Some(slot) = self.inline.get_mut(self.count) {
             *slot = entry;
         } else {
+            let more = if self.heap.is_empty() { IoVecs::INLINE + 1 } else { 1 };
+            self.heap.try_reserve(more).map_err(|_| Errno::Nomem)?;
             if self.heap.is_empty() {
                 self.heap.extend_from_slice(&self.inline);
             }
@@ -210,10 +221,24 @@ impl<'a> IoVecs<'a> {
         }
         self.count += 1;
         self.total += len;
+        Ok(())
     }
 
     fn entries(&self) -> &[native::RawIoVec] {
         self.inline.get(..self.count).unwrap_or(&self.heap)
+    }
+
+    /// As many as the host takes in one call; the rest is moved by the guest's
+    /// next.
+    fn for_host(&self) -> &[native::RawIoVec] {
+        let entries = self.entries();
+        entries.get(..native::MOST).unwrap_or(entries)
+    }
+
+    /// Whether the host can take all buffers of the guest in one call, as a
+    /// message that cannot be sent in parts has to be.
+    pub fn is_one_message(&self) -> bool {
+        self.complete && self.count <= native::MOST
     }
 
     /// The bytes all buffers hold together.
@@ -236,9 +261,9 @@ impl<'a> IoVecs<'a> {
     }
 
     /// Appends up to `limit` bytes of the buffers to a host vector.
-    pub fn gather(&self, into: &mut Vec<u8>, limit: usize) -> usize {
+    pub fn gather(&self, into: &mut Vec<u8>, limit: usize) -> Result<usize, Errno> {
         let mut left = limit.min(self.total);
-        into.reserve(left);
+        into.try_reserve(left).map_err(|_| Errno::Nomem)?;
         for entry in self.entries() {
             let (base, len) = native::iovec_parts(entry);
             let len = len.min(left);
@@ -251,7 +276,7 @@ impl<'a> IoVecs<'a> {
             }
             left -= len;
         }
-        limit.min(self.total)
+        Ok(limit.min(self.total))
     }
 
     /// Copies as many bytes as both hold.
@@ -273,25 +298,25 @@ impl<'a> IoVecs<'a> {
     pub fn read_from(&self, fd: BorrowedHandle<'_>) -> Result<usize, Errno> {
         // SAFETY: here and below, every entry is a checked range that stays
         // mapped for `'a`, and the kernel is its only accessor on our side.
-        unsafe { native::readv(fd, self.entries()) }
+        unsafe { native::readv(fd, self.for_host()) }
     }
 
     #[inline]
     pub fn write_to(&self, fd: BorrowedHandle<'_>) -> Result<usize, Errno> {
         // SAFETY: as in `read_from`: checked ranges of guest memory.
-        unsafe { native::writev(fd, self.entries()) }
+        unsafe { native::writev(fd, self.for_host()) }
     }
 
     #[inline]
     pub fn read_from_at(&self, fd: BorrowedHandle<'_>, offset: u64) -> Result<usize, Errno> {
         // SAFETY: as in `read_from`: checked ranges of guest memory.
-        unsafe { native::preadv(fd, self.entries(), offset) }
+        unsafe { native::preadv(fd, self.for_host(), offset) }
     }
 
     #[inline]
     pub fn write_to_at(&self, fd: BorrowedHandle<'_>, offset: u64) -> Result<usize, Errno> {
         // SAFETY: as in `read_from`: checked ranges of guest memory.
-        unsafe { native::pwritev(fd, self.entries(), offset) }
+        unsafe { native::pwritev(fd, self.for_host(), offset) }
     }
 
     /// `recvmsg`; also tells whether a datagram was cut.
@@ -302,12 +327,12 @@ impl<'a> IoVecs<'a> {
         wait_all: bool,
     ) -> Result<(usize, bool), Errno> {
         // SAFETY: as in `read_from`: checked ranges of guest memory.
-        unsafe { native::recvmsg(fd, self.entries(), peek, wait_all) }
+        unsafe { native::recvmsg(fd, self.for_host(), peek, wait_all) }
     }
 
     pub fn send(&self, fd: BorrowedHandle<'_>) -> Result<usize, Errno> {
         // SAFETY: as in `read_from`: checked ranges of guest memory.
-        unsafe { native::sendmsg(fd, self.entries()) }
+        unsafe { native::sendmsg(fd, self.for_host()) }
     }
 }
 
@@ -321,6 +346,9 @@ mod native {
     use super::{BorrowedHandle, Errno};
 
     pub type RawIoVec = libc::iovec;
+
+    /// `IOV_MAX`: what the vectored calls take, on every Unix that we know.
+    pub const MOST: usize = 1024;
 
     pub fn raw_iovec(base: *mut u8, len: usize) -> RawIoVec {
         libc::iovec {
@@ -527,7 +555,7 @@ mod tests {
     fn iovecs_are_checked_one_by_one() {
         let mut bytes = vec![0u8; 256];
         let mem = view(&mut bytes);
-        assert!(mem.iovecs(0, 1025, 1024).is_err());
+        assert!(matches!(mem.iovecs(0, 1, 0), Err(Errno::Inval)));
         assert!(matches!(mem.iovecs(250, 1, 1024), Err(Errno::Fault)));
         mem.write_u32(0, 200).unwrap();
         mem.write_u32(4, 57).unwrap();
@@ -550,7 +578,7 @@ mod tests {
         let data: Vec<u8> = (0..70).collect();
         assert_eq!(vecs.scatter(&data), 60);
         let mut back = vec![9];
-        assert_eq!(vecs.gather(&mut back, 50), 50);
+        assert_eq!(vecs.gather(&mut back, 50), Ok(50));
         assert_eq!(back[1..], data[..50]);
         let mut part = [0; 41];
         vecs.gather_into(&mut part);
@@ -560,6 +588,25 @@ mod tests {
         assert_eq!((&more[..60], more[60]), (&data[..60], 9));
         assert_eq!(mem.read_u8(1059), Ok(59));
         assert_eq!(mem.read_u8(1060), Ok(0));
+    }
+
+    #[test]
+    fn buffers_beyond_the_limit_are_left_and_empty_ones_do_not_count() {
+        let mut bytes = vec![0u8; 4096];
+        let mem = view(&mut bytes);
+        for index in 0..30 {
+            mem.write_u32(index * 8, 1000).unwrap();
+            mem.write_u32(index * 8 + 4, u32::from(index % 3 == 0)).unwrap();
+        }
+        let total = |limit| mem.iovecs(0, 30, limit).map(|v| (v.total(), v.is_one_message()));
+        assert_eq!(total(1), Ok((1, false)));
+        assert_eq!(total(4), Ok((4, false)));
+        assert_eq!(total(9), Ok((9, false)));
+        assert_eq!(total(10), Ok((10, true)));
+        assert_eq!(total(11), Ok((10, true)));
+        // What is left is not looked at.
+        mem.write_u32(29 * 8, u32::MAX).unwrap();
+        assert_eq!(total(5), Ok((5, false)));
     }
 
     #[test]

@@ -22,6 +22,7 @@
     )
 )]
 
+mod alloc;
 mod clock;
 mod ctx;
 mod dir;

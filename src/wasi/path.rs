@@ -3,7 +3,7 @@
 //! Used by the path calls before cap-std sees anything. Pure: no system call,
 //! no state, and the Windows rules are compiled and tested everywhere.
 //! Invariant of a [`GuestPath`]: it is valid UTF-8 without NUL, not empty, not
-//! absolute, never lexically above its directory, and has no trailing slash;
+//! absolute, never lexically above its directory (`ENOTCAPABLE`), and has no trailing slash;
 //! whether it had one is recorded, and the callers give it its meaning. A
 //! trailing slash therefore never reaches the layers below, which is where
 //! such paths have escaped before (RUSTSEC-2026-0269).
@@ -49,13 +49,13 @@ impl<'a> GuestPath<'a> {
             return Err(Errno::Noent);
         }
         if is_absolute(whole, rules) {
-            return Err(Errno::Perm);
+            return Err(Errno::Notcapable);
         }
         let mut depth = 0usize;
         for component in whole.split(|c| rules.is_separator(c)) {
             match component {
                 "" | "." => {}
-                ".." => depth = depth.checked_sub(1).ok_or(Errno::Perm)?,
+                ".." => depth = depth.checked_sub(1).ok_or(Errno::Notcapable)?,
                 name => {
                     if rules == Rules::Windows {
                         check_windows_name(name)?;
@@ -169,9 +169,9 @@ mod tests {
         assert_eq!(posix(""), Err(Errno::Noent));
         assert_eq!(posix("a\0b"), Err(Errno::Inval));
         assert_eq!(GuestPath::parse(b"a\xffb"), Err(Errno::Ilseq));
-        assert_eq!(posix("/etc/passwd"), Err(Errno::Perm));
-        assert_eq!(posix("/"), Err(Errno::Perm));
-        assert_eq!(posix("//"), Err(Errno::Perm));
+        assert_eq!(posix("/etc/passwd"), Err(Errno::Notcapable));
+        assert_eq!(posix("/"), Err(Errno::Notcapable));
+        assert_eq!(posix("//"), Err(Errno::Notcapable));
     }
 
     #[test]
@@ -185,7 +185,7 @@ mod tests {
             "a//../..",
             ".././a",
         ] {
-            assert_eq!(posix(path), Err(Errno::Perm), "{path}");
+            assert_eq!(posix(path), Err(Errno::Notcapable), "{path}");
         }
         for path in ["a/..", "a/../b", "a/b/../..", "...", "..a", "a/./../b/.."] {
             assert!(posix(path).is_ok(), "{path}");
@@ -222,8 +222,8 @@ mod tests {
     #[test]
     fn backslashes_separate_only_on_windows() {
         assert_eq!(posix("a\\..\\..").unwrap().as_str(), "a\\..\\..");
-        assert_eq!(windows("a\\..\\.."), Err(Errno::Perm));
-        assert_eq!(windows("..\\a"), Err(Errno::Perm));
+        assert_eq!(windows("a\\..\\.."), Err(Errno::Notcapable));
+        assert_eq!(windows("..\\a"), Err(Errno::Notcapable));
         assert!(windows("a\\").unwrap().has_trailing_slash());
     }
 
@@ -240,7 +240,7 @@ mod tests {
             "/a",
             "//server/share",
         ] {
-            assert_eq!(windows(path), Err(Errno::Perm), "{path}");
+            assert_eq!(windows(path), Err(Errno::Notcapable), "{path}");
         }
     }
 

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use super::alloc::vec_for;
 use super::clock::Clock;
 use super::errno::{Errno, Error};
 use super::fdtable::{Descriptor, FdTable, Object};
@@ -119,7 +120,8 @@ impl Waiter {
         match self.interrupt.get() {
             None => sys::wait(interests, timeout, found)?,
             Some(interrupt) => {
-                let mut all = interests.to_vec();
+                let mut all = vec_for(interests.len() + 1)?;
+                all.extend_from_slice(interests);
                 all.push((interrupt.event.handle(), Interest::Read));
                 sys::wait(&all, timeout, found)?;
                 found.pop();
@@ -238,9 +240,9 @@ pub fn poll_oneoff(
     clock: &Clock,
     subscriptions: &[Subscription],
 ) -> Result<Vec<Event>, Error> {
-    let mut events: Vec<(usize, Event)> = Vec::with_capacity(subscriptions.len());
-    let mut alarms = Vec::new();
-    let mut watches = Vec::new();
+    let mut events: Vec<(usize, Event)> = vec_for(subscriptions.len())?;
+    let mut alarms = vec_for(subscriptions.len())?;
+    let mut watches: Vec<Watch> = vec_for(subscriptions.len())?;
 
     for (index, subscription) in subscriptions.iter().enumerate() {
         let userdata = subscription.userdata;
@@ -296,10 +298,10 @@ pub fn poll_oneoff(
         }
     }
 
-    let interests: Vec<(BorrowedHandle<'_>, Interest)> = watches
-        .iter()
-        .filter_map(|watch| Some((watch.descriptor.host_handle()?, watch.interest)))
-        .collect();
+    let mut interests: Vec<(BorrowedHandle<'_>, Interest)> = vec_for(watches.len())?;
+    interests.extend(watches.iter().filter_map(|watch| {
+        Some((watch.descriptor.host_handle()?, watch.interest))
+    }));
     let mut found = Vec::new();
     loop {
         waiter.check()?;
@@ -328,7 +330,7 @@ pub fn poll_oneoff(
             }
         }
         if !events.is_empty() {
-            events.sort_by_key(|(index, _)| *index);
+            events.sort_unstable_by_key(|(index, _)| *index);
             return Ok(events.into_iter().map(|(_, event)| event).collect());
         }
     }

@@ -7,6 +7,13 @@
 //! read-only preopen still advertises full rights, so that a program which
 //! opens for writing gets `EROFS` from that open, as on a read-only mount,
 //! instead of a descriptor that silently lacks the right.
+//!
+//! The standard libraries of Go and Zig ask `path_open` for rights as if nobody
+//! read them, and expect what wasmtime gives. So what is asked for sets a
+//! file's access, to read or to write, and takes away nothing else: a directory
+//! has all that its parent passes on. Who wants less gives it away with
+//! `fd_fdstat_set_rights`, or hands on a narrowed descriptor, and that holds to
+//! the letter: more than a directory passes on is `ENOTCAPABLE`.
 
 #![forbid(unsafe_code)]
 
@@ -108,13 +115,24 @@ impl Rights {
     /// What descriptors opened beneath a preopened directory may have.
     pub const PREOPEN_INHERITING: Rights = Rights::DIRECTORY.union(Rights::FILE);
 
-    /// Rights for which the host file has to be opened for writing.
+    /// Rights that a file only has if it was opened for writing, which asking
+    /// for `FD_WRITE` does: Go asks for the others to read.
     pub const IMPLIES_WRITE: Rights = Rights::FD_WRITE
         .union(Rights::FD_ALLOCATE)
         .union(Rights::FD_FILESTAT_SET_SIZE);
 
-    /// Rights for which the host file has to be opened for reading.
-    pub const IMPLIES_READ: Rights = Rights::FD_READ.union(Rights::FD_READDIR);
+    /// What a file or directory gets of the rights that its directory passes
+    /// on, when these were asked for.
+    pub fn opened(inheriting: Rights, asked: Rights) -> Rights {
+        let mut rights = inheriting;
+        if !asked.contains(Rights::FD_READ) {
+            rights -= Rights::FD_READ;
+        }
+        if !asked.contains(Rights::FD_WRITE) {
+            rights -= Rights::IMPLIES_WRITE;
+        }
+        rights
+    }
 
     /// The rights that apply to a file of this type. For the rest `path_open`
     /// may return fewer than asked.
@@ -142,7 +160,8 @@ bitflags! {
         /// Take names away: unlink, rmdir, both sides of a rename (its target
         /// is replaced if it exists).
         const REMOVE = 1 << 3;
-        /// Make symbolic links. Links that exist are followed regardless.
+        /// Make symbolic links, be it by giving one that exists another name.
+        /// Links that exist are followed regardless.
         const SYMLINKS = 1 << 4;
     }
 }
@@ -160,6 +179,20 @@ impl Perms {
             Err(Errno::Rofs)
         } else {
             Err(Errno::Perm)
+        }
+    }
+
+    /// Whether what is reachable with `self` may get a name in `target` as far
+    /// as symbolic links go: where none may be made, none gets a name. Neither
+    /// does a directory that may have some the guest made; `EXDEV` has programs
+    /// copy it, one by one.
+    pub fn require_movable(self, moved: Filetype, target: Perms) -> Result<(), Errno> {
+        match moved {
+            Filetype::SymbolicLink => target.require(Perms::SYMLINKS),
+            Filetype::Directory if self.contains(Perms::SYMLINKS) && !target.contains(Perms::SYMLINKS) => {
+                Err(Errno::Xdev)
+            }
+            _ => Ok(()),
         }
     }
 
@@ -188,6 +221,15 @@ mod tests {
         let refused = Rights::FD_SEEK | Rights::FD_TELL | Rights::FD_READ | Rights::FD_WRITE;
         assert!(!Rights::DIRECTORY.intersects(refused));
         assert!(!Rights::DIRECTORY.intersects(Rights::FD_FILESTAT_SET_SIZE));
+    }
+
+    #[test]
+    fn what_is_asked_for_sets_access_and_takes_nothing_from_a_directory() {
+        let all = Rights::PREOPEN_INHERITING;
+        let go = Rights::all() - Rights::FD_WRITE - Rights::FD_ALLOCATE;
+        assert_eq!(Rights::opened(all, go), all - Rights::IMPLIES_WRITE);
+        assert_eq!(Rights::opened(all, Rights::empty()) & Rights::DIRECTORY, Rights::DIRECTORY);
+        assert_eq!(Rights::opened(Rights::FD_READ, Rights::all()), Rights::FD_READ);
     }
 
     #[test]

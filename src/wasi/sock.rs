@@ -28,6 +28,15 @@ impl OpenFile {
         }
     }
 
+    /// Of a stream the first part can be sent, but no part of a message.
+    #[inline]
+    pub(super) fn require_one_message(&self, from: &IoVecs<'_>) -> Result<(), Errno> {
+        if !from.is_one_message() && self.filetype()? == Filetype::SocketDgram {
+            return Err(Errno::Msgsize);
+        }
+        Ok(())
+    }
+
     pub fn accept(&self, flags: Fdflags, waiter: &Waiter) -> Result<OpenFile, Error> {
         let host = self.require_socket()?;
         if !(flags - Fdflags::NONBLOCK).is_empty() {
@@ -69,6 +78,7 @@ impl OpenFile {
 
     pub fn send(&self, from: &IoVecs<'_>, waiter: &Waiter) -> Result<usize, Error> {
         let host = self.require_socket()?;
+        self.require_one_message(from)?;
         self.transfer(host, Interest::Write, waiter, || from.send(host.handle()))
     }
 

@@ -71,10 +71,7 @@ impl OutputBuffer {
     pub fn write(&self, from: &IoVecs<'_>) -> Result<usize, Error> {
         let mut bytes = lock(&self.bytes);
         let room = self.limit - bytes.len().min(self.limit);
-        bytes
-            .try_reserve(room.min(from.total()))
-            .map_err(|_| Errno::Nomem)?;
-        let written = from.gather(&mut bytes, room);
+        let written = from.gather(&mut bytes, room)?;
         match self.ends {
             Some(stream) if from.total() > room => Err(Error::OutputLimit(OutputLimit {
                 stream,

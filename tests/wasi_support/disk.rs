@@ -85,7 +85,7 @@ impl Disk {
 
     pub fn paths(&self, below: &str) -> Vec<String> {
         let all = match self {
-            Disk::Memory(fs) => fs.paths(),
+            Disk::Memory(fs) => fs.paths().unwrap(),
             Disk::Host(dir) => {
                 let (mut paths, mut todo) = (Vec::new(), vec![PathBuf::new()]);
                 while let Some(below) = todo.pop() {

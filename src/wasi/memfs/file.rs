@@ -9,6 +9,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::tree::{Body, Node, walk, walk_to_create};
+use crate::wasi::alloc::{bytes_of, text_of};
 use crate::wasi::errno::Errno;
 use crate::wasi::guest::IoVecs;
 use crate::wasi::path::GuestPath;
@@ -78,7 +79,7 @@ impl MemoryFile {
     }
 
     pub fn contents(&self) -> Result<Vec<u8>, Errno> {
-        Ok(self.reading()?.clone())
+        bytes_of(&self.reading()?)
     }
 
     pub fn read(&self, into: &IoVecs<'_>) -> Result<usize, Errno> {
@@ -321,12 +322,12 @@ impl MemoryFile {
     }
 
     pub fn symlink(&self, contents: &str, path: &GuestPath<'_>) -> Result<(), Errno> {
-        self.make(path, Body::Link(contents.into()))
+        self.make(path, Body::Link(text_of(contents)?))
     }
 
     pub fn read_link(&self, path: &GuestPath<'_>) -> Result<Vec<u8>, Errno> {
         match &self.find(path, false)?.node.body {
-            Body::Link(contents) => Ok(contents.as_bytes().to_vec()),
+            Body::Link(contents) => bytes_of(contents.as_bytes()),
             _ => Err(Errno::Inval),
         }
     }
@@ -351,17 +352,20 @@ impl MemoryFile {
         }
     }
 
+    /// `movable` says whether what it is may have a name there.
     pub fn link(
         &self,
         path: &GuestPath<'_>,
         new_dir: &MemoryFile,
         new_path: &GuestPath<'_>,
+        movable: impl FnOnce(Filetype) -> Result<(), Errno>,
     ) -> Result<(), Errno> {
         self.require_same_tree(new_dir)?;
         let _changing = self.node.tree().changing();
         let old = walk(&self.node, path.as_str(), false)?;
         let place = walk(&new_dir.node, new_path.as_str(), false)?;
         let node = old.existing()?;
+        movable(node.filetype())?;
         let (Some(name), None) = (place.name, place.node) else {
             return Err(Errno::Exist);
         };
@@ -371,11 +375,13 @@ impl MemoryFile {
         place.parent.insert(&name, node)
     }
 
+    /// `movable` says whether what it is may have a name there.
     pub fn rename(
         &self,
         path: &GuestPath<'_>,
         new_dir: &MemoryFile,
         new_path: &GuestPath<'_>,
+        movable: impl FnOnce(Filetype) -> Result<(), Errno>,
     ) -> Result<(), Errno> {
         self.require_same_tree(new_dir)?;
         let _changing = self.node.tree().changing();
@@ -385,6 +391,7 @@ impl MemoryFile {
             return Err(Errno::Busy);
         };
         let node = old.node.ok_or(Errno::Noent)?;
+        movable(node.filetype())?;
         let moves_directory = node.filetype() == Filetype::Directory;
         if moves_directory && new.parent.is_within(&node) {
             return Err(Errno::Inval);

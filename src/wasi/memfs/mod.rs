@@ -15,6 +15,7 @@ mod tree;
 
 use std::sync::Arc;
 
+use super::alloc::text_of;
 use super::clock::{Clock, VirtualClock};
 use super::errno::Errno;
 use super::path::GuestPath;
@@ -101,23 +102,45 @@ impl MemoryFs {
         self.open_root().remove_file(&host_path(path)?)
     }
 
+    /// What [`MemoryFs::paths`] gives at most, in bytes of all paths together.
+    /// The quota does not limit it: each path repeats those above it.
+    pub const PATHS_MAX: usize = 128 << 20;
+
     /// The paths of everything there is, from the root, sorted; those of
-    /// directories end in a slash.
-    pub fn paths(&self) -> Vec<String> {
-        let mut paths = Vec::new();
-        let mut todo = vec![(String::new(), self.root.clone())];
+    /// directories end in a slash. `EOVERFLOW` if they are longer than
+    /// [`MemoryFs::PATHS_MAX`].
+    pub fn paths(&self) -> Result<Vec<String>, Errno> {
+        let mut paths: Vec<String> = Vec::new();
+        let mut todo = vec![(None, self.root.clone())];
+        let mut total = 0;
         while let Some((above, node)) = todo.pop() {
-            for (name, node) in node.children() {
-                let mut path = format!("{above}{name}");
-                if node.filetype() == Filetype::Directory {
-                    path.push('/');
-                    todo.push((path.clone(), node));
+            let above = match above {
+                None => Box::default(),
+                Some(at) => text_of(paths.get(at).map_or("", String::as_str))?,
+            };
+            node.each_child(|name, node| {
+                let is_directory = node.filetype() == Filetype::Directory;
+                let len = above.len() + name.len() + usize::from(is_directory);
+                total += len;
+                if total > MemoryFs::PATHS_MAX {
+                    return Err(Errno::Overflow);
                 }
+                let mut path = String::new();
+                path.try_reserve_exact(len).map_err(|_| Errno::Nomem)?;
+                path.push_str(&above);
+                path.push_str(name);
+                if is_directory {
+                    path.push('/');
+                    todo.try_reserve(1).map_err(|_| Errno::Nomem)?;
+                    todo.push((Some(paths.len()), node.clone()));
+                }
+                paths.try_reserve(1).map_err(|_| Errno::Nomem)?;
                 paths.push(path);
-            }
+                Ok(())
+            })?;
         }
-        paths.sort();
-        paths
+        paths.sort_unstable();
+        Ok(paths)
     }
 }
 
@@ -137,9 +160,9 @@ mod tests {
         fs.set_file("a/b/c.txt", b"shorter").unwrap();
         fs.set_file("top", b"").unwrap();
         assert_eq!(fs.read_file("a/b/c.txt"), Ok(b"shorter".to_vec()));
-        assert_eq!(fs.paths(), ["a/", "a/b/", "a/b/c.txt", "top"]);
+        assert_eq!(fs.paths().unwrap(), ["a/", "a/b/", "a/b/c.txt", "top"]);
         assert_eq!(fs.read_file("a/b"), Err(Errno::Isdir));
-        assert_eq!(fs.read_file("../x"), Err(Errno::Perm));
+        assert_eq!(fs.read_file("../x"), Err(Errno::Notcapable));
         assert_eq!(fs.set_file("top/x", b""), Err(Errno::Notdir));
         fs.remove_file("a/b/c.txt").unwrap();
         assert_eq!(fs.read_file("a/b/c.txt"), Err(Errno::Noent));
@@ -169,6 +192,44 @@ mod tests {
         }
         assert!((100..10_000).contains(&made), "{made}");
         assert!(fs.used() <= 1 << 20);
+    }
+
+    /// 100,000 nested directories have 10 GB of paths.
+    #[test]
+    fn paths_that_repeat_each_other_are_bounded() {
+        let fs = MemoryFs::new(1 << 30);
+        let mut dir = fs.open_root();
+        let name = host_path("d").unwrap();
+        let mut nest = |levels| {
+            for _ in 0..levels {
+                dir.create_directory(&name).unwrap();
+                dir = dir.find(&name, false).unwrap();
+            }
+        };
+        nest(8_000);
+        assert_eq!(fs.paths().map(|paths| paths.len()), Ok(8_000));
+        nest(92_000);
+        assert_eq!(fs.paths(), Err(Errno::Overflow));
+    }
+
+    /// Each directory with a file and a directory in it, so that letting go
+    /// has to come back to each.
+    #[test]
+    fn a_deep_tree_with_leaves_is_given_back() {
+        let fs = MemoryFs::new(1 << 30);
+        let (tree, empty) = (fs.root.tree().clone(), fs.used());
+        let name = host_path("d").unwrap();
+        let mut dir = fs.open_root();
+        for _ in 0..50_000 {
+            dir.create_directory(&name).unwrap();
+            for leaf in ["a", "z"] {
+                dir.create(&host_path(leaf).unwrap()).unwrap().put(b"text", 0).unwrap();
+            }
+            dir = dir.find(&name, false).unwrap();
+        }
+        assert!(tree.used() > empty + 50_000 * 1024);
+        drop((fs, dir));
+        assert_eq!(tree.used(), 0);
     }
 
     #[test]

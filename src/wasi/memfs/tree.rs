@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 
+use crate::wasi::alloc::text_of;
 use crate::wasi::clock::Clock;
 use crate::wasi::errno::Errno;
 use crate::wasi::sys::LockKind;
@@ -27,8 +28,10 @@ pub struct Tree {
     changes: Mutex<()>,
 }
 
-/// Taken out of the quota for a node, and for a name besides its length.
+/// Taken out of the quota for a node, for the lists of names that a directory
+/// has besides, and for a name besides its length.
 const NODE_COST: u64 = 256;
+const LISTS_COST: u64 = 768;
 const NAME_COST: u64 = 128;
 
 /// As on Linux.
@@ -160,11 +163,12 @@ impl Node {
 
     /// A node without a name yet.
     pub fn create(tree: &Arc<Tree>, body: Body) -> Result<Arc<Node>, Errno> {
-        let text = match &body {
+        let contents = match &body {
             Body::Link(contents) => contents.len() as u64,
-            _ => 0,
+            Body::Directory(_) => LISTS_COST,
+            Body::File(_) => 0,
         };
-        let cost = NODE_COST + text;
+        let cost = NODE_COST + contents;
         tree.charge(cost)?;
         Ok(Arc::new(Node::new(tree.clone(), body, cost)))
     }
@@ -259,14 +263,15 @@ impl Node {
         self.set_times(SetTime::Keep, SetTime::Now);
     }
 
-    pub fn children(&self) -> Vec<(Arc<str>, Arc<Node>)> {
-        let Ok(directory) = self.directory() else {
-            return Vec::new();
-        };
-        let entries = directory.entries.iter();
-        entries
-            .map(|(name, entry)| (name.clone(), entry.node.clone()))
-            .collect()
+    /// Calls `visit` for what is in a directory, sorted by name, until it fails.
+    /// It must not come back to this file system.
+    pub fn each_child(
+        &self,
+        mut visit: impl FnMut(&str, &Arc<Node>) -> Result<(), Errno>,
+    ) -> Result<(), Errno> {
+        let directory = self.directory()?;
+        let mut entries = directory.entries.iter();
+        entries.try_for_each(|(name, entry)| visit(name, &entry.node))
     }
 
     fn child(&self, name: &str) -> Result<Option<Arc<Node>>, Errno> {
@@ -405,25 +410,46 @@ impl Drop for Node {
             _ => 0,
         };
         self.tree.give_back(self.cost + contents);
-        let mut todo = self.take_entries();
-        while let Some(node) = todo.pop() {
-            if let Some(mut last) = Arc::into_inner(node) {
-                todo.extend(last.take_entries());
+        let mut open = Vec::new();
+        let mut entries = self.take_entries();
+        loop {
+            let Some((_, entry)) = entries.pop_first() else {
+                match open.pop() {
+                    Some(above) => entries = above,
+                    None => return,
+                }
+                continue;
+            };
+            let Some(mut last) = Arc::into_inner(entry.node) else {
+                continue;
+            };
+            let within = last.take_entries();
+            if within.is_empty() {
+                continue;
+            }
+            let above = std::mem::replace(&mut entries, within);
+            if above.is_empty() {
+                continue;
+            }
+            match open.try_reserve(1) {
+                Ok(()) => open.push(above),
+                // No memory to let go of memory with: then it stays.
+                Err(_) => std::mem::forget(above),
             }
         }
     }
 }
 
 impl Node {
-    fn take_entries(&mut self) -> Vec<Arc<Node>> {
+    fn take_entries(&mut self) -> BTreeMap<Arc<str>, Entry> {
         let Body::Directory(directory) = &mut self.body else {
-            return Vec::new();
+            return BTreeMap::new();
         };
         let directory = directory.get_mut().unwrap_or_else(PoisonError::into_inner);
         let entries = std::mem::take(&mut directory.entries);
         let names: u64 = entries.keys().map(|name| name_cost(name)).sum();
         self.tree.give_back(names);
-        entries.into_values().map(|entry| entry.node).collect()
+        entries
     }
 }
 
@@ -443,7 +469,7 @@ impl Place {
 
 /// Walks from a directory along a path. Neither the path nor a link on the way
 /// leads above that directory, which is the whole of what a guest can reach
-/// by it: that is `EPERM`, as is a link to an absolute path.
+/// by it: above is `ENOTCAPABLE`, as is a link to an absolute path.
 pub fn walk(start: &Arc<Node>, path: &str, follow: bool) -> Result<Place, Errno> {
     walk_on(start, path, follow, false)
 }
@@ -458,7 +484,8 @@ fn walk_on(start: &Arc<Node>, path: &str, follow: bool, create: bool) -> Result<
     let mut above: Vec<Arc<Node>> = Vec::new();
     let mut here = start.clone();
     let mut links = 0;
-    let mut todo: Vec<Box<str>> = path.rsplit('/').map(Box::from).collect();
+    let mut todo: Vec<Box<str>> = Vec::new();
+    push_components(&mut todo, path)?;
     loop {
         let Some(component) = todo.pop() else {
             return Ok(Place {
@@ -474,7 +501,7 @@ fn walk_on(start: &Arc<Node>, path: &str, follow: bool, create: bool) -> Result<
             }
             ".." => {
                 here.require_directory()?;
-                here = above.pop().ok_or(Errno::Perm)?;
+                here = above.pop().ok_or(Errno::Notcapable)?;
             }
             name => {
                 if create && !is_last && todo.iter().all(|rest| rest.is_empty()) {
@@ -490,9 +517,9 @@ fn walk_on(start: &Arc<Node>, path: &str, follow: bool, create: bool) -> Result<
                         return Err(Errno::Loop);
                     }
                     if contents.starts_with('/') {
-                        return Err(Errno::Perm);
+                        return Err(Errno::Notcapable);
                     }
-                    todo.extend(contents.rsplit('/').map(Box::from));
+                    push_components(&mut todo, contents)?;
                 } else if is_last {
                     return Ok(Place {
                         parent: here,
@@ -502,11 +529,22 @@ fn walk_on(start: &Arc<Node>, path: &str, follow: bool, create: bool) -> Result<
                 } else {
                     let child = child.ok_or(Errno::Noent)?;
                     child.require_directory()?;
+                    above.try_reserve(1).map_err(|_| Errno::Nomem)?;
                     above.push(std::mem::replace(&mut here, child));
                 }
             }
         }
     }
+}
+
+/// The last first.
+fn push_components(todo: &mut Vec<Box<str>>, path: &str) -> Result<(), Errno> {
+    let components = path.rsplit('/');
+    todo.try_reserve(components.clone().count()).map_err(|_| Errno::Nomem)?;
+    for component in components {
+        todo.push(text_of(component)?);
+    }
+    Ok(())
 }
 
 /// A panic elsewhere leaves these values whole, so a poisoned lock is no

@@ -149,10 +149,12 @@ pub fn path_open(
     );
     let dir = descriptor.directory(needed)?;
 
-    // Bits that name no right are let pass: older guests ask for everything.
-    let base = Rights::from_bits_truncate(fs_rights_base);
-    let inheriting = Rights::from_bits_truncate(fs_rights_inheriting);
-    if !descriptor.inheriting().contains(base | inheriting) {
+    // Bits that name no right of a file or directory are let pass: older guests
+    // ask for everything.
+    let known = |bits| Rights::from_bits_truncate(bits) & Rights::PREOPEN_INHERITING;
+    let asked = known(fs_rights_base);
+    let inheriting = descriptor.inheriting();
+    if !inheriting.contains(asked | known(fs_rights_inheriting)) {
         return Err(Errno::Notcapable.into());
     }
 
@@ -161,13 +163,14 @@ pub fn path_open(
     let path = GuestPath::parse(text.bytes())?;
     ctx.table.require_room()?;
     let spec = OpenSpec {
-        read: base.intersects(Rights::IMPLIES_READ),
-        write: base.intersects(Rights::IMPLIES_WRITE),
+        read: asked.contains(Rights::FD_READ),
+        write: asked.contains(Rights::FD_WRITE),
         follow,
         oflags,
         fdflags,
     };
     let file = dir.open(&path, spec, &ctx.waiter)?;
+    let base = Rights::opened(inheriting, asked);
     let opened = Descriptor::new(Object::File(file), base, inheriting);
     Ok(mem.write_u32(opened_fd, ctx.table.insert(opened)?)?)
 }

@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+use super::super::alloc::vec_for;
 use super::super::clock::Clock;
 use super::super::ctx::WasiCtx;
 use super::super::errno::{Errno, Error};
@@ -62,9 +63,10 @@ pub(in super::super) fn poll(
         encode(mem, out, &event)?;
         return Ok(mem.write_u32(nevents, 1)?);
     }
-    let subscriptions = (0..nsubscriptions)
-        .map(|index| decode(mem, layout, in_ + index * layout.size))
-        .collect::<Result<Vec<_>, Errno>>()?;
+    let mut subscriptions = vec_for(nsubscriptions as usize)?;
+    for index in 0..nsubscriptions {
+        subscriptions.push(decode(mem, layout, in_ + index * layout.size)?);
+    }
     let events = poll::poll_oneoff(&ctx.table, &ctx.waiter, &ctx.clock, &subscriptions)?;
     for (event, slot) in events.iter().zip((out..).step_by(EVENT_SIZE as usize)) {
         encode(mem, slot, event)?;

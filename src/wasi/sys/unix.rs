@@ -22,6 +22,7 @@ use rustix::fs::{AtFlags, Mode, OFlags, RawDir, SeekFrom, Stat, Timestamps};
 use rustix::io::Errno as HostErrno;
 
 use super::{Interest, LockKind, OpenSpec, Readiness};
+use crate::wasi::alloc::vec_for;
 use crate::wasi::errno::Errno;
 use crate::wasi::path::GuestPath;
 use crate::wasi::types::{
@@ -668,16 +669,14 @@ pub fn wait(
     timeout: Option<Duration>,
     found: &mut Vec<Readiness>,
 ) -> Result<(), Errno> {
-    let mut set: Vec<PollFd<'_>> = interests
-        .iter()
-        .map(|(fd, interest)| {
-            let flags = match interest {
-                Interest::Read => PollFlags::IN,
-                Interest::Write => PollFlags::OUT,
-            };
-            PollFd::from_borrowed_fd(*fd, flags)
-        })
-        .collect();
+    let mut set: Vec<PollFd<'_>> = vec_for(interests.len())?;
+    set.extend(interests.iter().map(|(fd, interest)| {
+        let flags = match interest {
+            Interest::Read => PollFlags::IN,
+            Interest::Write => PollFlags::OUT,
+        };
+        PollFd::from_borrowed_fd(*fd, flags)
+    }));
     let timeout = timeout.map(|duration| Timespec {
         tv_sec: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX) as _,
         tv_nsec: duration.subsec_nanos() as _,
@@ -687,6 +686,7 @@ pub fn wait(
         Err(error) => return Err(error.into()),
     }
     found.clear();
+    found.try_reserve(set.len()).map_err(|_| Errno::Nomem)?;
     found.extend(set.iter().map(|entry| {
         let events = entry.revents();
         Readiness {
