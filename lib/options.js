@@ -3,7 +3,7 @@
 
 const { checkKeys } = require('./keys');
 const { memoryFsHandle } = require('./memoryfs');
-const { checkDirectory } = require('./permission');
+const { checkDirectory, checkSymlinks, maySymlink } = require('./permission');
 const { parseSockets } = require('./sockets');
 const { parseStdio } = require('./stdio');
 const check = require('./validate');
@@ -113,11 +113,15 @@ function mount(guest, value, name) {
   }
   // Who takes `write` away means that nothing changes, so the rest goes with it.
   const { read = true, write = mode !== 'ro' } = given;
-  const { create = write, remove = write, symlinks = write } = given;
   const memory = memoryFsHandle(path);
+  const mayLink = write && (memory !== undefined || maySymlink());
+  const { create = write, remove = write, symlinks = mayLink } = given;
   const host = memory === undefined ? directory(path, plain ? name : `${name}.path`, plain) : undefined;
   const permissions = { read, write, create, remove, symlinks };
-  if (host !== undefined) checkDirectory(name, host, permissions);
+  if (host !== undefined) {
+    checkDirectory(name, host, permissions);
+    if (symlinks) checkSymlinks(`${name}.symlinks`);
+  }
   return { preopen: { guest, host, ...permissions }, memory };
 }
 

@@ -2,7 +2,6 @@
 // Node's permission model (`node --permission`). Native code is not held back by it, so what it
 // refuses to this process is refused here, before a program gets it.
 
-const fs = require('node:fs');
 const path = require('node:path');
 const { coded } = require('./errors');
 
@@ -44,34 +43,70 @@ function checkNet(name) {
   if (isOn() && exists('net') && !process.permission.has('net')) throw denied('net', name);
 }
 
-/** A directory and all that is beneath it, wherever links on the way to it lead. */
-function checkDirectory(name, directory, { read, ...changes }) {
-  if (!isOn()) return;
+/** What the text of a path names, and all that is beneath it, before anything is opened. */
+function checkDirectory(name, directory, permissions) {
+  if (isOn()) checkPlace(name, path.resolve(directory), permissions);
+}
+
+/**
+ * What was opened: `paths` has the place of each preopen as the kernel has it, null where there is
+ * none. The text alone says nothing of links in it, nor of what they are by the time of opening.
+ */
+function checkOpened(preopens, paths) {
+  preopens.forEach(({ guest, host, ...permissions }, index) => {
+    if (host === undefined) return;
+    const name = `options.preopens[${JSON.stringify(guest)}]`;
+    const place = paths[index];
+    if (place === null) {
+      const what = `${name}: to use ${JSON.stringify(host)}, of which the system does not tell where it is`;
+      throw denied(permissions.read ? 'fs.read' : 'fs.write', what);
+    }
+    checkPlace(name, place, permissions);
+  });
+}
+
+/** A file that was opened to be read: `place` is where it lies, null if nobody knows. */
+function checkFile(name, path, place) {
+  const what = `${name}: to read ${JSON.stringify(place ?? path)}`;
+  if (place === null || !process.permission.has('fs.read', place)) throw denied('fs.read', what, place ?? undefined);
+}
+
+function checkPlace(name, place, { read, ...changes }) {
   const scopes = [
     ...(read ? ['fs.read'] : []),
     ...(Object.values(changes).some(Boolean) ? ['fs.write'] : []),
   ];
-  const given = path.resolve(directory);
   for (const scope of scopes) {
     const verb = scope === 'fs.read' ? 'read' : 'change';
-    for (const place of [given, real(given)]) {
-      // A grant of the directory need not be one of what is in it.
-      const places = [place, path.join(place, 'any file of any name')];
-      if (!places.every((each) => process.permission.has(scope, each))) {
-        throw denied(scope, `${name}: to ${verb} ${JSON.stringify(place)}`, place);
-      }
+    // A grant of the directory need not be one of what is in it.
+    const places = [place, path.join(place, 'any file of any name')];
+    if (!places.every((each) => process.permission.has(scope, each))) {
+      throw denied(scope, `${name}: to ${verb} ${JSON.stringify(place)}`, place);
     }
   }
 }
 
-function real(directory) {
-  try {
-    // The other `realpath` looks at each part of the path, and may not.
-    return fs.realpathSync.native(directory);
-  } catch {
-    // If it is not there, opening it says so better.
-    return directory;
-  }
+/**
+ * Whether programs may make symbolic links in directories of the host. Node's own functions follow
+ * them to places that are not permitted, so it makes none with a relative target, which is all that
+ * a program can make, unless the whole file system is permitted anyway.
+ */
+function maySymlink() {
+  return !isOn() || ['fs.read', 'fs.write'].every((scope) => process.permission.has(scope));
 }
 
-module.exports = { checkDirectory, checkNet, checkWasi };
+/** `name` is the option that asks for them. */
+function checkSymlinks(name) {
+  if (!maySymlink()) throw denied('fs.write', `${name}: to make symbolic links`, '*');
+}
+
+module.exports = {
+  checkDirectory,
+  checkFile,
+  checkNet,
+  checkOpened,
+  checkSymlinks,
+  checkWasi,
+  isOn,
+  maySymlink,
+};

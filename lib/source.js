@@ -1,12 +1,13 @@
 'use strict';
 // What may stand for a program: a path, a URL, bytes, a Blob, a Response, a Module, or a promise of one.
 
-const { readFile } = require('node:fs/promises');
+const { open, readFile } = require('node:fs/promises');
 const { isAnyArrayBuffer, isPromise } = require('node:util/types');
 
 const { native } = require('./binding');
 const { coded } = require('./errors');
 const { compile, isModule, partsOf } = require('./module');
+const { checkFile, isOn } = require('./permission');
 const check = require('./validate');
 const { filePath, isBlob, isResponse, isURL } = require('./web');
 
@@ -31,13 +32,13 @@ async function moduleOf(given, what, fuel, passed) {
 
 async function bytesOf(source, what, passed) {
   const path = filePath(source, 'source');
-  if (path !== undefined) return fileBytes(path);
+  if (path !== undefined) return fileBytes(path, what);
   if (typeof source === 'string') {
     if (source === '') throw check.invalidValue('source', source, 'must not be an empty path');
     if (/^https?:/i.test(source)) {
       throw check.invalidValue('source', source, 'is read as a path; to fetch a program give new URL(...)');
     }
-    return fileBytes(source);
+    return fileBytes(source, what);
   }
   if (isURL(source)) return bytesOf(await fetched(source.href, what, passed), what);
   if (isResponse(source)) {
@@ -53,9 +54,21 @@ async function bytesOf(source, what, passed) {
   throw check.invalidType('source', expected, source);
 }
 
-async function fileBytes(path) {
+/** What Node permits by the text of a path may lie elsewhere: what was opened has to be permitted, too. */
+async function read(path, what) {
+  if (!isOn()) return readFile(path);
+  const file = await open(path);
   try {
-    return await readFile(path);
+    checkFile(what, path, native.descriptorPath(file.fd));
+    return await file.readFile();
+  } finally {
+    await file.close();
+  }
+}
+
+async function fileBytes(path, what) {
+  try {
+    return await read(path, what);
   } catch (error) {
     // That of a directory does not say which.
     if (error.path === undefined && typeof error.code === 'string' && !error.code.startsWith('ERR_')) {

@@ -15,7 +15,7 @@ const { run } = require('./run');
 const { roleOf } = require('./role');
 const { expectLater, moduleOf } = require('./source');
 const { spawn } = require('./spawn');
-const { checkWasi } = require('./permission');
+const { checkOpened, checkWasi, isOn } = require('./permission');
 const check = require('./validate');
 const { EXTENSIONS, MODULES, addFunctions, withOurs } = require('./wasi-imports');
 const { closeable } = require('./webidl');
@@ -47,6 +47,7 @@ class WASI {
     this.#parsed = parsed;
     this.#moduleName = MODULES[options.version];
     this.#template = native.wasiTemplate(realm, parsed.native, parsed.memories);
+    if (isOn()) this.#checkOpened();
     native.checkTemplate(realm, this.#template, atOnce(parsed.program));
     // Who only calls `run` has no use for a program on this thread.
     const define = (value) => {
@@ -56,6 +57,16 @@ class WASI {
     };
     const get = () => define(this.#here().imports);
     Object.defineProperty(this, 'wasiImport', { get, set: define, enumerable: true, configurable: true });
+  }
+
+  /** The same directories that were checked are those that programs get. */
+  #checkOpened() {
+    try {
+      checkOpened(this.#parsed.native.preopens, native.openedPaths(this.#template));
+    } catch (error) {
+      native.closeTemplate(this.#template);
+      throw error;
+    }
   }
 
   /** The program on this thread: its context and its imports. */
