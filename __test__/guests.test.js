@@ -3,7 +3,9 @@
 // standard libraries, Emscripten. What they expect of their host they check themselves
 // (their sources are in guests/, and scripts/guests.mjs rebuilds them).
 
+const { once } = require('node:events');
 const fs = require('node:fs');
+const net = require('node:net');
 const os = require('node:os');
 const path = require('node:path');
 const { brotliDecompressSync } = require('node:zlib');
@@ -123,3 +125,25 @@ test('a standalone program of Emscripten runs', async () => {
     stderr: 'to standard error\n',
   });
 });
+
+test("Go's net/http serves on a listener that is handed in, and shuts down", async () => {
+  const listener = net.createServer().listen(0, '127.0.0.1');
+  await once(listener, 'listening');
+  const { port } = listener.address();
+  const wasi = new wn.WASI({ version: 'preview1', args: ['server', '3'], sockets: [listener], stdin: 'ignore' });
+  listener.close(); // The program's is its own.
+  const ended = wasi.run(await program('server'), { stderr: 'pipe', timeout: 120000 });
+  const ask = async (path, Numbers) => {
+    const body = JSON.stringify({ Numbers });
+    const answer = await fetch(`http://127.0.0.1:${port}${path}`, { method: 'POST', body });
+    return answer.json();
+  };
+  expect(await Promise.all([ask('/first', [1, 2, 3]), ask('/second', [])])).toEqual([
+    { path: '/first', sum: 6 },
+    { path: '/second', sum: 0 },
+  ]);
+  const many = Array.from({ length: 100_000 }, (_, index) => index);
+  expect(await ask('/third', many)).toEqual({ path: '/third', sum: 4_999_950_000 });
+  const { code, stderr } = await ended;
+  expect({ code, stderr: `${stderr}` }).toEqual({ code: 0, stderr: 'served 3\n' });
+}, 180_000);

