@@ -503,6 +503,52 @@ describe('an instance on this thread', () => {
   });
 });
 
+test('what JavaScript has of a memory that grew outlives reset(), also what it has taken away', async () => {
+  const modules = {
+    plugin: await wat(PLUGIN),
+    other: await wat(`(module (import "env" "memory" (memory 1))
+      (func (export "get") (param i32) (result i32) (i32.load8_u (local.get 0))))`),
+  };
+  const code = `
+    const wasi = new wn.WASI({ version: 'preview1' });
+    const { instance } = wasi.instantiateSync(bytes.plugin, { env: { ask: (x) => x } });
+    const other = new wn.Instance(new wn.Module(bytes.other), { env: { memory: instance.exports.memory } });
+    /** Takes the bytes of a buffer, if the runtime lets it. */
+    const take = async (buffer) => {
+      try {
+        if (buffer.transfer) return new Uint8Array(buffer.transfer());
+        const stream = new ReadableStream({ type: 'bytes', start: (c) => (c.enqueue(new Uint8Array(buffer)), c.close()) });
+        return (await stream.getReader().read()).value;
+      } catch {
+        return new Uint8Array(buffer);
+      }
+    };
+    const { randomFill } = require('node:crypto');
+    const kept = [];
+    for (let round = 0; round < 30; round++) {
+      instance.call('grow', [10]);
+      const { buffer } = instance.exports.memory;
+      new Uint8Array(buffer).fill(7, 131072);
+      // A thread of the pool is at work on it meanwhile.
+      const filled = new Promise((resolve) => randomFill(new Uint8Array(buffer, 131072), resolve));
+      const taken = await take(buffer);
+      kept.push(taken);
+      instance.reset();
+      let sum = 0;
+      for (const bytes of kept.slice(-5)) sum += bytes.length > 0 ? bytes.at(-1) : 0;
+      const outside = (call) => { try { call(); return false; } catch (e) { return e instanceof wn.RuntimeError; } };
+      if (!outside(() => instance.call('get', [131072])) || !outside(() => other.exports.get(700000))) throw new Error('inside');
+      if (instance.memory.readString(16) !== 'a greeting' || other.exports.get(16) !== 97) throw new Error('lost');
+      if (instance.call('grow', [1]) !== 2 || other.exports.get(131072) !== 0) throw new Error('not zero');
+      instance.reset();
+      await filled;
+    }
+    console.log('done');`;
+  const { child } = require('./helpers');
+  const { stdout, stderr, signal } = child(code, { modules });
+  expect({ stdout, stderr, signal }).toEqual({ stdout: 'done\n', stderr: '', signal: null });
+});
+
 describe('output', () => {
   const PRINTS = `(module
     (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))

@@ -274,6 +274,20 @@ impl InstanceObj {
         defined.map(|index| (index, self.global(index)))
     }
 
+    /// Has the context tell where the memories are now: a reset may have given one other pages. While no
+    /// wasm of the store runs.
+    pub(super) fn refresh_memories(&self) {
+        for (index, memory) in self.info().memories.keys().zip(&self.memories) {
+            // SAFETY: a memory of our group, and the field of a memory of this module, which compiled
+            // code, the only other user, does not read now.
+            unsafe {
+                let memory = memory.as_ref();
+                let seen = VMMemory { base: memory.base(), definition: memory.definition() };
+                self.context.field::<VMMemory>(self.module.offsets().memory(index)).write(seen);
+            }
+        }
+    }
+
     pub(super) fn segments(&self) -> (&[Box<[u64]>], &[std::ops::Range<usize>]) {
         (&self.elems, &self.data)
     }
@@ -494,6 +508,13 @@ impl Instance {
     /// If wasm runs, if a memory is shared, or if the machine has no memory; then only some of it has
     /// come back.
     pub fn reset(&self, store: &Store) -> Result<(), Error> {
+        let result = self.bring_back(store);
+        // Also where only some of it has come back.
+        self.group.add(|members| members.instances.iter().for_each(|instance| instance.refresh_memories()));
+        result
+    }
+
+    fn bring_back(&self, store: &Store) -> Result<(), Error> {
         if store.is_running() || self.has_shared_memory() {
             let why = "an instance cannot be reset while wasm runs, or if it defines a shared memory";
             return Err(Error::Internal(why.into()));

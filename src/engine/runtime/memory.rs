@@ -1,8 +1,8 @@
 //! Linear memories.
 //!
-//! Invariants: the definition always tells the current place and size; a reserved memory never
-//! moves, and the pages past its length fault; no memory moves or loses its pages while there is a
-//! [`Pin`]. What threads share is in `shared_memory.rs`, where the pages come from in `pages.rs`.
+//! Invariants: the definition always tells the current place and size; a reserved memory
+//! moves only in a reset, and the pages past its length fault; no bytes move or go while there is a
+//! [`Pin`] of them. What threads share is in `shared_memory.rs`, where the pages come from in `pages.rs`.
 
 use super::group::Group;
 use super::limits::{Charge, Limits};
@@ -45,6 +45,8 @@ pub struct OwnMemory {
     generation: u64,
     /// One holder more than there are pins.
     pins: Rc<()>,
+    /// The pages of before a memory became smaller, as long as somebody has pinned them.
+    retired: Vec<(Pages, Rc<()>)>,
 }
 
 /// A group's share of a memory that other threads may use, too.
@@ -58,7 +60,7 @@ pub struct SharedShare {
 /// Somebody outside of the store has the address of a memory's bytes. While this lives they stay
 /// where they are.
 pub struct Pin {
-    _held: Rc<()>,
+    held: Rc<()>,
 }
 
 /// Bytes that fault before a reserved memory.
@@ -82,7 +84,7 @@ impl OwnMemory {
         };
         let pages = pages.map_err(|e| cannot_allocate(bytes, e))?;
         let definition = Box::new(VMMemoryDefinition { base: pages.base(), length: AtomicUsize::new(bytes) });
-        Ok(OwnMemory { ty, style, limits, charge, pages, definition, generation: 0, pins: Rc::default() })
+        Ok(OwnMemory { ty, style, limits, charge, pages, definition, generation: 0, pins: Rc::default(), retired: Vec::new() })
     }
 
     fn byte_len(&self) -> usize {
@@ -101,6 +103,12 @@ impl OwnMemory {
         self.generation += 1;
     }
 
+    /// The pages that a pin of this memory holds.
+    fn pages_of(&mut self, pin: &Pin) -> &mut Pages {
+        let retired = self.retired.iter_mut().find(|(_, pins)| Rc::ptr_eq(pins, &pin.held));
+        retired.map_or(&mut self.pages, |(pages, _)| pages)
+    }
+
     fn is_pinned(&self) -> bool {
         Rc::strong_count(&self.pins) > 1
     }
@@ -110,10 +118,17 @@ impl OwnMemory {
         if len >= old {
             return Ok(());
         }
-        self.zero(len..old)?;
-        if self.style == MemoryStyle::Reserved {
-            // What wasm does not check must fault.
-            self.pages.make_inaccessible(len).map_err(cannot_reset)?;
+        // What wasm does not check must fault, and what is pinned must not.
+        match self.style {
+            MemoryStyle::Bounded => self.zero(len..old)?,
+            MemoryStyle::Reserved if self.is_pinned() => {
+                let fresh = self.pages.fresh(len).map_err(|e| cannot_allocate(len, e))?;
+                self.definition.base = fresh.base();
+                let pins = std::mem::take(&mut self.pins);
+                self.retired.retain(|(_, pins)| Rc::strong_count(pins) > 1);
+                self.retired.push((std::mem::replace(&mut self.pages, fresh), pins));
+            }
+            MemoryStyle::Reserved => self.pages.make_inaccessible(len).map_err(cannot_reset)?,
         }
         self.definition.length.store(len, Ordering::Relaxed);
         // Less than there was is never too much.
@@ -243,8 +258,9 @@ impl MemoryObj {
         }
     }
 
-    /// Has no more than `len` bytes; what was behind them is gone. A buffer over them must not be used
-    /// any more. Shared memories stay as they are.
+    /// Has no more than `len` bytes, which may be zero or what they were. Where somebody has pinned the
+    /// bytes a reserved memory gets others: what has its base has to ask anew
+    /// (`InstanceObj::refresh_memories`). Shared memories stay as they are.
     pub(super) fn shrink(&mut self, len: usize) -> Result<(), Error> {
         match self {
             MemoryObj::Own(own) => own.shrink(len),
@@ -397,15 +413,15 @@ impl Memory {
             MemoryObj::Own(own) => own.pins.clone(),
             MemoryObj::Shared(_) => Rc::default(),
         };
-        Pin { _held: held }
+        Pin { held }
     }
 
     /// Has the pages stay mapped for ever. For the holder of a [`Pin`] who will not hear when the last
     /// user of the bytes goes.
-    pub fn abandon(&self, _: &Pin) {
+    pub fn abandon(&self, pin: &Pin) {
         // SAFETY: as in `grow`.
         if let MemoryObj::Own(own) = unsafe { &mut *self.obj.as_ptr() } {
-            own.pages.abandon();
+            own.pages_of(pin).abandon();
         }
     }
 

@@ -125,6 +125,12 @@ impl Pages {
         self.mapping.discard(self.start + range.start..self.start + range.end)
     }
 
+    /// Pages of the same kind as these reserved ones.
+    pub fn fresh(&self, bytes: usize) -> io::Result<Pages> {
+        let pool = self.pool.as_ref().ok_or(io::ErrorKind::Unsupported)?;
+        Pages::reserved(pool, bytes)
+    }
+
     /// Has all but the first so many bytes fault again.
     pub fn make_inaccessible(&self, from: usize) -> io::Result<()> {
         let (used, end) = (self.used.load(Ordering::Relaxed), round_to_page(from));
