@@ -286,7 +286,9 @@ impl Worker {
                 0
             }
         };
-        let large = self.context.func.dfg.num_values() > limits::CAREFULLY_ALLOCATED;
+        let dfg = &self.context.func.dfg;
+        let large = dfg.num_values() > limits::CAREFULLY_ALLOCATED
+            || dfg.num_blocks() > limits::CAREFULLY_ALLOCATED_BLOCKS;
         let isa = if large { quick_isa } else { module.isa };
         self.context.compile(isa, &mut Default::default()).map_err(|error| match error.inner {
             cranelift_codegen::CodegenError::CodeTooLarge | cranelift_codegen::CodegenError::ImplLimitExceeded => {
