@@ -207,6 +207,43 @@ describe('a Worker', () => {
     await asked.terminate();
   });
 
+  inNode('can be debugged: what is evaluated while wasm loops may call wasm, and that may trap', async () => {
+    const { exports } = new wn.Instance(new wn.Module(modules.m), { m: { call() {} } });
+    const rounds = 20_000_000;
+    const debugged = worker(
+      `const { Session } = require('node:inspector');
+       const { compute } = make();
+       const other = make();
+       let trapped = 0;
+       globalThis.evaluated = () => {
+         try { other.load(-1); } catch { trapped++; }
+         return false;
+       };
+       const session = new Session();
+       session.connect();
+       const scripts = [];
+       session.on('Debugger.scriptParsed', ({ params }) => scripts.push(params));
+       session.post('Debugger.enable');
+       // A breakpoint whose condition is evaluated in the function that loops are asked by.
+       const { scriptId } = scripts.find(({ url }) => url.endsWith('lib/binding.js'));
+       session.post('Debugger.getScriptSource', { scriptId }, (error, { scriptSource }) => {
+         const lines = scriptSource.split('\\n');
+         const lineNumber = lines.findIndex((line) => line.includes('endWithWorker'));
+         const columnNumber = lines[lineNumber].indexOf('{}') + 1;
+         const location = { scriptId, lineNumber, columnNumber };
+         session.post('Debugger.setBreakpoint', { location, condition: 'evaluated()' }, (error) => {
+           if (error) throw new Error(error.message);
+         });
+       });
+       const results = [];
+       for (let i = 0; i < 200 && trapped < 5; i++) results.push(compute(${rounds}));
+       parentPort.postMessage([trapped >= 5, [...new Set(results)]]);`,
+      modules
+    );
+    expect(await message(debugged)).toEqual([true, [exports.compute(rounds)]]);
+    await debugged.terminate();
+  }, LONG);
+
   test('loads the package beside others, all at once', async () => {
     const answers = Array.from({ length: 6 }, async () => {
       const one = worker(

@@ -220,20 +220,12 @@ fn a_new_store_has_no_fuel() {
     assert_eq!(trap(run.call(&[Val::I32(1)])), TrapCode::OutOfFuel);
 }
 
-/// Has this thread handle signals on its one stack, as Node's threads do. Nobody is asked on another.
-fn without_signal_stack() {
-    let none = libc::stack_t { ss_sp: std::ptr::null_mut(), ss_flags: libc::SS_DISABLE, ss_size: 0 };
-    // SAFETY: takes away what the standard library has set up to report stack overflows.
-    assert_eq!(unsafe { libc::sigaltstack(&none, std::ptr::null_mut()) }, 0);
-}
-
 #[test]
 fn a_loop_that_is_asked_goes_on_where_it_was_until_the_answer_is_no() {
     use std::cell::Cell;
     use std::rc::Rc;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
-    without_signal_stack();
     // Values in registers of both kinds live across the question.
     let text = r#"(module (func (export "run") (param $n i32) (result f64)
         (local $x f64) (local $h i64)
@@ -281,9 +273,131 @@ fn a_loop_that_is_asked_goes_on_where_it_was_until_the_answer_is_no() {
     asker.join().expect("it lives");
 }
 
+/// More values of each kind than there are registers, all of which every round reads and writes.
+fn crowded() -> String {
+    const COUNT: usize = 20;
+    let mut text = String::from("(module (func (export \"trap\") unreachable)\n(func (export \"run\") (param $n i32) (result i64) (local $sum i64) (local $lanes v128)\n");
+    for i in 0..COUNT {
+        text += &format!("(local $i{i} i64) (local $f{i} f64) (local $v{i} v128)\n");
+    }
+    for i in 0..COUNT {
+        text += &format!("(local.set $i{i} (i64.const {})) (local.set $f{i} (f64.const {i}.25))", i * 7919 + 1);
+        text += &format!("(local.set $v{i} (i64x2.splat (i64.const {})))\n", i * 104_729 + 3);
+    }
+    text += "(loop $again\n";
+    for i in 0..COUNT {
+        let next = (i + 1) % COUNT;
+        text += &format!("(local.set $i{i} (i64.rotl (i64.add (local.get $i{i}) (local.get $i{next})) (i64.const 5)))\n");
+        text += &format!("(local.set $f{i} (f64.sqrt (f64.add (f64.mul (local.get $f{i}) (local.get $f{next})) (f64.const {i}.5))))\n");
+        text += &format!("(local.set $v{i} (v128.xor (i64x2.add (local.get $v{i}) (local.get $v{next})) (i64x2.shl (local.get $v{i}) (i32.const 3))))\n");
+    }
+    text += "(br_if $again (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))\n";
+    for i in 0..COUNT {
+        text += &format!("(local.set $sum (i64.add (i64.rotl (local.get $sum) (i64.const 3)) (i64.xor (local.get $i{i}) (i64.reinterpret_f64 (local.get $f{i})))))\n");
+        text += &format!("(local.set $lanes (i64x2.add (local.get $lanes) (local.get $v{i})))\n");
+    }
+    text + "(i64.add (local.get $sum) (i64.xor (i64x2.extract_lane 0 (local.get $lanes)) (i64.rotl (i64x2.extract_lane 1 (local.get $lanes)) (i64.const 1))))))"
+}
+
+#[test]
+fn a_loop_keeps_all_its_registers_while_what_it_is_asked_by_calls_wasm_that_traps() {
+    use std::cell::Cell;
+    use std::rc::Rc;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let engine = Engine::new(&Config::default()).expect("an engine");
+    let store = Store::new(&engine).expect("a store");
+    let module = Module::new(&engine, wasm(&crowded())).expect("valid");
+    let instance = Instance::new(&store, &module, &[]).expect("links");
+    let func = |name: &str| match instance.export(name) {
+        Some(Extern::Func(func)) => func,
+        _ => panic!("it exports {name}"),
+    };
+    let (run, trapping) = (func("run"), func("trap"));
+    let value = |result: Result<Vec<Val>, Error>| match result.as_deref() {
+        Ok([Val::I64(value)]) => *value,
+        other => panic!("expected a number, got {other:?}"),
+    };
+    let rounds = [Val::I32(400_000)];
+    let expected = value(run.call(&rounds));
+
+    let asked = Rc::new(Cell::new(0));
+    let (counter, again) = (asked.clone(), run.clone());
+    assert!(store.set_checkpoint(move || {
+        counter.set(counter.get() + 1);
+        let error = trapping.call(&[]).expect_err("it traps");
+        let Error::Trap(trap) = error else { return false };
+        // The loop that is asked stands below what is called.
+        let functions: Vec<u32> = trap.backtrace.iter().map(|frame| frame.func_index).collect();
+        again.call(&[Val::I32(3)]).is_ok() && trap.code == TrapCode::Unreachable && functions.starts_with(&[0, 1])
+    }));
+    let handle = store.interrupt_handle();
+    let end = Arc::new(AtomicBool::new(false));
+    let ended = end.clone();
+    let asker = std::thread::spawn(move || {
+        while !ended.load(Ordering::Relaxed) {
+            handle.ask();
+            std::thread::sleep(Duration::from_micros(50));
+        }
+    });
+    let mut calls = 0;
+    while asked.get() < 300 && calls < 3000 {
+        assert_eq!(value(run.call(&rounds)), expected);
+        calls += 1;
+    }
+    end.store(true, Ordering::Relaxed);
+    asker.join().expect("it lives");
+    assert!(asked.get() >= 300, "it was asked {} times", asked.get());
+}
+
+#[test]
+fn a_loop_sees_the_table_that_its_question_has_grown() {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    // Growing moves the table many times over. The loop calls through it all the time.
+    let text = r#"(module
+        (table $t 1 100000 funcref)
+        (elem declare func $one)
+        (elem (i32.const 0) func $one)
+        (type $f (func (result i32)))
+        (func $one (type $f) (i32.const 1))
+        (func (export "grow") (drop (table.grow $t (ref.func $one) (i32.const 61))))
+        (func (export "run") (param $n i32) (result i32) (local $sum i32)
+            (loop
+                (local.set $sum (i32.add (local.get $sum) (call_indirect $t (type $f) (i32.sub (table.size $t) (i32.const 1)))))
+                (br_if 0 (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))
+            (local.get $sum)))"#;
+    let engine = Engine::new(&Config::default()).expect("an engine");
+    let store = Store::new(&engine).expect("a store");
+    let module = Module::new(&engine, wasm(text)).expect("valid");
+    let instance = Instance::new(&store, &module, &[]).expect("links");
+    let func = |name: &str| match instance.export(name) {
+        Some(Extern::Func(func)) => func,
+        _ => panic!("it exports {name}"),
+    };
+    let (run, grow) = (func("run"), func("grow"));
+    assert!(store.set_checkpoint(move || grow.call(&[]).is_ok()));
+    let handle = store.interrupt_handle();
+    let end = Arc::new(AtomicBool::new(false));
+    let ended = end.clone();
+    let asker = std::thread::spawn(move || {
+        while !ended.load(Ordering::Relaxed) {
+            handle.ask();
+            std::thread::sleep(Duration::from_micros(100));
+        }
+    });
+    for _ in 0..20 {
+        match run.call(&[Val::I32(2_000_000)]).as_deref() {
+            Ok([Val::I32(2_000_000)]) => {}
+            other => panic!("expected the sum, got {other:?}"),
+        }
+    }
+    end.store(true, Ordering::Relaxed);
+    asker.join().expect("it lives");
+}
+
 #[test]
 fn an_interruption_is_not_taken_for_a_question() {
-    without_signal_stack();
     let store = Store::new(&Engine::new(&Config::default()).expect("an engine")).expect("a store");
     let run = instantiate(&store, r#"(module (func (export "run") (loop (br 0))))"#, &[]);
     assert!(store.set_checkpoint(|| true));

@@ -3,7 +3,8 @@
 //! For `lib/binding.js`, in threads of `worker_threads`. V8 ends JavaScript where it looks for that,
 //! at loops and function entries, and does not know of our loops. So a thread of ours has each such
 //! realm asked at intervals: at its next loop iteration it calls an empty JavaScript function, and
-//! if that cannot be called, wasm ends. Invariant: only the realm's own thread calls JavaScript.
+//! if that cannot be called, wasm ends. Invariants: only the realm's own thread calls JavaScript, and not
+//! in a signal handler: a debugger may stop in that function and evaluate what it likes.
 
 use super::failure::run;
 use super::raw::{self, HandleScope, Reference};
@@ -39,7 +40,11 @@ pub fn end_with_worker(realm: &External<Rc<Realm>>, nothing: Unknown<'_>) -> nap
     run(realm, || {
         let env = realm.env;
         let nothing = Reference::strong(env, nothing.raw())?;
+        // Weakly: the store of the realm keeps this.
+        let owner = Rc::downgrade(realm);
         let go_on = move || {
+            let Some(realm) = owner.upgrade() else { return false };
+            realm.refresh_buffers();
             let Ok(_scope) = HandleScope::open(env) else { return false };
             nothing.get().is_some_and(|nothing| raw::call(env, nothing, &[]).is_ok())
         };

@@ -189,6 +189,9 @@ impl<'a> FuncEnvironment<'a> {
         let flags = MemFlagsData::new().with_aligned();
         if self.module.tunables.signals {
             b.ins().load(types::I32, flags.with_trap_code(Some(interrupted)), store, word * 4);
+            // What is asked there may call wasm, which changes globals and moves tables: nothing that
+            // was loaded before may be used after. It is no instruction of the machine.
+            b.ins().sequence_point();
         } else {
             let stop = b.ins().load(types::I32, flags.with_notrap(), store, word * 4);
             self.trapnz(b, stop, interrupted);

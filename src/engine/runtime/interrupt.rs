@@ -6,14 +6,14 @@
 //! until it is cleared; entering wasm in between stops at once.
 //!
 //! The same area serves to *ask*: the thread that runs the guest, at its next loop iteration, calls
-//! what the store has for that, and goes on or stops as it says.
+//! what the store has for that, and goes on or stops as it says. The fault handler only has it leave the
+//! loop (`sys/arch.rs`): what is called runs on the stack of wasm, as a function of the host would.
 
 use super::parking::Parker;
 use super::traps::NEVER;
 use super::vmcontext::VMStoreContext;
 use crate::engine::compile::POLL_SIZE;
-use crate::engine::sys::{self, Mmap, page_size};
-use std::cell::Cell;
+use crate::engine::sys::{Mmap, page_size};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
@@ -32,32 +32,35 @@ pub(super) struct StoreMemory {
 pub(super) struct Checkpoint {
     pub memory: Arc<StoreMemory>,
     pub go_on: Box<dyn Fn() -> bool>,
-    /// While `go_on` runs: then wasm is on the stack and has not left by a call of the host.
-    pub asking: Cell<bool>,
+}
+
+/// What a loop has met that found its poll area not accessible.
+pub(super) enum Met {
+    Interruption,
+    /// `Checkpoint::go_on` is to be called.
+    Question,
+    /// The area is there again.
+    Nothing,
 }
 
 impl Checkpoint {
-    /// Called by the fault handler when a loop met a poll area that is not accessible. Whether the
-    /// loop may go on where it is.
-    pub fn pass(&self) -> bool {
+    /// Called by the fault handler when a loop met a poll area that is not accessible. Makes it
+    /// accessible, unless the loop is to stop.
+    pub fn meet(&self) -> Met {
         let asked = self.memory.asked.swap(false, Ordering::SeqCst);
         if self.memory.set_poll(false).is_err() {
-            return false;
+            return Met::Interruption;
         }
         // An interruption sets its flag first and takes the area away then, so one of us two does.
         if self.memory.is_interrupted() {
+            // If the kernel refuses, whoever interrupts takes the area away, or the guest's next call
+            // stops it.
             let _ = self.memory.set_poll(true);
-            return false;
+            return Met::Interruption;
         }
         // Of two requests that meet, the first may have been answered for both when the second takes
-        // the area away. Nothing is known here of what else runs on a stack for signals.
-        if !asked || sys::on_signal_stack() {
-            return true;
-        }
-        self.asking.set(true);
-        let answer = (self.go_on)();
-        self.asking.set(false);
-        answer
+        // the area away.
+        if asked { Met::Question } else { Met::Nothing }
     }
 }
 

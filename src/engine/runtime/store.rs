@@ -10,7 +10,7 @@ use super::limits::{Budget, Charge, Limits};
 use super::call::HOST_RESERVE;
 use super::traps::{self, Current, Error, Frame, NEVER, TrapRecord};
 use super::value::ExternRef;
-use super::vmcontext::{VMStoreContext, VMUnwind};
+use super::vmcontext::{VMAsking, VMStoreContext, VMUnwind};
 use crate::engine::engine::Engine;
 use crate::engine::sys;
 use crate::engine::types::RefType;
@@ -78,6 +78,7 @@ impl Store {
             quick_from: NEVER,
             outer: std::ptr::null(),
             trap: TrapRecord::new(),
+            asking: VMAsking::default(),
             checkpoint: std::ptr::null(),
         };
         let memory = StoreMemory::new(vm, engine.tunables().signals)
@@ -109,13 +110,10 @@ impl Store {
     }
 
     /// The wasm frames that are on the stack, innermost first, at most 64, for a function of the host
-    /// that wasm called. While the store's checkpoint runs they are not known.
+    /// that wasm called, or the store's checkpoint.
     pub fn backtrace(&self) -> Vec<Frame> {
-        if self.0.checkpoint.get().is_some_and(|checkpoint| checkpoint.asking.get()) {
-            return Vec::new();
-        }
-        // SAFETY: our own context, of this thread. Besides a checkpoint, wasm leaves for the host
-        // through exit trampolines only.
+        // SAFETY: our own context, of this thread. Wasm leaves for the host through exit trampolines,
+        // and for the checkpoint by a frame like theirs.
         unsafe { traps::backtrace(self.vm()) }
     }
 
@@ -124,15 +122,14 @@ impl Store {
         InterruptHandle::new(self.0.memory.clone(), self.parker().clone())
     }
 
-    /// Has `go_on` called when [`InterruptHandle::ask`] was: by this thread, in the fault handler, at
-    /// a loop of wasm. If it returns false wasm traps with `TrapCode::Interrupted`. It may do what a
-    /// host function may, but not call wasm. To be set once; false in explicit trap mode, which has no
-    /// handler that could ask.
+    /// Has `go_on` called when [`InterruptHandle::ask`] was: by this thread, at a loop of wasm. If it
+    /// returns false wasm traps with `TrapCode::Interrupted`. It may do what a host function may, also
+    /// call wasm. To be set once; false in explicit trap mode, which has no handler that could ask.
     pub fn set_checkpoint(&self, go_on: impl Fn() -> bool + 'static) -> bool {
         if !self.0.engine.tunables().signals {
             return false;
         }
-        let made = || Box::new(Checkpoint { memory: self.0.memory.clone(), go_on: Box::new(go_on), asking: Cell::new(false) });
+        let made = || Box::new(Checkpoint { memory: self.0.memory.clone(), go_on: Box::new(go_on) });
         let checkpoint: *const Checkpoint = &**self.0.checkpoint.get_or_init(made);
         // SAFETY: a write of a field; the checkpoint is the store's and stays.
         unsafe { (*self.vm()).checkpoint = checkpoint };

@@ -1,13 +1,13 @@
 //! How guest code stops before its end: traps, host errors, and the record of where.
 //!
 //! Used by `call.rs`, the libcalls and, through [`on_fault`], the signal handler. Invariant: what
-//! runs inside the signal handler takes no lock and allocates nothing, but for a checkpoint: it runs
-//! where wasm could have called a function of the host instead (see `interrupt.rs`).
+//! runs inside the signal handler takes no lock, allocates nothing and calls nobody: a question to a loop
+//! is asked by [`asked`], after the handler, where wasm could have called a function of the host.
 
 use super::exception::Exception;
-use super::interrupt::Checkpoint;
+use super::interrupt::Met;
 use super::limits::OverLimit;
-use super::vmcontext::{SavedEntry, VMStoreContext};
+use super::vmcontext::{SavedEntry, VMAsking, VMStoreContext, VMUnwind};
 use crate::engine::code::registry;
 pub use crate::engine::code::registry::Frame;
 pub use crate::engine::compile::trap::TrapCode;
@@ -15,6 +15,8 @@ use std::any::Any;
 use std::cell::{Cell, UnsafeCell};
 use std::fmt;
 use std::mem::MaybeUninit;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr;
 use std::sync::atomic::Ordering;
 
 /// The guest did what the specification answers with a trap.
@@ -84,6 +86,9 @@ pub enum Answer {
     /// By the same instruction once more.
     Again,
     Resume(Resume),
+    /// By `sys::arch::ask`, which has what it needs from here and comes to the same instruction again, or
+    /// ends the guest.
+    Ask(*mut VMAsking),
 }
 
 /// Where to continue.
@@ -335,11 +340,13 @@ pub(super) fn on_fault(fault: Fault) -> Option<Answer> {
         return None;
     }
     if code == TrapCode::Interrupted {
-        // SAFETY: a current store is alive, and so is what it has for this. The thread is between two
-        // instructions of wasm, as it is when wasm calls a function of the host.
+        // SAFETY: a current store is alive, and so is what it has for this.
         let checkpoint = unsafe { (*store).checkpoint.as_ref() };
-        if checkpoint.is_some_and(Checkpoint::pass) {
-            return Some(Answer::Again);
+        match checkpoint.map_or(Met::Interruption, |checkpoint| checkpoint.meet()) {
+            Met::Interruption => {}
+            Met::Nothing => return Some(Answer::Again),
+            // SAFETY: as above; the fields are this thread's.
+            Met::Question => return Some(Answer::Ask(unsafe { &raw mut (*store).asking })),
         }
     }
     // SAFETY: the thread runs our code, so it came through `call::enter`, and the current store is
@@ -350,4 +357,31 @@ pub(super) fn on_fault(fault: Fault) -> Option<Answer> {
     Some(Answer::Resume(unsafe {
         Resume { pc: (*store).entry_handler, sp: (*store).entry_sp, fp: (*store).entry_fp }
     }))
+}
+
+/// Asks whether a loop may go on: called by `sys::arch::ask` in the place of the loop's poll, and as an
+/// exit trampoline calls a function of the host. `frame` holds the loop's frame pointer and the poll's
+/// address. Null if it may; else where to continue.
+///
+/// # Safety
+/// Called by `sys::arch::ask` after an [`Answer::Ask`].
+pub(in crate::engine) unsafe extern "C" fn asked(frame: *const [usize; 2]) -> *const VMUnwind {
+    let store = CURRENT.get();
+    // SAFETY: `on_fault` has seen that there is a current store, which is alive as its wasm is on the
+    // stack; these fields are this thread's. The frame is that of our caller. What the answer does may
+    // enter wasm, as a function of the host may: the record of the exit is complete.
+    unsafe {
+        let [fp, pc] = *frame;
+        // Exits have the address that they return to, of which the instruction before is the call.
+        ((*store).exit_fp, (*store).exit_pc) = (frame as usize, pc + 1);
+        let checkpoint = (*store).checkpoint.as_ref();
+        // A panic must not unwind through wasm; it is a bug of whoever set the checkpoint.
+        let answer = || checkpoint.is_none_or(|checkpoint| (checkpoint.go_on)());
+        if catch_unwind(AssertUnwindSafe(answer)).unwrap_or(false) {
+            return ptr::null();
+        }
+        TrapRecord::note(store, TrapCode::Interrupted, pc, fp);
+        VMStoreContext::unwind_to_entry(store);
+        &raw const (*store).unwind
+    }
 }

@@ -76,8 +76,20 @@ pub struct VMStoreContext {
     /// on the stack. Null for the outermost.
     pub outer: *const SavedEntry,
     pub trap: TrapRecord,
+    /// From a poll that faulted to `sys::arch::ask`.
+    pub asking: VMAsking,
     /// What a loop asks whether to go on; null if nobody is to be asked.
     pub(super) checkpoint: *const Checkpoint,
+}
+
+/// What the fault handler keeps for `sys::arch::ask`, which it sends a loop to.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub struct VMAsking {
+    /// Of the poll.
+    pub pc: usize,
+    /// What was in the register that now has the address of this.
+    pub register: usize,
 }
 
 /// A handler to continue at.

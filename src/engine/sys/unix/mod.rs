@@ -5,7 +5,7 @@ mod signals;
 mod stack;
 
 pub use mmap::{Mmap, page_size};
-pub use signals::{install_fault_handler, on_signal_stack};
+pub use signals::install_fault_handler;
 pub use stack::stack_bounds;
 
 /// Keeps this library mapped for the rest of the process: Node closes an addon when the last of

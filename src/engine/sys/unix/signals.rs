@@ -4,6 +4,8 @@
 //! there before us, with everything it would have got without us.
 
 use crate::engine::runtime::traps::{Answer, Fault};
+use crate::engine::runtime::vmcontext::VMAsking;
+use crate::engine::sys::arch;
 use std::io;
 use std::mem::MaybeUninit;
 use std::sync::OnceLock;
@@ -58,16 +60,6 @@ fn install(handler: Handler) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether this thread is in a signal handler that has a stack of its own.
-pub fn on_signal_stack() -> bool {
-    let mut stack = MaybeUninit::<libc::stack_t>::zeroed();
-    // SAFETY: reads the thread's setting into memory of the right type, which the kernel fills.
-    unsafe {
-        libc::sigaltstack(std::ptr::null(), stack.as_mut_ptr()) == 0
-            && stack.assume_init().ss_flags & libc::SS_ONSTACK != 0
-    }
-}
-
 extern "C" fn on_signal(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
     let Some(installed) = INSTALLED.get() else { return };
     // SAFETY: the kernel passes the interrupted thread's context to an `SA_SIGINFO` handler, and
@@ -76,6 +68,15 @@ extern "C" fn on_signal(signal: libc::c_int, info: *mut libc::siginfo_t, context
     match (installed.handler)(registers::fault(registers)) {
         Some(Answer::Again) => return,
         Some(Answer::Resume(resume)) => return registers::resume(registers, resume),
+        Some(Answer::Ask(asking)) => {
+            let (pc, register) = registers::of_question(registers);
+            // SAFETY: of the store whose loop has faulted, for this thread. Nothing of the loop runs
+            // before `ask`, which reads it first.
+            unsafe { asking.write(VMAsking { pc: *pc as usize, register: *register as usize }) };
+            *pc = arch::ask as *const () as _;
+            *register = asking as _;
+            return;
+        }
         None => {}
     }
     let Some(place) = SIGNALS.iter().position(|known| *known == signal) else { return };
@@ -113,6 +114,15 @@ mod registers {
         }
     }
 
+    /// The program counter, and the register that `arch::ask` gets its argument in.
+    pub fn of_question(context: &mut libc::ucontext_t) -> (&mut i64, &mut i64) {
+        let [pc, register] = [libc::REG_RIP, libc::REG_RAX].map(|register| register as usize);
+        match context.uc_mcontext.gregs.get_disjoint_mut([pc, register]) {
+            Ok([pc, register]) => (pc, register),
+            Err(_) => unreachable!("they are two of the registers"),
+        }
+    }
+
     pub fn resume(context: &mut libc::ucontext_t, to: Resume) {
         let registers = &mut context.uc_mcontext.gregs;
         registers[libc::REG_RIP as usize] = to.pc as i64;
@@ -129,6 +139,12 @@ mod registers {
     pub fn fault(context: &libc::ucontext_t) -> Fault {
         let registers = &context.uc_mcontext;
         Fault { pc: registers.pc as usize, fp: registers.regs[29] as usize }
+    }
+
+    /// The program counter, and the register that `arch::ask` gets its argument in.
+    pub fn of_question(context: &mut libc::ucontext_t) -> (&mut u64, &mut u64) {
+        let registers = &mut context.uc_mcontext;
+        (&mut registers.pc, &mut registers.regs[17])
     }
 
     pub fn resume(context: &mut libc::ucontext_t, to: Resume) {
@@ -151,6 +167,14 @@ mod registers {
         Fault { pc: state.__rip as usize, fp: state.__rbp as usize }
     }
 
+    /// The program counter, and the register that `arch::ask` gets its argument in.
+    #[cfg(target_arch = "x86_64")]
+    pub fn of_question(context: &mut libc::ucontext_t) -> (&mut u64, &mut u64) {
+        // SAFETY: as above.
+        let state = unsafe { &mut (*context.uc_mcontext).__ss };
+        (&mut state.__rip, &mut state.__rax)
+    }
+
     #[cfg(target_arch = "x86_64")]
     pub fn resume(context: &mut libc::ucontext_t, to: Resume) {
         // SAFETY: as above.
@@ -163,6 +187,14 @@ mod registers {
         // SAFETY: the kernel fills `uc_mcontext` for a signal handler.
         let state = unsafe { &(*context.uc_mcontext).__ss };
         Fault { pc: state.__pc as usize, fp: state.__fp as usize }
+    }
+
+    /// The program counter, and the register that `arch::ask` gets its argument in.
+    #[cfg(target_arch = "aarch64")]
+    pub fn of_question(context: &mut libc::ucontext_t) -> (&mut u64, &mut u64) {
+        // SAFETY: as above.
+        let state = unsafe { &mut (*context.uc_mcontext).__ss };
+        (&mut state.__pc, &mut state.__x[17])
     }
 
     #[cfg(target_arch = "aarch64")]
