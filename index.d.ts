@@ -719,7 +719,7 @@ export interface WASILimits {
   total?: number;
   /**
    * Bytes of stack that wasm may use, from 64 KiB to 1 GiB. Only for {@link WASI.run} and instances
-   * with a thread of their own. Default: 1 MiB.
+   * with a thread of their own. Default: 8 MiB. Elsewhere it is the thread's own stack.
    */
   stack?: number;
   /**

@@ -45,8 +45,18 @@ function load() {
 
 const native = load();
 const { realm, window, offset, slots, call } = native.open(makeError);
-// Bun's threads end in their own way.
-if (!isMainThread && process.versions.bun === undefined) native.endWithWorker(realm, () => {});
+// Bun's threads end in their own way, and it has no V8.
+if (process.versions.bun === undefined) {
+  if (isMainThread) native.followStack(realm, stackSize());
+  else native.endWithWorker(realm, () => {});
+}
+
+/** The kilobytes of stack that V8 uses in the main thread. */
+function stackSize() {
+  const given = process.execArgv.join(' ').match(/--stack[-_]size[= ](\d+)(?!.*--stack[-_]size)/);
+  return given === null ? 984 : Number(given[1]);
+}
+
 const bytes = window.byteLength - offset;
 const length = bytes - (bytes % 16);
 

@@ -28,7 +28,8 @@ pub struct Config {
     pub interruptible: bool,
     /// Whether operators are counted: see `Store::set_fuel`.
     pub fuel: bool,
-    /// Bytes of stack that wasm may use, counted from where the host enters it.
+    /// Bytes of stack that wasm may use, counted from where the host enters it; less where the thread's
+    /// stack has no more.
     pub max_wasm_stack: usize,
 }
 
@@ -69,7 +70,9 @@ impl Default for Config {
             trap_mode: TrapMode::Signals,
             interruptible: true,
             fuel: false,
-            max_wasm_stack: 1 << 20,
+            // Where the system sets a thread no bound (`ulimit -s unlimited`) there is one nevertheless, or
+            // endless recursion would take all memory.
+            max_wasm_stack: 64 << 20,
         }
     }
 }

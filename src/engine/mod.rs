@@ -17,7 +17,7 @@ pub use code::registry::Frame;
 pub use compile::trap::TrapCode;
 pub use compile::{MemoryStyle, OptLevel};
 pub use engine::{Config, Engine, FEATURES, TrapMode};
-pub use sys::pin_library;
+pub use sys::{pin_library, stack_bounds};
 pub use error::{CompileError, LinkError};
 pub use module::demangle::demangle;
 pub use module::dwarf::{SourceFrame, source_frames};

@@ -8,7 +8,7 @@ use super::failure::{Failure, Kind, run};
 use super::realm::Realm;
 use super::wasi::Program;
 use crate::engine::InterruptHandle;
-use crate::host::watchdog::{Timed, Watchdog};
+use crate::host::watchdog::Timed;
 use crate::wasi::Interrupt;
 use napi::bindgen_prelude::External;
 use napi_derive::napi;
@@ -94,16 +94,9 @@ pub fn begin_budget(
             fuel: (tank, given),
         });
         if let Some(timeout) = timeout {
-            let watchdog = match realm.watchdog.get() {
-                Some(watchdog) => watchdog,
-                None => {
-                    let started = Watchdog::start();
-                    let started = started.map_err(|error| {
-                        resource(format!("no thread to watch the time of a call: {error}"))
-                    })?;
-                    realm.watchdog.get_or_init(|| started)
-                }
-            };
+            let watchdog = realm.watchdog().map_err(|error| {
+                resource(format!("no thread to watch the time of a call: {error}"))
+            })?;
             let watched: Weak<Budget> = Arc::downgrade(&budget);
             watchdog.watch(Instant::now() + Duration::from_secs_f64(timeout / 1000.0), watched);
         }

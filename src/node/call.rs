@@ -109,19 +109,37 @@ unsafe fn call<'a>(door: impl Fn() -> Door, realm: impl Fn() -> &'a Realm) -> sy
         let target = (*door().values().add(TARGET)).func.unwrap_unchecked();
         match door().call(target) {
             Rest::Nothing => {}
-            Rest::Everything => finish(realm(), Rest::Everything, target),
-            rest => finish(realm(), rest, NonNull::dangling()),
+            Rest::Everything => nested(realm(), target),
+            rest => finish(realm(), rest, Turn::begin(realm(), rest), NonNull::dangling()),
         }
     }
     ptr::null_mut()
 }
 
+/// An entry that is not the first. Cannot panic, and has a small frame: programs recurse through it.
+///
+/// # Safety
+/// As for [`call`], which met `target` in the window and left everything to us.
+#[inline(never)]
+unsafe fn nested(realm: &Realm, target: NonNull<VMFuncRef>) {
+    let turn = Turn::begin(realm, Rest::Everything);
+    // SAFETY: by this function's contract.
+    let rest = unsafe { realm.door().call_nested(&realm.store, target) };
+    drop(turn);
+    if rest != Rest::Nothing {
+        // SAFETY: as above.
+        return unsafe { finish(realm, rest, Turn::begin(realm, Rest::Everything), target) };
+    }
+    realm.refresh_buffers();
+}
+
 /// # Safety
 /// As for [`call`], which met `target` in the window and left the rest to us.
 #[cold]
-unsafe fn finish(realm: &Realm, rest: Rest, target: NonNull<VMFuncRef>) {
-    guard(realm, || {
-        let _turn = Turn::begin(realm, rest);
+#[inline(never)]
+unsafe fn finish(realm: &Realm, rest: Rest, turn: Turn<'_>, target: NonNull<VMFuncRef>) {
+    guard(realm, move || {
+        let _turn = turn;
         // SAFETY: by this function's contract.
         unsafe { Func::finish_call(rest, &realm.store, target, realm.slots()) }?;
         Ok(())
@@ -249,6 +267,20 @@ fn call_shim(
     params: usize,
     results: usize,
 ) -> Result<(), Error> {
+    match realm.v8_stack.is_near_end() {
+        true => realm.v8_stack.with_all(|| call_shim_here(realm, shim, values, params, results)),
+        false => call_shim_here(realm, shim, values, params, results),
+    }
+}
+
+#[inline(always)]
+fn call_shim_here(
+    realm: &Realm,
+    shim: &Shim,
+    values: &mut [ValRaw],
+    params: usize,
+    results: usize,
+) -> Result<(), Error> {
     realm.refresh_buffers();
     let outcome = (|| {
         let handles = realm.handles.get();
@@ -266,5 +298,8 @@ fn call_shim(
         }
         Ok(())
     })();
-    outcome.map_err(|Refused| thrown(realm))
+    match outcome {
+        Ok(()) => Ok(()),
+        Err(Refused) => Err(thrown(realm)),
+    }
 }

@@ -18,6 +18,7 @@
 //! - [`threads`]: guests on threads of their own
 //! - [`options`]: WASI options to a context; the only place with ambient authority
 //! - [`wasi`]: the WASI functions as JavaScript sees them
+//! - [`v8_stack`]: V8's stack limit, for JavaScript that wasm calls
 //!
 //! Invariant: all state belongs to one realm, and a realm to one Node environment, so workers and
 //! repeated loads never meet. Every entry from JavaScript catches unwinding.
@@ -40,5 +41,6 @@ mod realm;
 mod shared;
 mod stack;
 mod threads;
+mod v8_stack;
 mod wasi;
 mod workers;

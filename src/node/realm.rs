@@ -17,6 +17,7 @@ use super::exceptions::Exceptions;
 use super::failure::{self, Failure};
 use super::raw::{self, Reference, Refused};
 use super::threads::Threads;
+use super::v8_stack::V8Stack;
 use super::workers::Asked;
 use crate::host::watchdog::Watchdog;
 use crate::engine::{CompileError, Config, Door, Engine, Func, MemoryStyle, Store, TrapMode, ValRaw};
@@ -24,6 +25,7 @@ use napi::bindgen_prelude::{Env, External, Object, Unknown};
 use napi::{Error, JsValue, sys};
 use napi_derive::napi;
 use std::cell::{Cell, OnceCell, RefCell};
+use std::io;
 use std::ptr::{self, NonNull};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -42,6 +44,7 @@ pub struct Realm {
     make_error: Reference,
     pub(super) exceptions: OnceCell<Exceptions>,
     pub(super) handles: Cell<Handles>,
+    pub(super) v8_stack: V8Stack,
     /// Given out by `next_id`.
     ids: Cell<u64>,
     place: OnceCell<Place>,
@@ -99,6 +102,15 @@ impl Realm {
     pub fn target_number(&self) -> usize {
         // SAFETY: as in `slot`.
         unsafe { (*self.window.add(TARGET).as_ptr()).i32 as usize }
+    }
+
+    /// Who ends what takes too long.
+    pub fn watchdog(&self) -> io::Result<&Watchdog> {
+        if let Some(watchdog) = self.watchdog.get() {
+            return Ok(watchdog);
+        }
+        let started = Watchdog::start()?;
+        Ok(self.watchdog.get_or_init(|| started))
     }
 
     /// A number that nothing else of this realm has; not 0.
@@ -220,6 +232,7 @@ pub fn open<'env>(env: &'env Env, make_error: Unknown<'env>) -> napi::Result<Obj
         make_error: Reference::strong(env.raw(), make_error.raw()).map_err(refused)?,
         exceptions: OnceCell::new(),
         handles: Cell::new(Handles::NONE),
+        v8_stack: V8Stack::default(),
         ids: Cell::new(0),
         place: OnceCell::new(),
         growths: Cell::new(0),

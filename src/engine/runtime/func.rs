@@ -162,23 +162,39 @@ unsafe extern "C" fn call_closure(context: *mut VMHostContext, values: *mut ValR
     // SAFETY: the trampoline made room for this many values, arguments in front, and waits.
     let values = unsafe { std::slice::from_raw_parts_mut(values, func.slots) };
     let HostBody::Closure(body) = &func.body else { return 0 };
-    let result = catch_unwind(AssertUnwindSafe(|| body(values))).unwrap_or_else(|panic| {
-        let message = panic
-            .downcast_ref::<&str>()
-            .map(|message| message.to_string())
-            .or_else(|| panic.downcast_ref::<String>().cloned())
-            .unwrap_or_default();
-        Err(Error::Internal(format!("a host function panicked: {message}")))
-    });
-    match result {
-        Ok(()) => 1,
-        Err(error) => {
-            if let Some(store) = func.store.upgrade() {
-                // SAFETY: wasm called us through an exit trampoline.
-                unsafe { store.fail(error) };
-            }
+    // Little of this may be in this frame: programs recurse through it.
+    match catch_unwind(AssertUnwindSafe(|| body(values).map_err(Box::new))) {
+        Ok(Ok(())) => 1,
+        failed => {
+            // SAFETY: wasm called us through an exit trampoline.
+            unsafe { fail_closure(func, failed) };
             0
         }
+    }
+}
+
+/// Tells the store why a host function failed.
+///
+/// # Safety
+/// As for [`Store::fail`].
+#[cold]
+#[inline(never)]
+unsafe fn fail_closure(func: &HostFunc, failed: std::thread::Result<Result<(), Box<Error>>>) {
+    let error = match failed {
+        Ok(Ok(())) => return,
+        Ok(Err(error)) => *error,
+        Err(panic) => {
+            let message = panic
+                .downcast_ref::<&str>()
+                .map(|message| message.to_string())
+                .or_else(|| panic.downcast_ref::<String>().cloned())
+                .unwrap_or_default();
+            Error::Internal(format!("a host function panicked: {message}"))
+        }
+    };
+    if let Some(store) = func.store.upgrade() {
+        // SAFETY: by this function's contract.
+        unsafe { store.fail(error) };
     }
 }
 
