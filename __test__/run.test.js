@@ -159,6 +159,47 @@ describe('run', () => {
     expect(lines.filter((line) => /^fd_write/.test(line))).toHaveLength(2);
     expect(lines.at(-1)).toMatch(/^proc_exit/);
   });
+
+  test('a trace callback that is slow holds up the program, and nobody else', async () => {
+    // The program makes calls until it is stopped.
+    const program = await wn.compile(
+      await wat(`
+        (module
+          (import "wasi_snapshot_preview1" "sched_yield" (func $yield (result i32)))
+          (memory (export "memory") 1)
+          (func (export "_start") (loop (drop (call $yield)) (br 0))))`)
+    );
+    let lines = 0;
+    const trace = () => {
+      lines++;
+      for (const end = performance.now() + 1; performance.now() < end; );
+    };
+    const controller = new AbortController();
+    let turns = 0;
+    const timer = setInterval(() => ++turns === 40 && controller.abort(), 1);
+    const before = process.memoryUsage().rss;
+    const error = await rejection(wasi({ trace }).run(program, { signal: controller.signal }));
+    clearInterval(timer);
+    expect(error.name).toBe('AbortError');
+    expect(turns).toBeGreaterThanOrEqual(40);
+    expect(lines).toBeGreaterThan(10);
+    // Unread lines come at some 50 MB a second.
+    expect(process.memoryUsage().rss - before).toBeLessThan(100e6);
+  });
+
+  test('a quick trace callback gets every line of a program that calls a lot', async () => {
+    const program = await wat(`
+      (module
+        (import "wasi_snapshot_preview1" "sched_yield" (func $yield (result i32)))
+        (memory (export "memory") 1)
+        (func (export "_start") (local $n i32)
+          (loop
+            (drop (call $yield))
+            (br_if 0 (i32.lt_u (local.tee $n (i32.add (local.get $n) (i32.const 1))) (i32.const 20000))))))`);
+    let lines = 0;
+    await wasi({ trace: () => lines++ }).run(program);
+    expect(lines).toBe(20000);
+  });
 });
 
 describe('stopping', () => {
@@ -174,6 +215,85 @@ describe('stopping', () => {
     expect(error.code).toBe('ABORT_ERR');
     expect(error.cause.message).toBe('enough');
   });
+
+  test('a program that waits in a function of another program is ended like any', async () => {
+    const sleeper = await wn.compile(
+      await wat(`
+        (module
+          (import "host" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))
+          (memory (export "memory") 1)
+          ;; one subscription: the monotonic clock, in an hour
+          (data (i32.const 16) "\\01\\00\\00\\00\\00\\00\\00\\00\\00\\a0\\b8\\30\\46\\03\\00\\00")
+          (func $sleep (export "sleep") (drop (call $poll (i32.const 0) (i32.const 64) (i32.const 1) (i32.const 128))))
+          (func (export "_start") (call $sleep)))`)
+    );
+    const owner = wasi();
+    const trivial = new wn.Module(await wat('(module (memory (export "memory") 1) (func (export "_start")))'));
+    owner.start(new wn.Instance(trivial));
+    const imports = { host: owner.getImportObject().wasi_snapshot_preview1 };
+    const timeout = await rejection(wasi().run(sleeper, { imports, timeout: 50 }));
+    expect(timeout.code).toBe('ERR_WASI_TIMEOUT');
+    const signal = AbortSignal.timeout(50);
+    expect((await rejection(wasi().run(sleeper, { imports, signal }))).name).toBe('AbortError');
+    const { instance } = await wasi().spawn(sleeper, imports);
+    setTimeout(() => instance.close(), 50);
+    expect((await rejection(instance.exports.sleep())).code).toBe('ERR_WASI_CLOSED');
+    // The owner of the function was not ended by any of them.
+    const own = owner.run(sleeper, { imports, timeout: 50 });
+    expect((await rejection(own)).code).toBe('ERR_WASI_TIMEOUT');
+  }, 20_000);
+
+  test('the timeouts of many programs that spin are kept, whatever is left for this thread', async () => {
+    const { status, stdout } = child(
+      `const module = await wn.compile(bytes.spin);
+       const started = performance.now();
+       const runs = Array.from({ length: 300 }, () =>
+         new wn.WASI({ version: 'preview1' }).run(module, { timeout: 2000 }).catch((error) => error.code)
+       );
+       // A thread that is busy does not look at its timers.
+       while (performance.now() - started < 4000);
+       const codes = await Promise.all(runs);
+       console.log(codes.every((code) => code === 'ERR_WASI_TIMEOUT'));
+       process.exit(0);`,
+      { modules: { spin: await wat('(module (memory (export "memory") 1) (func (export "_start") (loop (br 0))))') } }
+    );
+    expect([stdout, status]).toEqual(['true\n', 0]);
+  }, 120_000);
+
+  test('a program ends in time also while its thread of JavaScript is busy', async () => {
+    const program = await wat(`
+      (module
+        (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+        (memory (export "memory") 1)
+        (data (i32.const 0) "\\10\\00\\00\\00\\01\\00\\00\\00")
+        (data (i32.const 16) ".")
+        (func (export "_start")
+          (loop (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8))) (br 0))))`);
+    const module = await wn.compile(program);
+    const file = path.join(os.tmpdir(), `wasi-native-busy-${process.pid}`);
+    const output = fs.openSync(file, 'w');
+    try {
+      const run = wasi({ stdout: output }).run(module, { timeout: 300 });
+      const rejected = rejection(run);
+      await new Promise(setImmediate);
+      const size = () => fs.fstatSync(output).size;
+      const wait = (milliseconds) => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, milliseconds);
+      for (let i = 0; i < 200 && size() === 0; i++) wait(50);
+      expect(size()).toBeGreaterThan(0);
+      // It has ended when its output does not grow any more, before this thread has had a turn.
+      let [last, still] = [-1, 0];
+      for (let i = 0; i < 200 && still < 10; i++) {
+        wait(50);
+        still = size() === last ? still + 1 : 0;
+        last = size();
+      }
+      expect(still).toBe(10);
+      expect((await rejected).code).toBe('ERR_WASI_TIMEOUT');
+    } finally {
+      fs.closeSync(output);
+      fs.rmSync(file);
+    }
+  }, 60_000);
 
   test.each(Object.keys(programs.endless))('the timeout ends %s', async (what) => {
     const program = await wn.compile(await programs.endless[what]());

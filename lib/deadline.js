@@ -28,6 +28,9 @@ class Deadline {
 
   #signal;
   #onAbort = () => this.#pass(new AbortError(this.#signal.reason));
+  #what;
+  #timeout;
+  #ends;
   #timer;
   #reject;
   #stop = () => {};
@@ -39,8 +42,21 @@ class Deadline {
     if (signal?.aborted) this.#onAbort();
     signal?.addEventListener('abort', this.#onAbort, { once: true });
     if (timeout !== undefined) {
-      this.#timer = setTimeout(() => this.#pass(timeoutError(what, timeout)), timeout);
+      this.#what = what;
+      this.#timeout = timeout;
+      this.#ends = performance.now() + timeout;
+      this.#timer = setTimeout(() => this.expire(), timeout);
     }
+  }
+
+  /** Milliseconds until the timeout, if there is one. */
+  get left() {
+    return this.#ends === undefined ? undefined : Math.max(0, this.#ends - performance.now());
+  }
+
+  /** The timeout has passed. */
+  expire() {
+    this.#pass(timeoutError(this.#what, this.#timeout));
   }
 
   /** Has `stop` called with the reason when it is over. */

@@ -115,6 +115,8 @@ function errorOf(kind, message, frames) {
       return coded(Error, 'ERR_WASI_BUSY', message);
     case 'closed':
       return coded(Error, 'ERR_WASI_CLOSED', message);
+    case 'timeout':
+      return coded(Error, 'ERR_WASI_TIMEOUT', 'the program did not end in time (options.timeout)');
     case 'exit':
       // As node:wasi has it: the i32 that the program passed.
       return new Exit(Number(message) | 0);

@@ -17,6 +17,8 @@ const { EXTENSIONS, wasiFunctionParts } = require('./wasi-imports');
 
 /** How often the lines of a trace are taken from a program that runs, in milliseconds. */
 const TRACE_INTERVAL = 10;
+/** How long the callback is given lines before others have their turn, in milliseconds. */
+const TRACE_TURN = 5;
 
 /** Native handles for what a module imports, and `{call, type}` for functions of this thread. */
 function importsOf({ parts, what, moduleName, context, imports }) {
@@ -32,7 +34,8 @@ function importsOf({ parts, what, moduleName, context, imports }) {
       if (typeof given !== 'function') refuse(linking, wanted, 'a function', given);
       const wasi = wasiFunctionParts(given);
       if (wasi === undefined) return { call: given, type: wanted.type };
-      return native.wasiImport(realm, wasi.context, what, wasi.module, wasi.name);
+      // What another program waits for on behalf of this one ends with this one.
+      return native.wasiImport(realm, wasi.context, what, wasi.module, wasi.name, context);
     }
     // A memory's bytes, also shared ones, are of this thread, and go when it does.
     if (wanted.kind !== 'global' || wanted.type.endsWith('m')) {
@@ -52,6 +55,9 @@ class Program {
 
   #trace;
   #lines;
+  /** Lines that were taken, and how many of them have been told. */
+  #taken = [];
+  #told = 0;
   #timer;
   #fail;
 
@@ -77,29 +83,45 @@ class Program {
     }
   }
 
+  /**
+   * Gives lines to the callback, for a moment. Tells whether there are more. A callback that is slower
+   * than the program holds up the program, which waits when many lines are not taken, and not whatever
+   * else this thread does.
+   */
   #tell() {
+    const end = performance.now() + TRACE_TURN;
+    if (this.#told === this.#taken.length) {
+      this.#taken = native.takeTraceLines(this.#lines);
+      this.#told = 0;
+    }
     try {
-      native.takeTraceLines(this.#lines).forEach((line) => this.#trace(line));
+      while (this.#told < this.#taken.length && performance.now() < end) {
+        this.#trace(this.#taken[this.#told++]);
+      }
     } catch (error) {
       this.#fail(error);
     }
+    return this.#told < this.#taken.length;
   }
 
   /** Resolves when everything that the program has told is delivered. */
   async finish() {
-    this.endTrace();
+    await this.endTrace();
     await this.streams.finish();
   }
 
-  endTrace() {
+  /** Resolves when all lines have been told. */
+  async endTrace() {
     if (this.#trace === undefined) return;
     clearInterval(this.#timer);
-    this.#tell();
+    // What was taken may not be all there is.
+    while (this.#tell() || this.#tell()) await new Promise(setImmediate);
   }
 
-  abandon() {
-    this.endTrace();
+  /** Resolves when all lines have been told, which nobody has to wait for. */
+  async abandon() {
     this.streams.abandon();
+    await this.endTrace();
   }
 
   /** What was captured of standard output and error: `{stdout, stderr}`. */
@@ -146,7 +168,7 @@ async function run(wasi, source, options = {}) {
     const command = commandOf(parts, what);
     const { context } = program;
     const externs = importsOf({ parts, what, moduleName, context, imports });
-    guest = new Guest(parts, context, externs, parsed.threadLimits, { command });
+    guest = new Guest(parts, context, externs, parsed.threadLimits, { command, deadline });
     guest.instance = new ThreadInstance(guest, parts, { program });
     deadline.onPassed = fail;
     const code = await guest.ended.then(() => 0, exitCode);
@@ -158,8 +180,9 @@ async function run(wasi, source, options = {}) {
     if (program !== undefined && error instanceof Error) addOutput(error, program.output(encoding));
     throw error;
   } finally {
+    // Its last lines may tell why. If the time is over they come later.
+    if (!finished) await deadline.of(program?.abandon()).catch(() => {});
     deadline.end();
-    if (!finished) program?.abandon();
   }
 }
 

@@ -39,7 +39,7 @@ async function spawn(wasi, source, imports = {}, options = {}) {
     // A command is not started; its functions are there all the same.
     const place = role === 'command' ? -1 : parts.exports().findIndex(({ name }) => name === '_initialize');
     const initialize = place < 0 ? undefined : place;
-    guest = new Guest(parts, context, externs, parsed.threadLimits, { initialize });
+    guest = new Guest(parts, context, externs, parsed.threadLimits, { initialize, deadline });
     guest.streams = program.streams;
     const end = () => {
       deadline.end();

@@ -48,6 +48,7 @@ class Guest {
   #hasEnded = false;
   /** What is to be left of the fuel from the next call on. */
   #refuel;
+  #deadline;
   #references = new References();
   #onReady;
   #onEnd;
@@ -55,14 +56,16 @@ class Guest {
   /**
    * `imports` has for each import of the module a native handle, or `{call, type}`. `command` is the
    * place of the exported function that is all there is to do, `initialize` of one that is called
-   * before it is ready.
+   * before it is ready. `deadline` is told if native code finds that it has passed: this thread may be
+   * too busy to look at its timers.
    */
-  constructor(module, program, imports, limits, { command, initialize }) {
+  constructor(module, program, imports, limits, { command, initialize, deadline }) {
     if (!isOpen) {
       native.openThreads(realm, deliver);
       isOpen = true;
     }
     this.#imports = imports;
+    this.#deadline = deadline;
     this.ready = new Promise((resolve, reject) => (this.#onReady = { resolve, reject }));
     this.ended = new Promise((resolve, reject) => (this.#onEnd = { resolve, reject }));
     // Which of the two a caller waits for is his choice.
@@ -70,7 +73,7 @@ class Guest {
     this.ended.catch(() => {});
     const handles = imports.map((given) => (given.call === undefined ? given : null));
     this.#handle = native.startThread(
-      realm, this.#number, module.handle, program, handles, limits, command, initialize
+      realm, this.#number, module.handle, program, handles, limits, command, initialize, deadline.left
     );
     this.#begin();
   }
@@ -271,7 +274,10 @@ class Guest {
   /** What to reject with: the error, or what the import of a frame threw. */
   #failure(error) {
     if (this.#over !== undefined) return this.#over.reason;
-    if (typeof error !== 'number') return error;
+    if (typeof error !== 'number') {
+      if (error?.code === 'ERR_WASI_TIMEOUT') this.#deadline.expire();
+      return this.#over?.reason ?? error;
+    }
     const thrown = this.#thrown.get(error);
     this.#thrown.delete(error);
     return thrown;

@@ -8,6 +8,7 @@
 //! when nothing of the guest is left.
 
 use super::HostExit;
+use super::watchdog::Timed;
 use crate::engine::{
     Error, Extern, ExternRef, ExternType, Func, FuncType, Global, GlobalType, Instance,
     InstantiateError, InterruptHandle, Limits, Memory, Module, NativeFunc, OverLimit,
@@ -18,9 +19,9 @@ use std::cell::{Cell, OnceCell};
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::rc::{Rc, Weak};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::rc::{self, Rc};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread::Builder;
 
 /// What a guest thread is to do.
@@ -139,6 +140,8 @@ pub enum Failure {
     OutOfMemory(String),
     /// A wasm exception that nothing caught.
     Exception,
+    /// The time that the guest had is over.
+    Expired,
     Internal(String),
 }
 
@@ -263,6 +266,8 @@ struct Shared {
     waits: Option<Arc<Interrupt>>,
     /// What was left of the fuel when the guest last rested.
     fuel: AtomicU64,
+    /// Whether it was stopped because its time is over.
+    expired: AtomicBool,
 }
 
 /// No code that can panic runs under these locks.
@@ -288,6 +293,10 @@ pub enum MemoryError {
 #[derive(Clone)]
 pub struct GuestThread(Arc<Shared>);
 
+/// Wasm's own stack, unless the plan says: as much as main threads have. It is address space until it is
+/// used.
+const GUEST_STACK: usize = 8 << 20;
+
 /// What the thread needs beside wasm's own stack: WASI calls, and what the engine does.
 const HOST_STACK: usize = 512 << 10;
 
@@ -311,8 +320,9 @@ impl GuestThread {
             interrupt: OnceLock::new(),
             waits,
             fuel: AtomicU64::new(plan.fuel),
+            expired: AtomicBool::new(false),
         });
-        let stack = plan.limits.stack_bytes.unwrap_or_else(|| plan.module.engine().max_wasm_stack());
+        let stack = plan.limits.stack_bytes.unwrap_or(GUEST_STACK);
         let of_thread = shared.clone();
         Builder::new().name("wasi-native guest".into()).stack_size(stack.saturating_add(HOST_STACK)).spawn(
             move || {
@@ -323,7 +333,8 @@ impl GuestThread {
                     ctx.close();
                 }
                 let bug = || Err(Failure::Internal("a guest thread panicked".into()));
-                sink(Event::Ended(outcome.unwrap_or_else(|_| bug())));
+                let outcome = outcome.unwrap_or_else(|_| bug());
+                sink(Event::Ended(outcome.map_err(|failure| of_thread.reason(failure))));
             },
         )?;
         Ok(GuestThread(shared))
@@ -400,6 +411,13 @@ impl GuestThread {
         self.0.interrupt();
     }
 
+    /// The guest as a watchdog has it: when its time is over it stops, and what it does ends with
+    /// [`Failure::Expired`].
+    pub fn timed(&self) -> Weak<dyn Timed> {
+        let shared: Arc<dyn Timed> = self.0.clone();
+        Arc::downgrade(&shared)
+    }
+
     /// Bytes of the exported memory at this place among the module's exported memories.
     pub fn memory_size(&self, memory: usize) -> Result<usize, MemoryError> {
         self.with_memory(memory, |bytes| Ok(bytes.length))
@@ -442,7 +460,25 @@ impl GuestThread {
     }
 }
 
+impl Timed for Shared {
+    fn expire(&self) {
+        self.expired.store(true, Ordering::Release);
+        lock(&self.inbox).stop = true;
+        self.interrupt();
+    }
+}
+
 impl Shared {
+    /// What is told of a failure: an interruption may be because the time is over.
+    fn reason(&self, failure: Failure) -> Failure {
+        match failure {
+            Failure::Trap(Trap { code: TrapCode::Interrupted, .. }) if self.expired.load(Ordering::Acquire) => {
+                Failure::Expired
+            }
+            other => other,
+        }
+    }
+
     /// Ends what the guest does, and all that it begins until it clears that.
     fn interrupt(&self) {
         self.wake.notify_one();
@@ -598,7 +634,7 @@ fn externs(guest: &Rc<Guest>, plan: &Plan) -> Result<Vec<Extern>, Failure> {
 
 /// An import of the other side: tells it, and waits for the answer.
 fn call_remote(
-    guest: &Weak<Guest>,
+    guest: &rc::Weak<Guest>,
     index: usize,
     values: &mut [ValRaw],
     params: usize,
@@ -686,6 +722,7 @@ impl Guest {
         if let Err(failure) = self.ended(number) {
             result = Err(failure);
         }
+        let result = result.map_err(|failure| self.shared.reason(failure));
         self.tell(Event::Returned { call: number, result });
     }
 

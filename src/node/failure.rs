@@ -50,6 +50,8 @@ pub enum Kind {
     Busy,
     /// What is used was closed.
     Closed,
+    /// The time of a program is over. The face knows how much that was.
+    Timeout,
     /// `proc_exit`; the message is the exit code.
     Exit,
     /// A WASI function before the program was started.
@@ -75,6 +77,7 @@ impl Kind {
             Kind::Memory => "memory",
             Kind::Busy => "busy",
             Kind::Closed => "closed",
+            Kind::Timeout => "timeout",
             Kind::Exit => "exit",
             Kind::NotStarted => "not-started",
             Kind::Option => "option",
@@ -144,6 +147,7 @@ impl From<thread::Failure> for Failure {
             thread::Failure::Output(over) => over.into(),
             thread::Failure::OutOfMemory(message) => Failure::new(Kind::Memory, message),
             thread::Failure::Exception => Failure::new(Kind::Runtime, UNCAUGHT),
+            thread::Failure::Expired => Failure::new(Kind::Timeout, ""),
             thread::Failure::Internal(message) => Failure::new(Kind::Internal, message),
         }
     }

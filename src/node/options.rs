@@ -270,9 +270,9 @@ impl Template {
             builder = builder.random_seed(seed);
         }
         if let Some(lines) = lines {
-            builder = builder.trace(Arc::new(move |call: &TracedCall| {
-                lines.lock().unwrap_or_else(PoisonError::into_inner).push(call.to_string());
-            }));
+            let room = lines.clone();
+            let sink = Arc::new(move |call: &TracedCall| lines.push(call.to_string()));
+            builder = builder.trace_while(sink, Arc::new(move || room.has_room()));
         } else if self.trace_to_stderr {
             builder = builder.trace(Arc::new(|call: &TracedCall| {
                 // Written at once, so that lines of several threads stay whole. A closed stream is

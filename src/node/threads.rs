@@ -237,7 +237,7 @@ impl Drop for Guest {
     }
 }
 
-/// Starts the guest `number`. Each import is an `External` (of a WASI function or an immutable global), or null for a function that `deliver` is told of. `command` is the place
+/// Starts the guest `number`, which has so many `milliseconds`, if any are given. Each import is an `External` (of a WASI function or an immutable global), or null for a function that `deliver` is told of. `command` is the place
 /// among the exports of the function to call, after which the guest ends; without one it waits
 /// for calls, once the function at the place `initialize` has returned, if there is such a place.
 #[napi(catch_unwind)]
@@ -252,6 +252,7 @@ pub fn start_thread<'env>(
     limits: EngineLimits,
     command: Option<u32>,
     initialize: Option<u32>,
+    milliseconds: Option<f64>,
 ) -> napi::Result<External<Guest>> {
     let imports = imports.iter().map(|value| import(env, value));
     let imports = imports.collect::<napi::Result<Vec<Import>>>()?;
@@ -279,6 +280,12 @@ pub fn start_thread<'env>(
             Failure::new(Kind::Resource, format!("cannot start a thread for the program: {error}{advice}"))
         })?;
         state.alive.insert(number, guest.clone());
+        drop(state);
+        // Without a watchdog there is the face's timer, which is only late when this thread is busy.
+        if let (Some(left), Ok(watchdog)) = (milliseconds, realm.watchdog()) {
+            let at = Instant::now() + Duration::from_secs_f64(left.max(0.0) / 1000.0);
+            watchdog.watch(at, guest.timed());
+        }
         Ok(External::new(Guest(guest)))
     })
 }

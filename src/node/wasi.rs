@@ -19,10 +19,38 @@ use napi_derive::napi;
 use std::ffi::c_void;
 use std::ptr;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The lines of a trace that JavaScript has not taken yet.
-pub type TraceLines = Arc<Mutex<Vec<String>>>;
+pub type TraceLines = Arc<Lines>;
+
+#[derive(Default)]
+pub struct Lines {
+    lines: Mutex<Vec<String>>,
+    bytes: AtomicUsize,
+}
+
+impl Lines {
+    /// Bytes that wait for JavaScript at most, but for a last line.
+    const ROOM: usize = 256 << 10;
+
+    pub fn has_room(&self) -> bool {
+        self.bytes.load(Ordering::Relaxed) < Lines::ROOM
+    }
+
+    pub fn push(&self, line: String) {
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        self.bytes.fetch_add(line.len() + size_of::<String>(), Ordering::Relaxed);
+        lines.push(line);
+    }
+
+    fn take(&self) -> Vec<String> {
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        self.bytes.store(0, Ordering::Relaxed);
+        std::mem::take(&mut *lines)
+    }
+}
 
 /// One program: what it may reach, and what of its output is kept here.
 pub struct Program {
@@ -90,7 +118,7 @@ pub fn trace_lines() -> External<TraceLines> {
 
 #[napi(catch_unwind)]
 pub fn take_trace_lines(lines: &External<TraceLines>) -> Vec<String> {
-    std::mem::take(&mut *lines.lock().unwrap_or_else(PoisonError::into_inner))
+    lines.take()
 }
 
 /// What was written to a captured stream (1 or 2) and not taken yet; null if it is not captured.
@@ -185,7 +213,7 @@ pub fn wasi_link(context: &External<Program>, name: String, peer: &External<Prog
 }
 
 /// A WASI function, to be linked into an instance of ours. `what` begins the message of a link
-/// error.
+/// error. `caller` is the program that imports the function, if it is another than `context`.
 #[napi(catch_unwind)]
 pub fn wasi_import(
     realm: &External<Rc<Realm>>,
@@ -193,8 +221,13 @@ pub fn wasi_import(
     what: String,
     module: String,
     name: String,
+    caller: Option<&External<Program>>,
 ) -> napi::Result<External<Extern>> {
-    run(realm, || match host::import_from(&context.ctx, &module, &name) {
+    let ctx = match caller {
+        Some(caller) => &Arc::new(context.ctx.called_by(&caller.ctx)),
+        None => &context.ctx,
+    };
+    run(realm, || match host::import_from(ctx, &module, &name) {
         Ok(func) => Ok(External::new(Extern::Native(func))),
         Err(unavailable @ Unavailable::Refused { .. }) => {
             Err(Failure::new(Kind::Link, format!("{what}: {unavailable}")))

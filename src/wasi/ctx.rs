@@ -10,6 +10,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 
@@ -24,7 +25,7 @@ use super::random::Random;
 use super::rights::{Perms, Rights};
 use super::stdio::{InputBuffer, OutputBuffer};
 use super::sys::{self, OwnedHandle};
-use super::trace::TraceSink;
+use super::trace::{Trace, TraceRoom, TraceSink};
 use super::types::{Fdflags, Filetype};
 
 /// How much a guest may ask of its host at once.
@@ -125,7 +126,7 @@ pub struct WasiCtxBuilder {
     policy: Policy,
     clock: Clock,
     random: Random,
-    trace: Option<TraceSink>,
+    trace: Option<Trace>,
 }
 
 impl WasiCtxBuilder {
@@ -217,7 +218,14 @@ impl WasiCtxBuilder {
 
     /// Is told of every call after it ended.
     pub fn trace(mut self, sink: TraceSink) -> WasiCtxBuilder {
-        self.trace = Some(sink);
+        self.trace = Some(Trace { sink, room: None });
+        self
+    }
+
+    /// The same, with a program that waits before a call as long as there is
+    /// no `room` for it.
+    pub fn trace_while(mut self, sink: TraceSink, room: TraceRoom) -> WasiCtxBuilder {
+        self.trace = Some(Trace { sink, room: Some(room) });
         self
     }
 
@@ -254,7 +262,7 @@ impl WasiCtxBuilder {
         for (index, (socket, nonblock)) in self.sockets.into_iter().enumerate() {
             add(format!("socket {index}"), socket_descriptor(socket, nonblock))?;
         }
-        Ok(WasiCtx {
+        let state = State {
             args,
             env,
             table,
@@ -262,12 +270,12 @@ impl WasiCtxBuilder {
             policy: self.policy,
             clock: self.clock,
             random: self.random,
-            waiter: Waiter::default(),
             trace: self.trace,
             peers: RwLock::default(),
             held: AtomicBool::new(false),
             exit: AtomicU64::new(NO_EXIT),
-        })
+        };
+        Ok(WasiCtx { state: Arc::new(state), waiter: Arc::default() })
     }
 }
 
@@ -327,8 +335,22 @@ fn socket_descriptor(handle: OwnedHandle, nonblock: bool) -> Result<Descriptor, 
     )
 }
 
-/// The state of one running program.
+/// The state of one running program, and how its calls wait.
 pub struct WasiCtx {
+    state: Arc<State>,
+    pub(super) waiter: Arc<Waiter>,
+}
+
+impl Deref for WasiCtx {
+    type Target = State;
+
+    fn deref(&self) -> &State {
+        &self.state
+    }
+}
+
+/// What all calls of a program share, whoever makes them.
+pub struct State {
     pub(super) args: StringTable,
     pub(super) env: StringTable,
     pub(super) table: FdTable,
@@ -336,8 +358,7 @@ pub struct WasiCtx {
     pub(super) policy: Policy,
     pub(super) clock: Clock,
     pub(super) random: Random,
-    pub(super) waiter: Waiter,
-    pub(super) trace: Option<TraceSink>,
+    pub(super) trace: Option<Trace>,
     peers: RwLock<BTreeMap<Vec<u8>, Weak<WasiCtx>>>,
     held: AtomicBool,
     /// What was given to `proc_exit` last, or [`NO_EXIT`].
@@ -350,6 +371,12 @@ const NO_EXIT: u64 = u64::MAX;
 impl WasiCtx {
     pub fn builder() -> WasiCtxBuilder {
         WasiCtxBuilder::new()
+    }
+
+    /// This program's functions for another that imports them: what they wait
+    /// for ends when the other is interrupted, and not when this one is.
+    pub fn called_by(&self, other: &WasiCtx) -> WasiCtx {
+        WasiCtx { state: self.state.clone(), waiter: other.waiter.clone() }
     }
 
     /// Lets this program hand descriptors to `peer`, which it knows by `name`,

@@ -105,7 +105,10 @@ pub fn call(
     };
     match &ctx.trace {
         None => body(),
-        Some(sink) => trace::traced(sink, function, mem, args, body),
+        Some(trace) => {
+            trace.wait_for_room(&ctx.waiter)?;
+            trace::traced(&trace.sink, function, mem, args, body)
+        }
     }
 }
 

@@ -59,6 +59,6 @@ pub use rights::{Perms, Rights};
 pub use stdio::OutputBuffer;
 pub use sock::is_listener;
 pub use sys::OwnedHandle;
-pub use trace::{TraceSink, TracedCall};
+pub use trace::{TraceRoom, TraceSink, TracedCall};
 pub use types::{Advice, Clockid, Fdflags, Fdstat, Filestat, Filetype, Fstflags, Lookupflags};
 pub use types::{Oflags, Riflags, Roflags, Sdflags, Whence};

@@ -14,6 +14,7 @@ use super::errno::{Errno, Error};
 use super::functions::Function;
 use super::guest::GuestMemory;
 use super::p0;
+use super::poll::{Pauses, Waiter};
 use super::rights::Rights;
 use super::types::{
     Advice, Clockid, Dirent, Fdflags, Filetype, Fstflags, Lookupflags, Oflags, Riflags, Sdflags,
@@ -51,6 +52,28 @@ impl fmt::Display for TracedCall {
 
 /// Takes each call of a context, on the thread that made it.
 pub type TraceSink = Arc<dyn Fn(&TracedCall) + Send + Sync>;
+
+/// Whether a sink takes another call now.
+pub type TraceRoom = Arc<dyn Fn() -> bool + Send + Sync>;
+
+/// Who is told of the calls of a context.
+#[derive(Clone)]
+pub struct Trace {
+    pub sink: TraceSink,
+    pub room: Option<TraceRoom>,
+}
+
+impl Trace {
+    /// Waits until the sink takes another call: a program may call more quickly than anybody reads.
+    pub fn wait_for_room(&self, waiter: &Waiter) -> Result<(), Error> {
+        let Some(room) = &self.room else { return Ok(()) };
+        let mut pauses = Pauses::default();
+        while !room() {
+            pauses.pause(waiter)?;
+        }
+        Ok(())
+    }
+}
 
 pub fn traced(
     sink: &TraceSink,
