@@ -31,6 +31,7 @@ test('100,000 WASI functions in a module with as many exports', () => {
   const module = moduleOf(types, imports, section(5, [1, 0, 1]), section(7, leb(COUNT + 1), ...exports));
   const wasi = new wn.WASI({ version: 'preview1' });
   const instance = new wn.Instance(module, wasi.getImportObject());
+  wasi.initialize(instance);
   expect(instance.exports[`f${COUNT - 1}`]()).toBe(0);
 });
 
