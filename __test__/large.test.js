@@ -3,6 +3,7 @@
 // timed here; what takes quadratic time meets jest's own limit.
 
 const wn = require('..');
+const { child } = require('./helpers');
 
 const leb = (n) => (n < 128 ? [n] : [(n & 127) | 128, ...leb(n >>> 7)]);
 const section = (id, ...parts) => {
@@ -45,4 +46,35 @@ test('5,000 imported functions of wasm, each of an instance of its own', () => {
   const exports = section(7, [1, ...name('f'), 0, ...leb(count - 1)]);
   const module = moduleOf(section(1, [1, 0x60, 0, 1, 0x7f]), imports, exports);
   expect(new wn.Instance(module, { m: given }).exports.f()).toBe(7);
+});
+
+test('modules with thousands of typed references, one after the other', () => {
+  // Functions of types that no other module has, which return null for a reference to such a function.
+  const code = `
+    const leb = (n) => (n < 128 ? [n] : [(n & 127) | 128, ...leb(n >>> 7)]);
+    const signed = (n) => (n < 64 ? [n] : [(n & 127) | 128, ...signed(n >>> 7)]);
+    const many = (count, item) => [...leb(count), ...Array.from({ length: count }, (_, k) => item(k)).flat()];
+    const section = (id, contents) => [id, ...leb(contents.length), ...contents];
+    const name = (text) => [text.length, ...Buffer.from(text)];
+    const digits = (n) => Array.from({ length: 16 }, (_, bit) => ((n >> bit) & 1 ? 0x7e : 0x7f));
+    const count = 2500;
+    const module = (first) => new wn.Module(Uint8Array.from([
+      0, 0x61, 0x73, 0x6d, 1, 0, 0, 0,
+      ...section(1, many(2 * count, (k) =>
+        k < count ? [0x60, 16, ...digits(first + k), 1, 0x7c] : [0x60, 0, 1, 0x63, ...signed(k - count)])),
+      ...section(3, many(count, (k) => leb(count + k))),
+      ...section(7, many(count, (k) => [...name('f' + k), 0, ...leb(k)])),
+      ...section(10, many(count, (k) => [3 + signed(k).length, 0, 0xd0, ...signed(k), 0x0b])),
+    ]));
+    for (let round = 0; round < 4; round++) {
+      const { exports } = new wn.Instance(module(round * count));
+      for (const k of [0, count - 1]) if (exports['f' + k]() !== null) process.exit(1);
+      for (let k = 0; k < 3; k++) {
+        await new Promise(setImmediate);
+        gc();
+      }
+    }`;
+  const { status, stderr } = child(code, { flags: ['--expose-gc'] });
+  expect(stderr).toBe('');
+  expect(status).toBe(0);
 });

@@ -120,6 +120,7 @@ function link(what, module, importObject) {
   if (imports.length > 0 && importObject === undefined) {
     throw new TypeError(`${what}: the module has imports, so Argument 1 must be an object`);
   }
+  refuseThreads(what, imports, importObject);
   linking.externs = imports.map((wanted, index) => {
     const fields = importObject[wanted.module];
     if (!isObject(fields)) {
@@ -212,6 +213,17 @@ const IMPORT = {
     object(linking, wanted, 'a WebAssembly.Tag', value, tagParts(value)),
 };
 
+/** Throws if the module wants to start threads and nobody gives it the function for that. */
+function refuseThreads(what, wanted, given) {
+  const threads = wanted.some(({ module, name }) => module === 'wasi' && name === 'thread-spawn');
+  if (!threads || given?.wasi?.['thread-spawn'] !== undefined) return;
+  const text = 'the module imports wasi.thread-spawn, so it was built for wasm32-wasip1-threads, and';
+  throw coded(
+    LinkError, 'ERR_WASI_LINK',
+    `${what}: ${text} threads of guests are not supported yet; build it for wasm32-wasip1, or give the import`
+  );
+}
+
 /** Throws if the import is a WASI function that its program is not granted. */
 function explainMissing({ what }, { name }, fields) {
   const wasi = wasiImportsParts(fields);
@@ -260,4 +272,4 @@ const EXPORT = {
   tag: tagFor,
 };
 
-module.exports = { Instance, Linking, checkGiven, checkImportObject, importOf, instantiate, link, refuse };
+module.exports = { Instance, Linking, checkGiven, checkImportObject, importOf, instantiate, link, refuse, refuseThreads };

@@ -34,7 +34,9 @@ class Module {
     if (sectionName === undefined) {
       throw new TypeError('WebAssembly.Module.customSections(): Argument 1 is required');
     }
-    return native.customSections(handle, `${sectionName}`);
+    const name = `${sectionName}`;
+    // A name in a module is UTF-8, so none is equal to half a character, which would arrive as U+FFFD.
+    return name.isWellFormed() ? native.customSections(handle, name) : [];
   }
 }
 
@@ -151,10 +153,38 @@ function isModule(value) {
   return find(value) !== undefined;
 }
 
-/** Compiles on other threads. The bytes are copied before this returns. */
-async function compile(bytes, what, options = undefined) {
+/** The compilations on other threads that are not over: what to do with their results, by number. */
+const underWay = new Map();
+let last = 0;
+
+function deliver(number, result) {
+  const settled = underWay.get(number);
+  underWay.delete(number);
+  settled(result);
+}
+
+/**
+ * Compiles on other threads. The bytes are copied before this returns. `until` is a promise: when it
+ * rejects the module is not wanted any more, and what is returned rejects with it.
+ */
+async function compile(bytes, what, options = undefined, until = undefined) {
   const copied = toBytes(bytes, `${what}: Argument 0`);
-  const result = await native.compileAsync(copied, countsFuel(options));
+  if (last === 0) native.openCompiler(realm, deliver);
+  const number = ++last;
+  const result = await new Promise((resolve, reject) => {
+    underWay.set(number, resolve);
+    try {
+      native.compileAsync(realm, number, copied, countsFuel(options));
+    } catch (error) {
+      underWay.delete(number);
+      throw error;
+    }
+    until?.catch((reason) => {
+      if (!underWay.delete(number)) return;
+      native.stopCompiling(realm, number);
+      reject(reason);
+    });
+  });
   if (typeof result === 'string') {
     throw coded(CompileError, 'ERR_WASI_COMPILE', `${what}: ${result}`);
   }

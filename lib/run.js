@@ -4,7 +4,7 @@
 const { native, realm } = require('./binding');
 const { Deadline, checkDeadline } = require('./deadline');
 const { Exit, coded } = require('./errors');
-const { Linking, checkGiven, importOf, refuse } = require('./instance');
+const { Linking, checkGiven, importOf, refuse, refuseThreads } = require('./instance');
 const { checkKeys } = require('./keys');
 const { partsOf } = require('./module');
 const { parseProgram } = require('./options');
@@ -23,6 +23,7 @@ const TRACE_TURN = 5;
 /** Native handles for what a module imports, and `{call, type}` for functions of this thread. */
 function importsOf({ parts, what, moduleName, context, imports }) {
   const linking = new Linking(what, parts);
+  refuseThreads(what, parts.imports(), imports);
   return parts.imports().map((wanted, index) => {
     const given = imports?.[wanted.module]?.[wanted.name];
     const isWasi = wanted.module === moduleName || wanted.module === EXTENSIONS;

@@ -18,11 +18,11 @@ function expectLater(source) {
 
 /**
  * A module of ours from whatever stands for one: a promise. `fuel` tells whether it must count. What is
- * fetched for it is given up when `passed` rejects.
+ * fetched or compiled for it is given up when `passed` rejects.
  */
 async function moduleOf(given, what, fuel, passed) {
   const source = await given;
-  if (!isModule(source)) return compile(await bytesOf(source, what, passed), what, { fuel });
+  if (!isModule(source)) return compile(await bytesOf(source, what, passed), what, { fuel }, passed);
   if (fuel && !native.countsFuel(partsOf(source).handle)) {
     const text = 'options.limits.fuel is given, but the module does not count its operators: ';
     throw coded(Error, 'ERR_WASI_OPTION', `${text}compile it with compile(bytes, { fuel: true })`);

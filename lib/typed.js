@@ -1,6 +1,6 @@
 'use strict';
 // References to less than all functions or all values: not null, or of one type of function. Each
-// such type has a letter of its own among the characters for private use (src/node/module.rs).
+// such type has a letter of its own among the characters for private use (src/node/typed.rs).
 
 const { native, realm } = require('./binding');
 

@@ -428,6 +428,20 @@ cases! {
     ten_thousand_nested_legacy_tries: Accepted,
         nested(10_000, |i| _ = i.try_(EMPTY), |i| _ = i.throw(0).catch(0).end());
     a_million_blocks_in_a_row: Accepted, nested(1_000_000, |i| _ = i.block(EMPTY).end(), |_| {});
+    eighty_thousand_ifs_in_a_row: Accepted,
+        nested(80_000, |i| _ = i.local_get(0).if_(EMPTY).i32_const(1).local_set(0).end(), |_| {});
+    eighty_thousand_ifs_that_return_in_a_row: Accepted,
+        nested(80_000, |i| _ = i.local_get(0).i32_const(7).i32_eq().if_(EMPTY).i32_const(3).return_().end(), |_| {});
+    eighty_thousand_loops_in_a_row: Accepted, nested(
+        80_000,
+        |i| _ = i.loop_(EMPTY).local_get(0).i32_const(1).i32_sub().local_tee(0).br_if(0).end(),
+        |_| {},
+    );
+    eighty_thousand_try_tables_in_a_row: Accepted, nested(
+        80_000,
+        |i| _ = i.block(EMPTY).try_table(EMPTY, [Catch::One { tag: 0, label: 0 }]).local_get(0).call(0).drop().end().end(),
+        |_| {},
+    );
     twenty_thousand_conditions_in_a_row: Accepted,
         nested(20_000, |i| _ = i.block(EMPTY).local_get(0).br_if(0).i32_const(1).local_set(0).end(), |_| {});
 

@@ -6,8 +6,10 @@ use super::error::CompileError;
 use super::module::info::ModuleInfo;
 use super::runtime::Pool;
 use super::sys::Mmap;
-use super::types::SharedFuncType;
-use std::sync::Arc;
+use super::module::making::Modules;
+use super::types::{SharedFuncType, TypeId};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use wasmparser::WasmFeatures;
 
 /// How modules are compiled and run.
@@ -56,6 +58,7 @@ pub const FEATURES: WasmFeatures = WasmFeatures::WASM2
     .union(WasmFeatures::GC)
     .union(WasmFeatures::EXCEPTIONS)
     .union(WasmFeatures::LEGACY_EXCEPTIONS)
+    .union(WasmFeatures::COMPACT_IMPORTS)
     .union(WasmFeatures::MEMORY64);
 
 impl Default for Config {
@@ -86,6 +89,9 @@ struct Inner {
     tunables: Tunables,
     compiler: Compiler,
     pool: Arc<Pool>,
+    modules: Modules,
+    /// Trampolines for host functions that no module has made any for, by their types.
+    edges: Mutex<HashMap<TypeId, Weak<CodeObject>>>,
 }
 
 impl Engine {
@@ -108,6 +114,8 @@ impl Engine {
             },
             compiler: Compiler::new(config.opt_level)?,
             pool: Arc::default(),
+            modules: Modules::default(),
+            edges: Mutex::default(),
         })))
     }
 
@@ -137,8 +145,22 @@ impl Engine {
     }
 
     /// Trampolines for a host function that no module has made any for.
-    pub(super) fn compile_edges(&self, ty: &SharedFuncType) -> Result<CodeObject, CompileError> {
+    pub(super) fn compile_edges(&self, ty: &SharedFuncType) -> Result<Arc<CodeObject>, CompileError> {
+        let mut edges = self.0.edges.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = edges.get(&ty.id()).and_then(Weak::upgrade) {
+            return Ok(known);
+        }
+        if edges.len() >= 64 && edges.len().is_power_of_two() {
+            edges.retain(|_, code| code.strong_count() > 0);
+        }
         let compiled: CompiledModule = self.compiler().compile_edges(ty.ty(), ty.id())?;
-        CodeObject::load(&self.compiler().isa, compiled, Arc::new(ModuleInfo::default()), Arc::new([]))
+        let (info, bytes) = (Arc::new(ModuleInfo::default()), Arc::new([]));
+        let code = Arc::new(CodeObject::load(&self.compiler().isa, compiled, info, bytes)?);
+        edges.insert(ty.id(), Arc::downgrade(&code));
+        Ok(code)
+    }
+
+    pub(super) fn modules(&self) -> &Modules {
+        &self.0.modules
     }
 }

@@ -21,6 +21,6 @@ pub use sys::{pin_library, stack_bounds};
 pub use error::{CompileError, LinkError};
 pub use module::demangle::demangle;
 pub use module::dwarf::{SourceFrame, source_frames};
-pub use module::{ExportType, ImportType, Module, WeakModule};
+pub use module::{Compiling, ExportType, ImportType, Module, WeakModule};
 pub use runtime::*;
 pub use types::*;

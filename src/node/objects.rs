@@ -4,8 +4,9 @@
 //! the table or global. The buffers of memories are in `buffers.rs`.
 
 use super::failure::{self, Failure, Kind, run};
-use super::module::{letter, typed_reference};
+use super::module::letter;
 use super::realm::{Realm, address};
+use super::typed::typed_reference;
 use crate::engine::{
     Error, Extern, ExternRef, Func, Global, GlobalType, Memory, MemoryType, RefType, Table, TableType,
     Val, ValRaw, ValType,

@@ -13,6 +13,7 @@
 use super::budget::Budget;
 use super::buffers::Buffers;
 use super::call::{Handles, Place};
+use super::compiling::Compilations;
 use super::exceptions::Exceptions;
 use super::failure::{self, Failure};
 use super::raw::{self, Reference, Refused};
@@ -62,6 +63,10 @@ pub struct Realm {
     pub(super) watchdog: OnceCell<Watchdog>,
     /// In a Worker: while wasm is asked whether to go on.
     pub(super) asked: OnceCell<Asked>,
+    /// In a Worker: whether JavaScript goes on, or the thread is being terminated.
+    pub(super) goes_on: OnceCell<Rc<dyn Fn() -> bool>>,
+    /// From when the first module is compiled beside JavaScript.
+    pub(super) compilations: OnceCell<Compilations>,
 }
 
 impl Realm {
@@ -242,6 +247,8 @@ pub fn open<'env>(env: &'env Env, make_error: Unknown<'env>) -> napi::Result<Obj
         budgets: RefCell::default(),
         watchdog: OnceCell::new(),
         asked: OnceCell::new(),
+        goes_on: OnceCell::new(),
+        compilations: OnceCell::new(),
     });
     let callback = realm.place.get_or_init(|| Place::take(&realm)).callback();
     let call = raw::function(env.raw(), c"call", callback, realm.clone()).map_err(refused)?;

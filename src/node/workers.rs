@@ -42,13 +42,15 @@ pub fn end_with_worker(realm: &External<Rc<Realm>>, nothing: Unknown<'_>) -> nap
         let nothing = Reference::strong(env, nothing.raw())?;
         // Weakly: the store of the realm keeps this.
         let owner = Rc::downgrade(realm);
-        let go_on = move || {
+        let go_on: Rc<dyn Fn() -> bool> = Rc::new(move || {
             let Some(realm) = owner.upgrade() else { return false };
             realm.refresh_buffers();
             let Ok(_scope) = HandleScope::open(env) else { return false };
             nothing.get().is_some_and(|nothing| raw::call(env, nothing, &[]).is_ok())
-        };
-        if realm.store.set_checkpoint(go_on) {
+        });
+        // Compiling asks, too.
+        let _ = realm.goes_on.set(go_on.clone());
+        if realm.store.set_checkpoint(move || go_on()) {
             realm.asked.get_or_init(|| Asked::new(realm.store.interrupt_handle()));
         }
         Ok(())

@@ -15,7 +15,7 @@ use cranelift_codegen::ir::Signature;
 use cranelift_codegen::isa::{CallConv, OwnedTargetIsa};
 use cranelift_entity::EntityRef;
 use cranelift_jit::{BranchProtection, JITBuilder, JITMemoryKind, JITMemoryProvider, JITModule};
-use cranelift_module::{Module as _, ModuleResult};
+use cranelift_module::{FuncId, Module as _, ModuleResult};
 use std::ffi::c_void;
 use std::io;
 use std::sync::Arc;
@@ -89,7 +89,7 @@ impl CodeObject {
         let failed = |what: &dyn std::fmt::Display| {
             CompileError::general(format!("cannot load compiled code: {what}"))
         };
-        let size: usize = compiled.functions.iter().map(room_for).sum();
+        let size: usize = compiled.functions.iter().flatten().map(|function| room_for(function)).sum();
         let size = size.next_multiple_of(page_size());
         if u32::try_from(size).is_err() || i32::try_from(size).is_err() {
             return Err(failed(&format!("{size} bytes are more than near calls reach")));
@@ -110,14 +110,16 @@ impl CodeObject {
             .collect::<ModuleResult<Vec<_>>>()
             .map_err(|e| failed(&e))?;
         for (id, function) in ids.iter().zip(&compiled.functions) {
+            let Some(function) = function else { continue };
             jit.define_function_bytes(*id, alignment_of(function), &function.code, &function.relocs)
                 .map_err(|e| failed(&e))?;
         }
         jit.finalize_definitions().map_err(|e| failed(&e))?;
 
         let start = memory.pages.start() as usize;
-        let places: Vec<u32> =
-            ids.iter().map(|id| (jit.get_finalized_function(*id) as usize - start) as u32).collect();
+        let place = |id: &FuncId| (jit.get_finalized_function(*id) as usize - start) as u32;
+        let placed = ids.iter().zip(&compiled.functions);
+        let places: Vec<u32> = placed.map(|(id, function)| function.as_ref().map_or(0, |_| place(id))).collect();
         let mut info = CodeInfo {
             start,
             len: size,
@@ -131,6 +133,7 @@ impl CodeObject {
             module,
         };
         for (i, (place, function)) in places.iter().zip(&compiled.functions).enumerate() {
+            let Some(function) = function else { continue };
             let own = (i < info.module.bodies.len())
                 .then(|| info.module.func_index(DefinedFuncIndex::new(i)));
             info.functions.push((*place, own));

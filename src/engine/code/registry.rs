@@ -124,7 +124,8 @@ impl Chunk {
 }
 
 static FIRST: Chunk = Chunk::new();
-static WRITERS: Mutex<()> = Mutex::new(());
+/// The free slots. Who has the lock is the only one that writes.
+static FREE: Mutex<Vec<&'static Slot>> = Mutex::new(Vec::new());
 
 impl Slot {
     fn write(&self, start: usize, end: usize, info: *mut CodeInfo) {
@@ -163,13 +164,13 @@ impl Registration {
     pub fn new(info: CodeInfo) -> Registration {
         let info = Box::new(info);
         let (start, end) = (info.start, info.start + info.len);
-        let _writing = WRITERS.lock().unwrap_or_else(PoisonError::into_inner);
-        let free = |slot: &&Slot| slot.info.load(Ordering::Relaxed).is_null();
-        let slot = chunks().flat_map(|chunk| &chunk.slots).find(free).unwrap_or_else(|| {
+        let mut free = FREE.lock().unwrap_or_else(PoisonError::into_inner);
+        let slot = free.pop().unwrap_or_else(|| {
             let chunk: &'static Chunk = Box::leak(Box::new(Chunk::new()));
-            if let Some(last) = chunks().last() {
-                last.next.store(ptr::from_ref(chunk).cast_mut(), Ordering::Release);
-            }
+            // Behind the first one, so that nobody has to look for the last.
+            chunk.next.store(FIRST.next.load(Ordering::Relaxed), Ordering::Relaxed);
+            FIRST.next.store(ptr::from_ref(chunk).cast_mut(), Ordering::Release);
+            free.extend(&chunk.slots[1..]);
             &chunk.slots[0]
         });
         slot.write(start, end, ptr::from_ref(&*info).cast_mut());
@@ -183,8 +184,9 @@ impl Registration {
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        let _writing = WRITERS.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut free = FREE.lock().unwrap_or_else(PoisonError::into_inner);
         self.slot.write(0, 0, ptr::null_mut());
+        free.push(self.slot);
     }
 }
 

@@ -1,4 +1,4 @@
-//! Compiles all functions of a module on threads of our own.
+//! Compiles all functions of a module, with the help of the pool's threads.
 //!
 //! Called by `Module::new`. Invariant: the result depends on the module and the settings only,
 //! never on the number of threads or their timing: results are kept by index.
@@ -9,21 +9,23 @@ use super::signatures::{is_native, wasm_signature};
 use super::trampolines::Trampoline;
 use super::trap::TrapCode;
 use super::environ::ModuleEnvironment;
-use super::{Tunables, limits, translate};
+use super::{Tunables, limits, pool, translate};
 use crate::engine::error::CompileError;
 use crate::engine::sys::arch::REQUIRED_FLAG;
 use crate::engine::module::info::*;
-use crate::engine::types::{FuncType, TypeId};
-use cranelift_codegen::isa::{OwnedTargetIsa, TargetIsa};
+use crate::engine::types::{FuncType, TypeId, ValType};
+use cranelift_codegen::isa::OwnedTargetIsa;
 use cranelift_codegen::settings::{self, Configurable};
 use cranelift_codegen::{Context, FinalizedMachExceptionHandler, ir};
 use cranelift_entity::EntityRef;
 use cranelift_frontend::FunctionBuilderContext;
-use cranelift_module::{FuncId, ModuleReloc};
+use cranelift_module::{FuncId, ModuleReloc, ModuleRelocTarget};
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// How much work goes into the code.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -63,8 +65,8 @@ pub struct Handler {
 /// A module as machine code: plain data.
 pub struct CompiledModule {
     /// The module's own functions, then the libcall trampolines, then `trampolines`. A
-    /// relocation names a function by its place here.
-    pub functions: Vec<CompiledFunction>,
+    /// relocation names a function by its place here. `None` for a libcall that nobody calls.
+    pub functions: Vec<Option<Arc<CompiledFunction>>>,
     pub trampolines: Trampolines,
 }
 
@@ -82,6 +84,64 @@ pub struct Compiler {
     /// The same machine, with a register allocator whose time does not grow with the square of
     /// a function's size: for functions past [`limits::CAREFULLY_ALLOCATED`].
     quick_isa: OwnedTargetIsa,
+    /// That, and no optimisation, which looks through all blocks around for each value: for functions
+    /// past [`limits::CAREFULLY_ALLOCATED_BLOCKS`].
+    plain_isa: OwnedTargetIsa,
+    known: KnownTrampolines,
+}
+
+/// Trampolines made so far. They depend on nothing but what they join, and their code on no place,
+/// so every module that needs one has a copy.
+#[derive(Default)]
+struct KnownTrampolines(Mutex<HashMap<Trampoline, Arc<CompiledFunction>>>);
+
+impl KnownTrampolines {
+    /// Guests choose the signatures, so those of this many are kept, and then others.
+    const MOST: usize = 4096;
+
+    fn find(&self, trampoline: &Trampoline) -> Option<Arc<CompiledFunction>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(trampoline).cloned()
+    }
+
+    fn keep(&self, trampoline: &Trampoline, code: Arc<CompiledFunction>) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= KnownTrampolines::MOST {
+            known.clear();
+        }
+        known.insert(trampoline.clone(), code);
+    }
+}
+
+/// When to give a compilation up: nobody waits for it any more.
+pub struct Stop<'a> {
+    /// Set from anywhere.
+    pub flag: &'a AtomicBool,
+    /// Asked now and then, by the thread that compiles. False sets the flag.
+    pub go_on: &'a dyn Fn() -> bool,
+    asked: Cell<Instant>,
+}
+
+impl<'a> Stop<'a> {
+    const INTERVAL: Duration = Duration::from_millis(50);
+
+    pub fn new(flag: &'a AtomicBool, go_on: &'a dyn Fn() -> bool) -> Stop<'a> {
+        Stop { flag, go_on, asked: Cell::new(Instant::now()) }
+    }
+
+    /// To be called between functions.
+    pub fn is_set(&self) -> bool {
+        if self.asked.get().elapsed() > Stop::INTERVAL {
+            self.asked.set(Instant::now());
+            if !(self.go_on)() {
+                self.flag.store(true, Ordering::Relaxed);
+            }
+        }
+        self.flag.load(Ordering::Relaxed)
+    }
+
+    pub fn error() -> CompileError {
+        CompileError::general("the compilation was stopped")
+    }
 }
 
 /// Cranelift's description of this machine, and how code is made for it.
@@ -122,7 +182,9 @@ impl Compiler {
             let message = format!("this machine's processor lacks a feature that compiled code needs: {flag}");
             return Err(CompileError::general(message));
         }
-        Ok(Compiler { isa, quick_isa: target(opt_level, "single_pass")? })
+        let quick_isa = target(opt_level, "single_pass")?;
+        let plain_isa = target(OptLevel::None, "single_pass")?;
+        Ok(Compiler { isa, quick_isa, plain_isa, known: KnownTrampolines::default() })
     }
 
     /// Compiles a module of which `bytes` is the binary, on up to `threads` threads.
@@ -133,15 +195,13 @@ impl Compiler {
         offsets: &VMOffsets,
         tunables: Tunables,
         threads: usize,
+        stop: &Stop<'_>,
     ) -> Result<CompiledModule, CompileError> {
-        let mut jobs: Vec<Job> = info.bodies.keys().map(Job::Body).collect();
-        jobs.extend(Libcall::ALL.iter().map(|libcall| Job::Trampoline(Trampoline::Libcall(*libcall))));
+        let bodies = info.bodies.len();
+        let mut edges = Edges::new(bodies + Libcall::ALL.len());
         let mut trampolines = Trampolines::default();
         let mut edge = |known: &mut HashMap<TypeId, usize>, ty: TypeId, make: fn(FuncType) -> Trampoline, func: &FuncType| {
-            known.entry(ty).or_insert_with(|| {
-                jobs.push(Job::Trampoline(make(func.clone())));
-                jobs.len() - 1
-            });
+            known.entry(ty).or_insert_with(|| edges.place(make(machine_type(func))));
         };
         for index in info.func_refs.values().filter(|index| info.defined_func(**index).is_some()) {
             let ty = info.func_type(*index);
@@ -156,8 +216,40 @@ impl Compiler {
             }
         }
         let module = ModuleEnvironment { isa: &*self.isa, info, offsets, tunables };
-        let functions = run(&jobs, &module, &*self.quick_isa, bytes, threads)?;
+        let jobs: Vec<Job> = info.bodies.keys().map(Job::Body).collect();
+        let made = run(&jobs, &module, self, bytes, threads, stop)?;
+        let mut functions: Vec<Option<Arc<CompiledFunction>>> = made.into_iter().map(|f| Some(Arc::new(f))).collect();
+        functions.resize(bodies + Libcall::ALL.len(), None);
+        let called = libcalls_of(&functions, bodies);
+        let needed: Vec<Trampoline> = called.iter().copied().map(Trampoline::Libcall).chain(edges.list).collect();
+        let mut found = self.trampolines(needed, &module, threads, stop)?.into_iter();
+        for libcall in called {
+            functions[bodies + libcall as usize] = found.next();
+        }
+        functions.extend(found.map(Some));
         Ok(CompiledModule { functions, trampolines })
+    }
+
+    /// The code of trampolines: what is not known yet is made.
+    fn trampolines(
+        &self,
+        wanted: Vec<Trampoline>,
+        module: &ModuleEnvironment<'_>,
+        threads: usize,
+        stop: &Stop<'_>,
+    ) -> Result<Vec<Arc<CompiledFunction>>, CompileError> {
+        let known: Vec<_> = wanted.iter().map(|trampoline| self.known.find(trampoline)).collect();
+        let missing = wanted.iter().zip(&known).filter(|(_, known)| known.is_none());
+        let jobs: Vec<Job> = missing.map(|(trampoline, _)| Job::Trampoline(trampoline.clone())).collect();
+        let mut made = run(&jobs, module, self, &[], threads, stop)?.into_iter();
+        let each = wanted.iter().zip(known).filter_map(|(trampoline, known)| {
+            known.or_else(|| {
+                let code = Arc::new(made.next()?);
+                self.known.keep(trampoline, code.clone());
+                Some(code)
+            })
+        });
+        Ok(each.collect())
     }
 
     /// Compiles trampolines alone, for a host function that no module imports yet.
@@ -174,16 +266,58 @@ impl Compiler {
             fuel: false,
         };
         let module = ModuleEnvironment { isa: &*self.isa, info: &info, offsets: &offsets, tunables };
-        let jobs = [
-            Job::Trampoline(Trampoline::Entry(ty.clone())),
-            Job::Trampoline(Trampoline::Host(ty.clone())),
-        ];
-        let functions = run(&jobs, &module, &*self.quick_isa, &[], 1)?;
+        let ty = machine_type(ty);
+        let wanted = vec![Trampoline::Entry(ty.clone()), Trampoline::Host(ty)];
+        let never = AtomicBool::new(false);
+        let functions = self.trampolines(wanted, &module, 1, &Stop::new(&never, &|| true))?;
         let mut trampolines = Trampolines::default();
         trampolines.entries.insert(id, 0);
         trampolines.hosts.insert(id, 1);
-        Ok(CompiledModule { functions, trampolines })
+        Ok(CompiledModule { functions: functions.into_iter().map(Some).collect(), trampolines })
     }
+}
+
+/// The trampolines of one module, each once.
+struct Edges {
+    list: Vec<Trampoline>,
+    places: HashMap<Trampoline, usize>,
+    /// The place of the first.
+    first: usize,
+}
+
+impl Edges {
+    fn new(first: usize) -> Edges {
+        Edges { list: Vec::new(), places: HashMap::new(), first }
+    }
+
+    fn place(&mut self, trampoline: Trampoline) -> usize {
+        *self.places.entry(trampoline).or_insert_with_key(|trampoline| {
+            self.list.push(trampoline.clone());
+            self.first + self.list.len() - 1
+        })
+    }
+}
+
+/// The type as the machine sees it: all references are alike.
+fn machine_type(ty: &FuncType) -> FuncType {
+    let each = |tys: &[ValType]| -> Box<[ValType]> {
+        tys.iter().map(|ty| if let ValType::Ref(_) = ty { ValType::FUNCREF } else { *ty }).collect()
+    };
+    FuncType { params: each(&ty.params), results: each(&ty.results) }
+}
+
+/// The libcalls that functions call. `first` is the place of the first one's trampoline.
+fn libcalls_of(functions: &[Option<Arc<CompiledFunction>>], first: usize) -> Vec<Libcall> {
+    let mut called = [false; Libcall::ALL.len()];
+    for reloc in functions.iter().flatten().flat_map(|function| &function.relocs) {
+        if let ModuleRelocTarget::User { index, .. } = reloc.name
+            && let Some(place) = (index as usize).checked_sub(first)
+            && let Some(called) = called.get_mut(place)
+        {
+            *called = true;
+        }
+    }
+    Libcall::ALL.iter().copied().filter(|libcall| called[*libcall as usize]).collect()
 }
 
 enum Job {
@@ -200,9 +334,10 @@ struct Worker {
 fn run(
     jobs: &[Job],
     module: &ModuleEnvironment<'_>,
-    quick_isa: &dyn TargetIsa,
+    compiler: &Compiler,
     bytes: &[u8],
     threads: usize,
+    stop: &Stop<'_>,
 ) -> Result<Vec<CompiledFunction>, CompileError> {
     // Largest first, so that no thread is left with a long one at the end.
     let size = |job: &Job| match job {
@@ -216,14 +351,16 @@ fn run(
     let failed = AtomicBool::new(false);
     let done: Mutex<Vec<(usize, CompiledFunction)>> = Mutex::new(Vec::with_capacity(jobs.len()));
     let error: Mutex<Option<CompileError>> = Mutex::new(None);
-    let work = || {
+    let flag = stop.flag;
+    let work = |stopped: &dyn Fn() -> bool| {
         let mut worker = Worker { context: Context::new(), builder: FunctionBuilderContext::new() };
         let mut mine = Vec::new();
         while !failed.load(Ordering::Relaxed)
+            && !stopped()
             && let Some(i) = order.get(next.fetch_add(1, Ordering::Relaxed))
         {
             // A panic here is a bug in us or in Cranelift; it must not take the process along.
-            let compiled = catch_unwind(AssertUnwindSafe(|| worker.compile(&jobs[*i], *i, module, quick_isa, bytes)));
+            let compiled = catch_unwind(AssertUnwindSafe(|| worker.compile(&jobs[*i], *i, module, compiler, bytes)));
             match compiled.unwrap_or_else(|_| Err(CompileError::general("internal compiler error: it panicked"))) {
                 Ok(function) => mine.push((*i, function)),
                 Err(e) => {
@@ -234,17 +371,13 @@ fn run(
         }
         done.lock().unwrap_or_else(PoisonError::into_inner).append(&mut mine);
     };
-    std::thread::scope(|scope| {
-        for _ in 1..threads.min(jobs.len() / 16 + 1) {
-            // A thread the system refuses is work the others do. Cranelift recurses over the
-            // code's structure, so its threads get room.
-            let _ = std::thread::Builder::new()
-                .name("wasm-compile".into())
-                .stack_size(8 << 20)
-                .spawn_scoped(scope, work);
-        }
-        work();
-    });
+    // Below this many functions a thread costs more than it brings.
+    const WORTH_A_THREAD: usize = 16;
+    let helpers = threads.min(jobs.len() / WORTH_A_THREAD + 1) - 1;
+    pool::together(helpers, &|| work(&|| flag.load(Ordering::Relaxed)), || work(&|| stop.is_set()));
+    if flag.load(Ordering::Relaxed) {
+        return Err(Stop::error());
+    }
     if let Some(error) = error.into_inner().unwrap_or_else(PoisonError::into_inner) {
         return Err(error);
     }
@@ -262,7 +395,7 @@ impl Worker {
         job: &Job,
         place: usize,
         module: &ModuleEnvironment<'_>,
-        quick_isa: &dyn TargetIsa,
+        compiler: &Compiler,
         bytes: &[u8],
     ) -> Result<CompiledFunction, CompileError> {
         self.context.clear();
@@ -287,9 +420,13 @@ impl Worker {
             }
         };
         let dfg = &self.context.func.dfg;
-        let large = dfg.num_values() > limits::CAREFULLY_ALLOCATED
-            || dfg.num_blocks() > limits::CAREFULLY_ALLOCATED_BLOCKS;
-        let isa = if large { quick_isa } else { module.isa };
+        let isa = if dfg.num_blocks() > limits::CAREFULLY_ALLOCATED_BLOCKS {
+            &*compiler.plain_isa
+        } else if dfg.num_values() > limits::CAREFULLY_ALLOCATED {
+            &*compiler.quick_isa
+        } else {
+            &*compiler.isa
+        };
         self.context.compile(isa, &mut Default::default()).map_err(|error| match error.inner {
             cranelift_codegen::CodegenError::CodeTooLarge | cranelift_codegen::CodegenError::ImplLimitExceeded => {
                 CompileError::new("function too large to compile", offset as u64)
@@ -384,14 +521,16 @@ mod tests {
         text.push(')');
         let buffer = parser::ParseBuffer::new(&text).expect("lexes");
         let bytes = parser::parse::<wast::Wat>(&buffer).expect("parses").encode().expect("encodes");
-        let info = module::parse::parse(&bytes, FEATURES, 1).expect("valid");
+        let info = module::parse::parse(&bytes, FEATURES, 1, &Stop::new(&AtomicBool::new(false), &|| true)).expect("valid");
         let offsets = VMOffsets::new(&info).expect("small");
         let (memory, shared_memory) = (MemoryStyle::Reserved, MemoryStyle::Reserved);
         let tunables = Tunables { memory, shared_memory, signals: true, interruptible: true, fuel: false };
         let compile = |threads| {
             let compiler = Compiler::new(OptLevel::Speed).expect("this machine");
-            let compiled = compiler.compile(&info, &bytes, &offsets, tunables, threads).expect("compiles");
-            compiled.functions
+            let never = AtomicBool::new(false);
+            let stop = Stop::new(&never, &|| true);
+            let compiled = compiler.compile(&info, &bytes, &offsets, tunables, threads, &stop).expect("compiles");
+            compiled.functions.into_iter().flatten().collect::<Vec<_>>()
         };
         let serial = compile(1);
         for threads in [2, 3, 8] {

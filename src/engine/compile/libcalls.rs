@@ -41,7 +41,7 @@ pub(crate) use for_each_libcall;
 macro_rules! define {
     ($($(#[$doc:meta])* $name:ident($($param:ident: $ty:ident),*);)*) => {
         /// A runtime function of compiled code. The number is its place in the table.
-        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
         #[repr(u32)]
         #[allow(non_camel_case_types, reason = "libcalls keep their function names")]
         pub enum Libcall { $($(#[$doc])* $name,)* }

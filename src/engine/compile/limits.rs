@@ -26,6 +26,6 @@ pub const LOCAL_DEFINITIONS: usize = 128_000_000;
 pub const CAREFULLY_ALLOCATED: usize = 300_000;
 
 /// Blocks of the largest such function. A variable that changes in each of them lives in as many
-/// pieces, all of which are looked through whenever one finds no register. The interpreter loop of
-/// CRuby has 13,000.
+/// pieces, all of which are looked through whenever one finds no register, and the optimiser looks
+/// through all blocks around. The interpreter loop of CRuby has 13,000.
 pub const CAREFULLY_ALLOCATED_BLOCKS: usize = 16_384;

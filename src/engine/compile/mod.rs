@@ -12,6 +12,7 @@ pub mod libcalls;
 mod limits;
 mod numeric;
 pub mod offsets;
+pub mod pool;
 mod simd;
 mod signatures;
 mod stack;
@@ -19,7 +20,7 @@ mod trampolines;
 mod translate;
 pub mod trap;
 
-pub use driver::{CompiledFunction, CompiledModule, Compiler, Handler, OptLevel, Trampolines};
+pub use driver::{CompiledFunction, CompiledModule, Compiler, Handler, OptLevel, Stop, Trampolines};
 
 /// Which checks compiled code carries. Part of a compiled module's identity.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -21,7 +21,7 @@ use cranelift_codegen::isa::{CallConv, TargetIsa};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 
 /// A piece of code at the edge of wasm.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Trampoline {
     /// Host to wasm, see `VMEntry`.
     Entry(FuncType),

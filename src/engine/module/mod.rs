@@ -2,15 +2,21 @@
 
 pub mod demangle;
 pub mod dwarf;
+mod foreign;
 pub mod info;
+pub(super) mod making;
 pub(super) mod parse;
 
+pub use making::Compiling;
+
 use super::code::CodeObject;
+use super::compile::Stop;
 use super::compile::offsets::VMOffsets;
 use super::engine::Engine;
 use super::error::CompileError;
 use super::types::{ExternType, MemoryType};
 use info::{FuncIndex, ModuleInfo};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Weak};
 
 /// A compiled module: immutable, and shared by every thread of the process.
@@ -29,6 +35,7 @@ impl WeakModule {
 
 struct Inner {
     engine: Engine,
+    hash: making::Hash,
     info: Arc<ModuleInfo>,
     bytes: Arc<[u8]>,
     offsets: VMOffsets,
@@ -51,24 +58,53 @@ pub struct ExportType<'a> {
 }
 
 impl Module {
-    /// Validates and compiles a module.
-    pub fn new(engine: &Engine, bytes: impl Into<Arc<[u8]>>) -> Result<Module, CompileError> {
-        let bytes = bytes.into();
-        let mut info = parse::parse(&bytes, engine.features(), engine.threads())?;
-        let [a, b, c, d, ..] = *blake3::hash(&bytes).as_bytes();
+    /// Validates and compiles a module. The same bytes are compiled once as long as somebody has the
+    /// module.
+    pub fn new(engine: &Engine, bytes: impl AsRef<[u8]>) -> Result<Module, CompileError> {
+        Module::new_while(engine, bytes.as_ref(), &|| true)
+    }
+
+    /// As [`Module::new`], as long as `go_on` says so, which is asked some times a second.
+    pub fn new_while(engine: &Engine, bytes: &[u8], go_on: &dyn Fn() -> bool) -> Result<Module, CompileError> {
+        parse::check_size(bytes)?;
+        making::make(engine, bytes, go_on)
+    }
+
+    /// As [`Module::new`], on the compile threads of the process. `done` gets the result there; or here
+    /// and now, and nothing is returned, if no time is needed. When what is returned is dropped the
+    /// result is not wanted any more.
+    pub fn start(
+        engine: &Engine,
+        bytes: &[u8],
+        done: impl FnOnce(Result<Module, CompileError>) + Send + 'static,
+    ) -> Option<Compiling> {
+        match parse::check_size(bytes) {
+            Ok(()) => making::start(engine, bytes, Box::new(done)),
+            Err(error) => {
+                done(Err(error));
+                None
+            }
+        }
+    }
+
+    fn compile(engine: &Engine, bytes: Arc<[u8]>, hash: making::Hash, stop: &Stop<'_>) -> Result<Module, CompileError> {
+        let mut info = parse::parse(&bytes, engine.features(), engine.threads(), stop)?;
+        let [a, b, c, d, ..] = hash;
         info.hash = [a, b, c, d];
         let info = Arc::new(info);
         let offsets = VMOffsets::new(&info)
             .ok_or_else(|| CompileError::general("the module declares too much to be laid out"))?;
         let compiler = engine.compiler();
-        let compiled = compiler.compile(&info, &bytes, &offsets, engine.tunables(), engine.threads())?;
+        let compiled = compiler.compile(&info, &bytes, &offsets, engine.tunables(), engine.threads(), stop)?;
         let code = CodeObject::load(&compiler.isa, compiled, info.clone(), bytes.clone())?;
-        Ok(Module(Arc::new(Inner { engine: engine.clone(), info, bytes, offsets, code })))
+        Ok(Module(Arc::new(Inner { engine: engine.clone(), hash, info, bytes, offsets, code })))
     }
 
     /// Only checks a module.
     pub fn validate(engine: &Engine, bytes: &[u8]) -> Result<(), CompileError> {
-        parse::parse(bytes, engine.features(), engine.threads()).map(drop)
+        parse::check_size(bytes)?;
+        let never = AtomicBool::new(false);
+        parse::parse(bytes, engine.features(), engine.threads(), &Stop::new(&never, &|| true)).map(drop)
     }
 
     pub fn engine(&self) -> &Engine {

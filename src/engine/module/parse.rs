@@ -4,7 +4,9 @@
 //! been validated when this returns `Ok`. An error of a section is reported before one of a body;
 //! of the bodies' errors it is the first by byte offset, in however many threads they were checked.
 
+use super::foreign;
 use super::info::*;
+use crate::engine::compile::{Stop, pool};
 use crate::engine::error::CompileError;
 use crate::engine::types::*;
 use cranelift_entity::EntityRef;
@@ -17,16 +19,28 @@ use wasmparser::{
     Validator, ValidatorResources, WasmFeatures,
 };
 
+/// The JavaScript interface's limits on a module (its "Implementation-defined Limits").
+const MAX_SIZE: usize = 1 << 30;
+
+/// Refuses a module that is larger than any may be, before anything is done with its bytes.
+pub fn check_size(bytes: &[u8]) -> Result<(), CompileError> {
+    if bytes.len() <= MAX_SIZE {
+        return Ok(());
+    }
+    Err(CompileError::general(format!("the module has {} bytes; {MAX_SIZE} are the most", bytes.len())))
+}
+
 type BodyToValidate<'a> = (FuncToValidate<ValidatorResources>, FunctionBody<'a>);
 
 /// Parses and validates a module, its bodies on up to `threads` threads.
-pub fn parse(bytes: &[u8], features: WasmFeatures, threads: usize) -> Result<ModuleInfo, CompileError> {
-    if !bytes.starts_with(b"\0asm") {
-        let found = String::from_utf8_lossy(&bytes[..bytes.len().min(4)]).into_owned();
-        return Err(CompileError::new(
-            format!("magic header not detected: expected \"\\0asm\", found {found:?}"),
-            0,
-        ));
+pub fn parse(
+    bytes: &[u8],
+    features: WasmFeatures,
+    threads: usize,
+    stop: &Stop<'_>,
+) -> Result<ModuleInfo, CompileError> {
+    if let Some(what) = foreign::explain(bytes) {
+        return Err(CompileError::new(what, 0));
     }
     let mut validator = Validator::new_with_features(features);
     let mut reader = ModuleReader { bytes, info: ModuleInfo::default(), canonical: Vec::new() };
@@ -39,20 +53,23 @@ pub fn parse(bytes: &[u8], features: WasmFeatures, threads: usize) -> Result<Mod
         let section = payload.as_section().map_or(0, |(_, range)| range.start);
         reader.payload(payload).map_err(|error| error.or_at(section))?;
     }
-    validate_bodies(to_validate, threads)?;
+    validate_bodies(to_validate, threads, stop)?;
     Ok(reader.info)
 }
 
-fn validate_bodies(bodies: Vec<BodyToValidate<'_>>, threads: usize) -> Result<(), CompileError> {
+fn validate_bodies(bodies: Vec<BodyToValidate<'_>>, threads: usize, stop: &Stop<'_>) -> Result<(), CompileError> {
     // Threads cost more than they bring below this many bodies.
     const WORTH_A_THREAD: usize = 256;
     let threads = threads.min(bodies.len() / WORTH_A_THREAD).max(1);
     let bodies: Vec<_> = bodies.into_iter().map(|body| Mutex::new(Some(body))).collect();
     let next = AtomicUsize::new(0);
     let first_error: Mutex<Option<CompileError>> = Mutex::new(None);
-    let work = || {
+    let flag = stop.flag;
+    let work = |stopped: &dyn Fn() -> bool| {
         let mut allocations = FuncValidatorAllocations::default();
-        while let Some(slot) = bodies.get(next.fetch_add(1, Ordering::Relaxed)) {
+        while !stopped()
+            && let Some(slot) = bodies.get(next.fetch_add(1, Ordering::Relaxed))
+        {
             let taken = slot.lock().ok().and_then(|mut body| body.take());
             let Some((func, body)) = taken else { continue };
             let mut validator = func.into_validator(std::mem::take(&mut allocations));
@@ -66,15 +83,10 @@ fn validate_bodies(bodies: Vec<BodyToValidate<'_>>, threads: usize) -> Result<()
             allocations = validator.into_allocations();
         }
     };
-    std::thread::scope(|scope| {
-        for _ in 1..threads {
-            // A thread the system refuses is work the others do.
-            let _ = std::thread::Builder::new()
-                .name("wasm-validate".into())
-                .spawn_scoped(scope, work);
-        }
-        work();
-    });
+    pool::together(threads - 1, &|| work(&|| flag.load(Ordering::Relaxed)), || work(&|| stop.is_set()));
+    if flag.load(Ordering::Relaxed) {
+        return Err(Stop::error());
+    }
     match first_error.into_inner().unwrap_or_else(|e| e.into_inner()) {
         Some(error) => Err(error),
         None => Ok(()),

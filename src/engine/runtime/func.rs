@@ -66,7 +66,7 @@ pub struct HostFunc {
     group: RefCell<WeakGroup>,
     body: HostBody,
     /// Trampolines of its own, where none of a module served.
-    edges: OnceCell<CodeObject>,
+    edges: OnceCell<Arc<CodeObject>>,
 }
 
 enum HostBody {

@@ -1,0 +1,169 @@
+'use strict';
+// Compiling: how often, where, for how long, and of what.
+
+const zlib = require('node:zlib');
+const { once } = require('node:events');
+const { Worker } = require('node:worker_threads');
+const path = require('node:path');
+const wn = require('..');
+const { child, thrownBy, wat } = require('./helpers');
+
+/** A module that takes seconds to compile: functions of many loads and additions. */
+function slow(functions = 3000) {
+  const leb = (n) => (n < 128 ? [n] : [(n & 127) | 128, ...leb(n >>> 7)]);
+  const section = (id, ...parts) => {
+    const contents = Buffer.concat(parts.map((part) => Buffer.from(part)));
+    return Buffer.concat([Buffer.from([id, ...leb(contents.length)]), contents]);
+  };
+  const step = [0x20, 0, 0x28, 2, 4, 0x20, 0, 0x6a, 0x22, 0, 0x41, 7, 0x6c, 0x21, 0];
+  const code = [0, ...Array(200).fill(step).flat(), 0x20, 0, 0x0b];
+  const body = Buffer.from([...leb(code.length), ...code]);
+  return Buffer.concat([
+    Buffer.from('\0asm\x01\0\0\0', 'latin1'),
+    section(1, [1, 0x60, 1, 0x7f, 1, 0x7f]),
+    section(3, leb(functions), Buffer.alloc(functions)),
+    section(5, [1, 0, 1]),
+    section(7, [1, 6, ...Buffer.from('_start'), 0, 0]),
+    section(10, leb(functions), ...Array(functions).fill(body)),
+  ]);
+}
+
+test('thousands of modules of one function each', () => {
+  const bytes = (k) =>
+    Buffer.from([
+      ...Buffer.from('\0asm\x01\0\0\0', 'latin1'), 1, 6, 1, 0x60, 1, 0x7f, 1, 0x7f, 3, 2, 1, 0, 7, 5, 1, 1, 0x66, 0, 0,
+      10, 11, 1, 9, 0, 0x41, 0x80 | (k & 0x7f), 0x80 | (k >> 7), 0, 0x20, 0, 0x6a, 0x0b,
+    ]);
+  const functions = [];
+  for (let k = 0; k < 3000; k++) functions.push(new wn.Instance(new wn.Module(bytes(k))).exports.f);
+  functions.forEach((f, k) => expect(f(1)).toBe(k + 1));
+});
+
+test('an import and an export of the same signature call each other, in many modules', async () => {
+  const bytes = await wat('(module (import "e" "f" (func (param i32) (result i32))) (export "f" (func 0)))');
+  for (let k = 0; k < 500; k++) {
+    const { f } = new wn.Instance(new wn.Module(bytes), { e: { f: (x) => x + k } }).exports;
+    expect(f(1)).toBe(k + 1);
+  }
+});
+
+test('promises of one module at a time all resolve, each to a module of its own', async () => {
+  const bytes = slow(300);
+  const modules = await Promise.all(Array.from({ length: 8 }, () => wn.compile(bytes)));
+  expect(new Set(modules).size).toBe(8);
+  for (const module of modules) expect(new wn.Instance(module).exports._start).toBeInstanceOf(Function);
+});
+
+test('bytes that change while they compile make the module that they were', async () => {
+  const bytes = new Uint8Array(await wat('(module (func (export "f") (result i32) (i32.const 42)))'));
+  const at = bytes.lastIndexOf(42);
+  const compiled = wn.compile(bytes);
+  bytes[at] = 43;
+  expect(new wn.Instance(await compiled).exports.f()).toBe(42);
+  expect(new wn.Instance(await wn.compile(bytes)).exports.f()).toBe(43);
+});
+
+test('an aborted run is over at once, and so is what it compiled', async () => {
+  const wasi = new wn.WASI({ version: 'preview1' });
+  const before = process.cpuUsage();
+  await expect(wasi.run(slow(6000), { signal: AbortSignal.timeout(50) })).rejects.toMatchObject({ name: 'AbortError' });
+  await new Promise((resolve) => setTimeout(resolve, 1000));
+  const used = process.cpuUsage(before);
+  await new Promise((resolve) => setTimeout(resolve, 1000));
+  // Nothing goes on behind: all of it takes many seconds.
+  const later = process.cpuUsage(before);
+  expect(later.user - used.user).toBeLessThan(500_000);
+});
+
+test.each([
+  ['compile()', 'wn.compile(bytes.slow);'],
+  ['run()', 'new wn.WASI({ version: "preview1" }).run(bytes.slow);'],
+])('process.exit() does not wait for %s', (_, code) => {
+  const text = `${code} setTimeout(() => process.exit(7), 200);`;
+  const { status, stderr } = child(`${slow.toString()} bytes.slow = slow(6000); ${text}`);
+  expect(stderr).toBe('');
+  expect(status).toBe(7);
+});
+
+test.each([
+  ['compile()', 'wn.compile(slow(6000))'],
+  ['new Module()', 'new wn.Module(slow(6000))'],
+])('worker.terminate() does not wait for %s', async (_, code) => {
+  const text = `
+    const wn = require(${JSON.stringify(path.join(__dirname, '..'))});
+    ${slow.toString()}
+    require('node:worker_threads').parentPort.postMessage('begun');
+    ${code};`;
+  const worker = new Worker(text, { eval: true });
+  await once(worker, 'message');
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  await worker.terminate();
+});
+
+test('what is no module is called what it is', async () => {
+  const message = (bytes) => thrownBy(() => new wn.Module(Buffer.from(bytes))).message;
+  const bytes = Buffer.from(await wat('(module)'));
+  expect(message('')).toMatch(/no bytes/);
+  expect(message(zlib.gzipSync(bytes))).toMatch(/gzip/);
+  expect(message('(module (func))')).toMatch(/WebAssembly text/);
+  expect(message('\n ;; by hand\n(module)')).toMatch(/WebAssembly text/);
+  expect(message('<!DOCTYPE html><html>')).toMatch(/HTML/);
+  expect(message('{"error":"not found"}')).toMatch(/it is text, which begins with/);
+  expect(message([0, 0x61, 0x73, 0x6d, 0x0d, 0, 1, 0])).toMatch(/component/);
+  expect(message('\x7fELF\x02')).toMatch(/native program/);
+  expect(message([0xde, 0xad, 0xbe, 0xef, 0x80])).toMatch(/begins with 00 61 73 6d, this with de ad be ef/);
+  expect(message([0, 0x61, 0x73])).toMatch(/this with 00 61 73/);
+  await expect(wn.compile(Buffer.from('<html>'))).rejects.toThrow(/WebAssembly\.compile\(\): it is HTML/);
+});
+
+test('a module that wants threads of guests is told so', async () => {
+  const bytes = await wat(`(module
+    (import "env" "memory" (memory 1 2 shared))
+    (import "wasi" "thread-spawn" (func (param i32) (result i32)))
+    (func (export "_start")))`);
+  const module = new wn.Module(bytes);
+  const wasi = new wn.WASI({ version: 'preview1' });
+  expect(() => new wn.Instance(module, wasi.getImportObject())).toThrow(/wasm32-wasip1-threads.*not supported yet/);
+  await expect(wasi.run(module)).rejects.toThrow(/wasm32-wasip1-threads.*not supported yet/);
+  const memory = new wn.Memory({ initial: 1, maximum: 2, shared: true });
+  const given = { env: { memory }, wasi: { 'thread-spawn': () => 1 } };
+  expect(new wn.Instance(module, given).exports._start()).toBe(undefined);
+});
+
+test('a custom section is found by its name, not by what half a character becomes', () => {
+  const name = [...Buffer.from('\u{fffd}')];
+  const bytes = Buffer.from([...Buffer.from('\0asm\x01\0\0\0', 'latin1'), 0, name.length + 2, name.length, ...name, 42]);
+  const module = new wn.Module(bytes);
+  expect(wn.Module.customSections(module, '\u{fffd}')).toHaveLength(1);
+  expect(wn.Module.customSections(module, '\ud800')).toHaveLength(0);
+});
+
+test('the limits that the JavaScript interface sets are ours', () => {
+  const leb = (n) => (n < 128 ? [n] : [(n & 127) | 128, ...leb(n >>> 7)]);
+  const module = (id, count, item) => {
+    const items = Buffer.concat([Buffer.from(leb(count)), ...Array(count).fill(Buffer.from(item))]);
+    return Buffer.concat([Buffer.from('\0asm\x01\0\0\0', 'latin1'), Buffer.from([id, ...leb(items.length)]), items]);
+  };
+  expect(wn.validate(module(5, 100, [0, 0]))).toBe(true);
+  expect(() => new wn.Module(module(5, 101, [0, 0]))).toThrow(wn.CompileError);
+  expect(wn.validate(module(6, 1_000_000, [0x7f, 0, 0x41, 0, 0x0b]))).toBe(true);
+  expect(wn.validate(module(6, 1_000_001, [0x7f, 0, 0x41, 0, 0x0b]))).toBe(false);
+  expect(wn.validate(module(1, 1_000_000, [0x60, 0, 0]))).toBe(true);
+});
+
+test('imports in the compact form', () => {
+  const name = (text) => [text.length, ...Buffer.from(text)];
+  const bytes = (imports) => {
+    const types = [1, 4, 1, 0x60, 0, 0];
+    return Buffer.from([...Buffer.from('\0asm\x01\0\0\0', 'latin1'), ...types, 2, imports.length, ...imports]);
+  };
+  // One name of a module for several items; the second form has one type for all of them, too.
+  const one = bytes([1, ...name('m'), ...name(''), 0x7f, 2, ...name('a'), 0, 0, ...name('b'), 0, 0]);
+  const all = bytes([1, ...name('m'), ...name(''), 0x7e, 0, 0, 2, ...name('a'), ...name('b')]);
+  for (const form of [one, all]) {
+    expect(wn.Module.imports(new wn.Module(form))).toEqual([
+      { module: 'm', name: 'a', kind: 'function' },
+      { module: 'm', name: 'b', kind: 'function' },
+    ]);
+  }
+});
