@@ -9,7 +9,7 @@ use super::failure::{Failure, Kind, run};
 use super::module::signature;
 use super::objects::as_memory;
 use super::realm::{Realm, address};
-use crate::engine::{Budget, Extern, Func, Instance, InstantiateError, Limits, Module};
+use crate::engine::{Budget, Error, Extern, Func, Instance, InstantiateError, Limits, Memory, Module};
 use napi::bindgen_prelude::{Env, External, FromNapiRef, ToNapiValue, Uint32Array, Unknown};
 use napi::{JsValue, ValueType};
 use napi_derive::napi;
@@ -88,14 +88,16 @@ pub fn instantiate<'env>(
     let imports = imports.collect::<napi::Result<Vec<Extern>>>()?;
     let instance = run(realm, || {
         let _turn = Turn::apart(realm);
-        let shared = shared.into_iter().map(|memory| as_memory(memory).clone()).collect();
+        let shared: Vec<Memory> = shared.into_iter().map(|memory| as_memory(memory).clone()).collect();
         // They become limits of what is made now; the store is others', too.
         let limits = limits.map_or_else(Limits::default, |limits| limits.limits());
         match budget {
             Some(budget) => realm.store.share_limits(limits, budget),
             None => realm.store.set_limits(limits),
         }
-        let made = Instance::with_shared_memories(&realm.store, module, &imports, shared);
+        let make = || Instance::with_shared_memories(&realm.store, module, &imports, shared.clone());
+        let lacks_room = |error: &_| matches!(error, InstantiateError::Error(Error::OutOfMemory(_)));
+        let made = realm.with_room(make, lacks_room);
         realm.store.set_limits(Limits::default());
         made.map_err(|error| match error {
             InstantiateError::Link(error) => Failure::new(Kind::Link, format!("{what}: {error}")),
@@ -104,12 +106,16 @@ pub fn instantiate<'env>(
     });
     // The start function may have grown a memory, even if it trapped later.
     realm.refresh_buffers();
+    realm.account();
     let instance = instance?;
 
     let exports = instance.exports();
     let tags = instance.defined_tags();
     let mut list = Vec::with_capacity(1 + 2 * exports.len() + tags.len());
-    list.push(External::new(instance).into_unknown(env)?);
+    let group = instance.weak_group();
+    let handle = External::new(instance).into_unknown(env)?;
+    realm.watch(handle.raw(), group);
+    list.push(handle);
     for (_, export) in exports {
         let id = match &export {
             Extern::Func(func) => func.id(),

@@ -29,6 +29,7 @@ mod budget;
 mod buffers;
 mod call;
 mod carrier;
+mod collector;
 mod compiling;
 mod exceptions;
 mod failure;

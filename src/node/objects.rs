@@ -11,7 +11,8 @@ use crate::engine::{
     Error, Extern, ExternRef, Func, Global, GlobalType, Memory, MemoryType, RefType, Table, TableType,
     Val, ValRaw, ValType,
 };
-use napi::bindgen_prelude::External;
+use napi::JsValue;
+use napi::bindgen_prelude::{Env, External, Unknown};
 use napi_derive::napi;
 use std::num::NonZeroU32;
 use std::rc::Rc;
@@ -26,13 +27,14 @@ pub(super) fn made(id: usize, object: Extern) -> (f64, External<Extern>) {
 // ---- memories
 
 #[napi(catch_unwind)]
-pub fn create_memory(
+pub fn create_memory<'env>(
+    env: &'env Env,
     realm: &External<Rc<Realm>>,
     minimum: f64,
     maximum: Option<f64>,
     wide: bool,
-) -> Made {
-    run(realm, || {
+) -> napi::Result<(f64, Unknown<'env>)> {
+    let memory = run(realm, || {
         let ty = MemoryType {
             minimum: minimum as u64,
             maximum: maximum.map(|pages| pages as u64),
@@ -40,9 +42,14 @@ pub fn create_memory(
             shared: false,
             page_size_log2: 16,
         };
-        let memory = Memory::new(&realm.store, ty)?;
-        Ok(made(memory.id(), Extern::Memory(memory)))
-    })
+        let make = || Memory::new(&realm.store, ty);
+        Ok(realm.with_room(make, |error| matches!(error, Error::OutOfMemory(_)))?)
+    })?;
+    let (id, group) = (address(memory.id()), memory.weak_group());
+    let handle = External::new(Extern::Memory(memory)).into_unknown(env)?;
+    realm.watch(handle.raw(), group);
+    realm.account();
+    Ok((id, handle))
 }
 
 /// Grows by `delta` pages and detaches the memory's buffer. Null if the memory cannot grow so far.
@@ -57,6 +64,7 @@ pub fn grow_memory(
         let old = memory.grow(delta as u64);
         if old.is_some() {
             super::buffers::detach_stale(realm, memory);
+            realm.account();
         }
         Ok(old.map(|pages| pages as f64))
     })

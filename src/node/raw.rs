@@ -43,6 +43,12 @@ impl Reference {
         Ok(Reference { env, raw })
     }
 
+    /// Whether the value is there, without a handle for it.
+    pub fn is_alive(&self) -> bool {
+        let Ok(_scope) = HandleScope::open(self.env) else { return true };
+        self.get().is_some()
+    }
+
     /// The value, unless it was weak and is gone.
     #[inline]
     pub fn get(&self) -> Option<sys::napi_value> {

@@ -12,6 +12,7 @@
 
 use super::budget::Budget;
 use super::buffers::Buffers;
+use super::collector::Collector;
 use super::call::{Handles, Place};
 use super::compiling::Compilations;
 use super::exceptions::Exceptions;
@@ -51,6 +52,7 @@ pub struct Realm {
     place: OnceCell<Place>,
     /// `store.memory_growths()` when the buffers were last looked at.
     growths: Cell<u64>,
+    pub(super) collector: Collector,
     /// Over memories.
     pub(super) buffers: RefCell<Buffers>,
     /// See `buffers.rs`.
@@ -137,6 +139,7 @@ impl Realm {
         if !self.buffers_are_fresh() {
             self.growths.set(self.store.memory_growths());
             super::buffers::detach_outgrown(self);
+            self.account();
         }
     }
 
@@ -241,6 +244,7 @@ pub fn open<'env>(env: &'env Env, make_error: Unknown<'env>) -> napi::Result<Obj
         ids: Cell::new(0),
         place: OnceCell::new(),
         growths: Cell::new(0),
+        collector: Collector::default(),
         buffers: RefCell::default(),
         sentinel: RefCell::default(),
         threads: OnceCell::new(),

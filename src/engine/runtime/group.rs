@@ -121,7 +121,22 @@ impl Group {
 }
 
 impl WeakGroup {
-    pub fn upgrade(&self) -> Option<Group> {
+    pub(super) fn upgrade(&self) -> Option<Group> {
         self.0.upgrade().map(Group)
+    }
+
+    /// Whether the members are gone.
+    pub fn is_gone(&self) -> bool {
+        self.0.strong_count() == 0
+    }
+
+    /// Gives the memories of the group back before the last handle to it goes: all but what is pinned.
+    /// They are empty from then on. For a host that knows that nobody will use a member any more.
+    /// Nothing happens while wasm of the store runs, which may be the group's.
+    pub fn release_memories(&self) {
+        let Some(group) = self.upgrade() else { return };
+        if !group.store().is_running() {
+            group.root().0.members.borrow_mut().memories.iter_mut().for_each(|memory| memory.release());
+        }
     }
 }

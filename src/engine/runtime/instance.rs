@@ -587,6 +587,11 @@ impl Instance {
         true
     }
 
+    /// What can reach the instance, without keeping it.
+    pub fn weak_group(&self) -> WeakGroup {
+        self.group.root().downgrade()
+    }
+
     fn func(&self, index: FuncIndex) -> Func {
         let raw = self.obj().func_ref(index);
         Func::of(self.group.clone(), NonNull::new(raw).unwrap_or_else(|| {

@@ -4,7 +4,7 @@
 //! moves only in a reset, and the pages past its length fault; no bytes move or go while there is a
 //! [`Pin`] of them. What threads share is in `shared_memory.rs`, where the pages come from in `pages.rs`.
 
-use super::group::Group;
+use super::group::{Group, WeakGroup};
 use super::limits::{Charge, Limits};
 use super::pages::Pages;
 use super::shared_memory::{MemoryHost, SharedMemory};
@@ -101,6 +101,16 @@ impl OwnMemory {
         // Less than there was is never too much.
         let _ = self.charge.set(0);
         self.generation += 1;
+    }
+
+    /// As [`OwnMemory::close`], with the address space. Not for pages that are pinned.
+    fn release(&mut self) {
+        if self.is_pinned() {
+            return;
+        }
+        self.close();
+        self.pages = Pages::none();
+        self.definition.base = self.pages.base();
     }
 
     /// The pages that a pin of this memory holds.
@@ -251,6 +261,13 @@ impl MemoryObj {
         }
     }
 
+    /// Gives bytes and address space back, but for what is pinned or others', too.
+    pub(super) fn release(&mut self) {
+        if let MemoryObj::Own(own) = self {
+            own.release();
+        }
+    }
+
     /// Gives the bytes back at once; those of a shared memory are others', too, and stay.
     pub(super) fn close(&mut self) {
         if let MemoryObj::Own(own) = self {
@@ -396,6 +413,11 @@ impl Memory {
         if let MemoryObj::Shared(SharedShare { memory, host: Some(host), .. }) = self.obj() {
             memory.follow(&**host);
         }
+    }
+
+    /// What can reach the memory, without keeping it.
+    pub fn weak_group(&self) -> WeakGroup {
+        self.group.root().downgrade()
     }
 
     /// Changes whenever the memory grows, also by nothing, and when it is closed. Those who have

@@ -28,6 +28,7 @@ pub use call::{Door, Rest};
 pub use exception::{Exception, Tag};
 pub use func::{Func, NativeFunc};
 pub use global::Global;
+pub use group::WeakGroup;
 pub use instance::{Extern, Instance, InstantiateError};
 pub use interrupt::InterruptHandle;
 pub use limits::{Budget, Limits, OverLimit};

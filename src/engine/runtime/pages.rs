@@ -88,6 +88,11 @@ impl Pages {
         Ok(pages)
     }
 
+    /// No pages, with room for none.
+    pub fn none() -> Pages {
+        Pages { mapping: Mmap::none(), start: 0, used: AtomicUsize::new(0), pool: None, abandoned: false }
+    }
+
     pub fn base(&self) -> *mut u8 {
         self.mapping.start().wrapping_add(self.start)
     }

@@ -1,0 +1,118 @@
+//! What V8's collector is told of native memory, and what is given back when it has collected.
+//!
+//! For `src/node`. A memory is much larger than the JavaScript object that keeps it, so V8 has to hear of
+//! its bytes. And Node runs the finalizers of what V8 collected only when the event loop turns, which a
+//! loop of `await instantiate()` never lets it do. So each handle that keeps memories is watched by a weak
+//! reference, which V8 clears at once. Invariant: whatever JavaScript can reach keeps the handles of its
+//! group (`lib/group.js`), so when such a handle is gone nobody can use its group's memories.
+
+use super::raw::Reference;
+use super::realm::Realm;
+use crate::engine::WeakGroup;
+use napi::sys;
+use std::cell::{Cell, RefCell};
+
+/// Bytes beyond those that were left the last time that are worth a collection.
+const MUCH: usize = 256 << 20;
+/// More than V8 bears without collecting at once.
+const PRESSURE: i64 = 1 << 40;
+/// So many handles are watched before those that are gone are looked for.
+const FEW: usize = 256;
+
+/// How many bytes are worth a collection if so many are left.
+fn worth(left: usize) -> usize {
+    left.saturating_add(left.max(MUCH))
+}
+
+pub struct Collector {
+    /// How many of the store's bytes V8 knows of.
+    told: Cell<usize>,
+    collect_at: Cell<usize>,
+    watched: RefCell<Vec<Watched>>,
+    look_at: Cell<usize>,
+}
+
+struct Watched {
+    /// Weak, to a handle of a member.
+    handle: Reference,
+    group: WeakGroup,
+}
+
+impl Default for Collector {
+    fn default() -> Collector {
+        Collector {
+            told: Cell::new(0),
+            collect_at: Cell::new(MUCH),
+            watched: RefCell::default(),
+            look_at: Cell::new(FEW),
+        }
+    }
+}
+
+impl Realm {
+    /// Has the memories of `group` given back soon after its `handle` is garbage.
+    pub fn watch(&self, handle: sys::napi_value, group: WeakGroup) {
+        // Without the reference the finalizer gives them back.
+        let Ok(handle) = Reference::weak(self.env, handle) else { return };
+        let mut watched = self.collector.watched.borrow_mut();
+        if watched.len() >= self.collector.look_at.get() {
+            watched.retain(|watched| !watched.group.is_gone());
+            self.collector.look_at.set((watched.len() * 2).max(FEW));
+        }
+        watched.push(Watched { handle, group });
+    }
+
+    /// Tells V8 what memories, tables and exceptions take. Has it collect if that is much more than what
+    /// was left the last time. To be called when there may be more.
+    pub fn account(&self) {
+        let collector = &self.collector;
+        if self.store.bytes() > collector.collect_at.get() {
+            self.collect();
+        }
+        let bytes = self.store.bytes();
+        self.tell_collector(bytes as i64 - collector.told.replace(bytes) as i64);
+        collector.collect_at.set(collector.collect_at.get().min(worth(bytes)));
+    }
+
+    /// Makes what needs address space or memory; if there is none, once more when V8 has collected.
+    pub fn with_room<T, E>(
+        &self,
+        make: impl Fn() -> Result<T, E>,
+        lacks_room: impl Fn(&E) -> bool,
+    ) -> Result<T, E> {
+        match make() {
+            Err(error) if lacks_room(&error) => {
+                self.collect();
+                make()
+            }
+            made => made,
+        }
+    }
+
+    /// Has V8 collect, and gives back what nobody can use any more.
+    #[cold]
+    pub fn collect(&self) {
+        self.tell_collector(PRESSURE);
+        self.tell_collector(-PRESSURE);
+        let watched = self.collector.watched.take();
+        let (kept, gone): (Vec<Watched>, Vec<Watched>) =
+            watched.into_iter().partition(|watched| watched.handle.is_alive());
+        gone.iter().for_each(|watched| watched.group.release_memories());
+        let running = self.store.is_running();
+        let mut watched = self.collector.watched.borrow_mut();
+        watched.extend(kept);
+        if running {
+            // Nothing was given back: perhaps the next time.
+            watched.extend(gone);
+        }
+        drop(watched);
+        self.collector.collect_at.set(worth(self.store.bytes()));
+    }
+
+    fn tell_collector(&self, bytes: i64) {
+        let mut all = 0;
+        // The status says nothing: it is an error for null only.
+        // SAFETY: `env` is the environment of this thread.
+        unsafe { sys::napi_adjust_external_memory(self.env, bytes, &mut all) };
+    }
+}
