@@ -1,6 +1,6 @@
 //! Calls on the realm's own thread that may take only so long, or use only so much fuel.
 //!
-//! For `lib/call.js`, through Node-API. Invariants: budgets are begun and ended like the calls they
+//! For `lib/library.js`, through Node-API. Invariants: budgets are begun and ended like the calls they
 //! are for, the innermost first; while one that is spent lasts, all wasm of the realm stops, for all of
 //! it runs inside that call; when it has ended, wasm runs again unless an outer one is spent, too.
 

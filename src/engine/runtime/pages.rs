@@ -6,7 +6,7 @@
 
 use super::memory::{GUARD_BEFORE, RESERVED, round_to_page};
 use crate::engine::compile::GUARD_SIZE;
-use crate::engine::sys::Mmap;
+use crate::engine::sys::{Mmap, page_size};
 use std::io;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -74,7 +74,8 @@ impl Pages {
     pub fn bounded(bytes: usize, most: usize) -> io::Result<Pages> {
         let (bytes, mut room) = (round_to_page(bytes), round_to_page(most.min(isize::MAX as usize)));
         while room > bytes && Mmap::reserve(room.saturating_add(room.max(AMPLE))).is_err() {
-            room = round_to_page(room / 2);
+            // Less each time, down to nothing.
+            room = (room / 2).next_multiple_of(page_size()).min(room - page_size());
         }
         if room <= bytes {
             check_spare(bytes)?;
