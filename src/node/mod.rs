@@ -11,11 +11,17 @@
 //! - [`exceptions`]: how exceptions cross
 //! - [`stack`]: the wasm frames in the stacks of JavaScript's errors
 //! - [`module`], [`instance`], [`objects`]: behind `Module`, `Instance`, `Memory`, `Table`, `Global`
+//! - [`typed`]: letters for references to less than all functions or values
 //! - [`carrier`]: modules on their way to other threads
 //! - [`buffers`]: the `ArrayBuffer`s over memories
+//! - [`collector`]: what V8's collector is told of native memory
 //! - [`shared`]: shared memories, whose bytes are V8's
 //! - [`memfs`]: behind `MemoryFS`
+//! - [`compiling`]: compiling beside JavaScript
 //! - [`threads`]: guests on threads of their own
+//! - [`queue`]: messages from other threads to the realm's own
+//! - [`budget`]: calls that may take or use only so much
+//! - [`workers`]: lets a Worker that is terminated end wasm that loops
 //! - [`options`]: WASI options to a context; the only place with ambient authority
 //! - [`wasi`]: the WASI functions as JavaScript sees them
 //! - [`v8_stack`]: V8's stack limit, for JavaScript that wasm calls
@@ -38,6 +44,7 @@ mod memfs;
 mod module;
 mod objects;
 mod options;
+mod queue;
 mod raw;
 mod realm;
 mod shared;

@@ -5,52 +5,39 @@
 //! goes, all its guests are stopped, and nothing is put into the queue from then on. As long as it
 //! lives no event is lost: a promise waits for each.
 
-use super::failure::{self, Failure, Kind, guard, run};
+use super::failure::{self, Failure, Kind, run};
 use super::instance::EngineLimits;
+use super::queue::{self, Queue};
 use super::raw::{self, HandleScope, Reference, Refused};
 use super::realm::Realm;
 use super::wasi::Program;
 use crate::engine::{Extern, Module, ValRaw};
 use crate::host::thread::{self, Call, Event, GuestThread, Import, MemoryError, Plan, Value, Values};
 use napi::bindgen_prelude::{Env, External, FromNapiRef, Uint8Array, Unknown};
-use napi::{JsValue, ValueType, sys};
+use napi::{JsValue, ValueType};
 use napi_derive::napi;
 use std::collections::HashMap;
-use std::ffi::c_void;
-use std::ptr;
 use std::rc::Rc;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// A realm's guest threads.
 pub struct Threads {
-    queue: Arc<Queue>,
+    queue: Arc<Queue<Told>>,
+    guests: Arc<Guests>,
     /// `deliver(thread, what, number, last)`.
     deliver: Reference,
 }
 
-/// The way from guest threads to the realm's own.
+/// Those that have not told their end, by number.
 #[derive(Default)]
-struct Queue {
-    state: Mutex<State>,
+struct Guests {
+    alive: Mutex<HashMap<u32, GuestThread>>,
     gone: Condvar,
 }
 
-#[derive(Default)]
-struct State {
-    /// None before the first guest, and when the environment goes.
-    function: Option<Function>,
-    alive: HashMap<u32, GuestThread>,
-}
-
-/// Node's queue of calls to be made on an environment's thread.
-#[derive(Clone, Copy)]
-struct Function(sys::napi_threadsafe_function);
-
-// SAFETY: Node-API lets any thread call such a function until it is released.
-unsafe impl Send for Function {}
-
-struct Message {
+/// What a thread tells.
+struct Told {
     thread: u32,
     event: Event,
 }
@@ -59,41 +46,22 @@ struct Message {
 /// that the kernel does not let go; it finds the queue closed.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-impl Queue {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn send(&self, message: Message) {
-        let mut state = self.lock();
-        if matches!(message.event, Event::Ended(_)) {
-            state.alive.remove(&message.thread);
-            self.gone.notify_all();
-        }
-        let Some(Function(function)) = state.function else { return };
-        let message = Box::into_raw(Box::new(message));
-        let mode = sys::ThreadsafeFunctionCallMode::nonblocking;
-        // SAFETY: the function stands: `close` takes it away under the lock we hold.
-        let status = unsafe { sys::napi_call_threadsafe_function(function, message.cast(), mode) };
-        if status != sys::Status::napi_ok {
-            // The environment is closing: the queue has no bound that it could have met.
-            // SAFETY: nobody took it.
-            drop(unsafe { Box::from_raw(message) });
-        }
+impl Guests {
+    fn lock(&self) -> MutexGuard<'_, HashMap<u32, GuestThread>> {
+        self.alive.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Stops all guests and waits for them.
-    fn close(&self) {
-        let mut state = self.lock();
-        state.function = None;
-        state.alive.values().for_each(GuestThread::stop);
+    fn end(&self) {
+        let mut alive = self.lock();
+        alive.values().for_each(GuestThread::stop);
         let deadline = Instant::now() + PATIENCE;
-        while !state.alive.is_empty() {
+        while !alive.is_empty() {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 break;
             }
-            state = self.gone.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            alive = self.gone.wait_timeout(alive, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 }
@@ -108,74 +76,22 @@ impl Queue {
 pub fn open_threads(realm: &External<Rc<Realm>>, deliver: Unknown) -> napi::Result<()> {
     let realm: &Rc<Realm> = realm;
     run(realm, || {
-        let env = realm.env;
-        let queue = Arc::<Queue>::default();
-        let context = Rc::into_raw(realm.clone()).cast_mut().cast::<c_void>();
-        let mut function = ptr::null_mut();
-        // SAFETY: `env` is live. The count of the realm that `context` is goes back in
-        // `release_realm`, which Node calls when the function goes. A function that is not
-        // referenced does not keep the event loop running.
-        unsafe {
-            let made = sys::napi_create_threadsafe_function(
-                env,
-                ptr::null_mut(),
-                ptr::null_mut(),
-                raw::string(env, "wasi-native")?,
-                0,
-                1,
-                context,
-                Some(release_realm),
-                context,
-                Some(on_message),
-                &mut function,
-            );
-            if let Err(refused) = raw::check(made) {
-                drop(Rc::from_raw(context.cast::<Realm>()));
-                return Err(refused.into());
-            }
-            raw::check(sys::napi_unref_threadsafe_function(env, function))?;
-        }
-        queue.lock().function = Some(Function(function));
-        // Hooks run in reverse: ours comes before Node takes the function away.
-        let hook = Arc::into_raw(queue.clone()).cast_mut().cast::<c_void>();
-        // SAFETY: `hook` is a count of the queue, handed back in `on_teardown`.
-        raw::check(unsafe { sys::napi_add_env_cleanup_hook(env, Some(on_teardown), hook) })?;
-        let deliver = Reference::strong(env, deliver.raw())?;
-        let _ = realm.threads.set(Threads { queue, deliver });
+        let guests = Arc::<Guests>::default();
+        let at_end = guests.clone();
+        let queue = Queue::open(realm, move || at_end.end())?;
+        let deliver = Reference::strong(realm.env, deliver.raw())?;
+        let _ = realm.threads.set(Threads { queue, guests, deliver });
         Ok(())
     })
 }
 
-unsafe extern "C" fn release_realm(_: sys::napi_env, context: *mut c_void, _: *mut c_void) {
-    // SAFETY: the count taken in `open_threads`, handed back once.
-    raw::contained(|| drop(unsafe { Rc::from_raw(context.cast::<Realm>()) }));
-}
-
-unsafe extern "C" fn on_teardown(hook: *mut c_void) {
-    // SAFETY: the count taken in `open_threads`, handed back once.
-    let queue = unsafe { Arc::from_raw(hook.cast::<Queue>()) };
-    raw::contained(|| queue.close());
-}
-
-/// Runs on the realm's thread, in a callback of Node's.
-unsafe extern "C" fn on_message(
-    env: sys::napi_env,
-    _: sys::napi_value,
-    context: *mut c_void,
-    data: *mut c_void,
-) {
-    // SAFETY: made in `send`, and handed over once.
-    let message = unsafe { Box::from_raw(data.cast::<Message>()) };
-    // Without an environment there is nobody to tell.
-    if env.is_null() {
-        return;
+impl queue::Message for Told {
+    fn deliver(self, realm: &Realm) -> Result<(), Failure> {
+        deliver(realm, self)
     }
-    // SAFETY: the realm whose count `open_threads` gave to the function.
-    let realm = unsafe { &*context.cast::<Realm>() };
-    guard(realm, || deliver(realm, *message));
 }
 
-fn deliver(realm: &Realm, Message { thread, event }: Message) -> Result<(), Failure> {
+fn deliver(realm: &Realm, Told { thread, event }: Told) -> Result<(), Failure> {
     let Some(threads) = realm.threads.get() else { return Ok(()) };
     let _scope = HandleScope::open(realm.env)?;
     let undefined = || raw::undefined(realm.env);
@@ -217,15 +133,7 @@ fn deliver(realm: &Realm, Message { thread, event }: Message) -> Result<(), Fail
 #[napi(catch_unwind)]
 pub fn hold_event_loop(realm: &External<Rc<Realm>>, hold: bool) {
     let Some(threads) = realm.threads.get() else { return };
-    let Some(Function(function)) = threads.queue.lock().function else { return };
-    // The statuses say nothing: they are errors for null only.
-    // SAFETY: the function stands while its environment, whose thread this is, is there.
-    unsafe {
-        match hold {
-            true => sys::napi_ref_threadsafe_function(realm.env, function),
-            false => sys::napi_unref_threadsafe_function(realm.env, function),
-        };
-    }
+    threads.queue.hold_event_loop(realm, hold);
 }
 
 /// A guest thread as JavaScript holds it: who lets it go stops it.
@@ -268,19 +176,25 @@ pub fn start_thread<'env>(
             command: command.map(|place| place as usize),
             initialize: initialize.map(|place| place as usize),
         };
-        let queue = threads.queue.clone();
-        // Held until the guest is listed: it may end at once, and then takes itself off the list.
-        let mut state = threads.queue.lock();
-        if state.function.is_none() {
+        if !threads.queue.is_open() {
             return Err(Failure::Stopped);
         }
-        let sink = Arc::new(move |event| queue.send(Message { thread: number, event }));
+        // Held until the guest is listed: it may end at once, and then takes itself off the list.
+        let mut alive = threads.guests.lock();
+        let (queue, guests) = (threads.queue.clone(), threads.guests.clone());
+        let sink = Arc::new(move |event| {
+            if matches!(event, Event::Ended(_)) {
+                guests.lock().remove(&number);
+                guests.gone.notify_all();
+            }
+            queue.send(Told { thread: number, event });
+        });
         let guest = GuestThread::start(plan, sink).map_err(|error| {
             let advice = "; let fewer programs run at the same time";
             Failure::new(Kind::Resource, format!("cannot start a thread for the program: {error}{advice}"))
         })?;
-        state.alive.insert(number, guest.clone());
-        drop(state);
+        alive.insert(number, guest.clone());
+        drop(alive);
         // Without a watchdog there is the face's timer, which is only late when this thread is busy.
         if let (Some(left), Ok(watchdog)) = (milliseconds, realm.watchdog()) {
             let at = Instant::now() + Duration::from_secs_f64(left.max(0.0) / 1000.0);
