@@ -177,7 +177,8 @@ impl OwnMemory {
 
     fn make_room(&mut self, len: usize, bytes: usize) -> io::Result<()> {
         match self.pages.extend(bytes) {
-            Err(_) if self.style == MemoryStyle::Bounded && !self.is_pinned() => {
+            // A pin of no bytes holds nothing.
+            Err(_) if self.style == MemoryStyle::Bounded && (len == 0 || !self.is_pinned()) => {
                 let larger = Pages::bounded(bytes, room(&self.ty, &self.limits))?;
                 // SAFETY: both are ours, distinct, and at least this long.
                 unsafe { ptr::copy_nonoverlapping(self.definition.base, larger.base(), len) };

@@ -42,12 +42,11 @@ impl Mmap {
     }
 
     /// Reserves more address space behind what there is, up to `len` bytes in all. Fails where the
-    /// space there is taken.
+    /// space there is taken, and if there is none yet: the start never changes.
     pub fn extend(&mut self, len: usize) -> io::Result<()> {
         let Some(more) = len.checked_sub(self.len).filter(|more| *more > 0) else { return Ok(()) };
         if self.len == 0 {
-            *self = Mmap::reserve(len)?;
-            return Ok(());
+            return Err(io::ErrorKind::OutOfMemory.into());
         }
         let end = self.start().wrapping_add(self.len);
         // SAFETY: without MAP_FIXED the address is a wish: nothing that is mapped is touched.
