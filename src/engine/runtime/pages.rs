@@ -37,7 +37,7 @@ impl Pool {
 const SPARE: usize = 64 << 20;
 
 /// What must be left when more is taken than is needed now.
-const AMPLE: usize = 1 << 30;
+const AMPLE: usize = 256 << 20;
 
 /// Fails unless an allocation of so many bytes leaves some for others. Small ones are not worth the
 /// question.
