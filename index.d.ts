@@ -157,6 +157,9 @@ export class Memory<Address extends number | bigint = number> {
    * The memory's bytes, not a copy. Growing, from here or in wasm, detaches the buffer; the next
    * look gives a new one. Of a shared memory it is a `SharedArrayBuffer`, which growing leaves as
    * it is.
+   *
+   * @throws {Error} `ERR_WASI_NO_BUFFER` of a module's shared memory that V8 has not, such as one with
+   * pages of one byte. `instance.memory` reads and writes it.
    */
   readonly buffer: ArrayBuffer;
   /**
@@ -358,6 +361,7 @@ export type ErrorCode =
   | 'ERR_WASI_MODULE_GONE'
   | 'ERR_WASI_NOT_STARTED'
   | 'ERR_WASI_NO_ADDON'
+  | 'ERR_WASI_NO_BUFFER'
   | 'ERR_WASI_NO_COMMAND'
   | 'ERR_WASI_NO_LIBRARY'
   | 'ERR_WASI_OPTION'

@@ -47,6 +47,27 @@ function worker(code, workerData) {
 
 const make = (initial = 1, maximum = 10) => new wn.Memory({ initial, maximum, shared: true });
 
+/** The bytes of a module in the text format, whose memories of 88 to 99 pages get pages of one byte. */
+async function bytewise(text) {
+  const from = Buffer.from(await wat(text));
+  const parts = [from.subarray(0, 8)];
+  for (let place = 8; place < from.length; ) {
+    const id = from[place++];
+    let size = 0;
+    for (let shift = 0, byte = 0x80; byte & 0x80; shift += 7) {
+      byte = from[place++];
+      size |= (byte & 0x7f) << shift;
+    }
+    const section = from.subarray(place, (place += size)).toString('latin1');
+    // The flags, the limits, and the power of two.
+    const patched = [2, 5].includes(id)
+      ? section.replace(/([\x03\x07])Xc/, (_, flags) => `${String.fromCharCode(flags.charCodeAt(0) | 8)}Xc\0`)
+      : section;
+    parts.push(Buffer.from([id, (patched.length & 0x7f) | 0x80, patched.length >> 7]), Buffer.from(patched, 'latin1'));
+  }
+  return Buffer.concat(parts);
+}
+
 let bytes;
 beforeAll(async () => {
   bytes = await wat(ATOMICS);
@@ -354,6 +375,196 @@ describe('between threads', () => {
     expect(wasm.grow(1)).toBe(1);
     wasm.store(65536, 78);
     expect(new Int32Array(memory.buffer)[16384]).toBe(78);
+  });
+});
+
+describe("of a kind that V8 has none of, a module's shared memory", () => {
+  const TEXT = `(module (import "wasi_snapshot_preview1" "random_get" (func $random (param i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+    (memory (export "memory") 88 99 shared)
+    (data (i32.const 8) "shared\\00")
+    (data (i32.const 16) "\\08\\00\\00\\00\\06\\00\\00\\00")
+    (func (export "load") (param i32) (result i32) (i32.atomic.load (local.get 0)))
+    (func (export "load8") (param i32) (result i32) (i32.load8_u (local.get 0)))
+    (func (export "add") (param i32 i32) (result i32) (i32.atomic.rmw.add (local.get 0) (local.get 1)))
+    (func (export "wait") (param i32 i32 i64) (result i32)
+      (memory.atomic.wait32 (local.get 0) (local.get 1) (local.get 2)))
+    (func (export "notify") (param i32) (result i32) (memory.atomic.notify (local.get 0) (i32.const -1)))
+    (func (export "random") (param i32 i32) (result i32) (call $random (local.get 0) (local.get 1)))
+    (func (export "print") (result i32)
+      (call $write (i32.const 1) (i32.const 16) (i32.const 1) (i32.const 0)))
+    (func (export "grow") (param i32) (result i32) (memory.grow (local.get 0)))
+    (func (export "size") (result i32) (memory.size)))`;
+  const COMMAND = `(module (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+    (memory (export "memory") 88 99 shared)
+    (data (i32.const 8) "shared\\00")
+    (data (i32.const 16) "\\08\\00\\00\\00\\06\\00\\00\\00")
+    (func (export "_start")
+      (drop (i32.atomic.rmw.add (i32.const 0) (i32.const 1)))
+      (drop (memory.atomic.wait32 (i32.const 0) (i32.const 1) (i64.const 1000)))
+      (drop (call $write (i32.const 1) (i32.const 16) (i32.const 1) (i32.const 0)))))`;
+  const IMPORTER = `(module (import "m" "memory" (memory 88 99 shared))
+    (func (export "add") (param i32 i32) (result i32) (i32.atomic.rmw.add (local.get 0) (local.get 1))))`;
+  let library;
+  let command;
+  let importer;
+  beforeAll(async () => {
+    [library, command, importer] = await Promise.all([TEXT, COMMAND, IMPORTER].map(bytewise));
+  });
+
+  const wasi = (options) => new wn.WASI({ version: 'preview1', returnOnExit: true, ...options });
+  const make = (options) => wasi(options).instantiate(library);
+
+  test('is atomic, grows by its pages, and wasm waits on it', async () => {
+    const { load8, load, add, wait, notify, grow, size } = (await make()).exports;
+    expect([add(0, 5), add(0, 5), load(0)]).toEqual([0, 5, 10]);
+    expect([wait(0, 9, -1n), wait(0, 10, 1000n), notify(0)]).toEqual([1, 2, 0]);
+    expect([size(), grow(3), grow(9), grow(8), size()]).toEqual([88, 88, -1, 91, 99]);
+    expect(load8(98)).toBe(0);
+    for (const place of [99, 65535, -1]) expect(() => load8(place)).toThrow(/out of bounds/);
+  });
+
+  test('is what its Memory grows and other instances of ours import', async () => {
+    const { exports } = await make();
+    const { memory } = exports;
+    expect(memory).toBeInstanceOf(wn.Memory);
+    expect(wn.Memory.from(memory)).toBe(memory);
+    expect([memory.grow(2), exports.size()]).toEqual([88, 90]);
+    expect(() => memory.grow(10)).toThrow(RangeError);
+    const other = new wn.Instance(new wn.Module(importer), { m: { memory } });
+    expect([other.exports.add(0, 3), exports.load(0)]).toEqual([0, 3]);
+    const ofV8 = new wn.Memory({ initial: 1, maximum: 1, shared: true });
+    expect(() => new wn.Instance(new wn.Module(importer), { m: { memory: ofV8 } })).toThrow(wn.LinkError);
+  });
+
+  test('has no buffer, and says why and what there is instead', async () => {
+    const { exports } = await make();
+    const error = thrownBy(() => exports.memory.buffer);
+    expect(error.code).toBe('ERR_WASI_NO_BUFFER');
+    expect(error.message).toMatch(/V8 has no shared memory with pages of 1 byte/);
+    expect(error.message).toMatch(/instance\.memory\.read\(\)/);
+    expect(exports.memory.toResizableBuffer).toBe(undefined);
+    if (exports.memory.toFixedLengthBuffer !== undefined) {
+      expect(thrownBy(() => exports.memory.toFixedLengthBuffer()).code).toBe('ERR_WASI_NO_BUFFER');
+    }
+    expect(thrownBy(() => structuredClone(exports.memory)).name).toBe('DataCloneError');
+  });
+
+  test.each(['instantiate', 'spawn'])('is read and written by the host: %s', async (how) => {
+    const { instance } = await wasi()[how](library);
+    const { memory } = instance;
+    expect(memory.size).toBe(88);
+    expect(memory.readString(8)).toBe('shared');
+    expect(memory.write(80, Buffer.from([1, 2, 3, 4, 5, 6, 7, 8]))).toBe(8);
+    expect(await instance.exports.load(84)).toBe(0x08070605);
+    expect(memory.read(84, 4)).toEqual(Buffer.from([5, 6, 7, 8]));
+    expect(memory.read(88, 0)).toHaveLength(0);
+    for (const act of [() => memory.read(85, 4), () => memory.read(89, 0), () => memory.write(88, 'x')]) {
+      expect(thrownBy(act).code).toBe('ERR_WASI_RANGE');
+    }
+    expect(await instance.exports.grow(1)).toBe(88);
+    expect(memory.size).toBe(89);
+    if (how === 'spawn') await instance.close();
+  });
+
+  test('is what WASI works on, for wasm and for JavaScript', async () => {
+    const chunks = [];
+    for (const stdout of ['pipe', (chunk) => chunks.push(Buffer.from(chunk))]) {
+      const made = wasi({ stdout });
+      const { exports, instance } = await made.instantiate(library);
+      expect(exports.random(40, 40)).toBe(0);
+      expect(instance.memory.read(40, 40).equals(Buffer.alloc(40))).toBe(false);
+      expect([exports.random(60, 29), exports.print()]).toEqual([21, 0]);
+      expect(made.wasiImport.fd_write(1, 16, 1, 0)).toBe(0);
+      expect(made.wasiImport.random_get(60, 29)).toBe(21);
+    }
+    expect(Buffer.concat(chunks).toString()).toBe('sharedshared');
+  });
+
+  test('is there for start() and run()', async () => {
+    const program = wasi({ stdout: 'pipe' });
+    const { code, stdout } = await program.run(command);
+    expect([code, stdout.toString()]).toEqual([0, 'shared']);
+    const here = wasi({ stdout: 'pipe' });
+    const instance = new wn.Instance(new wn.Module(command), here.getImportObject());
+    expect(here.start(instance)).toBe(0);
+    expect(here.takeOutput().stdout.toString()).toBe('shared');
+  });
+
+  test('counts against the limits', async () => {
+    await expect(make({ limits: { memory: 87 } })).rejects.toMatchObject({ code: 'ERR_WASI_LIMIT' });
+    const { exports } = await make({ limits: { memory: 90 } });
+    expect([exports.grow(3), exports.grow(2)]).toEqual([-1, 88]);
+  });
+
+  test('ends a wait when the time of the call is over', async () => {
+    const { instance } = await make();
+    const error = thrownBy(() => instance.call('wait', [0, 0, -1n], { timeout: 50 }));
+    expect(error.code).toBe('ERR_WASI_TIMEOUT');
+    expect(instance.exports.wait(0, 0, 1000n)).toBe(2);
+  });
+
+  // In Bun a terminated Worker is only told between two turns of its loop.
+  const inNode = process.versions.bun === undefined ? test : test.skip;
+  inNode('ends a wait when its Worker ends, and not when that is only asked', async () => {
+    const other = worker(
+      `const { exports } = await new wn.WASI({ version: 'preview1' }).instantiate(data.library);
+       post(exports.wait(0, 0, 200000000n));
+       post('ready'); exports.wait(0, 0, -1n); post('woken');`,
+      { library }
+    );
+    expect(await other.next()).toBe(2);
+    await other.next();
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(await other.terminate()).toBe(1);
+  });
+
+  test('is there in a process without WebAssembly, with ordinary pages', async () => {
+    const text = `(module (memory (export "memory") 1 4 shared)
+      (func (export "add") (param i32 i32) (result i32) (i32.atomic.rmw.add (local.get 0) (local.get 1))))`;
+    const { stdout, stderr } = child(
+      `delete globalThis.WebAssembly;
+       for (const key of Object.keys(require.cache)) delete require.cache[key];
+       const { Instance, Module } = require(${JSON.stringify(PACKAGE)});
+       const { add, memory } = new Instance(new Module(bytes.m)).exports;
+       console.log(add(0, 2), add(0, 0), memory.grow(1));
+       try { memory.buffer; } catch (error) { console.log(error.code, error.message); }`,
+      { modules: { m: await wat(text) } }
+    );
+    expect(stderr).toBe('');
+    expect(stdout).toMatch(/^0 2 1\nERR_WASI_NO_BUFFER .*this process has no WebAssembly of V8's/);
+  });
+
+  const hasWide = (() => {
+    try {
+      return new WebAssembly.Memory({ address: 'i64', initial: 0n }).grow(0n) === 0n;
+    } catch {
+      return false;
+    }
+  })();
+
+  test('is there with 64-bit addresses, and larger than those of V8', async () => {
+    const small = await bytewise(`(module (memory (export "memory") i64 88 99 shared)
+      (func (export "add") (param i64 i32) (result i32) (i32.atomic.rmw.add (local.get 0) (local.get 1))))`);
+    const { add, memory } = new wn.Instance(new wn.Module(small)).exports;
+    expect([add(84n, 2), add(84n, 0), memory.grow(1n)]).toEqual([0, 2, 88n]);
+    expect(() => add(88n, 0)).toThrow(/out of bounds/);
+    expect(() => memory.buffer).toThrow(/no shared memory with pages of 1 byte/);
+
+    // More than V8 has where it has none with addresses of 64 bits.
+    const large = await wat(`(module (memory (export "memory") i64 65537 65538 shared)
+      (func (export "add") (param i64 i32) (result i32) (i32.atomic.rmw.add (local.get 0) (local.get 1))))`);
+    const wide = new wn.Instance(new wn.Module(large)).exports;
+    const last = 65537n * 65536n - 4n;
+    expect([wide.add(last, 2), wide.add(last, 0)]).toEqual([0, 2]);
+    expect(() => wide.add(last + 4n, 0)).toThrow(/out of bounds/);
+    let length;
+    try {
+      length = wide.memory.buffer.byteLength;
+    } catch (error) {
+      length = error.message;
+    }
+    expect(length).toEqual(hasWide ? 65537 * 65536 : expect.stringMatching(/no shared memory of 65537 pages/));
   });
 });
 

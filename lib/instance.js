@@ -9,6 +9,7 @@ const { globalFor, globalParts } = require('./global');
 const { Group, join, keep } = require('./group');
 const { adopted, makeShared, memoryFor, memoryParts } = require('./memory');
 const { partsOf } = require('./module');
+const { lacking } = require('./shared');
 const { tableFor, tableParts } = require('./table');
 const { settleTag, tagFor, tagParts } = require('./tag');
 const { isTyped } = require('./typed');
@@ -90,6 +91,8 @@ class Linking {
   finish() {
     const { what, module, group, externs } = this;
     const shared = module.sharedMemories().map((limits) => {
+      // Where V8 has no such memory, native code makes it of bytes of its own.
+      if (lacking(limits) !== undefined) return null;
       const parts = memoryParts(makeShared(limits));
       join(group, parts.group);
       return parts.handle;

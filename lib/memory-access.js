@@ -1,7 +1,9 @@
 'use strict';
 // The bytes of an instance's memory, for hosts: the same for instances on this thread and on others.
 
+const { native, realm } = require('./binding');
 const { coded } = require('./errors');
+const { handleWithoutBuffer } = require('./memory');
 const check = require('./validate');
 
 /** How much `readString` looks at first for the end of a string. */
@@ -72,6 +74,14 @@ function toIndex(value, what) {
 
 /** Access to a memory of this thread. */
 function accessTo(memory) {
+  const handle = handleWithoutBuffer(memory);
+  if (handle !== undefined) {
+    return new MemoryAccess({
+      size: () => native.memorySize(handle),
+      read: (offset, length) => native.readMemory(realm, handle, offset, length),
+      write: (offset, bytes) => native.writeMemory(realm, handle, offset, bytes),
+    });
+  }
   const view = (offset, length) => {
     const { buffer } = memory;
     if (offset + length > buffer.byteLength) {

@@ -1,11 +1,11 @@
 'use strict';
 // WebAssembly.Memory. A shared one is an object of V8's with our prototype: V8 lets it be posted to
-// other threads, and imports it.
+// other threads, and imports it. Only those of modules that V8 has not are objects of ours.
 
 const { native, realm } = require('./binding');
 const { coded } = require('./errors');
 const { Existing, Group, objectAt } = require('./group');
-const { adopt, isKnown, isShared, makeV8Memory, sharedBufferOf } = require('./shared');
+const { adopt, isKnown, isShared, lacking, makeV8Memory, sharedBufferOf, toLimits: limitsOf } = require('./shared');
 const { bufferOf, toFixedLength, toResizable } = require('./v8');
 const {
   describe,
@@ -26,7 +26,8 @@ const WIDE = { size: 262144, type: 2 ** 37 - 1 };
 
 /**
  * The private parts of a Memory: its native `handle`, its `group`, whether its addresses are
- * `wide`, so BigInts, whether it is `shared`, and the `buffer` that JavaScript last saw.
+ * `wide`, so BigInts, whether it is `shared` with V8, and the `buffer` that JavaScript last saw. A
+ * shared one that V8 cannot have `lacks` a buffer, for the reason that this says.
  */
 const { put, of: memoryParts } = privateParts();
 
@@ -36,7 +37,9 @@ class Memory {
     if (descriptor instanceof Existing) {
       const { handle, group } = descriptor;
       const wide = native.objectType(handle) === 'w';
-      put(memory, { handle, group, wide, shared: false, buffer: null });
+      const own = native.ownShared(handle);
+      const lacks = own === null ? undefined : lacking(limitsOf(own));
+      put(memory, { handle, group, wide, shared: false, buffer: null, lacks });
       return memory;
     }
     settle(memory, new.target, Memory);
@@ -66,6 +69,7 @@ class Memory {
   get buffer() {
     const parts = partsOf(this, 'WebAssembly.Memory.buffer');
     if (parts.shared) return sharedBuffer(this, parts);
+    if (parts.lacks !== undefined) throw noBuffer(parts.lacks);
     const { buffer } = parts;
     // A buffer is detached as soon as its memory has grown, so its length tells, but of an empty one.
     if (buffer !== null && buffer.byteLength !== 0) return buffer;
@@ -224,9 +228,21 @@ function sharedBuffer(memory, parts) {
   return buffer;
 }
 
+function noBuffer(lacks) {
+  const text = `${lacks}, and only V8 can make a SharedArrayBuffer; the bytes stay with instances of this thread`;
+  const advice = 'copy them by instance.memory.read() and write() of an instance that WASI.instantiate() made';
+  return coded(Error, 'ERR_WASI_NO_BUFFER', `WebAssembly.Memory.buffer: ${text}: ${advice}`);
+}
+
+/** The native handle of a memory of ours that has no buffer; undefined for any other value. */
+function handleWithoutBuffer(value) {
+  const parts = memoryParts(value);
+  return parts?.lacks === undefined ? undefined : parts.handle;
+}
+
 /** The Memory for a native one. */
 function memoryFor(address, handle, group) {
   return objectAt(group, address, () => new Memory(new Existing(handle, group)));
 }
 
-module.exports = { Memory, adopted, makeShared, memoryFor, memoryParts };
+module.exports = { Memory, adopted, handleWithoutBuffer, makeShared, memoryFor, memoryParts };

@@ -4,6 +4,7 @@
 const { native, realm } = require('./binding');
 const { CompileError, coded } = require('./errors');
 const { checkOurKeys } = require('./keys');
+const { toLimits } = require('./shared');
 const { V8Module, sectionsOf } = require('./v8');
 const { describe, isObject, privateParts, recognize, settle, toBytes, uncloneable } = require('./webidl');
 
@@ -130,9 +131,7 @@ function describeExports(handle) {
 function describeShared(handle) {
   const flat = native.sharedMemories(handle);
   const list = [];
-  for (let k = 0; k < flat.length; k += 3) {
-    list.push({ initial: flat[k], maximum: flat[k + 1], wide: flat[k + 2] === 1 });
-  }
+  for (let k = 0; k < flat.length; k += 4) list.push(toLimits(flat.slice(k, k + 4)));
   return list;
 }
 

@@ -1,7 +1,8 @@
 'use strict';
 // Shared memories. Only V8 can make a SharedArrayBuffer, so their bytes are its own: of one of its
 // memories, or of a buffer that was given to us (src/node/shared.rs). A memory of V8's can also be
-// posted to other threads, and its waiting threads are those that `Atomics` wakes.
+// posted to other threads, and its waiting threads are those that `Atomics` wakes. Where V8 has no such
+// memory, the bytes of a module's are ours and stay with its instances: JavaScript gets copies.
 
 const { native, realm } = require('./binding');
 const { Group, keep } = require('./group');
@@ -20,14 +21,29 @@ function isWideMemory(make) {
   }
 }
 
+/** The most pages that V8 makes. */
+const most = (wide) => (wide && hasWide ? 262144 : 65536);
+
+/** `{initial, maximum, wide, page}` of what native code tells; all in pages but the size of one. */
+function toLimits([initial, maximum, wide, page]) {
+  return { initial, maximum, wide: wide === 1, page };
+}
+
+/** Why there is no memory of V8's with these limits, in words; undefined if there is one. */
+function lacking({ initial, wide, page }) {
+  if (V8Memory === undefined) return "this process has no WebAssembly of V8's";
+  if (page !== PAGE) return `V8 has no shared memory with pages of ${page} byte${page === 1 ? '' : 's'}`;
+  return initial > most(wide) ? `this V8 has no shared memory of ${initial} pages` : undefined;
+}
+
 /** A new memory of V8's; `limits` are in pages. */
-function makeV8Memory({ initial, maximum, wide }, what) {
+function makeV8Memory({ initial, maximum: declared, wide }, what) {
   if (V8Memory === undefined) throw new RangeError(`${what}: this process has no shared memories`);
-  // Past these V8 makes none, and ours just cannot grow so far.
-  const most = Math.min(maximum, PAGE);
+  // Past these ours just cannot grow.
+  const maximum = Math.min(declared, most(wide));
   const limits = wide && hasWide
-    ? { address: 'i64', initial: BigInt(initial), maximum: BigInt(most) }
-    : { initial, maximum: most };
+    ? { address: 'i64', initial: BigInt(initial), maximum: BigInt(maximum) }
+    : { initial, maximum };
   try {
     return new V8Memory({ ...limits, shared: true });
   } catch (error) {
@@ -62,7 +78,7 @@ function isShared(value) {
  */
 function declaredMaximum(memory, wide) {
   let low = bufferOf.call(memory).byteLength / PAGE;
-  let high = PAGE;
+  let high = most(wide);
   while (low < high) {
     const middle = Math.floor((low + high) / 2);
     if (linksWith(memory, middle, wide)) high = middle;
@@ -166,4 +182,4 @@ function isKnown(memory) {
   return native.knowsMemory(realm, bytesOf(memory));
 }
 
-module.exports = { adopt, isKnown, isShared, makeV8Memory, sharedBufferOf };
+module.exports = { adopt, isKnown, isShared, lacking, makeV8Memory, sharedBufferOf, toLimits };

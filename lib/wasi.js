@@ -8,7 +8,7 @@ const { Exit, coded, notStarted } = require('./errors');
 const { checkGiven } = require('./instance');
 const { checkImports, checkKeys } = require('./keys');
 const { libraryMemory, makeLibrary } = require('./library');
-const { memoryParts } = require('./memory');
+const { handleWithoutBuffer, memoryParts } = require('./memory');
 const { Module, isModule, partsOf } = require('./module');
 const { parse } = require('./options');
 const { run } = require('./run');
@@ -302,13 +302,19 @@ class WASI {
     }
   }
 
-  /** The bytes that the functions work on when JavaScript or an instance of V8's calls them. */
+  /**
+   * The bytes that the functions work on when JavaScript or an instance of V8's calls them: a view, or the
+   * handle of a memory that JavaScript can have no view of.
+   */
   #bytes() {
     if (this.#memory === null && libraryMemory(here.owner?.instance) === undefined) {
       throw notStarted();
     }
     // An instance that was made here calls for itself, whichever was the first.
-    const { buffer } = libraryMemory(here.owner?.instance) ?? this.#memory;
+    const memory = libraryMemory(here.owner?.instance) ?? this.#memory;
+    const handle = handleWithoutBuffer(memory);
+    if (handle !== undefined) return handle;
+    const { buffer } = memory;
     if (this.#view === null || this.#view.buffer !== buffer) this.#view = new Uint8Array(buffer);
     return this.#view;
   }

@@ -67,7 +67,7 @@ pub fn close_instance(realm: &External<Rc<Realm>>, instance: &External<Instance>
 
 /// Instantiates. `what` begins the message of a link error. An import is a handle, or a number: the
 /// address of a function that we export. `shared` are the shared memories that the module defines:
-/// the face makes them.
+/// the face makes them, but for those that are null, which V8 has not.
 /// `limits` hold for what the instance defines, which counts in the `budget`.
 ///
 /// Returns the instance's handle, then two values for each export: a function's address and its
@@ -80,7 +80,7 @@ pub fn instantiate<'env>(
     what: String,
     module: &External<Module>,
     imports: Vec<Unknown<'env>>,
-    shared: Vec<&External<Extern>>,
+    shared: Vec<Option<&External<Extern>>>,
     limits: Option<EngineLimits>,
     budget: Option<&External<Budget>>,
 ) -> napi::Result<Vec<Unknown<'env>>> {
@@ -88,7 +88,8 @@ pub fn instantiate<'env>(
     let imports = imports.collect::<napi::Result<Vec<Extern>>>()?;
     let instance = run(realm, || {
         let _turn = Turn::apart(realm);
-        let shared: Vec<Memory> = shared.into_iter().map(|memory| as_memory(memory).clone()).collect();
+        let shared: Vec<Option<Memory>> =
+            shared.into_iter().map(|memory| Some(as_memory(memory?).clone())).collect();
         // They become limits of what is made now; the store is others', too.
         let limits = limits.map_or_else(Limits::default, |limits| limits.limits());
         match budget {

@@ -63,15 +63,18 @@ pub fn exports(module: &External<Module>) -> Vec<String> {
     module.exports().flat_map(each).collect()
 }
 
-/// The shared memories that the module defines: initial and maximum pages of each, and 1 if its
-/// addresses are 64 bits wide.
+/// The shared memories that the module defines, each as [`limits`] has it.
 #[napi(catch_unwind)]
 pub fn shared_memories(module: &External<Module>) -> Vec<f64> {
-    let each = |ty: MemoryType| {
-        let maximum = ty.maximum.unwrap_or(ty.minimum);
-        [ty.minimum as f64, maximum as f64, f64::from(u8::from(ty.memory64))]
-    };
-    module.defined_memories().filter(|ty| ty.shared).flat_map(each).collect()
+    module.defined_memories().filter(|ty| ty.shared).flat_map(limits).collect()
+}
+
+/// The type of a shared memory as the face reads it: initial and maximum pages, 1 if its addresses are
+/// 64 bits wide, and the size of a page.
+pub fn limits(ty: MemoryType) -> [f64; 4] {
+    let maximum = ty.maximum.unwrap_or(ty.minimum);
+    let page = (1_u64 << ty.page_size_log2) as f64;
+    [ty.minimum as f64, maximum as f64, f64::from(u8::from(ty.memory64)), page]
 }
 
 /// Copies of the custom sections of this name.

@@ -1,17 +1,21 @@
 //! Shared memories. Their bytes are V8's: only V8 can make a `SharedArrayBuffer`, and its own shared
 //! memories stay where they are when they grow.
 //!
+//! V8 has none of some types that the engine has, such as those with pages of another size. The bytes of
+//! these are the engine's, and JavaScript cannot have them as a buffer: it copies.
+//!
 //! For `lib/memory.js`, through Node-API. Invariants: every handle to such a memory comes with a
 //! `SharedArrayBuffer` of the handle's environment, which counts among the holders of the bytes
 //! that V8 counts; a native memory is found by the place of its bytes only while a handle lives, so
 //! while the place is taken.
 
-use super::failure::{Failure, run};
+use super::failure::{Failure, Kind, run};
+use super::module::limits;
 use super::objects::{as_memory, made};
 use super::raw::{self, HandleScope, Reference, Refused};
 use super::realm::Realm;
-use crate::engine::{Error, Extern, MemoryHost, MemoryType, SharedMemory, Wait, WeakSharedMemory};
-use napi::bindgen_prelude::{External, Unknown};
+use crate::engine::{Error, Extern, Memory, MemoryHost, MemoryType, SharedMemory, Wait, WeakSharedMemory};
+use napi::bindgen_prelude::{Env, External, Uint8Array, Unknown};
 use napi::{JsValue, sys};
 use napi_derive::napi;
 use std::collections::HashMap;
@@ -96,6 +100,69 @@ pub fn follow_memory(memory: &External<Extern>) -> f64 {
     let memory = as_memory(memory);
     memory.follow_host();
     memory.size() as f64
+}
+
+/// The type of a shared memory whose bytes are the engine's (see [`limits`]); null for any other.
+#[napi(catch_unwind)]
+pub fn own_shared(memory: &External<Extern>) -> Option<Vec<f64>> {
+    as_memory(memory).share().map(|memory| limits(memory.ty()).to_vec())
+}
+
+/// How many bytes a memory has.
+#[napi(catch_unwind)]
+pub fn memory_size(memory: &External<Extern>) -> f64 {
+    as_memory(memory).byte_len() as f64
+}
+
+/// A copy of bytes of a memory.
+#[napi(catch_unwind)]
+pub fn read_memory<'env>(
+    env: &'env Env,
+    realm: &External<Rc<Realm>>,
+    memory: &External<Extern>,
+    offset: f64,
+    length: f64,
+) -> napi::Result<Unknown<'env>> {
+    let bytes = run(realm, || {
+        let (from, length) = (place(as_memory(memory), offset, length)?, length as usize);
+        let mut copy = Vec::<u8>::new();
+        copy.try_reserve_exact(length).map_err(|_| {
+            Failure::new(Kind::Memory, format!("cannot allocate a copy of {length} bytes"))
+        })?;
+        // SAFETY: inside the memory, which its handle keeps; as much room was just made.
+        unsafe {
+            ptr::copy_nonoverlapping(from, copy.as_mut_ptr(), length);
+            copy.set_len(length);
+        }
+        Ok(copy)
+    })?;
+    super::buffers::copied(env, realm, &bytes)
+}
+
+/// Copies bytes into a memory.
+#[napi(catch_unwind)]
+pub fn write_memory(
+    realm: &External<Rc<Realm>>,
+    memory: &External<Extern>,
+    offset: f64,
+    bytes: Uint8Array,
+) -> napi::Result<()> {
+    run(realm, || {
+        let to = place(as_memory(memory), offset, bytes.len() as f64)?;
+        // SAFETY: inside the memory, which its handle keeps. What is written may be over the bytes of
+        // a memory, too.
+        unsafe { ptr::copy(bytes.as_ptr(), to, bytes.len()) };
+        Ok(())
+    })
+}
+
+/// Where so many bytes at `offset` are, if they are inside the memory.
+fn place(memory: &Memory, offset: f64, length: f64) -> Result<*mut u8, Failure> {
+    let size = memory.byte_len();
+    if offset + length > size as f64 {
+        return Err(Failure::new(Kind::Range, format!("outside of the memory, which has {size} bytes")));
+    }
+    Ok(memory.base().wrapping_add(offset as usize))
 }
 
 /// Where the bytes of a typed array are, and how many.

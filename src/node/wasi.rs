@@ -7,6 +7,7 @@
 use super::buffers::copied;
 use super::failure::{Failure, Kind, guard, run};
 use super::module::signature;
+use super::objects::as_memory;
 use super::options::{ProgramOptions, Template, WasiOptions};
 use super::raw::{self, Refused};
 use super::realm::Realm;
@@ -253,7 +254,7 @@ struct Caller {
 }
 
 /// The function through which JavaScript calls the WASI functions of a context: it takes the
-/// memory as a `Uint8Array`, the rest lies in the window.
+/// memory as a `Uint8Array`, or the handle of one without a buffer; the rest lies in the window.
 #[napi(catch_unwind)]
 pub fn wasi_caller<'env>(
     env: &'env Env,
@@ -311,11 +312,21 @@ unsafe extern "C" fn call_wasi(
     ptr::null_mut()
 }
 
-/// Where the bytes of a typed array lie; it may stand on an `ArrayBuffer` or a shared one.
+/// Where the bytes of a memory's handle or of a typed array lie; that may stand on an `ArrayBuffer` or a
+/// shared one.
 fn bytes(
     env: sys::napi_env,
     view: sys::napi_value,
 ) -> Result<(*mut u8, usize), Failure> {
+    let mut kind = 0;
+    // SAFETY: a handle of the open scope.
+    raw::check(unsafe { sys::napi_typeof(env, view, &mut kind) })?;
+    if kind == sys::ValueType::napi_external {
+        // SAFETY: as above; what is no `External<Extern>` is refused.
+        let handle = unsafe { External::<Extern>::from_napi_ref(env, view) }.map_err(|_| Refused)?;
+        let memory = as_memory(handle);
+        return Ok((memory.base(), memory.byte_len()));
+    }
     let mut length = 0;
     let mut data: *mut c_void = ptr::null_mut();
     // SAFETY: a handle of the open scope; null for what we do not ask for is allowed.

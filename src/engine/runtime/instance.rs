@@ -369,12 +369,13 @@ impl Instance {
     }
 
     /// As [`Instance::new`], with the shared memories that the module defines, where the host
-    /// makes those: in order, and of the module's types.
+    /// makes those: in order, and of the module's types. For `None`, and for those that are left out,
+    /// the engine makes one with bytes of its own.
     pub fn with_shared_memories(
         store: &Store,
         module: &Module,
         imports: &[Extern],
-        shared_memories: Vec<Memory>,
+        shared_memories: Vec<Option<Memory>>,
     ) -> Result<Instance, InstantiateError> {
         // The code takes for granted how memories lie and who catches faults.
         // Only the fuel of the store is there in any case.
@@ -403,7 +404,7 @@ impl Instance {
             budget: store.budget(),
             _alive: alive,
         });
-        for memory in &shared_memories {
+        for memory in shared_memories.iter().flatten() {
             group.join(memory.group());
         }
         link(&mut obj, store, &group, imports, shared_memories)?;
@@ -730,7 +731,7 @@ fn link(
     store: &Store,
     group: &Group,
     imports: &[Extern],
-    shared_memories: Vec<Memory>,
+    shared_memories: Vec<Option<Memory>>,
 ) -> Result<(), InstantiateError> {
     let module = obj.module.clone();
     let (info, offsets, code) = (module.info(), module.offsets(), module.code());
@@ -785,7 +786,7 @@ fn link(
     let mut made = shared_memories.into_iter();
     for (index, ty) in info.memories.iter().skip(info.num_imported_memories) {
         debug_assert!(info.defined_memory(index).is_some());
-        if ty.shared && let Some(memory) = made.next() {
+        if ty.shared && let Some(memory) = made.next().flatten() {
             if memory.ty() != *ty {
                 return Err(Error::Internal("the host made a shared memory of another type".into()).into());
             }

@@ -146,13 +146,14 @@ impl InterruptHandle {
         InterruptHandle { memory, parker }
     }
 
-    /// Has the thread that runs wasm of the store call its checkpoint at the next loop iteration, if
-    /// it has one (`Store::set_checkpoint`). Rarely a request is lost to another one; who asks asks
-    /// again.
+    /// Has the thread that runs wasm of the store call its checkpoint at the next loop iteration, or in
+    /// `memory.atomic.wait`, if it has one (`Store::set_checkpoint`). Rarely a request is lost to another
+    /// one; who asks asks again.
     pub fn ask(&self) {
         self.memory.asked.store(true, Ordering::SeqCst);
         // If the kernel refuses, nobody is asked this time.
         let _ = self.memory.set_poll(true);
+        self.parker.ask();
     }
 
     /// Asks the wasm of the store to stop: it traps with `TrapCode::Interrupted` at the next loop

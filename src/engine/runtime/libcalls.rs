@@ -236,7 +236,7 @@ fn memory_wait(
     if let Some(host) = host_of(instance, memory) {
         return host.wait(address, size, expected, timeout).map(|end| end as i64).map_err(Failure::Fail);
     }
-    match parking::wait(store.parker(), place as usize, as_expected, timeout) {
+    match parking::wait(store.parker(), place as usize, as_expected, timeout, || store.goes_on()) {
         Wait::Interrupted => Err(TrapCode::Interrupted.into()),
         end => Ok(end as i64),
     }

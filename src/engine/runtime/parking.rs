@@ -3,8 +3,9 @@
 //! Used by the libcalls; a store's [`Parker`] is public so that another thread can interrupt the
 //! wait. Waiters are keyed by host address, which is an identity because a shared memory never
 //! moves and lives while a thread waits in it. Invariants: who is in a queue has not been
-//! notified; locks are taken queue first, then parker.
+//! notified; locks are taken queue first, then parker; neither is held while the host is asked.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -17,10 +18,10 @@ pub struct Parker {
 
 #[derive(Default)]
 struct State {
-    /// Whether a notification ended the current wait.
-    notified: bool,
     /// Whether every wait ends at once.
     interrupted: bool,
+    /// Whether who waits is to ask the host if it may go on.
+    asked: bool,
 }
 
 /// How a wait ended. The first three are numbered as the guest sees them.
@@ -38,6 +39,8 @@ type Queue = Mutex<Vec<Waiter>>;
 struct Waiter {
     address: usize,
     parker: Arc<Parker>,
+    /// Set under the parker's lock, of this wait alone: what the host runs when it is asked may wait, too.
+    notified: Arc<AtomicBool>,
 }
 
 /// Many, so that unrelated locks of a program rarely meet in one.
@@ -55,26 +58,28 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Sleeps until `address` is notified, unless `as_expected` says no. It is asked under the lock
-/// that [`notify`] takes, so who changes the value and then notifies is not missed.
+/// that [`notify`] takes, so who changes the value and then notifies is not missed. `go_on` is what the
+/// host says when somebody has asked ([`Parker::ask`]): the wait is interrupted if it says no.
 pub(super) fn wait(
     parker: &Arc<Parker>,
     address: usize,
     as_expected: impl FnOnce() -> bool,
     timeout: Option<Duration>,
+    go_on: impl Fn() -> bool,
 ) -> Wait {
+    let notified = Arc::<AtomicBool>::default();
     let queue = queue(address);
     {
         let mut waiters = lock(queue);
         if !as_expected() {
             return Wait::NotEqual;
         }
-        lock(&parker.state).notified = false;
-        waiters.push(Waiter { address, parker: parker.clone() });
+        waiters.push(Waiter { address, parker: parker.clone(), notified: notified.clone() });
     }
-    let end = parker.sleep(timeout);
+    let end = parker.sleep(&notified, timeout, go_on);
     if end != Wait::Notified {
         let mut waiters = lock(queue);
-        match waiters.iter().position(|waiter| Arc::ptr_eq(&waiter.parker, parker)) {
+        match waiters.iter().position(|waiter| Arc::ptr_eq(&waiter.notified, &notified)) {
             Some(place) => {
                 waiters.remove(place);
             }
@@ -93,7 +98,8 @@ pub(super) fn notify(address: usize, count: u32) -> u32 {
         let chosen = waiter.address == address && woken < count;
         if chosen {
             woken += 1;
-            lock(&waiter.parker.state).notified = true;
+            let _state = lock(&waiter.parker.state);
+            waiter.notified.store(true, Ordering::Relaxed);
             waiter.parker.wake.notify_one();
         }
         !chosen
@@ -102,16 +108,24 @@ pub(super) fn notify(address: usize, count: u32) -> u32 {
 }
 
 impl Parker {
-    fn sleep(&self, timeout: Option<Duration>) -> Wait {
+    fn sleep(&self, notified: &AtomicBool, timeout: Option<Duration>, go_on: impl Fn() -> bool) -> Wait {
         // A time too far to tell is never.
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let mut state = lock(&self.state);
         loop {
-            if state.notified {
+            if notified.load(Ordering::Relaxed) {
                 return Wait::Notified;
             }
             if state.interrupted {
                 return Wait::Interrupted;
+            }
+            if std::mem::take(&mut state.asked) {
+                drop(state);
+                if !go_on() {
+                    return Wait::Interrupted;
+                }
+                state = lock(&self.state);
+                continue;
             }
             state = match deadline {
                 None => self.wake.wait(state).unwrap_or_else(PoisonError::into_inner),
@@ -130,6 +144,12 @@ impl Parker {
     /// again. It stays set because the thread may just be on its way into a wait.
     pub fn set_interrupted(&self, interrupted: bool) {
         lock(&self.state).interrupted = interrupted;
+        self.wake.notify_one();
+    }
+
+    /// Has the thread that waits, or the next time that it does, ask its host whether to go on.
+    pub(super) fn ask(&self) {
+        lock(&self.state).asked = true;
         self.wake.notify_one();
     }
 }

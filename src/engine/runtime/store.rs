@@ -122,7 +122,8 @@ impl Store {
         InterruptHandle::new(self.0.memory.clone(), self.parker().clone())
     }
 
-    /// Has `go_on` called when [`InterruptHandle::ask`] was: by this thread, at a loop of wasm. If it
+    /// Has `go_on` called when [`InterruptHandle::ask`] was: by this thread, at a loop of wasm or where
+    /// wasm waits in a memory whose bytes are ours. If it
     /// returns false wasm traps with `TrapCode::Interrupted`. It may do what a host function may, also
     /// call wasm. To be set once; false in explicit trap mode, which has no handler that could ask.
     pub fn set_checkpoint(&self, go_on: impl Fn() -> bool + 'static) -> bool {
@@ -134,6 +135,11 @@ impl Store {
         // SAFETY: a write of a field; the checkpoint is the store's and stays.
         unsafe { (*self.vm()).checkpoint = checkpoint };
         true
+    }
+
+    /// What the checkpoint says, true if there is none. For what the runtime does on behalf of wasm.
+    pub(super) fn goes_on(&self) -> bool {
+        self.0.checkpoint.get().is_none_or(|checkpoint| (checkpoint.go_on)())
     }
 
     /// Lets wasm run again after an interruption.
