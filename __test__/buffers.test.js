@@ -62,8 +62,9 @@ describe('the buffer of a memory', () => {
     const before = memory.buffer;
     for (const method of ['transfer', 'transferToFixedLength']) {
       if (!(method in before)) continue;
-      expect(thrownBy(() => before[method]())).toBeInstanceOf(TypeError);
-      expect(thrownBy(() => before[method](10))).toBeInstanceOf(TypeError);
+      // By name: where V8 itself refuses, the error is of the buffer's realm, which is not jest's.
+      expect(thrownBy(() => before[method]()).name).toBe('TypeError');
+      expect(thrownBy(() => before[method](10)).name).toBe('TypeError');
     }
     try {
       new MessageChannel().port1.postMessage(before, [before]);
