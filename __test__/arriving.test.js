@@ -167,8 +167,10 @@ test('nothing else is cloned or posted', async () => {
       expect(() => give(thing)).toThrow(expect.objectContaining({ name: 'DataCloneError' }));
     }
     expect(() => v8.serialize(thing)).toThrow(/(could|can) not be cloned/);
-    // Users see ordinary objects.
-    expect(Reflect.ownKeys(thing).filter((key) => typeof thing !== 'function')).toEqual([]);
+    // Users see ordinary objects. Only a memory has a property of its own where V8's have the method: it
+    // hides the one that it cannot have.
+    const hidden = 'toResizableBuffer' in thing ? ['toResizableBuffer'] : [];
+    expect(Reflect.ownKeys(thing).filter((key) => typeof thing !== 'function')).toEqual(hidden);
   }
   expect(new Own({ value: 'i32' }, 4).value).toBe(4);
   port1.close();

@@ -93,7 +93,7 @@ describe('the buffer of a memory', () => {
          for (let pages = 1; pages < 300; pages *= 3) memory.grow(pages);
          await take(memory.buffer);
        }
-       for (let i = 0; i < 5; i++) { globalThis.gc(); await new Promise(setImmediate); }
+       for (let i = 0; i < 5; i++) { (globalThis.gc ?? (() => Bun.gc(true)))(); await new Promise(setImmediate); }
        const others = Array.from({ length: 20 }, () => new wn.Memory({ initial: 10 }));
        for (const buffer of taken) new Uint8Array(buffer).fill(7);
        if (others.some(({ buffer }) => new Uint8Array(buffer).includes(7))) throw new Error('seen by others');
@@ -145,8 +145,9 @@ describe('the buffer of a memory', () => {
        new wn.Memory({ initial: 10 });
        for (const view of got) {
          if (view.length > 0 && !view.every((byte) => byte === 5)) throw new Error('other bytes');
-         view.fill(6);
        }
+       // Only now: two of them may be over the bytes of one memory.
+       for (const view of got) view.fill(6);
        console.log('fine');`
     );
   }, LONG);

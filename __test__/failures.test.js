@@ -102,21 +102,29 @@ test('what the face meets while it makes an error is thrown in its place', async
 });
 
 test('an error that is made where the stack ends is thrown', async () => {
-  // Each level of JavaScript enters wasm, which traps, so that some errors are made with no stack left.
+  // Each of the deepest levels of JavaScript enters wasm, which traps, so that some errors are made with no
+  // stack left. How many levels there are tells a first descent.
   const code = `
     const { trap } = new wn.Instance(new wn.Module(bytes.module)).exports;
     let returned = 0;
-    function down() {
+    let deepest = 0;
+    function down(level, from) {
+      deepest = level;
       try {
-        trap();
-        returned++;
+        if (level >= from) {
+          trap();
+          returned++;
+        }
       } catch (error) {
         if (error.code !== 'ERR_WASI_TRAP') throw error;
       }
-      down();
+      down(level + 1, from);
     }
     try {
-      down();
+      down(0, Infinity);
+    } catch {}
+    try {
+      down(0, deepest - 1500);
     } catch (error) {
       console.log(error instanceof RangeError, returned);
     }`;

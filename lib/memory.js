@@ -40,6 +40,7 @@ class Memory {
       const own = native.ownShared(handle);
       const lacks = own === null ? undefined : lacking(limitsOf(own));
       put(memory, { handle, group, wide, shared: false, buffer: null, lacks });
+      notResizable(memory);
       return memory;
     }
     settle(memory, new.target, Memory);
@@ -49,6 +50,7 @@ class Memory {
     const [address, handle] = native.createMemory(realm, initial, maximum, wide);
     const group = new Group();
     put(memory, { handle, group, wide, shared: false, buffer: null });
+    notResizable(memory);
     return objectAt(group, address, () => memory);
   }
 
@@ -98,12 +100,11 @@ Object.defineProperty(Memory, 'from', {
 
 /**
  * Gives the class what V8's has for buffers that grow with their memory, where V8 has it. Only V8 can
- * make such a buffer, and does for the memories that are its own, the shared ones. A memory that
- * cannot have one does not have the method, for which programs look before they call it.
+ * make such a buffer, and does for the memories that are its own, the shared ones.
  */
 function resizableBuffers({ prototype }) {
   if (toResizable === undefined) return;
-  const { toFixedLengthBuffer, toResizableBuffer } = {
+  const methods = {
     toFixedLengthBuffer() {
       const { shared, buffer } = partsOf(this, 'WebAssembly.Memory.toFixedLengthBuffer()');
       return shared && buffer === null ? toFixedLength.call(this) : this.buffer;
@@ -113,19 +114,16 @@ function resizableBuffers({ prototype }) {
       return toResizable.call(this);
     },
   };
-  const { get } = Object.getOwnPropertyDescriptor(
-    {
-      get toResizableBuffer() {
-        const parts = memoryParts(this);
-        const ofV8 = parts === undefined || (parts.shared && parts.buffer === null);
-        return ofV8 ? toResizableBuffer : undefined;
-      },
-    },
-    'toResizableBuffer'
-  );
-  const method = { value: toFixedLengthBuffer, writable: true, configurable: true };
-  Object.defineProperty(prototype, 'toFixedLengthBuffer', method);
-  Object.defineProperty(prototype, 'toResizableBuffer', { get, configurable: true });
+  for (const [name, value] of Object.entries(methods)) {
+    Object.defineProperty(prototype, name, { value, writable: true, configurable: true });
+  }
+}
+
+/** A memory that cannot have a resizable buffer has no method for it: programs look before they call it. */
+function notResizable(memory) {
+  if (toResizable !== undefined) {
+    Object.defineProperty(memory, 'toResizableBuffer', { value: undefined, writable: true, configurable: true });
+  }
 }
 
 /**
@@ -216,6 +214,7 @@ function share(memory, source, limits, wide = false, isNew = false) {
   const isWideMemory = native.objectType(handle) === 'w';
   const buffer = isShared(source) ? source : null;
   put(memory, { handle, group, wide: isWideMemory, shared: true, buffer });
+  if (buffer !== null) notResizable(memory);
   return objectAt(group, address, () => memory);
 }
 

@@ -94,6 +94,14 @@ impl Owner {
         self.bytes_gone.get() || self.detached.get()
     }
 
+    /// The buffer, to be detached now, unless it is gone or somebody else has detached it: then the bytes
+    /// may be theirs.
+    fn retire(&self) -> Option<sys::napi_value> {
+        let buffer = self.value().filter(|buffer| !is_detached(self.realm.env, *buffer))?;
+        self.detached.set(true);
+        Some(buffer)
+    }
+
     fn value(&self) -> Option<sys::napi_value> {
         self.buffer.as_ref().and_then(Reference::get)
     }
@@ -249,8 +257,7 @@ pub fn detach_outgrown(realm: &Realm) {
         let owner = unsafe { owner.as_ref() };
         let keep = !owner.is_stale();
         if !keep {
-            owner.detached.set(true);
-            detached.extend(owner.value());
+            detached.extend(owner.retire());
         }
         keep
     });
@@ -264,8 +271,7 @@ pub fn detach_stale(realm: &Realm, memory: &Memory) {
     // SAFETY: as in `detach_outgrown`.
     let owner = unsafe { owner.as_ref() };
     if owner.is_stale() {
-        owner.detached.set(true);
-        let buffer = owner.value();
+        let buffer = owner.retire();
         realm.buffers.borrow_mut().current.remove(&memory.id());
         buffer.into_iter().for_each(|buffer| detach(realm, buffer));
     }
