@@ -1,15 +1,6 @@
-//! wasi-native: a WebAssembly engine of its own and a WASI host behind it, for Node.js.
+//! wasi-native: the Node.js addon, over a WebAssembly engine and a WASI host of its own.
 //!
-//! The crate map (arrows run downwards only):
-//!
-//! - [`node`]: Node-API. The only room that knows JavaScript and the only one that may reach for
-//!   ambient authority.
-//! - [`host`]: joins the engine and WASI; no Node.
-//! - [`wasi`]: the capability layer. Knows neither the engine nor Node.
-//! - [`engine`]: bytes to machine code, and what machine code needs to run. Knows neither WASI
-//!   nor Node.
+//! Node-API alone: the crates below know nothing of it. Arrows run downwards only, and the crates
+//! keep them: `host` joins `engine` and `wasi`, which do not know each other.
 
-pub mod engine;
-pub mod host;
-pub mod wasi;
-pub mod node;
+mod node;

@@ -7,9 +7,9 @@
 use super::failure::{Failure, Kind, run};
 use super::realm::Realm;
 use super::wasi::Program;
-use crate::engine::InterruptHandle;
-use crate::host::watchdog::Timed;
-use crate::wasi::Interrupt;
+use engine::InterruptHandle;
+use host::watchdog::Timed;
+use wasi::Interrupt;
 use napi::bindgen_prelude::External;
 use napi_derive::napi;
 use std::rc::Rc;
@@ -140,7 +140,7 @@ pub fn end_budget(realm: &External<Rc<Realm>>, budget: &External<Arc<Budget>>) -
 #[napi(catch_unwind)]
 pub fn reset_instance(
     realm: &External<Rc<Realm>>,
-    instance: &External<crate::engine::Instance>,
+    instance: &External<engine::Instance>,
 ) -> napi::Result<bool> {
     run(realm, || {
         if realm.store.is_running() {
@@ -157,7 +157,7 @@ pub fn reset_instance(
 #[napi(catch_unwind)]
 pub fn keep_instance(
     realm: &External<Rc<Realm>>,
-    instance: &External<crate::engine::Instance>,
+    instance: &External<engine::Instance>,
 ) -> napi::Result<()> {
     run(realm, || Ok(instance.keep_state(&realm.store)?))
 }

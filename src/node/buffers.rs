@@ -17,7 +17,7 @@ use super::failure::{Failure, Kind, run};
 use super::objects::as_memory;
 use super::raw::{self, HandleScope, Reference, Refused};
 use super::realm::Realm;
-use crate::engine::{Extern, Memory, Pin};
+use engine::{Extern, Memory, Pin};
 use napi::bindgen_prelude::{Env, External, Unknown};
 use napi::{JsValue, sys};
 use napi_derive::napi;

@@ -7,7 +7,7 @@ use super::exceptions::thrown;
 use super::failure::guard;
 use super::raw::{self, HandleScope, Reference, Refused};
 use super::realm::{Realm, TARGET, address};
-use crate::engine::{Door, Error, Extern, ExternType, Func, Module, Rest, VMFuncRef, ValRaw};
+use engine::{Door, Error, Extern, ExternType, Func, Module, Rest, VMFuncRef, ValRaw};
 use napi::bindgen_prelude::{External, Unknown};
 use napi::{JsValue, sys};
 use napi_derive::napi;

@@ -7,7 +7,7 @@
 
 use super::failure::{Failure, Kind, run};
 use super::realm::{Realm, engine};
-use crate::engine::{Module, WeakModule};
+use engine::{Module, WeakModule};
 use napi::bindgen_prelude::{External, Uint8Array};
 use napi_derive::napi;
 use std::collections::HashMap;

@@ -8,7 +8,7 @@
 
 use super::raw::Reference;
 use super::realm::Realm;
-use crate::engine::WeakGroup;
+use engine::WeakGroup;
 use napi::sys;
 use std::cell::{Cell, RefCell};
 

@@ -8,7 +8,7 @@ use super::failure::{Failure, bounded, caught, run};
 use super::queue::{self, Queue};
 use super::raw::{self, HandleScope, Reference, Refused};
 use super::realm::{Realm, engine};
-use crate::engine::{CompileError, Compiling, Module};
+use engine::{CompileError, Compiling, Module};
 use napi::bindgen_prelude::{Env, External, Unknown};
 use napi::JsValue;
 use napi_derive::napi;

@@ -11,7 +11,7 @@ use super::module::{letter, signature};
 use super::objects::{Made, made, read_value, val_type, write_value};
 use super::raw::{self, HandleScope, Reference, Refused};
 use super::realm::{Realm, address};
-use crate::engine::{Error, Exception, Extern, ExternRef, FuncType, Tag, Val, ValType};
+use engine::{Error, Exception, Extern, ExternRef, FuncType, Tag, Val, ValType};
 use napi::bindgen_prelude::{Env, External, FromNapiRef, ToNapiValue, Unknown};
 use napi::{JsValue, sys};
 use napi_derive::napi;

@@ -8,9 +8,9 @@
 
 use super::raw::{self, Reference, Refused};
 use super::realm::Realm;
-use crate::engine::{self, CompileError, Frame, OverLimit, Trap, TrapCode};
-use crate::host::{HostExit, HostHeld, thread};
-use crate::wasi::OutputLimit;
+use engine::{CompileError, Frame, OverLimit, Trap, TrapCode};
+use host::{HostExit, HostHeld, thread};
+use wasi::OutputLimit;
 use napi::sys;
 use std::any::Any;
 use std::borrow::Cow;

@@ -9,7 +9,7 @@ use super::failure::{Failure, Kind, run};
 use super::module::signature;
 use super::objects::as_memory;
 use super::realm::{Realm, address};
-use crate::engine::{Budget, Error, Extern, Func, Instance, InstantiateError, Limits, Memory, Module};
+use engine::{Budget, Error, Extern, Func, Instance, InstantiateError, Limits, Memory, Module};
 use napi::bindgen_prelude::{Env, External, FromNapiRef, ToNapiValue, Uint32Array, Unknown};
 use napi::{JsValue, ValueType};
 use napi_derive::napi;

@@ -6,7 +6,7 @@
 use super::buffers::copied;
 use super::failure::{Failure, Kind, run};
 use super::realm::Realm;
-use crate::wasi::{Errno, MemoryFs};
+use wasi::{Errno, MemoryFs};
 use napi::bindgen_prelude::{Env, External, Uint8Array, Unknown};
 use napi_derive::napi;
 use std::rc::Rc;

@@ -6,7 +6,7 @@
 use super::failure::{Failure, Kind, run};
 use super::realm::{Realm, engine};
 use super::typed::typed_letter;
-use crate::engine::{ExternType, FuncType, HeapType, MemoryType, Module, ValType};
+use engine::{ExternType, FuncType, HeapType, MemoryType, Module, ValType};
 use napi::bindgen_prelude::{ArrayBuffer, Env, External};
 use napi_derive::napi;
 use std::rc::Rc;
@@ -47,7 +47,7 @@ pub fn counts_fuel(module: &External<Module>) -> bool {
 /// The imports of a module, four strings each: module, name, kind, type (see [`type_text`]).
 #[napi(catch_unwind)]
 pub fn imports(module: &External<Module>) -> Vec<String> {
-    let each = |import: crate::engine::ImportType<'_>| {
+    let each = |import: engine::ImportType<'_>| {
         let (kind, ty) = (import.ty.kind().to_string(), type_text(&import.ty));
         [import.module.to_string(), import.name.to_string(), kind, ty]
     };
@@ -57,7 +57,7 @@ pub fn imports(module: &External<Module>) -> Vec<String> {
 /// The exports of a module, three strings each: name, kind, type.
 #[napi(catch_unwind)]
 pub fn exports(module: &External<Module>) -> Vec<String> {
-    let each = |export: crate::engine::ExportType<'_>| {
+    let each = |export: engine::ExportType<'_>| {
         [export.name.to_string(), export.ty.kind().to_string(), type_text(&export.ty)]
     };
     module.exports().flat_map(each).collect()

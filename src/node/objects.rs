@@ -7,7 +7,7 @@ use super::failure::{self, Failure, Kind, run};
 use super::module::letter;
 use super::realm::{Realm, address};
 use super::typed::typed_reference;
-use crate::engine::{
+use engine::{
     Error, Extern, ExternRef, Func, Global, GlobalType, Memory, MemoryType, RefType, Table, TableType,
     Val, ValRaw, ValType,
 };

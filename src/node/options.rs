@@ -7,7 +7,7 @@
 use super::failure::{Failure, Kind, run};
 use super::realm::Realm;
 use super::wasi::{Program, TraceLines};
-use crate::wasi::{
+use wasi::{
     BuildError, Errno, Grant, Limits, MemoryFs, OutputBuffer, OwnedHandle, Perms, Policy, Preopen,
     Stdio, TracedCall, WasiCtx, is_listener,
 };

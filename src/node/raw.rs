@@ -3,7 +3,7 @@
 //! For `src/node` only. Invariant: everything here runs on the thread of the environment it was
 //! given, which Node-API requires; none of these types is `Send`.
 
-use crate::engine::check_spare;
+use engine::check_spare;
 use napi::sys;
 use std::ffi::{CStr, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};

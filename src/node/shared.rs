@@ -14,7 +14,7 @@ use super::module::limits;
 use super::objects::{as_memory, made};
 use super::raw::{self, HandleScope, Reference, Refused};
 use super::realm::Realm;
-use crate::engine::{Error, Extern, Memory, MemoryHost, MemoryType, SharedMemory, Wait, WeakSharedMemory};
+use engine::{Error, Extern, Memory, MemoryHost, MemoryType, SharedMemory, Wait, WeakSharedMemory};
 use napi::bindgen_prelude::{Env, External, Uint8Array, Unknown};
 use napi::{JsValue, sys};
 use napi_derive::napi;

@@ -5,7 +5,7 @@
 
 use super::failure::stack_lines;
 use super::realm::Realm;
-use crate::engine::Frame;
+use engine::Frame;
 use napi::bindgen_prelude::External;
 use napi_derive::napi;
 use std::rc::Rc;

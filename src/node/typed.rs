@@ -7,7 +7,7 @@
 
 use super::failure::run;
 use super::realm::Realm;
-use crate::engine::{HeapType, RefType, SharedFuncType, TypeId, Val, ValType};
+use engine::{HeapType, RefType, SharedFuncType, TypeId, Val, ValType};
 use napi::bindgen_prelude::External;
 use napi_derive::napi;
 use std::collections::HashMap;
@@ -149,7 +149,7 @@ pub fn reference_fits(realm: &External<Rc<Realm>>, letter: String, address: f64)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::FuncType;
+    use engine::FuncType;
 
     /// A type that no other test has.
     fn ty(number: u32) -> SharedFuncType {

@@ -13,7 +13,7 @@
 
 use super::failure::run;
 use super::realm::Realm;
-use crate::engine::stack_bounds;
+use engine::stack_bounds;
 use napi::bindgen_prelude::External;
 use napi_derive::napi;
 use std::cell::{Cell, OnceCell};

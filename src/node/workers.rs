@@ -9,7 +9,7 @@
 use super::failure::run;
 use super::raw::{self, HandleScope, Reference};
 use super::realm::Realm;
-use crate::engine::InterruptHandle;
+use engine::InterruptHandle;
 use napi::JsValue;
 use napi::bindgen_prelude::{External, Unknown};
 use napi_derive::napi;

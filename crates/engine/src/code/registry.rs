@@ -1,0 +1,203 @@
+//! From a program counter to what is known about the code there.
+//!
+//! Read by the fault handler and by backtraces, written when code comes and goes. Invariant:
+//! reading takes no lock and allocates nothing, so it is safe inside a signal handler. Code that
+//! is running cannot go away, so its entry is stable while anybody asks for its addresses.
+
+use crate::compile::Handler;
+use crate::compile::trap::TrapCode;
+use crate::module::dwarf::DebugInfo;
+use crate::module::info::{FuncIndex, ModuleInfo};
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering, fence};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// What is known about one module's code. Positions are byte offsets from `start`.
+pub struct CodeInfo {
+    pub start: usize,
+    pub len: usize,
+    /// Start and wasm function of each piece of code, in order; `None` for trampolines.
+    pub functions: Vec<(u32, Option<FuncIndex>)>,
+    /// Instructions that may fault, in order, and why.
+    pub traps: Vec<u32>,
+    pub trap_codes: Vec<TrapCode>,
+    /// Where the code of a wasm operator starts, in order, and its byte offset in the module.
+    pub srclocs: Vec<(u32, u32)>,
+    /// Calls that catch exceptions, in order.
+    pub handlers: Vec<Handler>,
+    pub module: Arc<ModuleInfo>,
+    pub bytes: Arc<[u8]>,
+    pub debug: Arc<DebugInfo>,
+}
+
+/// A place in guest code.
+#[derive(Clone, Debug)]
+pub struct Frame {
+    pub func_index: u32,
+    pub name: Option<String>,
+    /// Byte offset in the module.
+    pub wasm_offset: Option<u64>,
+    /// Of which entry into wasm the frame is: 0 for the innermost. Between two of them are frames of
+    /// the host.
+    pub entry: usize,
+    /// What tells the place in the source: see `source_frames`.
+    pub(crate) debug: Arc<DebugInfo>,
+}
+
+impl Frame {
+    /// The module that the frame's function is of: `wasm://wasm/<name>-<hash>`.
+    pub fn module_url(&self) -> String {
+        self.debug.module_url()
+    }
+}
+
+impl CodeInfo {
+    /// The trap that the instruction at `pc` takes when it faults.
+    pub fn trap_at(&self, pc: usize) -> Option<TrapCode> {
+        let offset = u32::try_from(pc.checked_sub(self.start)?).ok()?;
+        let place = self.traps.binary_search(&offset).ok()?;
+        self.trap_codes.get(place).copied()
+    }
+
+    /// The handler of the call that returns to `pc`: its address, and the size of the frame at
+    /// the call.
+    pub fn handler_at(&self, pc: usize) -> Option<(usize, usize)> {
+        let offset = u32::try_from(pc.checked_sub(self.start)?).ok()?;
+        let place = self.handlers.binary_search_by_key(&offset, |handler| handler.call).ok()?;
+        let handler = self.handlers.get(place)?;
+        Some((self.start + handler.handler as usize, handler.frame_size as usize))
+    }
+
+    /// The guest code at `pc`; `None` in a trampoline. For a return address pass the address of
+    /// the call: one less.
+    pub fn frame_at(&self, pc: usize) -> Option<Frame> {
+        let offset = u32::try_from(pc.checked_sub(self.start)?).ok()?;
+        let place = self.functions.partition_point(|(start, _)| *start <= offset).checked_sub(1)?;
+        let (start, index) = *self.functions.get(place)?;
+        let index = index?;
+        let after = self.srclocs.partition_point(|(start, _)| *start <= offset);
+        let wasm_offset = after
+            .checked_sub(1)
+            .and_then(|place| self.srclocs.get(place))
+            .filter(|(at, _)| *at >= start)
+            .map(|(_, wasm)| u64::from(*wasm));
+        Some(Frame {
+            func_index: index.as_u32(),
+            name: self.module.function_name(&self.bytes, index),
+            wasm_offset,
+            entry: 0,
+            debug: self.debug.clone(),
+        })
+    }
+}
+
+const SLOTS: usize = 64;
+
+/// An entry that readers may meet while it is written. `version` is odd during a write and
+/// different after it, and a reader that sees it change has seen nothing.
+struct Slot {
+    version: AtomicUsize,
+    start: AtomicUsize,
+    end: AtomicUsize,
+    info: AtomicPtr<CodeInfo>,
+}
+
+struct Chunk {
+    slots: [Slot; SLOTS],
+    next: AtomicPtr<Chunk>,
+}
+
+impl Chunk {
+    const fn new() -> Chunk {
+        Chunk {
+            slots: [const {
+                Slot {
+                    version: AtomicUsize::new(0),
+                    start: AtomicUsize::new(0),
+                    end: AtomicUsize::new(0),
+                    info: AtomicPtr::new(ptr::null_mut()),
+                }
+            }; SLOTS],
+            next: AtomicPtr::new(ptr::null_mut()),
+        }
+    }
+}
+
+static FIRST: Chunk = Chunk::new();
+/// The free slots. Who has the lock is the only one that writes.
+static FREE: Mutex<Vec<&'static Slot>> = Mutex::new(Vec::new());
+
+impl Slot {
+    fn write(&self, start: usize, end: usize, info: *mut CodeInfo) {
+        self.version.fetch_add(1, Ordering::AcqRel);
+        fence(Ordering::Release);
+        self.start.store(start, Ordering::Relaxed);
+        self.end.store(end, Ordering::Relaxed);
+        self.info.store(info, Ordering::Relaxed);
+        self.version.fetch_add(1, Ordering::Release);
+    }
+
+    fn lookup(&self, pc: usize) -> Option<*const CodeInfo> {
+        let before = self.version.load(Ordering::Acquire);
+        let hit = pc >= self.start.load(Ordering::Relaxed) && pc < self.end.load(Ordering::Relaxed);
+        let info = self.info.load(Ordering::Relaxed);
+        fence(Ordering::Acquire);
+        let stable = before & 1 == 0 && self.version.load(Ordering::Relaxed) == before;
+        (hit && stable && !info.is_null()).then_some(info.cast_const())
+    }
+}
+
+fn chunks() -> impl Iterator<Item = &'static Chunk> {
+    std::iter::successors(Some(&FIRST), |chunk| {
+        // SAFETY: chunks are leaked when linked, so a pointer to one stays good.
+        unsafe { chunk.next.load(Ordering::Acquire).as_ref() }
+    })
+}
+
+/// Code that can be found by address until this is dropped.
+pub struct Registration {
+    slot: &'static Slot,
+    info: Box<CodeInfo>,
+}
+
+impl Registration {
+    pub fn new(info: CodeInfo) -> Registration {
+        let info = Box::new(info);
+        let (start, end) = (info.start, info.start + info.len);
+        let mut free = FREE.lock().unwrap_or_else(PoisonError::into_inner);
+        let slot = free.pop().unwrap_or_else(|| {
+            let chunk: &'static Chunk = Box::leak(Box::new(Chunk::new()));
+            // Behind the first one, so that nobody has to look for the last.
+            chunk.next.store(FIRST.next.load(Ordering::Relaxed), Ordering::Relaxed);
+            FIRST.next.store(ptr::from_ref(chunk).cast_mut(), Ordering::Release);
+            free.extend(&chunk.slots[1..]);
+            &chunk.slots[0]
+        });
+        slot.write(start, end, ptr::from_ref(&*info).cast_mut());
+        Registration { slot, info }
+    }
+
+    pub fn info(&self) -> &CodeInfo {
+        &self.info
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        let mut free = FREE.lock().unwrap_or_else(PoisonError::into_inner);
+        self.slot.write(0, 0, ptr::null_mut());
+        free.push(self.slot);
+    }
+}
+
+/// Calls `f` with what is known about the code at `pc`.
+///
+/// # Safety
+/// `pc` is an address in a frame that is on the current thread's stack (then the code there
+/// cannot be freed meanwhile), or of code that is none of ours.
+pub unsafe fn with_code_at<R>(pc: usize, f: impl FnOnce(&CodeInfo) -> R) -> Option<R> {
+    let info = chunks().flat_map(|chunk| &chunk.slots).find_map(|slot| slot.lookup(pc))?;
+    // SAFETY: the entry was stable and covers `pc`; by this function's contract the code at `pc`
+    // is in use, and a registration lives as long as its code.
+    Some(f(unsafe { &*info }))
+}

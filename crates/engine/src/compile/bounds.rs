@@ -1,0 +1,88 @@
+//! Bounds checks of linear memory: **this file is the sandbox.**
+//!
+//! Used by the translator for every access to guest memory. Read each change line by line, with
+//! a second pair of eyes. The invariant: the address returned is inside the memory, or the
+//! access faults in its guard, or a trap was taken before it.
+//!
+//! In a *reserved* memory `[base, base + 4 GiB + GUARD_SIZE)` is ours and faults past the current
+//! length, so an unsigned 32-bit index plus a static end (offset + width) of at most `GUARD_SIZE`
+//! needs no check: a fault is the trap. Everything else compares `index + end` with the current
+//! length in 64 bits, where nothing is mapped that a wrong guess of the branch predictor could
+//! read: the address becomes the memory's base under misspeculation.
+
+use super::environ::{FuncEnvironment, Region};
+use super::{GUARD_SIZE, MemoryStyle};
+use crate::module::info::MemoryIndex;
+use cranelift_codegen::ir::condcodes::IntCC;
+use cranelift_codegen::ir::{Endianness, InstBuilder, MemFlagsData, TrapCode, Value, types};
+use cranelift_frontend::FunctionBuilder;
+
+/// A checked access: `address + offset`, with flags that make a fault a trap.
+pub struct HeapAccess {
+    pub flags: MemFlagsData,
+    pub address: Value,
+    pub offset: i32,
+}
+
+/// Checks an access of `size` bytes at `index + offset` of a memory. `index` has the memory's
+/// index type.
+pub fn heap_access(
+    env: &mut FuncEnvironment<'_>,
+    b: &mut FunctionBuilder<'_>,
+    memory: MemoryIndex,
+    index: Value,
+    offset: u64,
+    size: u8,
+) -> HeapAccess {
+    let flags = MemFlagsData::new()
+        .with_endianness(Endianness::Little)
+        .with_alias_region(env.region(Region::Heap));
+    let index64 = match b.func.dfg.value_type(index) {
+        types::I64 => index,
+        _ => b.ins().uextend(types::I64, index),
+    };
+    // The end of the access relative to the index. `None`: past 2^64, so always out of bounds.
+    let end = offset.checked_add(u64::from(size));
+    let reserved = env.memory_style(memory) == MemoryStyle::Reserved;
+
+    if let Some(end) = end
+        && reserved
+        && env.module.tunables.signals
+        && end <= GUARD_SIZE
+    {
+        let base = env.memory_base(b, memory);
+        return HeapAccess {
+            flags: flags.with_trap_code(Some(TrapCode::HEAP_OUT_OF_BOUNDS)),
+            address: b.ins().iadd(base, index64),
+            // GUARD_SIZE is below i32::MAX.
+            offset: offset as i32,
+        };
+    }
+
+    let outside = match end {
+        None => b.ins().iconst(types::I8, 1),
+        Some(end) => {
+            let length = env.memory_length(b, memory);
+            let end = b.ins().iconst(types::I64, end as i64);
+            if env.module.info.memories[memory].memory64 {
+                let (past, carry) = b.ins().uadd_overflow(index64, end);
+                let over = b.ins().icmp(IntCC::UnsignedGreaterThan, past, length);
+                b.ins().bor(over, carry)
+            } else {
+                // A 32-bit index and a 32-bit offset cannot carry out of 64 bits.
+                let past = b.ins().iadd(index64, end);
+                b.ins().icmp(IntCC::UnsignedGreaterThan, past, length)
+            }
+        }
+    };
+    env.trapnz(b, outside, TrapCode::HEAP_OUT_OF_BOUNDS);
+    let base = env.memory_base(b, memory);
+    let offset = b.ins().iconst(types::I64, offset as i64);
+    let relative = b.ins().iadd(index64, offset);
+    let address = b.ins().iadd(base, relative);
+    HeapAccess {
+        flags: flags.with_notrap(),
+        address: b.ins().select_spectre_guard(outside, base, address),
+        offset: 0,
+    }
+}

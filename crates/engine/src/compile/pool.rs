@@ -1,0 +1,206 @@
+//! The compile threads of the process.
+//!
+//! For `Module` and the parts of compiling that go on in parallel. There are as many threads as the
+//! machine has cores, made when there is work and gone some time after it. Invariant: who compiles
+//! never depends on a free thread: it does its own work, and others help where they can.
+
+use crate::sys::pin_library;
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// Cranelift recurses over the code's structure, so its threads get room.
+const STACK: usize = 8 << 20;
+/// After this long without work a thread ends.
+const IDLE: Duration = Duration::from_secs(5);
+
+type Task = Box<dyn FnOnce() + Send>;
+
+struct Pool {
+    state: Mutex<State>,
+    /// There is work.
+    work: Condvar,
+    /// A helper is back.
+    back: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// What is begun goes before what is not.
+    helps: VecDeque<Help>,
+    tasks: VecDeque<Task>,
+    threads: usize,
+    idle: usize,
+}
+
+/// A request to help with work that is under way.
+struct Help {
+    work: Work,
+    group: Arc<Group>,
+}
+
+/// Borrowed from a caller of [`together`], who waits until nobody has it.
+#[derive(Clone, Copy)]
+struct Work(NonNull<dyn Fn() + Sync>);
+
+// SAFETY: it is only called, and what it refers to is `Sync`.
+unsafe impl Send for Work {}
+
+/// The helpers of one piece of work.
+#[derive(Default)]
+struct Group {
+    /// How many are at work. Changes under the pool's lock.
+    running: AtomicUsize,
+}
+
+static POOL: Pool = Pool {
+    state: Mutex::new(State { helps: VecDeque::new(), tasks: VecDeque::new(), threads: 0, idle: 0 }),
+    work: Condvar::new(),
+    back: Condvar::new(),
+};
+
+/// Has `task` run on a thread of the pool: in order with other tasks. Where the system gives no thread
+/// at all it runs here and now.
+pub fn spawn(task: impl FnOnce() + Send + 'static) {
+    let mut state = POOL.lock();
+    state.tasks.push_back(Box::new(task));
+    POOL.call(&mut state);
+    if state.threads == 0 {
+        let task = state.tasks.pop_back();
+        drop(state);
+        task.into_iter().for_each(|task| task());
+    }
+}
+
+/// Runs `own` here and `help` on up to `helpers` threads of the pool at the same time. Returns when
+/// all that started have returned.
+pub fn together<R>(helpers: usize, help: &(dyn Fn() + Sync), own: impl FnOnce() -> R) -> R {
+    if helpers == 0 {
+        return own();
+    }
+    /// Takes the request back, and waits for those who took it.
+    struct Asked(Arc<Group>);
+    impl Drop for Asked {
+        fn drop(&mut self) {
+            let mut state = POOL.lock();
+            state.helps.retain(|help| !Arc::ptr_eq(&help.group, &self.0));
+            while self.0.running.load(Ordering::Relaxed) > 0 {
+                state = POOL.back.wait(state).unwrap_or_else(PoisonError::into_inner);
+            }
+        }
+    }
+    let asked = Asked(Arc::default());
+    let help: NonNull<dyn Fn() + Sync + '_> = NonNull::from(help);
+    // SAFETY: only the lifetime changes. Whatever happens in `own`, `asked` waits until no other thread
+    // has the pointer, and is dropped before what it points to.
+    let work = Work(unsafe { std::mem::transmute::<NonNull<dyn Fn() + Sync + '_>, NonNull<dyn Fn() + Sync>>(help) });
+    let mut state = POOL.lock();
+    for _ in 0..helpers.min(cores()) {
+        state.helps.push_back(Help { work, group: asked.0.clone() });
+        POOL.call(&mut state);
+    }
+    drop(state);
+    own()
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+impl Pool {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Finds a thread for what was just put in.
+    fn call(&self, state: &mut State) {
+        if state.idle >= state.tasks.len() + state.helps.len() {
+            self.work.notify_one();
+        } else if state.threads < cores() {
+            pin_library();
+            let thread = std::thread::Builder::new().name("wasm-compile".into()).stack_size(STACK);
+            // One that the system refuses is work the others do.
+            if thread.spawn(|| POOL.serve()).is_ok() {
+                state.threads += 1;
+            }
+        }
+    }
+
+    fn serve(&self) {
+        let mut state = self.lock();
+        loop {
+            // A panic is a bug, which whoever waits for the work notices by its absence.
+            if let Some(Help { work, group }) = state.helps.pop_front() {
+                group.running.fetch_add(1, Ordering::Relaxed);
+                drop(state);
+                // SAFETY: who asked waits for us: see `together`.
+                let _ = catch_unwind(AssertUnwindSafe(|| unsafe { work.0.as_ref()() }));
+                state = self.lock();
+                group.running.fetch_sub(1, Ordering::Relaxed);
+                self.back.notify_all();
+            } else if let Some(task) = state.tasks.pop_front() {
+                drop(state);
+                let _ = catch_unwind(AssertUnwindSafe(task));
+                state = self.lock();
+            } else {
+                state.idle += 1;
+                let (woken, waited) =
+                    self.work.wait_timeout(state, IDLE).unwrap_or_else(PoisonError::into_inner);
+                state = woken;
+                state.idle -= 1;
+                if waited.timed_out() && state.helps.is_empty() && state.tasks.is_empty() {
+                    state.threads -= 1;
+                    return;
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    #[test]
+    fn what_is_lent_to_helpers_is_back_when_the_work_is_done() {
+        for _ in 0..200 {
+            let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
+            let work = || {
+                while next.fetch_add(1, Ordering::Relaxed) < 100 {
+                    done.fetch_add(1, Ordering::Relaxed);
+                }
+            };
+            together(4, &work, work);
+            assert_eq!(done.into_inner(), 100);
+        }
+    }
+
+    #[test]
+    fn work_inside_tasks_needs_no_free_thread() {
+        let (told, heard) = mpsc::channel();
+        for _ in 0..4 * cores() {
+            let told = told.clone();
+            spawn(move || {
+                let count = AtomicUsize::new(0);
+                let work = || _ = count.fetch_add(1, Ordering::Relaxed);
+                together(cores(), &work, work);
+                told.send(count.into_inner() >= 1).expect("somebody listens");
+            });
+        }
+        for _ in 0..4 * cores() {
+            assert!(heard.recv_timeout(Duration::from_secs(60)).expect("every task runs"));
+        }
+    }
+
+    #[test]
+    fn a_panic_here_leaves_no_helper_with_what_is_gone() {
+        let count = AtomicUsize::new(0);
+        let help = || _ = count.fetch_add(1, Ordering::Relaxed);
+        let panicked = catch_unwind(AssertUnwindSafe(|| together(4, &help, || panic!("on purpose"))));
+        assert!(panicked.is_err());
+    }
+}

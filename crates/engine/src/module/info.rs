@@ -1,0 +1,229 @@
+//! What a validated module declares, as plain data: the result of [`super::parse`].
+//!
+//! Read by the compiler and by instantiation. Invariant: everything here has passed validation,
+//! so indices are in range and types are right; bodies and data are byte ranges of the module.
+
+use crate::types::*;
+use cranelift_entity::{PrimaryMap, entity_impl};
+use std::ops::Range;
+
+macro_rules! index_space {
+    ($($(#[$doc:meta])* $name:ident = $prefix:literal;)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(u32);
+        entity_impl!($name, $prefix);
+    )*};
+}
+
+index_space! {
+    /// Index of a type of the module.
+    TypeIndex = "type";
+    /// Index of a function, imports first.
+    FuncIndex = "func";
+    /// Index of a function among those the module defines.
+    DefinedFuncIndex = "defined_func";
+    /// Index of a table, imports first.
+    TableIndex = "table";
+    /// Index of a table among those the module defines.
+    DefinedTableIndex = "defined_table";
+    /// Index of a memory, imports first.
+    MemoryIndex = "memory";
+    /// Index of a memory among those the module defines.
+    DefinedMemoryIndex = "defined_memory";
+    /// Index of a global, imports first.
+    GlobalIndex = "global";
+    /// Index of a global among those the module defines.
+    DefinedGlobalIndex = "defined_global";
+    /// Index of a tag, imports first.
+    TagIndex = "tag";
+    /// Index of a tag among those the module defines.
+    DefinedTagIndex = "defined_tag";
+    /// Index of an element segment.
+    ElemIndex = "elem";
+    /// Index of a data segment.
+    DataIndex = "data";
+    /// Place of a function among those a reference can be taken of.
+    FuncRefIndex = "func_ref";
+}
+
+/// What an import or export names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EntityIndex {
+    Func(FuncIndex),
+    Table(TableIndex),
+    Memory(MemoryIndex),
+    Global(GlobalIndex),
+    Tag(TagIndex),
+}
+
+#[derive(Debug)]
+pub struct Import {
+    pub module: String,
+    pub name: String,
+    pub index: EntityIndex,
+}
+
+#[derive(Debug)]
+pub struct Export {
+    pub name: String,
+    pub index: EntityIndex,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Function {
+    pub ty: TypeIndex,
+    /// Set when a reference to the function can be taken: exported, in an element segment or a
+    /// constant expression, or declared for `ref.func`.
+    pub func_ref: Option<FuncRefIndex>,
+}
+
+/// One instruction of a constant expression.
+#[derive(Clone, Copy, Debug)]
+pub enum ConstOp {
+    I32Const(i32),
+    I64Const(i64),
+    F32Const(u32),
+    F64Const(u64),
+    V128Const(u128),
+    GlobalGet(GlobalIndex),
+    RefNull,
+    RefFunc(FuncIndex),
+    I32Add,
+    I32Sub,
+    I32Mul,
+    I64Add,
+    I64Sub,
+    I64Mul,
+}
+
+/// A constant expression (spec: "Constant Expressions"), in stack order.
+pub type ConstExpr = Box<[ConstOp]>;
+
+#[derive(Debug)]
+pub struct Table {
+    pub ty: TableType,
+    /// The initial value of every element; `None` is a null reference.
+    pub init: Option<ConstExpr>,
+}
+
+#[derive(Debug)]
+pub struct Global {
+    pub ty: GlobalType,
+    /// `None` for an imported global.
+    pub init: Option<ConstExpr>,
+}
+
+#[derive(Debug)]
+pub enum SegmentMode<I> {
+    Active { target: I, offset: ConstExpr },
+    Passive,
+    /// Element segments only: it declares functions for `ref.func` and is empty at run time.
+    Declared,
+}
+
+#[derive(Debug)]
+pub enum ElemItems {
+    Functions(Box<[FuncIndex]>),
+    Expressions(Box<[ConstExpr]>),
+}
+
+impl ElemItems {
+    pub fn len(&self) -> usize {
+        match self {
+            ElemItems::Functions(items) => items.len(),
+            ElemItems::Expressions(items) => items.len(),
+        }
+    }
+}
+
+#[derive(Debug)]
+pub struct Elem {
+    pub ty: RefType,
+    pub items: ElemItems,
+    pub mode: SegmentMode<TableIndex>,
+}
+
+#[derive(Debug)]
+pub struct Data {
+    pub bytes: Range<usize>,
+    pub mode: SegmentMode<MemoryIndex>,
+}
+
+#[derive(Default)]
+pub struct ModuleInfo {
+    pub types: PrimaryMap<TypeIndex, SharedFuncType>,
+    pub imports: Vec<Import>,
+    pub exports: Vec<Export>,
+    pub functions: PrimaryMap<FuncIndex, Function>,
+    pub tables: PrimaryMap<TableIndex, Table>,
+    pub memories: PrimaryMap<MemoryIndex, MemoryType>,
+    pub globals: PrimaryMap<GlobalIndex, Global>,
+    pub tags: PrimaryMap<TagIndex, TypeIndex>,
+    pub num_imported_functions: usize,
+    pub num_imported_tables: usize,
+    pub num_imported_memories: usize,
+    pub num_imported_globals: usize,
+    pub num_imported_tags: usize,
+    pub start: Option<FuncIndex>,
+    pub elems: PrimaryMap<ElemIndex, Elem>,
+    pub data: PrimaryMap<DataIndex, Data>,
+    /// The functions a reference can be taken of.
+    pub func_refs: PrimaryMap<FuncRefIndex, FuncIndex>,
+    /// Where the contents of the code section begin in the module.
+    pub code_section: usize,
+    /// Where each defined function's body stands in the module.
+    pub bodies: PrimaryMap<DefinedFuncIndex, Range<usize>>,
+    /// Where the function names of the name section stand in the module, ordered by function.
+    pub function_names: Vec<(FuncIndex, Range<usize>)>,
+    /// Where the module's own name stands in the module, if its name section has one.
+    pub name: Option<Range<usize>>,
+    /// The first bytes of the hash of the module's bytes, by which frames tell modules apart.
+    pub hash: [u8; 4],
+    /// Name and contents of each custom section, in order.
+    pub custom_sections: Vec<(String, Range<usize>)>,
+}
+
+impl ModuleInfo {
+    pub fn func_type(&self, index: FuncIndex) -> &SharedFuncType {
+        &self.types[self.functions[index].ty]
+    }
+
+    pub fn tag_type(&self, index: TagIndex) -> &SharedFuncType {
+        &self.types[self.tags[index]]
+    }
+
+    pub fn extern_type(&self, index: EntityIndex) -> ExternType {
+        match index {
+            EntityIndex::Func(i) => ExternType::Func(self.func_type(i).clone()),
+            EntityIndex::Table(i) => ExternType::Table(self.tables[i].ty),
+            EntityIndex::Memory(i) => ExternType::Memory(self.memories[i]),
+            EntityIndex::Global(i) => ExternType::Global(self.globals[i].ty),
+            EntityIndex::Tag(i) => ExternType::Tag(self.tag_type(i).clone()),
+        }
+    }
+}
+
+/// Splits an index space into imports and definitions.
+macro_rules! defined {
+    ($($to_defined:ident, $to_index:ident: $index:ident <-> $defined:ident, $imported:ident;)*) => {
+        impl ModuleInfo {$(
+            /// The place among the module's own definitions, or `None` for an import.
+            pub fn $to_defined(&self, index: $index) -> Option<$defined> {
+                index.0.checked_sub(self.$imported as u32).map($defined)
+            }
+
+            pub fn $to_index(&self, index: $defined) -> $index {
+                $index(index.0 + self.$imported as u32)
+            }
+        )*}
+    };
+}
+
+defined! {
+    defined_func, func_index: FuncIndex <-> DefinedFuncIndex, num_imported_functions;
+    defined_table, table_index: TableIndex <-> DefinedTableIndex, num_imported_tables;
+    defined_memory, memory_index: MemoryIndex <-> DefinedMemoryIndex, num_imported_memories;
+    defined_global, global_index: GlobalIndex <-> DefinedGlobalIndex, num_imported_globals;
+    defined_tag, tag_index: TagIndex <-> DefinedTagIndex, num_imported_tags;
+}

@@ -1,0 +1,475 @@
+//! Bytes to a validated [`ModuleInfo`]: wasmparser reads and validates, we keep what we need.
+//!
+//! Called by `Module::new` and `Module::validate`. Invariant: every section and every body has
+//! been validated when this returns `Ok`. An error of a section is reported before one of a body;
+//! of the bodies' errors it is the first by byte offset, in however many threads they were checked.
+
+use super::foreign;
+use super::info::*;
+use crate::compile::{Stop, pool};
+use crate::error::CompileError;
+use crate::types::*;
+use cranelift_entity::EntityRef;
+use std::ops::Range;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use wasmparser as wp;
+use wasmparser::{
+    FuncToValidate, FuncValidatorAllocations, FunctionBody, Parser, Payload, ValidPayload,
+    Validator, ValidatorResources, WasmFeatures,
+};
+
+/// The JavaScript interface's limits on a module (its "Implementation-defined Limits").
+const MAX_SIZE: usize = 1 << 30;
+
+/// Refuses a module that is larger than any may be, before anything is done with its bytes.
+pub fn check_size(bytes: &[u8]) -> Result<(), CompileError> {
+    if bytes.len() <= MAX_SIZE {
+        return Ok(());
+    }
+    Err(CompileError::general(format!("the module has {} bytes; {MAX_SIZE} are the most", bytes.len())))
+}
+
+type BodyToValidate<'a> = (FuncToValidate<ValidatorResources>, FunctionBody<'a>);
+
+/// Parses and validates a module, its bodies on up to `threads` threads.
+pub fn parse(
+    bytes: &[u8],
+    features: WasmFeatures,
+    threads: usize,
+    stop: &Stop<'_>,
+) -> Result<ModuleInfo, CompileError> {
+    if let Some(what) = foreign::explain(bytes) {
+        return Err(CompileError::new(what, 0));
+    }
+    let mut validator = Validator::new_with_features(features);
+    let mut reader = ModuleReader { bytes, info: ModuleInfo::default(), canonical: Vec::new() };
+    let mut to_validate = Vec::new();
+    for payload in Parser::new(0).parse_all(bytes) {
+        let payload = payload?;
+        if let ValidPayload::Func(func, body) = validator.payload(&payload)? {
+            to_validate.push((func, body));
+        }
+        let section = payload.as_section().map_or(0, |(_, range)| range.start);
+        reader.payload(payload).map_err(|error| error.or_at(section))?;
+    }
+    validate_bodies(to_validate, threads, stop)?;
+    Ok(reader.info)
+}
+
+fn validate_bodies(bodies: Vec<BodyToValidate<'_>>, threads: usize, stop: &Stop<'_>) -> Result<(), CompileError> {
+    // Threads cost more than they bring below this many bodies.
+    const WORTH_A_THREAD: usize = 256;
+    let threads = threads.min(bodies.len() / WORTH_A_THREAD).max(1);
+    let bodies: Vec<_> = bodies.into_iter().map(|body| Mutex::new(Some(body))).collect();
+    let next = AtomicUsize::new(0);
+    let first_error: Mutex<Option<CompileError>> = Mutex::new(None);
+    let flag = stop.flag;
+    let work = |stopped: &dyn Fn() -> bool| {
+        let mut allocations = FuncValidatorAllocations::default();
+        while !stopped()
+            && let Some(slot) = bodies.get(next.fetch_add(1, Ordering::Relaxed))
+        {
+            let taken = slot.lock().ok().and_then(|mut body| body.take());
+            let Some((func, body)) = taken else { continue };
+            let mut validator = func.into_validator(std::mem::take(&mut allocations));
+            let checked = validator.validate(&body).map_err(CompileError::from).and_then(|()| refuse_gc(&body));
+            if let Err(error) = checked {
+                let mut first = first_error.lock().unwrap_or_else(|e| e.into_inner());
+                if first.as_ref().is_none_or(|known| error.offset < known.offset) {
+                    *first = Some(error);
+                }
+            }
+            allocations = validator.into_allocations();
+        }
+    };
+    pool::together(threads - 1, &|| work(&|| flag.load(Ordering::Relaxed)), || work(&|| stop.is_set()));
+    if flag.load(Ordering::Relaxed) {
+        return Err(Stop::error());
+    }
+    match first_error.into_inner().unwrap_or_else(|e| e.into_inner()) {
+        Some(error) => Err(error),
+        None => Ok(()),
+    }
+}
+
+/// Refuses the operators of the gc proposal, whose types we know only as far as functions go.
+fn refuse_gc(body: &FunctionBody<'_>) -> Result<(), CompileError> {
+    // They all have this prefix, or compare what only they can make.
+    const PREFIX: u8 = 0xfb;
+    const REF_EQ: u8 = 0xd3;
+    if !body.as_bytes().iter().any(|byte| matches!(*byte, PREFIX | REF_EQ)) {
+        return Ok(());
+    }
+    for op in body.get_operators_reader()?.into_iter_with_offsets() {
+        let (op, offset) = op?;
+        if is_gc(&op) {
+            return Err(unsupported("the operators of the gc proposal").or_at(offset));
+        }
+    }
+    Ok(())
+}
+
+macro_rules! define_is_gc {
+    ($( @$proposal:ident $op:ident $({ $($arg:ident: $argty:ty),* })? => $visit:ident ($($ann:tt)*) )*) => {
+        fn is_gc(op: &wp::Operator<'_>) -> bool {
+            match op {
+                $(wp::Operator::$op { .. } => stringify!($proposal) == "gc",)*
+                _ => false,
+            }
+        }
+    };
+}
+wasmparser::for_each_operator!(define_is_gc);
+
+struct ModuleReader<'a> {
+    bytes: &'a [u8],
+    info: ModuleInfo,
+    /// The identity of each type read so far, to resolve references to it.
+    canonical: Vec<TypeId>,
+}
+
+fn unsupported(what: &str) -> CompileError {
+    CompileError::general(format!("{what} are not supported by this engine yet"))
+}
+
+impl<'a> ModuleReader<'a> {
+    fn payload(&mut self, payload: Payload<'a>) -> Result<(), CompileError> {
+        match payload {
+            Payload::TypeSection(section) => {
+                for group in section {
+                    self.rec_group(group?)?;
+                }
+            }
+            Payload::ImportSection(section) => {
+                for import in section.into_imports_with_offsets() {
+                    let (offset, import) = import?;
+                    self.import(import, offset)?;
+                }
+                let info = &mut self.info;
+                info.num_imported_functions = info.functions.len();
+                info.num_imported_tables = info.tables.len();
+                info.num_imported_memories = info.memories.len();
+                info.num_imported_globals = info.globals.len();
+                info.num_imported_tags = info.tags.len();
+            }
+            Payload::FunctionSection(section) => {
+                for ty in section {
+                    self.function(ty?);
+                }
+            }
+            Payload::TableSection(section) => {
+                for table in section {
+                    let table = table?;
+                    let init = match &table.init {
+                        wp::TableInit::RefNull => None,
+                        wp::TableInit::Expr(expr) => Some(self.const_expr(expr)?),
+                    };
+                    let ty = self.table_type(&table.ty)?;
+                    self.info.tables.push(Table { ty, init });
+                }
+            }
+            Payload::MemorySection(section) => {
+                for memory in section {
+                    self.info.memories.push(memory_type(&memory?));
+                }
+            }
+            Payload::TagSection(section) => {
+                for tag in section {
+                    self.info.tags.push(TypeIndex::from_u32(tag?.func_type_idx));
+                }
+            }
+            Payload::GlobalSection(section) => {
+                for global in section {
+                    let global = global?;
+                    let ty = self.global_type(&global.ty)?;
+                    let init = Some(self.const_expr(&global.init_expr)?);
+                    self.info.globals.push(Global { ty, init });
+                }
+            }
+            Payload::ExportSection(section) => {
+                for export in section {
+                    let export = export?;
+                    let i = export.index;
+                    let index = match export.kind {
+                        wp::ExternalKind::Func | wp::ExternalKind::FuncExact => {
+                            self.note_func_ref(FuncIndex::from_u32(i));
+                            EntityIndex::Func(FuncIndex::from_u32(i))
+                        }
+                        wp::ExternalKind::Table => EntityIndex::Table(TableIndex::from_u32(i)),
+                        wp::ExternalKind::Memory => EntityIndex::Memory(MemoryIndex::from_u32(i)),
+                        wp::ExternalKind::Global => EntityIndex::Global(GlobalIndex::from_u32(i)),
+                        wp::ExternalKind::Tag => EntityIndex::Tag(TagIndex::from_u32(i)),
+                    };
+                    self.info.exports.push(Export { name: export.name.to_owned(), index });
+                }
+            }
+            Payload::StartSection { func, .. } => {
+                self.note_func_ref(FuncIndex::from_u32(func));
+                self.info.start = Some(FuncIndex::from_u32(func));
+            }
+            Payload::ElementSection(section) => {
+                for elem in section {
+                    let elem = self.elem(elem?)?;
+                    self.info.elems.push(elem);
+                }
+            }
+            Payload::DataSection(section) => {
+                for data in section {
+                    let data = data?;
+                    let mode = match data.kind {
+                        wp::DataKind::Passive => SegmentMode::Passive,
+                        wp::DataKind::Active { memory_index, offset_expr } => SegmentMode::Active {
+                            target: MemoryIndex::from_u32(memory_index),
+                            offset: self.const_expr(&offset_expr)?,
+                        },
+                    };
+                    let bytes = self.range_of(data.data);
+                    self.info.data.push(Data { bytes, mode });
+                }
+            }
+            Payload::CodeSectionStart { unchecked_range, .. } => {
+                self.info.code_section = unchecked_range.start as usize;
+            }
+            Payload::CodeSectionEntry(body) => {
+                let range = body.range();
+                self.info.bodies.push(range.start as usize..range.end as usize);
+            }
+            Payload::CustomSection(section) => {
+                let contents = self.range_of(section.data());
+                self.info.custom_sections.push((section.name().to_owned(), contents));
+                if let wp::KnownCustom::Name(names) = section.as_known() {
+                    // A malformed name section never makes a module invalid (spec: "Custom
+                    // Section"); the names read so far stand.
+                    let _ = self.names(names);
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn range_of(&self, part: &[u8]) -> Range<usize> {
+        let start = part.as_ptr() as usize - self.bytes.as_ptr() as usize;
+        start..start + part.len()
+    }
+
+    fn rec_group(&mut self, group: wp::RecGroup) -> Result<(), CompileError> {
+        let first = self.canonical.len() as u32;
+        let mut types = Vec::new();
+        for (offset, sub) in group.into_types_and_offsets() {
+            let wp::CompositeInnerType::Func(ty) = &sub.composite_type.inner else {
+                return Err(unsupported("the struct and array types of the gc proposal").or_at(offset));
+            };
+            let val_types = |tys: &[wp::ValType]| -> Result<Box<[ValType]>, CompileError> {
+                tys.iter().map(|ty| self.val_type_in_group(*ty, first)).collect()
+            };
+            types.push(SubType {
+                ty: FuncType { params: val_types(ty.params())?, results: val_types(ty.results())? },
+                supertype: match sub.supertype_idxs.first() {
+                    Some(index) => Some(self.type_reference(index.unpack(), first)?),
+                    None => None,
+                },
+                is_final: sub.is_final,
+            });
+        }
+        for ty in SharedFuncType::register_group(&types) {
+            self.canonical.push(ty.id());
+            self.info.types.push(ty);
+        }
+        Ok(())
+    }
+
+    fn type_reference(&self, index: wp::UnpackedIndex, group: u32) -> Result<HeapType, CompileError> {
+        let index = match index {
+            wp::UnpackedIndex::Module(index) => index,
+            wp::UnpackedIndex::RecGroup(index) => return Ok(HeapType::Recursive(index)),
+            wp::UnpackedIndex::Id(_) => return Err(unsupported("validator-internal type ids")),
+        };
+        Ok(match self.canonical.get(index as usize) {
+            Some(id) => HeapType::Concrete(*id),
+            None => HeapType::Recursive(index - group),
+        })
+    }
+
+    /// A value type inside the recursion group whose first type has the index `group`.
+    fn val_type_in_group(&self, ty: wp::ValType, group: u32) -> Result<ValType, CompileError> {
+        Ok(match ty {
+            wp::ValType::I32 => ValType::I32,
+            wp::ValType::I64 => ValType::I64,
+            wp::ValType::F32 => ValType::F32,
+            wp::ValType::F64 => ValType::F64,
+            wp::ValType::V128 => ValType::V128,
+            wp::ValType::Ref(r) => ValType::Ref(RefType {
+                nullable: r.is_nullable(),
+                heap: self.heap_type(r.heap_type(), group)?,
+            }),
+        })
+    }
+
+    fn heap_type(&self, heap: wp::HeapType, group: u32) -> Result<HeapType, CompileError> {
+        use wp::AbstractHeapType as A;
+        Ok(match heap {
+            wp::HeapType::Abstract { shared: false, ty } => match ty {
+                A::Func => HeapType::Func,
+                A::NoFunc => HeapType::NoFunc,
+                A::Extern => HeapType::Extern,
+                A::NoExtern => HeapType::NoExtern,
+                A::Exn => HeapType::Exn,
+                A::NoExn => HeapType::NoExn,
+                _ => return Err(unsupported("references of the gc proposal")),
+            },
+            wp::HeapType::Concrete(index) | wp::HeapType::Exact(index) => {
+                self.type_reference(index, group)?
+            }
+            wp::HeapType::Abstract { shared: true, .. } => {
+                return Err(unsupported("shared references"));
+            }
+        })
+    }
+
+    /// A value type outside of the type section, where every type is known.
+    fn val_type(&self, ty: wp::ValType) -> Result<ValType, CompileError> {
+        self.val_type_in_group(ty, self.canonical.len() as u32)
+    }
+
+    fn global_type(&self, ty: &wp::GlobalType) -> Result<GlobalType, CompileError> {
+        Ok(GlobalType { content: self.val_type(ty.content_type)?, mutable: ty.mutable })
+    }
+
+    fn table_type(&self, ty: &wp::TableType) -> Result<TableType, CompileError> {
+        let element = self.val_type(wp::ValType::Ref(ty.element_type))?;
+        let ValType::Ref(element) = element else {
+            return Err(unsupported("tables of anything but references"));
+        };
+        Ok(TableType { element, minimum: ty.initial, maximum: ty.maximum, table64: ty.table64 })
+    }
+
+    fn import(&mut self, import: wp::Import<'_>, offset: u64) -> Result<(), CompileError> {
+        let index = match import.ty {
+            wp::TypeRef::Func(ty) | wp::TypeRef::FuncExact(ty) => {
+                EntityIndex::Func(self.function(ty))
+            }
+            wp::TypeRef::Table(ty) => {
+                let ty = self.table_type(&ty)?;
+                EntityIndex::Table(self.info.tables.push(Table { ty, init: None }))
+            }
+            wp::TypeRef::Memory(ty) => EntityIndex::Memory(self.info.memories.push(memory_type(&ty))),
+            wp::TypeRef::Global(ty) => {
+                let ty = self.global_type(&ty).map_err(|error| error.or_at(offset))?;
+                EntityIndex::Global(self.info.globals.push(Global { ty, init: None }))
+            }
+            wp::TypeRef::Tag(tag) => {
+                EntityIndex::Tag(self.info.tags.push(TypeIndex::from_u32(tag.func_type_idx)))
+            }
+        };
+        self.info.imports.push(Import {
+            module: import.module.to_owned(),
+            name: import.name.to_owned(),
+            index,
+        });
+        Ok(())
+    }
+
+    fn function(&mut self, ty: u32) -> FuncIndex {
+        self.info.functions.push(Function { ty: TypeIndex::from_u32(ty), func_ref: None })
+    }
+
+    fn note_func_ref(&mut self, index: FuncIndex) {
+        let function = &mut self.info.functions[index];
+        if function.func_ref.is_none() {
+            function.func_ref = Some(self.info.func_refs.push(index));
+        }
+    }
+
+    fn elem(&mut self, elem: wp::Element<'_>) -> Result<Elem, CompileError> {
+        let mut ty = RefType::FUNCREF;
+        let items = match elem.items {
+            wp::ElementItems::Functions(section) => {
+                let mut items = Vec::with_capacity(section.count() as usize);
+                for index in section {
+                    let index = FuncIndex::from_u32(index?);
+                    self.note_func_ref(index);
+                    items.push(index);
+                }
+                ElemItems::Functions(items.into())
+            }
+            wp::ElementItems::Expressions(element, section) => {
+                if let ValType::Ref(element) = self.val_type(wp::ValType::Ref(element))? {
+                    ty = element;
+                }
+                let items: Result<_, CompileError> =
+                    section.into_iter().map(|expr| self.const_expr(&expr?)).collect();
+                ElemItems::Expressions(items?)
+            }
+        };
+        let mode = match elem.kind {
+            wp::ElementKind::Passive => SegmentMode::Passive,
+            wp::ElementKind::Declared => SegmentMode::Declared,
+            wp::ElementKind::Active { table_index, offset_expr } => SegmentMode::Active {
+                target: TableIndex::from_u32(table_index.unwrap_or(0)),
+                offset: self.const_expr(&offset_expr)?,
+            },
+        };
+        Ok(Elem { ty, items, mode })
+    }
+
+    fn const_expr(&mut self, expr: &wp::ConstExpr<'_>) -> Result<ConstExpr, CompileError> {
+        use wp::Operator as O;
+        let mut ops = Vec::new();
+        for op in expr.get_operators_reader().into_iter_with_offsets() {
+            let (op, offset) = op?;
+            ops.push(match op {
+                O::I32Const { value } => ConstOp::I32Const(value),
+                O::I64Const { value } => ConstOp::I64Const(value),
+                O::F32Const { value } => ConstOp::F32Const(value.bits()),
+                O::F64Const { value } => ConstOp::F64Const(value.bits()),
+                O::V128Const { value } => ConstOp::V128Const(value.i128() as u128),
+                O::GlobalGet { global_index } => ConstOp::GlobalGet(GlobalIndex::from_u32(global_index)),
+                O::RefNull { .. } => ConstOp::RefNull,
+                O::RefFunc { function_index } => {
+                    let index = FuncIndex::from_u32(function_index);
+                    self.note_func_ref(index);
+                    ConstOp::RefFunc(index)
+                }
+                O::I32Add => ConstOp::I32Add,
+                O::I32Sub => ConstOp::I32Sub,
+                O::I32Mul => ConstOp::I32Mul,
+                O::I64Add => ConstOp::I64Add,
+                O::I64Sub => ConstOp::I64Sub,
+                O::I64Mul => ConstOp::I64Mul,
+                O::End => break,
+                _ => return Err(unsupported("constant expressions of the gc proposal").or_at(offset)),
+            });
+        }
+        Ok(ops.into())
+    }
+
+    fn names(&mut self, names: wp::NameSectionReader<'a>) -> wp::Result<()> {
+        for name in names {
+            match name? {
+                wp::Name::Module { name, .. } => self.info.name = Some(self.range_of(name.as_bytes())),
+                wp::Name::Function(map) => {
+                    for naming in map {
+                        let naming = naming?;
+                        let range = self.range_of(naming.name.as_bytes());
+                        self.info.function_names.push((FuncIndex::from_u32(naming.index), range));
+                    }
+                }
+                _ => {}
+            }
+        }
+        self.info.function_names.sort_by_key(|(index, _)| index.index());
+        Ok(())
+    }
+}
+
+fn memory_type(ty: &wp::MemoryType) -> MemoryType {
+    MemoryType {
+        minimum: ty.initial,
+        maximum: ty.maximum,
+        memory64: ty.memory64,
+        shared: ty.shared,
+        page_size_log2: ty.page_size_log2.unwrap_or(16) as u8,
+    }
+}

@@ -1,0 +1,431 @@
+//! Exceptions: tags, the exceptions that are alive, and the search for who catches them.
+//!
+//! Used by the libcalls, host functions and `call.rs`. Invariant: an exception lives while a
+//! handle, a table, a global, another live exception or a frame of running wasm holds it. The
+//! first four are known; for frames every word of the stack that could be one counts.
+
+use super::group::{Group, WeakGroup};
+use super::limits::{Budget, Charge, OverLimit};
+use super::store::Store;
+use super::traps::Error;
+use super::value::{ExternRef, Val};
+use super::vmcontext::{VMException, VMStoreContext, VMUnwind, ValRaw};
+use crate::code::registry;
+use crate::types::{FuncType, SharedFuncType, ValType};
+use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
+use std::ptr::NonNull;
+
+/// A handle to a tag.
+#[derive(Clone)]
+pub struct Tag {
+    owner: Owner,
+    obj: NonNull<TagObj>,
+}
+
+/// Who keeps a tag.
+#[derive(Clone)]
+enum Owner {
+    Group(Group),
+    /// A tag for every instance of a store must not make one group of them all.
+    Store { _store: Store },
+}
+
+/// A tag, owned by its group or its store. Its address is its identity.
+pub struct TagObj {
+    ty: SharedFuncType,
+}
+
+impl TagObj {
+    pub(super) fn new(ty: SharedFuncType) -> Box<TagObj> {
+        Box::new(TagObj { ty })
+    }
+}
+
+impl Tag {
+    pub fn new(store: &Store, ty: FuncType) -> Tag {
+        let group = Group::new(store);
+        let obj = TagObj::new(SharedFuncType::new(ty));
+        let pointer = NonNull::from(&*obj);
+        group.add(|members| members.tags.push(obj));
+        Tag { owner: Owner::Group(group), obj: pointer }
+    }
+
+    /// A tag that lives as long as the store.
+    pub fn of_store(store: &Store, ty: FuncType) -> Tag {
+        let obj = TagObj::new(SharedFuncType::new(ty));
+        let pointer = NonNull::from(&*obj);
+        store.keep_tag(obj);
+        Tag { owner: Owner::Store { _store: store.clone() }, obj: pointer }
+    }
+
+    pub(super) fn of(group: Group, obj: NonNull<TagObj>) -> Tag {
+        Tag { owner: Owner::Group(group), obj }
+    }
+
+    pub fn ty(&self) -> SharedFuncType {
+        // SAFETY: its owner keeps the object, which never changes.
+        unsafe { self.obj.as_ref() }.ty.clone()
+    }
+
+    /// The same for the same tag.
+    pub fn id(&self) -> usize {
+        self.obj.as_ptr() as usize
+    }
+
+    pub(super) fn group(&self) -> Option<&Group> {
+        match &self.owner {
+            Owner::Group(group) => Some(group),
+            Owner::Store { .. } => None,
+        }
+    }
+
+    pub(super) fn as_ptr(&self) -> NonNull<TagObj> {
+        self.obj
+    }
+}
+
+/// A handle to an exception, which it keeps alive.
+pub struct Exception {
+    store: Store,
+    /// Keeps the tag and the functions among the values.
+    group: Option<Group>,
+    obj: NonNull<ExceptionObj>,
+}
+
+#[repr(C)]
+struct ExceptionObj {
+    /// First: an exnref points here.
+    vm: VMException,
+    values: Box<[ValRaw]>,
+    ty: SharedFuncType,
+    /// Of whoever made the exception.
+    group: WeakGroup,
+    charge: Charge,
+    /// The host's object for the exception.
+    host: Cell<Option<ExternRef>>,
+    handles: Cell<usize>,
+    marked: Cell<bool>,
+}
+
+impl ExceptionObj {
+    /// Bytes without the values: the object, and its place in the set with room to spare.
+    const ROUGHLY: usize = size_of::<ExceptionObj>() + 64;
+}
+
+/// The exceptions of a store.
+#[derive(Default)]
+pub(super) struct Exceptions {
+    alive: RefCell<HashSet<*mut VMException>>,
+    /// How many may be alive before the next look for dead ones while wasm runs.
+    threshold: Cell<usize>,
+    /// What those that are alive take.
+    bytes: Cell<usize>,
+}
+
+const FIRST_THRESHOLD: usize = 1024;
+
+/// The most that the live exceptions of a store may take, also where nothing else is limited: each may
+/// hold the one before, and no program needs so many.
+const MOST_BYTES: usize = 256 << 20;
+
+impl Exceptions {
+    pub(super) fn any(&self) -> bool {
+        !self.alive.borrow().is_empty()
+    }
+}
+
+impl Exception {
+    /// A new exception with a value for each of the tag's parameters.
+    pub fn new(store: &Store, tag: &Tag, values: &[Val]) -> Result<Exception, Error> {
+        let ty = tag.ty();
+        let params = &ty.ty().params;
+        let fits = values.len() == params.len() && values.iter().zip(params).all(|(value, ty)| value.is_a(*ty));
+        if !fits {
+            return Err(Error::Internal(format!("{values:?} are no values for a tag of {}", ty.ty())));
+        }
+        let group = tag.group().cloned().unwrap_or_else(|| Group::new(store));
+        for value in values {
+            if let Val::Func(Some(func)) = value {
+                func.make_callable()?;
+                group.join(func.group());
+            }
+        }
+        let raw = values.iter().map(Val::to_raw).collect();
+        store.new_exception(tag.id(), ty, raw, &group, store.budget())
+    }
+
+    pub fn is(&self, tag: &Tag) -> bool {
+        self.vm().tag == tag.id()
+    }
+
+    /// The tag, as long as it is alive.
+    pub fn tag(&self) -> Option<Tag> {
+        let obj = NonNull::new(self.vm().tag as *mut TagObj)?;
+        Some(Tag::of(self.group.clone()?, obj))
+    }
+
+    /// The values it carries.
+    pub fn values(&self) -> Vec<Val> {
+        // SAFETY: a handle keeps the object; its values have the types of its tag and are alive
+        // with the group.
+        unsafe {
+            let obj = self.obj.as_ref();
+            let tys = obj.ty.ty().params.iter();
+            obj.values.iter().zip(tys).map(|(raw, ty)| Val::from_raw(&self.store, *raw, *ty)).collect()
+        }
+    }
+
+    /// Another exception of the same tag and values, without a host's object.
+    pub fn copy(&self) -> Option<Exception> {
+        // SAFETY: a handle keeps the object.
+        let obj = unsafe { self.obj.as_ref() };
+        let group = self.group.as_ref()?;
+        self.store.new_exception(obj.vm.tag, obj.ty.clone(), obj.values.clone(), group, self.store.budget()).ok()
+    }
+
+    /// The host's object for this exception, which lives as long as the exception does.
+    pub fn host(&self) -> Option<ExternRef> {
+        // SAFETY: a handle keeps the object.
+        unsafe { self.obj.as_ref() }.host.get()
+    }
+
+    pub fn set_host(&self, object: ExternRef) {
+        // SAFETY: a handle keeps the object.
+        unsafe { self.obj.as_ref() }.host.set(Some(object));
+    }
+
+    fn vm(&self) -> &VMException {
+        // SAFETY: a handle keeps the object.
+        unsafe { &self.obj.as_ref().vm }
+    }
+
+    pub(super) fn raw(&self) -> *mut VMException {
+        self.obj.as_ptr().cast()
+    }
+
+    pub(super) fn group(&self) -> Option<&Group> {
+        self.group.as_ref()
+    }
+
+    /// # Safety
+    /// `raw` is an exception of the store that is alive.
+    pub(super) unsafe fn from_raw(store: &Store, raw: NonNull<VMException>) -> Exception {
+        let obj = raw.cast::<ExceptionObj>();
+        // SAFETY: by this function's contract.
+        let group = unsafe {
+            let obj = obj.as_ref();
+            obj.handles.set(obj.handles.get() + 1);
+            obj.group.upgrade()
+        };
+        Exception { store: store.clone(), group, obj }
+    }
+}
+
+impl Clone for Exception {
+    fn clone(&self) -> Exception {
+        // SAFETY: a handle keeps the object.
+        unsafe { Exception::from_raw(&self.store, self.obj.cast()) }
+    }
+}
+
+impl Drop for Exception {
+    fn drop(&mut self) {
+        // SAFETY: this handle kept the object until now.
+        let handles = unsafe { &self.obj.as_ref().handles };
+        handles.set(handles.get() - 1);
+        if !self.store.is_running() {
+            self.store.sweep_exceptions();
+        }
+    }
+}
+
+impl std::fmt::Debug for Exception {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Exception{:?}", self.values())
+    }
+}
+
+impl Store {
+    /// An exception made by a member of `group`, which counts in this budget.
+    pub(super) fn new_exception(
+        &self,
+        tag: usize,
+        ty: SharedFuncType,
+        values: Box<[ValRaw]>,
+        group: &Group,
+        budget: Budget,
+    ) -> Result<Exception, Error> {
+        let mut charge = self.charge_to(budget);
+        let bytes = ExceptionObj::ROUGHLY + size_of_val(&*values);
+        let exceptions = self.exceptions();
+        if exceptions.bytes.get() + bytes > MOST_BYTES || charge.set(bytes).is_err() {
+            self.sweep_exceptions();
+            // Who is near the limit would have us look at each new one.
+            if exceptions.bytes.get() + bytes > MOST_BYTES / 4 * 3 {
+                return Err(Error::Limit(OverLimit::Exceptions { limit: MOST_BYTES }));
+            }
+            charge.set(bytes)?;
+        }
+        exceptions.bytes.set(exceptions.bytes.get() + bytes);
+        let mut obj = Box::new(ExceptionObj {
+            vm: VMException { tag, values: std::ptr::null_mut() },
+            values,
+            ty,
+            group: group.root().downgrade(),
+            charge,
+            host: Cell::new(None),
+            handles: Cell::new(0),
+            marked: Cell::new(false),
+        });
+        obj.vm.values = obj.values.as_mut_ptr();
+        let raw = NonNull::from(Box::leak(obj)).cast::<VMException>();
+        // SAFETY: just made.
+        let exception = unsafe { Exception::from_raw(self, raw) };
+        exceptions.alive.borrow_mut().insert(raw.as_ptr());
+        self.call_for_attention();
+        if exceptions.alive.borrow().len() > exceptions.threshold.get().max(FIRST_THRESHOLD) {
+            self.sweep_exceptions();
+            exceptions.threshold.set(exceptions.alive.borrow().len() * 2);
+        }
+        Ok(exception)
+    }
+
+    /// Calls `f` with every host value that an exception holds.
+    pub(super) fn for_each_externref_thrown(&self, f: &mut dyn FnMut(ExternRef)) {
+        for raw in self.exceptions().alive.borrow().iter() {
+            // SAFETY: the set holds exceptions that are alive.
+            let obj = unsafe { &*raw.cast::<ExceptionObj>() };
+            obj.host.get().into_iter().for_each(&mut *f);
+            for (value, ty) in obj.values.iter().zip(&obj.ty.ty().params) {
+                if matches!(ty, ValType::Ref(r) if r.is_extern()) {
+                    // SAFETY: the value's type says that it is the index of a host value.
+                    ExternRef::of(unsafe { value.externref }).into_iter().for_each(&mut *f);
+                }
+            }
+        }
+    }
+
+    /// Frees exceptions that nobody holds any more.
+    pub(super) fn sweep_exceptions(&self) {
+        let exceptions = self.exceptions();
+        if !exceptions.any() {
+            return;
+        }
+        let mut reached: Vec<*mut VMException> = Vec::new();
+        {
+            let alive = exceptions.alive.borrow();
+            let mut found = |word: u64| {
+                let candidate = word as *mut VMException;
+                if alive.contains(&candidate) {
+                    reached.push(candidate);
+                }
+            };
+            self.for_each_exnref(&mut found);
+            for word in self.running_stack() {
+                found(word);
+            }
+            for raw in alive.iter() {
+                // SAFETY: the set holds exceptions that are alive.
+                let obj = unsafe { &*raw.cast::<ExceptionObj>() };
+                obj.marked.set(false);
+                if obj.handles.get() > 0 {
+                    reached.push(*raw);
+                }
+            }
+        }
+        while let Some(raw) = reached.pop() {
+            // SAFETY: as above; nothing has been freed yet.
+            let obj = unsafe { &*raw.cast::<ExceptionObj>() };
+            if obj.marked.replace(true) {
+                continue;
+            }
+            for (value, ty) in obj.values.iter().zip(&obj.ty.ty().params) {
+                if matches!(ty, ValType::Ref(r) if r.is_exn()) {
+                    // SAFETY: the value's type says that it is an exnref.
+                    let inner = unsafe { value.exn };
+                    if !inner.is_null() {
+                        reached.push(inner);
+                    }
+                }
+            }
+        }
+        let dead: Vec<_> = exceptions
+            .alive
+            .borrow_mut()
+            // SAFETY: as above.
+            .extract_if(|raw| unsafe { !(*raw.cast::<ExceptionObj>()).marked.get() })
+            .collect();
+        for raw in dead {
+            // SAFETY: leaked from a box when made, just taken out of the set, and held by nobody.
+            let obj = unsafe { Box::from_raw(raw.cast::<ExceptionObj>()) };
+            exceptions.bytes.set(exceptions.bytes.get() - obj.charge.bytes());
+        }
+    }
+
+    /// The words of the thread's stack from here to the outermost entry into wasm.
+    fn running_stack(&self) -> impl Iterator<Item = u64> {
+        let here = 0u64;
+        // SAFETY: the store's own context, on its thread.
+        let (low, high) = match unsafe { VMStoreContext::outermost_entry(self.vm()) } {
+            Some(high) => (&raw const here as usize, high),
+            None => (0, 0),
+        };
+        (low..high).step_by(8).map(|address| {
+            // SAFETY: the thread's own stack, between two frames that are on it.
+            unsafe { (address as *const u64).read_volatile() }
+        })
+    }
+
+    /// Says where the exit trampoline that wasm last left by continues: at the handler that
+    /// catches the exception, or at the entry with the exception pending.
+    ///
+    /// # Safety
+    /// Called from a function that wasm called through an exit trampoline.
+    pub(super) unsafe fn throw(&self, exception: Exception) {
+        let vm = self.vm();
+        // SAFETY: by this function's contract the exit record is that of a live frame.
+        match unsafe { find_handler(vm) } {
+            // SAFETY: writes of fields; no reference to the context is kept.
+            Some(unwind) => unsafe { (*vm).unwind = VMUnwind { payload: exception.raw() as usize, ..unwind } },
+            None => {
+                self.set_pending(Error::Exception(exception));
+                // SAFETY: as above.
+                unsafe { VMStoreContext::unwind_to_entry(vm) };
+            }
+        }
+    }
+}
+
+impl Drop for Exceptions {
+    fn drop(&mut self) {
+        for raw in self.alive.get_mut().drain() {
+            // SAFETY: the store goes, so nothing can hold an exception any more: handles keep
+            // the store.
+            drop(unsafe { Box::from_raw(raw.cast::<ExceptionObj>()) });
+        }
+    }
+}
+
+/// The innermost handler among the frames of the innermost activation.
+///
+/// # Safety
+/// Called while a function runs that wasm called through an exit trampoline.
+unsafe fn find_handler(vm: *mut VMStoreContext) -> Option<VMUnwind> {
+    // SAFETY: the exit trampoline wrote the record and its frame is below ours; every frame up to
+    // the entry trampoline keeps frame pointers: the caller's, then the return address.
+    unsafe {
+        let mut pc = (*vm).exit_pc;
+        let mut fp = *((*vm).exit_fp as *const usize);
+        loop {
+            let handler = registry::with_code_at(pc - 1, |code| code.handler_at(pc)).flatten();
+            if let Some((handler, frame_size)) = handler {
+                return Some(VMUnwind { pc: handler, sp: fp - frame_size, fp, payload: 0 });
+            }
+            if fp == (*vm).entry_fp {
+                return None;
+            }
+            (fp, pc) = *(fp as *const (usize, usize));
+        }
+    }
+}

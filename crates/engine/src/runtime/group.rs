@@ -1,0 +1,142 @@
+//! Objects that can reach each other, owned together.
+//!
+//! Used by the handles of `runtime/`. Invariant: a pointer from one object to another (an
+//! import, a table element, a funcref in a global) stays inside one group, so whoever holds a
+//! handle to a member can follow every pointer. Groups only ever join.
+
+use super::exception::TagObj;
+use super::func::HostFunc;
+use super::global::HostGlobal;
+use super::instance::InstanceObj;
+use super::memory::MemoryObj;
+use super::store::Store;
+use super::table::TableObj;
+use crate::types::RefType;
+use std::cell::RefCell;
+use std::rc::{Rc, Weak};
+
+/// A reference to a group, which it keeps alive. References to groups that have joined are
+/// interchangeable.
+#[derive(Clone)]
+pub struct Group(Rc<Node>);
+
+#[derive(Clone)]
+pub struct WeakGroup(Weak<Node>);
+
+struct Node {
+    store: Store,
+    /// The group this one became part of.
+    joined: RefCell<Option<Group>>,
+    members: RefCell<Members>,
+}
+
+/// Boxed, because compiled code and other members point to them. Code is kept by instances and
+/// host functions, which therefore go last.
+#[derive(Default)]
+pub struct Members {
+    pub memories: Vec<Box<MemoryObj>>,
+    pub tables: Vec<Box<TableObj>>,
+    pub globals: Vec<Box<HostGlobal>>,
+    pub tags: Vec<Box<TagObj>>,
+    pub instances: Vec<Box<InstanceObj>>,
+    pub funcs: Vec<Box<HostFunc>>,
+}
+
+impl Group {
+    pub fn new(store: &Store) -> Group {
+        let group = Group(Rc::new(Node {
+            store: store.clone(),
+            joined: RefCell::new(None),
+            members: RefCell::default(),
+        }));
+        store.register(&group);
+        group
+    }
+
+    pub fn store(&self) -> &Store {
+        &self.0.store
+    }
+
+    /// The group this one has become part of; members point back to this one.
+    pub fn root(&self) -> Group {
+        let mut root = self.clone();
+        loop {
+            let next = root.0.joined.borrow().clone();
+            match next {
+                Some(next) => root = next,
+                None => break,
+            }
+        }
+        if !Rc::ptr_eq(&root.0, &self.0) {
+            // Shortens the way for the next one.
+            *self.0.joined.borrow_mut() = Some(root.clone());
+        }
+        root
+    }
+
+    /// How much would have to be moved.
+    fn len(&self) -> usize {
+        let members = self.0.members.borrow();
+        let things = members.memories.len() + members.tables.len() + members.globals.len() + members.tags.len();
+        things + members.instances.len() + members.funcs.len()
+    }
+
+    /// Adds a member. Its address does not change any more.
+    pub fn add<R>(&self, add: impl FnOnce(&mut Members) -> R) -> R {
+        add(&mut self.root().0.members.borrow_mut())
+    }
+
+    /// Makes one group of two: from now on all members of both live together.
+    pub fn join(&self, other: &Group) {
+        let (a, b) = (self.root(), other.root());
+        if Rc::ptr_eq(&a.0, &b.0) {
+            return;
+        }
+        let (a, b) = if a.len() < b.len() { (b, a) } else { (a, b) };
+        let mut moved = b.0.members.take();
+        *b.0.joined.borrow_mut() = Some(a.clone());
+        // Only roots are sure to live as long as their members.
+        moved.instances.iter().for_each(|instance| instance.set_group(&a));
+        moved.funcs.iter().for_each(|func| func.set_group(&a));
+        let mut members = a.0.members.borrow_mut();
+        members.memories.append(&mut moved.memories);
+        members.tables.append(&mut moved.tables);
+        members.globals.append(&mut moved.globals);
+        members.tags.append(&mut moved.tags);
+        members.instances.append(&mut moved.instances);
+        members.funcs.append(&mut moved.funcs);
+    }
+
+    pub fn downgrade(&self) -> WeakGroup {
+        WeakGroup(Rc::downgrade(&self.0))
+    }
+
+    /// Calls `f` with every reference of a kind that a member holds, as its 8 bytes.
+    pub fn for_each_reference(&self, kind: fn(RefType) -> bool, f: &mut dyn FnMut(u64)) {
+        let members = self.0.members.borrow();
+        members.tables.iter().for_each(|table| table.for_each_reference(kind, f));
+        members.globals.iter().for_each(|global| global.for_each_reference(kind, f));
+        members.instances.iter().for_each(|instance| instance.for_each_reference(kind, f));
+    }
+}
+
+impl WeakGroup {
+    pub(super) fn upgrade(&self) -> Option<Group> {
+        self.0.upgrade().map(Group)
+    }
+
+    /// Whether the members are gone.
+    pub fn is_gone(&self) -> bool {
+        self.0.strong_count() == 0
+    }
+
+    /// Gives the memories of the group back before the last handle to it goes: all but what is pinned.
+    /// They are empty from then on. For a host that knows that nobody will use a member any more.
+    /// Nothing happens while wasm of the store runs, which may be the group's.
+    pub fn release_memories(&self) {
+        let Some(group) = self.upgrade() else { return };
+        if !group.store().is_running() {
+            group.root().0.members.borrow_mut().memories.iter_mut().for_each(|memory| memory.release());
+        }
+    }
+}

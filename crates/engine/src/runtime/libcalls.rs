@@ -1,0 +1,312 @@
+//! The runtime functions of compiled code, behind `VMHeader::libcalls`.
+//!
+//! Called by the libcall trampolines only. Invariant: each returns, with [`TRAPPED`] if it
+//! recorded a trap or an error; none unwinds.
+
+use super::exception::Exception;
+use super::instance::InstanceObj;
+use super::parking::{self, Wait};
+use super::shared_memory::MemoryHost;
+use super::traps::{self, Error, TrapCode};
+use super::vmcontext::{VMContext, VMException, ValRaw};
+use crate::compile::libcalls::{Libcall, TRAPPED, for_each_libcall};
+use crate::types::TypeId;
+use std::ffi::c_void;
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr::{self, NonNull};
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+/// The libcalls' addresses in the order of [`Libcall`].
+pub struct Table(pub [*const c_void; Libcall::ALL.len()]);
+
+// SAFETY: addresses of functions.
+unsafe impl Sync for Table {}
+
+macro_rules! table {
+    ($($(#[$doc:meta])* $name:ident($($param:ident: $ty:ident),*);)*) => {
+        pub static TABLE: Table = Table([$(extern_c::$name as *const c_void,)*]);
+
+        /// The entry points: each runs its namesake of the module above behind [`run`].
+        mod extern_c {
+            use super::*;
+            $(pub unsafe extern "C" fn $name(vmctx: *mut VMContext, $($param: $ty),*) -> i64 {
+                // SAFETY: compiled code passes its own live context.
+                unsafe { run(vmctx, |instance| super::$name(instance, $($param),*)) }
+            })*
+        }
+    };
+}
+for_each_libcall!(table);
+
+/// Runs a libcall for the instance of a context.
+///
+/// # Safety
+/// `vmctx` is the context of a live instance whose wasm called a libcall trampoline.
+unsafe fn run(vmctx: *mut VMContext, call: impl FnOnce(&mut InstanceObj) -> Result<i64>) -> i64 {
+    // SAFETY: the owner of an instance's context is its `InstanceObj`; wasm waits for us, and
+    // nobody else refers to the object while wasm runs.
+    let instance = unsafe { &mut *(*VMContext::header(vmctx)).owner.cast::<InstanceObj>() };
+    let store = instance.store();
+    match catch_unwind(AssertUnwindSafe(|| call(instance))) {
+        Ok(Ok(result)) => result,
+        // SAFETY: wasm called us through an exit trampoline.
+        Ok(Err(Failure::Trap(code))) => unsafe { fail_with_trap(code) },
+        Ok(Err(Failure::Throw(exception))) => {
+            if let Some(store) = store {
+                // SAFETY: as above.
+                unsafe { store.throw(exception) };
+            }
+            TRAPPED
+        }
+        Ok(Err(Failure::Fail(error))) => {
+            if let Some(store) = store {
+                // SAFETY: as above.
+                unsafe { store.fail(error) };
+            }
+            TRAPPED
+        }
+        Err(_) => {
+            if let Some(store) = store {
+                let bug = Error::Internal("a libcall panicked: a bug in wasi-native".into());
+                // SAFETY: as above.
+                unsafe { store.fail(bug) };
+            }
+            TRAPPED
+        }
+    }
+}
+
+/// # Safety
+/// Called from a function that wasm called through an exit trampoline.
+unsafe fn fail_with_trap(code: TrapCode) -> i64 {
+    // SAFETY: by this function's contract.
+    unsafe { traps::record_trap(code) };
+    TRAPPED
+}
+
+/// Why a libcall does not come back.
+enum Failure {
+    Trap(TrapCode),
+    Throw(Exception),
+    Fail(Error),
+}
+
+impl From<TrapCode> for Failure {
+    fn from(code: TrapCode) -> Failure {
+        Failure::Trap(code)
+    }
+}
+
+type Result<T, E = Failure> = std::result::Result<T, E>;
+
+fn raise(_: &mut InstanceObj, code: u32) -> Result<i64> {
+    Err(TrapCode::from_u8(code as u8).unwrap_or(TrapCode::Unreachable).into())
+}
+
+fn type_matches(_: &mut InstanceObj, found: u32, expected: u32) -> Result<i64> {
+    Ok(i64::from(TypeId(found).is_subtype_of(TypeId(expected))))
+}
+
+fn throw(instance: &mut InstanceObj, tag: u32, values: u64) -> Result<i64> {
+    let (tag, ty) = instance.tag(tag);
+    let (Some(store), Some(group)) = (instance.store(), instance.group()) else { return Ok(0) };
+    // SAFETY: compiled code passes the address of a value for each of the tag's parameters, in
+    // its own frame.
+    let values = unsafe { std::slice::from_raw_parts(values as *const ValRaw, ty.ty().params.len()) };
+    let thrown = store.new_exception(tag, ty, values.into(), &group, instance.budget().clone());
+    Err(thrown.map_or_else(Failure::Fail, Failure::Throw))
+}
+
+fn throw_ref(instance: &mut InstanceObj, exception: u64) -> Result<i64> {
+    let exception = NonNull::new(exception as *mut VMException).ok_or(TrapCode::NullException)?;
+    let Some(store) = instance.store() else { return Ok(0) };
+    // SAFETY: an exnref of running wasm is alive.
+    Err(Failure::Throw(unsafe { Exception::from_raw(&store, exception) }))
+}
+
+fn memory_grow(instance: &mut InstanceObj, memory: u32, delta: u64) -> Result<i64> {
+    // SAFETY: a memory of the instance's group; wasm, its only other user, waits.
+    let grown = unsafe { instance.memory(memory).as_mut() }.grow(delta);
+    if let Some(store) = instance.store() {
+        store.note_memory_growth();
+    }
+    Ok(grown.map_or(-1, |old| old as i64))
+}
+
+/// The address of a range of a memory, if all of it is inside.
+fn memory_range(instance: &InstanceObj, memory: u32, start: u64, len: u64) -> Result<*mut u8> {
+    // SAFETY: a memory of the instance's group; read for a moment.
+    let memory = unsafe { instance.memory(memory).as_ref() };
+    if !memory.holds(start, len) {
+        return Err(TrapCode::MemoryOutOfBounds.into());
+    }
+    Ok(memory.base().wrapping_add(start as usize))
+}
+
+fn memory_fill(instance: &mut InstanceObj, memory: u32, dst: u64, value: u32, len: u64) -> Result<i64> {
+    let dst = memory_range(instance, memory, dst, len)?;
+    for range in strides(len as usize, false) {
+        // SAFETY: inside the range, which is inside the memory.
+        unsafe { ptr::write_bytes(dst.add(range.start), value as u8, range.len()) };
+        check_interrupt(instance, &range)?;
+    }
+    Ok(0)
+}
+
+/// Bytes that a bulk operation moves before it looks for a request to stop.
+const STRIDE: usize = 1 << 20;
+
+/// The parts in which a bulk operation of so many bytes is done, from its end if it is `backwards`.
+/// The memory stays where it is in between: wasm, which could grow it, waits. (A shared one, which
+/// others may grow, never moves.)
+fn strides(len: usize, backwards: bool) -> impl Iterator<Item = Range<usize>> {
+    let count = len.div_ceil(STRIDE);
+    (0..count).map(move |index| {
+        let start = if backwards { count - 1 - index } else { index } * STRIDE;
+        start..len.min(start + STRIDE)
+    })
+}
+
+/// Between the parts of a bulk operation, which a stop leaves half done.
+fn check_interrupt(instance: &InstanceObj, done: &Range<usize>) -> Result<()> {
+    let is_interrupted = || instance.store().is_some_and(|store| store.is_interrupted());
+    if done.len() == STRIDE && is_interrupted() { Err(TrapCode::Interrupted.into()) } else { Ok(()) }
+}
+
+fn memory_copy(instance: &mut InstanceObj, dst_memory: u32, src_memory: u32, dst: u64, src: u64, len: u64) -> Result<i64> {
+    let src = memory_range(instance, src_memory, src, len)?;
+    let dst = memory_range(instance, dst_memory, dst, len)?;
+    for range in strides(len as usize, dst > src) {
+        // SAFETY: both parts are inside their memories; they may overlap. Whole parts that overlap
+        // come in the order in which none is read after it was written.
+        unsafe { ptr::copy(src.add(range.start), dst.add(range.start), range.len()) };
+        check_interrupt(instance, &range)?;
+    }
+    Ok(0)
+}
+
+fn memory_init(instance: &mut InstanceObj, memory: u32, data: u32, dst: u64, src: u32, len: u32) -> Result<i64> {
+    let dst = memory_range(instance, memory, dst, u64::from(len))?;
+    let bytes = slice(instance.data(data), src, len).ok_or(TrapCode::MemoryOutOfBounds)?;
+    // SAFETY: the range is inside the memory, the module's bytes are not.
+    unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), dst, bytes.len()) };
+    Ok(0)
+}
+
+fn slice<T>(items: &[T], start: u32, len: u32) -> Option<&[T]> {
+    let start = start as usize;
+    items.get(start..start.checked_add(len as usize)?)
+}
+
+fn data_drop(instance: &mut InstanceObj, data: u32) -> Result<i64> {
+    instance.drop_data(data);
+    Ok(0)
+}
+
+fn memory_wait(
+    instance: &mut InstanceObj,
+    memory: u32,
+    size: u32,
+    address: u64,
+    expected: u64,
+    timeout: u64,
+) -> Result<i64> {
+    if !is_shared(instance, memory) {
+        return Err(TrapCode::ExpectedSharedMemory.into());
+    }
+    let place = memory_range(instance, memory, address, u64::from(size))?;
+    let Some(store) = instance.store() else { return Ok(Wait::TimedOut as i64) };
+    let as_expected = || {
+        // SAFETY: inside the memory, which our group keeps and which never shrinks, and aligned,
+        // as compiled code checked. The guest may write it at any time, with instructions that
+        // are atomic at this width.
+        let found = unsafe {
+            match size {
+                4 => u64::from(AtomicU32::from_ptr(place.cast()).load(Ordering::SeqCst)),
+                _ => AtomicU64::from_ptr(place.cast()).load(Ordering::SeqCst),
+            }
+        };
+        found == expected
+    };
+    // A negative number of nanoseconds means forever.
+    let timeout = i64::try_from(timeout).ok().map(|nanos| Duration::from_nanos(nanos as u64));
+    if let Some(host) = host_of(instance, memory) {
+        return host.wait(address, size, expected, timeout).map(|end| end as i64).map_err(Failure::Fail);
+    }
+    match parking::wait(store.parker(), place as usize, as_expected, timeout, || store.goes_on()) {
+        Wait::Interrupted => Err(TrapCode::Interrupted.into()),
+        end => Ok(end as i64),
+    }
+}
+
+fn memory_notify(instance: &mut InstanceObj, memory: u32, address: u64, count: u32) -> Result<i64> {
+    let place = memory_range(instance, memory, address, 4)?;
+    if let Some(host) = host_of(instance, memory) {
+        return Ok(i64::from(host.notify(address, count)));
+    }
+    // Nobody can wait in a memory that is not shared.
+    let woken = if is_shared(instance, memory) { parking::notify(place as usize, count) } else { 0 };
+    Ok(i64::from(woken))
+}
+
+fn host_of(instance: &InstanceObj, memory: u32) -> Option<Rc<dyn MemoryHost>> {
+    // SAFETY: a memory of the instance's group; read for a moment.
+    unsafe { instance.memory(memory).as_ref() }.host().cloned()
+}
+
+fn is_shared(instance: &InstanceObj, memory: u32) -> bool {
+    // SAFETY: a memory of the instance's group; read for a moment.
+    unsafe { instance.memory(memory).as_ref() }.ty().shared
+}
+
+fn table_grow(instance: &mut InstanceObj, table: u32, delta: u64, init: u64) -> Result<i64> {
+    // SAFETY: a table of the instance's group; wasm, its only other user, waits.
+    let grown = unsafe { instance.table(table).as_mut() }.grow(delta, init);
+    Ok(grown.map_or(-1, |old| old as i64))
+}
+
+fn table_fill(instance: &mut InstanceObj, table: u32, dst: u64, value: u64, len: u64) -> Result<i64> {
+    // SAFETY: as in `table_grow`.
+    let table = unsafe { instance.table(table).as_mut() };
+    table.range(dst, len).ok_or(TrapCode::TableOutOfBounds)?.fill(value);
+    Ok(0)
+}
+
+fn table_copy(instance: &mut InstanceObj, dst_table: u32, src_table: u32, dst: u64, src: u64, len: u64) -> Result<i64> {
+    let (mut dst_table, mut src_table) = (instance.table(dst_table), instance.table(src_table));
+    if dst_table == src_table {
+        // SAFETY: as in `table_grow`.
+        let elements = unsafe { dst_table.as_mut() }.elements();
+        let inside = |start: u64| {
+            let end = start.checked_add(len).and_then(|end| usize::try_from(end).ok())?;
+            (end <= elements.len()).then_some(start as usize..end)
+        };
+        let (Some(from), Some(to)) = (inside(src), inside(dst)) else {
+            return Err(TrapCode::TableOutOfBounds.into());
+        };
+        elements.copy_within(from, to.start);
+        return Ok(0);
+    }
+    // SAFETY: as in `table_grow`; the two are different tables.
+    let (dst_table, src_table) = unsafe { (dst_table.as_mut(), src_table.as_mut()) };
+    let from = src_table.range(src, len).ok_or(TrapCode::TableOutOfBounds)?;
+    dst_table.range(dst, len).ok_or(TrapCode::TableOutOfBounds)?.copy_from_slice(from);
+    Ok(0)
+}
+
+fn table_init(instance: &mut InstanceObj, table: u32, elem: u32, dst: u64, src: u32, len: u32) -> Result<i64> {
+    let items = slice(instance.elem(elem), src, len).ok_or(TrapCode::TableOutOfBounds)?;
+    // SAFETY: as in `table_grow`.
+    let table = unsafe { instance.table(table).as_mut() };
+    let slots = table.range(dst, u64::from(len)).ok_or(TrapCode::TableOutOfBounds)?;
+    slots.copy_from_slice(items);
+    Ok(0)
+}
+
+fn elem_drop(instance: &mut InstanceObj, elem: u32) -> Result<i64> {
+    instance.drop_elem(elem);
+    Ok(0)
+}

@@ -1,0 +1,469 @@
+//! Linear memories.
+//!
+//! Invariants: the definition always tells the current place and size; a reserved memory
+//! moves only in a reset, and the pages past its length fault; no bytes move or go while there is a
+//! [`Pin`] of them. What threads share is in `shared_memory.rs`, where the pages come from in `pages.rs`.
+
+use super::group::{Group, WeakGroup};
+use super::limits::{Charge, Limits};
+use super::pages::Pages;
+use super::shared_memory::{MemoryHost, SharedMemory};
+use super::store::Store;
+use super::traps::Error;
+use super::vmcontext::VMMemoryDefinition;
+use crate::compile::{GUARD_SIZE, MemoryStyle};
+use crate::sys::page_size;
+use crate::types::MemoryType;
+use std::io;
+use std::ops::Range;
+use std::ptr::{self, NonNull};
+use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// A handle to a memory.
+#[derive(Clone)]
+pub struct Memory {
+    group: Group,
+    obj: NonNull<MemoryObj>,
+}
+
+/// A memory, owned by its group.
+pub enum MemoryObj {
+    Own(OwnMemory),
+    Shared(SharedShare),
+}
+
+/// A memory of one group alone.
+pub struct OwnMemory {
+    ty: MemoryType,
+    style: MemoryStyle,
+    limits: Limits,
+    charge: Charge,
+    pages: Pages,
+    definition: Box<VMMemoryDefinition>,
+    /// How often it was grown, by nothing, too.
+    generation: u64,
+    /// One holder more than there are pins.
+    pins: Rc<()>,
+    /// The pages of before a memory became smaller, as long as somebody has pinned them.
+    retired: Vec<(Pages, Rc<()>)>,
+}
+
+/// A group's share of a memory that other threads may use, too.
+pub struct SharedShare {
+    memory: SharedMemory,
+    host: Option<Rc<dyn MemoryHost>>,
+    limits: Limits,
+    charge: Charge,
+}
+
+/// Somebody outside of the store has the address of a memory's bytes. While this lives they stay
+/// where they are.
+pub struct Pin {
+    held: Rc<()>,
+}
+
+/// Bytes that fault before a reserved memory.
+pub(super) const GUARD_BEFORE: usize = GUARD_SIZE as usize;
+pub(super) const RESERVED: usize = 4 << 30;
+
+/// The most address space that a memory with a 64-bit index gets ahead: what V8 lets it have at most.
+const RESERVED_64: usize = 16 << 30;
+
+impl OwnMemory {
+    fn new(store: &Store, ty: MemoryType) -> Result<OwnMemory, Error> {
+        let style = store.engine().tunables().style_of(&ty);
+        let bytes = byte_len(&ty, ty.minimum).ok_or_else(|| too_large(&ty))?;
+        let limits = store.limits();
+        limits.check_memory(bytes)?;
+        let mut charge = store.charge();
+        charge.set(round_to_page(bytes))?;
+        let pages = match style {
+            MemoryStyle::Reserved => Pages::reserved(store.engine().pool(), bytes),
+            MemoryStyle::Bounded => Pages::bounded(bytes, room(&ty, &limits)),
+        };
+        let pages = pages.map_err(|e| cannot_allocate(bytes, e))?;
+        let definition = Box::new(VMMemoryDefinition { base: pages.base(), length: AtomicUsize::new(bytes) });
+        Ok(OwnMemory { ty, style, limits, charge, pages, definition, generation: 0, pins: Rc::default(), retired: Vec::new() })
+    }
+
+    fn byte_len(&self) -> usize {
+        self.definition.length.load(Ordering::Relaxed)
+    }
+
+    /// Gives the bytes back and is an empty memory from then on, for good. The pages stay mapped: wasm
+    /// that shares the memory runs on, and a buffer over them may live on.
+    fn close(&mut self) {
+        // Where the system refuses, the bytes go with the mapping.
+        let _ = self.pages.discard(0..round_to_page(self.byte_len()));
+        self.definition.length.store(0, Ordering::Relaxed);
+        self.limits.memory_bytes = 0;
+        // Less than there was is never too much.
+        let _ = self.charge.set(0);
+        self.generation += 1;
+    }
+
+    /// As [`OwnMemory::close`], with the address space. Not for pages that are pinned.
+    fn release(&mut self) {
+        if self.is_pinned() {
+            return;
+        }
+        self.close();
+        self.pages = Pages::none();
+        self.definition.base = self.pages.base();
+    }
+
+    /// The pages that a pin of this memory holds.
+    fn pages_of(&mut self, pin: &Pin) -> &mut Pages {
+        let retired = self.retired.iter_mut().find(|(_, pins)| Rc::ptr_eq(pins, &pin.held));
+        retired.map_or(&mut self.pages, |(pages, _)| pages)
+    }
+
+    fn is_pinned(&self) -> bool {
+        Rc::strong_count(&self.pins) > 1
+    }
+
+    fn shrink(&mut self, len: usize) -> Result<(), Error> {
+        let old = self.byte_len();
+        if len >= old {
+            return Ok(());
+        }
+        // What wasm does not check must fault, and what is pinned must not.
+        match self.style {
+            MemoryStyle::Bounded => self.zero(len..old)?,
+            MemoryStyle::Reserved if self.is_pinned() => {
+                let fresh = self.pages.fresh(len).map_err(|e| cannot_allocate(len, e))?;
+                self.definition.base = fresh.base();
+                let pins = std::mem::take(&mut self.pins);
+                self.retired.retain(|(_, pins)| Rc::strong_count(pins) > 1);
+                self.retired.push((std::mem::replace(&mut self.pages, fresh), pins));
+            }
+            MemoryStyle::Reserved => self.pages.make_inaccessible(len).map_err(cannot_reset)?,
+        }
+        self.definition.length.store(len, Ordering::Relaxed);
+        // Less than there was is never too much.
+        let _ = self.charge.set(round_to_page(len));
+        self.generation += 1;
+        Ok(())
+    }
+
+    /// Makes bytes zero: whole pages by giving them back.
+    fn zero(&mut self, range: Range<usize>) -> Result<(), Error> {
+        let (first, last) = (round_to_page(range.start), range.end - range.end % page_size());
+        let pages = first..last.max(first);
+        self.pages.discard(pages.clone()).map_err(cannot_reset)?;
+        for part in [range.start..first.min(range.end), pages.end.max(range.start)..range.end.max(pages.end)] {
+            // SAFETY: inside the memory, and wasm, its other user, does not run.
+            unsafe { self.definition.base.add(part.start).write_bytes(0, part.len()) };
+        }
+        Ok(())
+    }
+
+    fn grow(&mut self, delta: u64) -> Option<u64> {
+        let len = self.byte_len();
+        let old = len as u64 >> self.ty.page_size_log2;
+        let bytes = grown_len(&self.ty, old, delta).filter(|bytes| self.limits.allow_memory(*bytes))?;
+        let charged = self.charge.bytes();
+        self.charge.set(round_to_page(bytes)).ok()?;
+        if self.make_room(len, bytes).is_err() {
+            // Less than there was is never too much.
+            let _ = self.charge.set(charged);
+            return None;
+        }
+        self.definition.length.store(bytes, Ordering::Relaxed);
+        self.generation += 1;
+        Some(old)
+    }
+
+    fn make_room(&mut self, len: usize, bytes: usize) -> io::Result<()> {
+        match self.pages.extend(bytes) {
+            // A pin of no bytes holds nothing.
+            Err(_) if self.style == MemoryStyle::Bounded && (len == 0 || !self.is_pinned()) => {
+                let larger = Pages::bounded(bytes, room(&self.ty, &self.limits))?;
+                // SAFETY: both are ours, distinct, and at least this long.
+                unsafe { ptr::copy_nonoverlapping(self.definition.base, larger.base(), len) };
+                self.definition.base = larger.base();
+                self.pages = larger;
+                Ok(())
+            }
+            result => result,
+        }
+    }
+}
+
+/// How many bytes a bounded memory may come to have.
+fn room(ty: &MemoryType, limits: &Limits) -> usize {
+    let most = if ty.memory64 { RESERVED_64 } else { RESERVED };
+    let declared = ty.maximum.map_or(most, |pages| byte_len(ty, pages).unwrap_or(most));
+    declared.min(most).min(limits.memory_bytes).min(limits.total_bytes)
+}
+
+impl MemoryObj {
+    /// A zeroed memory of the type's minimum size.
+    pub(super) fn new(store: &Store, ty: MemoryType) -> Result<Box<MemoryObj>, Error> {
+        Ok(Box::new(if ty.shared {
+            let bytes = byte_len(&ty, ty.minimum).ok_or_else(|| too_large(&ty))?;
+            store.limits().check_memory(bytes)?;
+            let mut charge = store.charge();
+            charge.set(round_to_page(bytes))?;
+            let memory = SharedMemory::new(store.engine(), ty)?;
+            MemoryObj::Shared(SharedShare { memory, host: None, limits: store.limits(), charge })
+        } else {
+            MemoryObj::Own(OwnMemory::new(store, ty)?)
+        }))
+    }
+
+    pub(super) fn ty(&self) -> MemoryType {
+        match self {
+            MemoryObj::Own(own) => own.ty,
+            MemoryObj::Shared(share) => share.memory.ty(),
+        }
+    }
+
+    pub(super) fn definition(&self) -> *mut VMMemoryDefinition {
+        match self {
+            MemoryObj::Own(own) => ptr::from_ref(&*own.definition).cast_mut(),
+            MemoryObj::Shared(share) => share.memory.definition(),
+        }
+    }
+
+    pub(super) fn base(&self) -> *mut u8 {
+        match self {
+            MemoryObj::Own(own) => own.definition.base,
+            MemoryObj::Shared(share) => share.memory.base(),
+        }
+    }
+
+    pub(super) fn byte_len(&self) -> usize {
+        match self {
+            MemoryObj::Own(own) => own.byte_len(),
+            MemoryObj::Shared(share) => share.memory.byte_len(),
+        }
+    }
+
+    pub(super) fn pages(&self) -> u64 {
+        self.byte_len() as u64 >> self.ty().page_size_log2
+    }
+
+    /// Grows by `delta` pages and returns the old size, or `None` where the type, the engine or
+    /// the machine has no more.
+    pub(super) fn grow(&mut self, delta: u64) -> Option<u64> {
+        match self {
+            MemoryObj::Own(own) => own.grow(delta),
+            MemoryObj::Shared(share) => share.grow(delta),
+        }
+    }
+
+    /// Who keeps the bytes, if they are the host's.
+    pub(super) fn host(&self) -> Option<&Rc<dyn MemoryHost>> {
+        match self {
+            MemoryObj::Own(_) => None,
+            MemoryObj::Shared(share) => share.host.as_ref(),
+        }
+    }
+
+    /// Gives bytes and address space back, but for what is pinned or others', too.
+    pub(super) fn release(&mut self) {
+        if let MemoryObj::Own(own) = self {
+            own.release();
+        }
+    }
+
+    /// Gives the bytes back at once; those of a shared memory are others', too, and stay.
+    pub(super) fn close(&mut self) {
+        if let MemoryObj::Own(own) = self {
+            own.close();
+        }
+    }
+
+    /// Has no more than `len` bytes, which may be zero or what they were. Where somebody has pinned the
+    /// bytes a reserved memory gets others: what has its base has to ask anew
+    /// (`InstanceObj::refresh_memories`). Shared memories stay as they are.
+    pub(super) fn shrink(&mut self, len: usize) -> Result<(), Error> {
+        match self {
+            MemoryObj::Own(own) => own.shrink(len),
+            MemoryObj::Shared(..) => Ok(()),
+        }
+    }
+
+    /// Makes bytes zero by giving their pages back. Inside the memory.
+    pub(super) fn discard(&mut self, range: Range<usize>) -> Result<(), Error> {
+        match self {
+            MemoryObj::Own(own) => own.zero(range),
+            MemoryObj::Shared(..) => Ok(()),
+        }
+    }
+
+    /// Whether `len` bytes at `start` are inside.
+    pub(super) fn holds(&self, start: u64, len: u64) -> bool {
+        start.checked_add(len).is_some_and(|end| end <= self.byte_len() as u64)
+    }
+}
+
+fn cannot_reset(e: io::Error) -> Error {
+    Error::Internal(format!("cannot give pages of a memory back: {e}"))
+}
+
+impl SharedShare {
+    fn grow(&mut self, delta: u64) -> Option<u64> {
+        let ty = self.memory.ty();
+        let bytes = grown_len(&ty, self.memory.size(), delta).filter(|bytes| self.limits.allow_memory(*bytes))?;
+        let charged = self.charge.bytes();
+        // Bytes of the host's are its own to count.
+        if self.host.is_none() {
+            self.charge.set(round_to_page(bytes)).ok()?;
+        }
+        let grown = self.memory.grow_with(delta, self.host.as_deref());
+        if grown.is_none() {
+            // Less than there was is never too much.
+            let _ = self.charge.set(charged);
+        }
+        grown
+    }
+}
+
+pub(super) fn round_to_page(bytes: usize) -> usize {
+    bytes.next_multiple_of(page_size())
+}
+
+/// The size of so many pages, if the engine can hold it.
+pub(super) fn byte_len(ty: &MemoryType, pages: u64) -> Option<usize> {
+    let bytes = usize::try_from(pages.checked_shl(u32::from(ty.page_size_log2))?).ok()?;
+    let intact = bytes as u64 >> ty.page_size_log2 == pages;
+    // The size in pages must fit the index type, of which 2^32 pages of one byte do not.
+    let countable = ty.memory64 || pages <= u64::from(u32::MAX);
+    let limit = if ty.memory64 { 1 << 46 } else { RESERVED };
+    (intact && countable && bytes <= limit).then_some(bytes)
+}
+
+/// The size after growing from `old` pages, if the type and the engine allow it.
+pub(super) fn grown_len(ty: &MemoryType, old: u64, delta: u64) -> Option<usize> {
+    let pages = old.checked_add(delta)?;
+    if ty.maximum.is_some_and(|maximum| pages > maximum) {
+        return None;
+    }
+    byte_len(ty, pages)
+}
+
+pub(super) fn too_large(ty: &MemoryType) -> Error {
+    Error::OutOfMemory(format!("a memory of {} pages is more than this engine can hold", ty.minimum))
+}
+
+pub(super) fn cannot_allocate(bytes: usize, e: io::Error) -> Error {
+    Error::OutOfMemory(format!("cannot allocate a memory of {bytes} bytes: {e}"))
+}
+
+impl Memory {
+    pub fn new(store: &Store, ty: MemoryType) -> Result<Memory, Error> {
+        Ok(Memory::adopt(store, MemoryObj::new(store, ty)?))
+    }
+
+    pub(super) fn of_shared(store: &Store, shared: SharedMemory, host: Option<Rc<dyn MemoryHost>>) -> Memory {
+        let (limits, charge) = (store.limits(), store.charge());
+        Memory::adopt(store, Box::new(MemoryObj::Shared(SharedShare { memory: shared, host, limits, charge })))
+    }
+
+    fn adopt(store: &Store, obj: Box<MemoryObj>) -> Memory {
+        let group = Group::new(store);
+        let ptr = NonNull::from(&*obj);
+        group.add(|members| members.memories.push(obj));
+        Memory { group, obj: ptr }
+    }
+
+    pub(super) fn of(group: Group, obj: NonNull<MemoryObj>) -> Memory {
+        Memory { group, obj }
+    }
+
+    fn obj(&self) -> &MemoryObj {
+        // SAFETY: our group keeps the object; mutable access is only taken inside `grow`, which
+        // calls nothing that could come back here.
+        unsafe { self.obj.as_ref() }
+    }
+
+    /// What other threads need to use this memory, if its type is shared and the bytes are ours.
+    pub fn share(&self) -> Option<SharedMemory> {
+        match self.obj() {
+            // Another thread could not keep the host's bytes.
+            MemoryObj::Shared(share) if share.host.is_none() => Some(share.memory.clone()),
+            _ => None,
+        }
+    }
+
+    /// The declared type; its minimum stays what it was when the memory was made.
+    pub fn ty(&self) -> MemoryType {
+        self.obj().ty()
+    }
+
+    /// Where the memory starts. Moves only when a bounded memory that is not shared and has no [`Pin`]
+    /// grows.
+    pub fn base(&self) -> *mut u8 {
+        self.obj().base()
+    }
+
+    pub fn byte_len(&self) -> usize {
+        self.obj().byte_len()
+    }
+
+    /// Current size in pages.
+    pub fn size(&self) -> u64 {
+        self.obj().pages()
+    }
+
+    /// Notes that the host's bytes may have become more.
+    pub fn follow_host(&self) {
+        if let MemoryObj::Shared(SharedShare { memory, host: Some(host), .. }) = self.obj() {
+            memory.follow(&**host);
+        }
+    }
+
+    /// What can reach the memory, without keeping it.
+    pub fn weak_group(&self) -> WeakGroup {
+        self.group.root().downgrade()
+    }
+
+    /// Changes whenever the memory grows, also by nothing, and when it is closed. Those who have
+    /// addresses of its bytes see then that they are to look again; what is shared never asks for it.
+    pub fn generation(&self) -> u64 {
+        match self.obj() {
+            MemoryObj::Own(own) => own.generation,
+            MemoryObj::Shared(_) => 0,
+        }
+    }
+
+    /// Has the bytes stay where they are as long as the pin and the memory live. Shared ones do anyway.
+    pub fn pin(&self) -> Pin {
+        let held = match self.obj() {
+            MemoryObj::Own(own) => own.pins.clone(),
+            MemoryObj::Shared(_) => Rc::default(),
+        };
+        Pin { held }
+    }
+
+    /// Has the pages stay mapped for ever. For the holder of a [`Pin`] who will not hear when the last
+    /// user of the bytes goes.
+    pub fn abandon(&self, pin: &Pin) {
+        // SAFETY: as in `grow`.
+        if let MemoryObj::Own(own) = unsafe { &mut *self.obj.as_ptr() } {
+            own.pages_of(pin).abandon();
+        }
+    }
+
+    /// Grows by `delta` pages; the old size, or `None` if it cannot.
+    pub fn grow(&self, delta: u64) -> Option<u64> {
+        // SAFETY: as in `obj`; no reference to the object is held here.
+        unsafe { (*self.obj.as_ptr()).grow(delta) }
+    }
+
+    /// The same for the same memory, in whichever stores a shared one is.
+    pub fn id(&self) -> usize {
+        self.obj().definition() as usize
+    }
+
+    pub(super) fn group(&self) -> &Group {
+        &self.group
+    }
+
+    pub(super) fn as_ptr(&self) -> NonNull<MemoryObj> {
+        self.obj
+    }
+}

@@ -1,0 +1,203 @@
+//! Memories that several threads use at the same time.
+//!
+//! Public: a [`SharedMemory`] crosses threads, and [`SharedMemory::to_memory`] makes a handle for
+//! a store of the thread it came to. Invariants: the bytes never move, and stay mapped while any
+//! thread has a handle; the length only grows, and tells of pages when they can be accessed. The
+//! bytes change under our eyes, so no Rust reference to them is ever made.
+//!
+//! The bytes are ours, or those of a host that shares memory with its own code. Then each handle has
+//! a [`MemoryHost`], which keeps the bytes, makes them more, and lets threads wait among the host's.
+
+use super::memory::{self, Memory};
+use super::pages::Pages;
+use super::parking::Wait;
+use super::store::Store;
+use super::traps::Error;
+use super::vmcontext::VMMemoryDefinition;
+use crate::compile::MemoryStyle;
+use crate::engine::Engine;
+use crate::types::MemoryType;
+use std::ptr;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+#[derive(Clone)]
+pub struct SharedMemory(Arc<Inner>);
+
+struct Inner {
+    ty: MemoryType,
+    style: MemoryStyle,
+    bytes: Bytes,
+    definition: VMMemoryDefinition,
+    /// Held while the memory grows.
+    growing: Mutex<()>,
+}
+
+/// Whose bytes they are.
+enum Bytes {
+    Own(Pages),
+    Host,
+}
+
+/// The host's side of a shared memory whose bytes are its own, for the thread of one store. It
+/// keeps the bytes mapped.
+pub trait MemoryHost {
+    /// Makes the memory larger by so many pages, if it can.
+    fn grow(&self, delta: u64) -> bool;
+    /// Where the bytes are and how many: as many as there were, or more.
+    fn bytes(&self) -> (*mut u8, usize);
+    /// Waits as `memory.atomic.wait` for a word of `size` bytes inside the memory.
+    fn wait(&self, address: u64, size: u32, expected: u64, timeout: Option<Duration>) -> Result<Wait, Error>;
+    /// Wakes at most `count` of those who wait, and says how many.
+    fn notify(&self, address: u64, count: u32) -> u32;
+}
+
+/// A shared memory that this does not keep.
+#[derive(Clone)]
+pub struct WeakSharedMemory(Weak<Inner>);
+
+impl WeakSharedMemory {
+    pub fn upgrade(&self) -> Option<SharedMemory> {
+        self.0.upgrade().map(SharedMemory)
+    }
+}
+
+// SAFETY: the definition's base never changes and its length is atomic; the mapping is `Send` and
+// `Sync`; what happens to the bytes is the guest's affair, and ours only through raw pointers.
+unsafe impl Send for Inner {}
+// SAFETY: as above.
+unsafe impl Sync for Inner {}
+
+/// The most address space a bounded memory reserves: with a 64-bit index a maximum may be anything.
+const RESERVE_LIMIT: usize = 1 << 40;
+
+impl SharedMemory {
+    /// A zeroed memory of the type's minimum size.
+    pub fn new(engine: &Engine, ty: MemoryType) -> Result<SharedMemory, Error> {
+        let (true, Some(maximum)) = (ty.shared, ty.maximum) else {
+            return Err(Error::Internal("a shared memory is declared as one, with a maximum".into()));
+        };
+        let bytes = memory::byte_len(&ty, ty.minimum).ok_or_else(|| memory::too_large(&ty))?;
+        let style = engine.tunables().style_of(&ty);
+        let pages = match style {
+            MemoryStyle::Reserved => Pages::reserved(engine.pool(), bytes),
+            // All of its room from the start: it cannot move.
+            MemoryStyle::Bounded => {
+                let maximum = memory::byte_len(&ty, maximum).unwrap_or(usize::MAX);
+                Pages::bounded(bytes, maximum.min(RESERVE_LIMIT))
+            }
+        };
+        let pages = pages.map_err(|e| memory::cannot_allocate(bytes, e))?;
+        let definition = VMMemoryDefinition { base: pages.base(), length: AtomicUsize::new(bytes) };
+        let (bytes, growing) = (Bytes::Own(pages), Mutex::new(()));
+        Ok(SharedMemory(Arc::new(Inner { ty, style, bytes, definition, growing })))
+    }
+
+    /// A handle for a store. Fails if the store's engine takes for granted a way of lying in
+    /// memory that is not this one's, and for bytes that a host must keep.
+    pub fn to_memory(&self, store: &Store) -> Result<Memory, Error> {
+        self.check_style(store)?;
+        if let Bytes::Host = self.0.bytes {
+            return Err(Error::Internal("a memory of the host's without the host".into()));
+        }
+        Ok(Memory::of_shared(store, self.clone(), None))
+    }
+
+    /// A memory over bytes of the host's, for [`SharedMemory::with_host`].
+    ///
+    /// # Safety
+    /// `length` bytes from `base` are mapped, and stay so as long as any [`MemoryHost`] lives that
+    /// comes together with a clone of this memory.
+    pub unsafe fn of_host(ty: MemoryType, base: *mut u8, length: usize) -> SharedMemory {
+        let definition = VMMemoryDefinition { base, length: AtomicUsize::new(length) };
+        let (style, growing) = (MemoryStyle::Bounded, Mutex::new(()));
+        SharedMemory(Arc::new(Inner { ty, style, bytes: Bytes::Host, definition, growing }))
+    }
+
+    /// [`SharedMemory::to_memory`] for a memory of the host's.
+    pub fn with_host(self, store: &Store, host: Rc<dyn MemoryHost>) -> Result<Memory, Error> {
+        self.check_style(store)?;
+        Ok(Memory::of_shared(store, self, Some(host)))
+    }
+
+    fn check_style(&self, store: &Store) -> Result<(), Error> {
+        let assumed = store.engine().tunables().style_of(&self.0.ty);
+        if assumed == MemoryStyle::Reserved && self.0.style == MemoryStyle::Bounded {
+            return Err(Error::Internal("a bounded memory in a store whose code assumes guard pages".into()));
+        }
+        Ok(())
+    }
+
+    /// The declared type; its minimum stays what it was when the memory was made.
+    pub fn ty(&self) -> MemoryType {
+        self.0.ty
+    }
+
+    pub fn base(&self) -> *mut u8 {
+        self.0.definition.base
+    }
+
+    pub fn byte_len(&self) -> usize {
+        self.0.definition.length.load(Ordering::SeqCst)
+    }
+
+    /// Current size in pages.
+    pub fn size(&self) -> u64 {
+        self.byte_len() as u64 >> self.0.ty.page_size_log2
+    }
+
+    /// Grows by `delta` pages; the old size, or `None` if it cannot.
+    pub fn grow(&self, delta: u64) -> Option<u64> {
+        self.grow_with(delta, None)
+    }
+
+    /// As [`SharedMemory::grow`]. What the host's code has grown counts, too.
+    pub(super) fn grow_with(&self, delta: u64, host: Option<&dyn MemoryHost>) -> Option<u64> {
+        let Inner { ty, bytes, definition, growing, .. } = &*self.0;
+        let _one_at_a_time = growing.lock().unwrap_or_else(PoisonError::into_inner);
+        let old = match host {
+            Some(host) => self.follow(host),
+            None => self.size(),
+        };
+        let length = memory::grown_len(ty, old, delta)?;
+        match (bytes, host) {
+            (Bytes::Own(pages), _) => {
+                pages.make_accessible(length).ok()?;
+                definition.length.store(length, Ordering::SeqCst);
+            }
+            (Bytes::Host, Some(host)) => {
+                if !host.grow(delta) {
+                    return None;
+                }
+                self.follow(host);
+            }
+            (Bytes::Host, None) => return None,
+        }
+        Some(old)
+    }
+
+    /// Takes over the length that the host's bytes have by now; the size in pages.
+    pub(super) fn follow(&self, host: &dyn MemoryHost) -> u64 {
+        let (base, length) = host.bytes();
+        let definition = self.definition();
+        if length > self.byte_len() {
+            if self.base().is_null() {
+                // SAFETY: the definition is alive with us. The base of an empty memory was not
+                // known, and nobody uses it before there is a length.
+                unsafe { (&raw mut (*definition).base).write(base) };
+            }
+            self.0.definition.length.fetch_max(length, Ordering::SeqCst);
+        }
+        self.size()
+    }
+
+    pub fn downgrade(&self) -> WeakSharedMemory {
+        WeakSharedMemory(Arc::downgrade(&self.0))
+    }
+
+    pub(super) fn definition(&self) -> *mut VMMemoryDefinition {
+        ptr::from_ref(&self.0.definition).cast_mut()
+    }
+}

@@ -1,0 +1,165 @@
+//! What an instance was at one time, to bring that back.
+//!
+//! Used by `instance.rs`. It covers what the instance defines: the bytes and sizes of its memories, the
+//! elements and sizes of its tables, its globals, and which segments are dropped. What it imports is
+//! others'. Invariant: taken and brought back while no wasm of the store runs; the references in it
+//! are told to whoever looks for live ones, so that what they stand for is there when they come back.
+
+use super::global;
+use super::instance::InstanceObj;
+use super::memory::MemoryObj;
+use super::traps::Error;
+use super::vmcontext::VMGlobalDefinition;
+use crate::module::info::ModuleInfo;
+use crate::types::RefType;
+use std::ops::Range;
+
+/// Where only single pages of a memory differ from zero, it is kept in pieces of this size.
+const PIECE: usize = 4096;
+
+/// Zeros that are longer are given back to the system rather than written.
+const LONG: usize = 64 << 10;
+
+pub(super) struct State {
+    memories: Vec<Bytes>,
+    tables: Vec<Vec<u64>>,
+    globals: Vec<VMGlobalDefinition>,
+    pub(super) elems: Vec<Box<[u64]>>,
+    pub(super) data: Vec<Range<usize>>,
+}
+
+/// What a memory holds: pieces in order, and zeros between them.
+struct Bytes {
+    len: usize,
+    pieces: Vec<(usize, Vec<u8>)>,
+}
+
+impl Bytes {
+    fn of(memory: &MemoryObj) -> Result<Bytes, Error> {
+        let len = memory.byte_len();
+        // SAFETY: the bytes of a memory of this thread alone; no wasm runs, and nothing below calls
+        // anything that could write them.
+        let bytes = unsafe { std::slice::from_raw_parts(memory.base(), len) };
+        let mut pieces: Vec<(usize, Vec<u8>)> = Vec::new();
+        for (place, piece) in bytes.chunks(PIECE).enumerate().filter(|(_, piece)| !is_zero(piece)) {
+            let start = place * PIECE;
+            match pieces.last_mut() {
+                Some((from, last)) if *from + last.len() == start => append(last, piece)?,
+                _ => {
+                    let mut first = Vec::new();
+                    append(&mut first, piece)?;
+                    pieces.try_reserve(1).map_err(|_| no_room())?;
+                    pieces.push((start, first));
+                }
+            }
+        }
+        Ok(Bytes { len, pieces })
+    }
+
+    fn restore(&self, memory: &mut MemoryObj) -> Result<(), Error> {
+        if memory.byte_len() < self.len {
+            return Err(Error::Closed);
+        }
+        memory.shrink(self.len)?;
+        let mut done = 0;
+        for (start, piece) in &self.pieces {
+            zero(memory, done..*start)?;
+            // SAFETY: the memory has at least `len` bytes, for that was just looked at; the piece is
+            // not in it.
+            unsafe { std::ptr::copy_nonoverlapping(piece.as_ptr(), memory.base().add(*start), piece.len()) };
+            done = start + piece.len();
+        }
+        zero(memory, done..self.len)
+    }
+}
+
+/// Makes bytes of a memory zero.
+pub(super) fn zero(memory: &mut MemoryObj, range: Range<usize>) -> Result<(), Error> {
+    if range.len() > LONG {
+        return memory.discard(range);
+    }
+    // SAFETY: inside the memory by this function's callers; no wasm runs.
+    unsafe { memory.base().add(range.start).write_bytes(0, range.len()) };
+    Ok(())
+}
+
+fn append(to: &mut Vec<u8>, from: &[u8]) -> Result<(), Error> {
+    to.try_reserve(from.len()).map_err(|_| no_room())?;
+    to.extend_from_slice(from);
+    Ok(())
+}
+
+fn no_room() -> Error {
+    Error::Internal("no memory to keep the state of an instance in".into())
+}
+
+fn is_zero(bytes: &[u8]) -> bool {
+    // SAFETY: any bits are a u128.
+    let (head, middle, tail) = unsafe { bytes.align_to::<u128>() };
+    middle.iter().all(|word| *word == 0) && head.iter().chain(tail).all(|byte| *byte == 0)
+}
+
+impl State {
+    /// # Errors
+    /// If a memory is shared, whose other threads could not be told, or if there is no room.
+    pub fn of(obj: &InstanceObj) -> Result<State, Error> {
+        let info = obj.info();
+        let mut memories = Vec::with_capacity(info.memories.len());
+        for memory in obj.own_memories() {
+            // SAFETY: a memory of the instance's group, which nobody changes meanwhile.
+            memories.push(Bytes::of(unsafe { memory.as_ref() })?);
+        }
+        let mut tables = Vec::with_capacity(info.tables.len());
+        for mut table in obj.own_tables() {
+            // SAFETY: a table of the instance's group, which nobody else refers to now.
+            let elements = unsafe { table.as_mut() }.elements();
+            let mut kept = Vec::new();
+            kept.try_reserve_exact(elements.len()).map_err(|_| no_room())?;
+            kept.extend_from_slice(elements);
+            tables.push(kept);
+        }
+        // SAFETY: the fields of defined globals.
+        let globals = obj.own_globals().map(|(_, global)| unsafe { global.read() }).collect();
+        let (elems, data) = obj.segments();
+        Ok(State { memories, tables, globals, elems: elems.to_vec(), data: data.to_vec() })
+    }
+
+    /// Brings it back, but for the segments.
+    ///
+    /// # Errors
+    /// If the machine has no memory. Then only some of it has come back.
+    pub fn restore(&self, obj: &InstanceObj) -> Result<(), Error> {
+        for (mut memory, kept) in obj.own_memories().zip(&self.memories) {
+            // SAFETY: as in `of`; exclusive, for no wasm runs.
+            kept.restore(unsafe { memory.as_mut() })?;
+        }
+        for (mut table, kept) in obj.own_tables().zip(&self.tables) {
+            // SAFETY: as above.
+            unsafe { table.as_mut() }.restore(kept)?;
+        }
+        for ((_, global), kept) in obj.own_globals().zip(&self.globals) {
+            // SAFETY: the field of a defined global, of the same type.
+            unsafe { global.write(VMGlobalDefinition { value: kept.value }) };
+        }
+        Ok(())
+    }
+
+    /// Calls `f` with the references in it.
+    pub fn for_each_reference(&self, info: &ModuleInfo, kind: fn(RefType) -> bool, f: &mut dyn FnMut(u64)) {
+        let globals = info.globals.iter().filter(|(index, _)| info.defined_global(*index).is_some());
+        for ((_, global), kept) in globals.zip(&self.globals) {
+            global::for_reference(global.ty, kept, kind, f);
+        }
+        let tables = info.tables.iter().filter(|(index, _)| info.defined_table(*index).is_some());
+        for ((_, table), kept) in tables.zip(&self.tables) {
+            if kind(table.ty.element) {
+                kept.iter().for_each(|element| f(*element));
+            }
+        }
+        for (elem, items) in info.elems.values().zip(&self.elems) {
+            if kind(elem.ty) {
+                items.iter().for_each(|item| f(*item));
+            }
+        }
+    }
+}

@@ -1,0 +1,387 @@
+//! How guest code stops before its end: traps, host errors, and the record of where.
+//!
+//! Used by `call.rs`, the libcalls and, through [`on_fault`], the signal handler. Invariant: what
+//! runs inside the signal handler takes no lock, allocates nothing and calls nobody: a question to a loop
+//! is asked by [`asked`], after the handler, where wasm could have called a function of the host.
+
+use super::exception::Exception;
+use super::interrupt::Met;
+use super::limits::OverLimit;
+use super::vmcontext::{SavedEntry, VMAsking, VMStoreContext, VMUnwind};
+use crate::code::registry;
+pub use crate::code::registry::Frame;
+pub use crate::compile::trap::TrapCode;
+use std::any::Any;
+use std::cell::{Cell, UnsafeCell};
+use std::fmt;
+use std::mem::MaybeUninit;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr;
+use std::sync::atomic::Ordering;
+
+/// The guest did what the specification answers with a trap.
+#[derive(Clone, Debug)]
+pub struct Trap {
+    pub code: TrapCode,
+    /// The wasm frames, innermost first, at most [`MAX_FRAMES`].
+    pub backtrace: Vec<Frame>,
+}
+
+impl fmt::Display for Trap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.code.message())
+    }
+}
+
+/// Why a call into wasm did not return.
+pub enum Error {
+    Trap(Trap),
+    /// An exception that no wasm caught. A host function that returns it throws it.
+    Exception(Exception),
+    /// What a host function returned, handed back as is. Wasm cannot catch it.
+    Host(Box<dyn Any>),
+    /// A module asked for more than the store's [`Limits`](super::Limits) give.
+    Limit(OverLimit),
+    /// The machine has not what was asked for.
+    OutOfMemory(String),
+    /// The function's instance is closed.
+    Closed,
+    /// Something is broken on the host's side, or a bug in us.
+    Internal(String),
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Trap(trap) => write!(f, "Trap({:?})", trap.code),
+            Error::Exception(exception) => exception.fmt(f),
+            Error::Host(_) => f.write_str("Host(..)"),
+            Error::Limit(over) => write!(f, "Limit({over})"),
+            Error::OutOfMemory(message) => write!(f, "OutOfMemory({message})"),
+            Error::Closed => f.write_str("Closed"),
+            Error::Internal(message) => write!(f, "Internal({message})"),
+        }
+    }
+}
+
+impl From<TrapCode> for Error {
+    fn from(code: TrapCode) -> Error {
+        Error::Trap(Trap { code, backtrace: Vec::new() })
+    }
+}
+
+/// Backtraces keep this many frames.
+pub const MAX_FRAMES: usize = 64;
+
+/// An instruction that faulted.
+#[derive(Clone, Copy)]
+pub struct Fault {
+    pub pc: usize,
+    pub fp: usize,
+}
+
+/// How a fault of ours is answered.
+#[derive(Clone, Copy)]
+pub enum Answer {
+    /// By the same instruction once more.
+    Again,
+    Resume(Resume),
+    /// By `sys::arch::ask`, which has what it needs from here and comes to the same instruction again, or
+    /// ends the guest.
+    Ask(*mut VMAsking),
+}
+
+/// Where to continue.
+#[derive(Clone, Copy)]
+pub struct Resume {
+    pub pc: usize,
+    pub sp: usize,
+    pub fp: usize,
+}
+
+/// Above every stack, and so far from the end of the address space that what is added to a stack
+/// pointer does not wrap.
+pub(super) const NEVER: usize = isize::MAX as usize;
+
+/// The trap that ended the innermost entry of a store, from where it was met to where it is told.
+pub struct TrapRecord {
+    code: Cell<Option<TrapCode>>,
+    depth: Cell<usize>,
+    /// A program counter in each frame, and of which entry it is.
+    frames: UnsafeCell<[MaybeUninit<(usize, usize)>; MAX_FRAMES]>,
+}
+
+/// Walks the wasm frames of a store, innermost first: a program counter in each, and of which entry
+/// it is, 0 for the innermost. Takes no lock and allocates nothing.
+struct Frames {
+    pc: usize,
+    fp: usize,
+    /// Frame pointer of the entry trampoline of the entry at hand.
+    entry_fp: usize,
+    entry: usize,
+    outer: *const SavedEntry,
+    over: bool,
+}
+
+impl Frames {
+    /// From the frame of wasm at `pc`.
+    ///
+    /// # Safety
+    /// `store` is the thread's own and alive, and `fp` the frame pointer of a wasm frame of its
+    /// innermost entry. Nothing on the stack below is left while the frames are walked.
+    unsafe fn from(store: *const VMStoreContext, pc: usize, fp: usize) -> Frames {
+        // SAFETY: by this function's contract.
+        let (entry_fp, outer) = unsafe { ((*store).entry_fp, (*store).outer) };
+        Frames { pc, fp, entry_fp, entry: 0, outer, over: false }
+    }
+
+    /// From the one that called a function of the host last.
+    ///
+    /// # Safety
+    /// As for [`Frames::from`], and wasm of the innermost entry is in such a call.
+    unsafe fn from_exit(store: *const VMStoreContext) -> Frames {
+        // SAFETY: by this function's contract. The exit trampoline wrote both fields before it
+        // called; its frame is below ours, and starts with the frame pointer of its caller.
+        unsafe {
+            let fp = *((*store).exit_fp as *const usize);
+            Frames::from(store, (*store).exit_pc - 1, fp)
+        }
+    }
+}
+
+impl Iterator for Frames {
+    type Item = (usize, usize);
+
+    fn next(&mut self) -> Option<(usize, usize)> {
+        if self.over {
+            return None;
+        }
+        let at = (self.pc, self.entry);
+        if self.fp == self.entry_fp {
+            // The host that entered here was itself called by wasm of this store, or by none.
+            // SAFETY: saved entries are further down the stack.
+            match unsafe { self.outer.as_ref() } {
+                Some(saved) => {
+                    let (exit_pc, exit_fp) = saved.exit();
+                    (self.pc, self.entry_fp, self.outer) = (exit_pc - 1, saved.entry_fp(), saved.outer);
+                    self.entry += 1;
+                    // SAFETY: an exit trampoline's frame starts with the frame pointer of its caller.
+                    self.fp = unsafe { *(exit_fp as *const usize) };
+                }
+                None => self.over = true,
+            }
+        } else {
+            // SAFETY: every frame between here and the entry trampoline is of compiled code,
+            // which keeps frame pointers: the caller's frame pointer, then the return address.
+            let (caller_fp, return_address) = unsafe { *(self.fp as *const (usize, usize)) };
+            // The call is before the address it returns to.
+            (self.pc, self.fp) = (return_address - 1, caller_fp);
+        }
+        Some(at)
+    }
+}
+
+/// What is known about the code of a frame.
+///
+/// # Safety
+/// The code at `pc` is kept.
+unsafe fn frame((pc, entry): (usize, usize)) -> Option<Frame> {
+    // SAFETY: by this function's contract.
+    let frame = unsafe { registry::with_code_at(pc, |code| code.frame_at(pc)) }??;
+    Some(Frame { entry, ..frame })
+}
+
+/// The wasm frames on the stack, innermost first, at most [`MAX_FRAMES`].
+///
+/// # Safety
+/// `store` is the thread's own and alive, and if wasm of it is on the stack, it is in a call of a
+/// function of the host.
+pub(super) unsafe fn backtrace(store: *const VMStoreContext) -> Vec<Frame> {
+    // SAFETY: by this function's contract; code that runs is kept.
+    unsafe {
+        if !VMStoreContext::in_wasm(store) {
+            return Vec::new();
+        }
+        Frames::from_exit(store).take(MAX_FRAMES).filter_map(|at| frame(at)).collect()
+    }
+}
+
+thread_local! {
+    static CURRENT: Cell<*mut VMStoreContext> = const { Cell::new(std::ptr::null_mut()) };
+}
+
+/// Which store's wasm runs on this thread, as the fault handler has to know. To ask a thread-local
+/// is dear beside a call into wasm, so it stays set after the call, and quick entries are possible
+/// only as long as it is.
+pub(super) struct Current {
+    /// The store that was current, if its wasm is on the stack and continues after us.
+    outer: *mut VMStoreContext,
+}
+
+impl Current {
+    /// Makes `store` current until [`Current::leave`], and on if no other store's wasm was on the
+    /// stack.
+    ///
+    /// # Safety
+    /// `store` is alive and its plain fields are this thread's.
+    pub(super) unsafe fn enter(store: *mut VMStoreContext) -> Current {
+        let before = CURRENT.get();
+        let mut outer = std::ptr::null_mut();
+        // SAFETY: what is current is alive: a store that goes is forgotten. `store` is by contract.
+        unsafe {
+            if before != store {
+                if !before.is_null() && VMStoreContext::in_wasm(before) {
+                    outer = before;
+                }
+                if !before.is_null() {
+                    (*before).quick_from = NEVER;
+                }
+                CURRENT.set(store);
+            }
+        }
+        Current { outer }
+    }
+
+    /// # Safety
+    /// `store` is the one of [`Current::enter`], and alive.
+    pub(super) unsafe fn leave(self, store: *mut VMStoreContext) {
+        if !self.outer.is_null() {
+            // SAFETY: by this function's contract.
+            unsafe { (*store).quick_from = NEVER };
+            // The wasm of `outer` is on the stack, which keeps its store.
+            CURRENT.set(self.outer);
+        }
+    }
+
+    /// To be called when a store goes.
+    pub(super) fn forget(store: *mut VMStoreContext) {
+        if CURRENT.get() == store {
+            CURRENT.set(std::ptr::null_mut());
+        }
+    }
+}
+
+impl TrapRecord {
+    pub(super) const fn new() -> TrapRecord {
+        TrapRecord {
+            code: Cell::new(None),
+            depth: Cell::new(0),
+            frames: UnsafeCell::new([const { MaybeUninit::uninit() }; MAX_FRAMES]),
+        }
+    }
+
+    /// Notes a trap in the frame of wasm at `pc` and its callers. Runs inside signal handlers.
+    ///
+    /// # Safety
+    /// `store` is the thread's current store, and `fp` the frame pointer of a wasm frame of its
+    /// innermost entry.
+    unsafe fn note(store: *mut VMStoreContext, code: TrapCode, pc: usize, fp: usize) {
+        // SAFETY: a current store is alive, and only this thread writes these fields.
+        let (record, stop) = unsafe {
+            let store = &*store;
+            (&store.trap, store.interrupted.load(Ordering::Relaxed))
+        };
+        let code = if stop && code == TrapCode::StackExhausted { TrapCode::Interrupted } else { code };
+        record.code.set(Some(code));
+        let mut depth = 0;
+        // SAFETY: by this function's contract.
+        for at in unsafe { Frames::from(store, pc, fp) }.take(MAX_FRAMES) {
+            // SAFETY: this thread alone uses the array, and nobody holds a reference into it
+            // while wasm runs.
+            unsafe { (*record.frames.get())[depth].write(at) };
+            depth += 1;
+        }
+        record.depth.set(depth);
+    }
+
+    /// The trap that ended the innermost entry, if it was one.
+    ///
+    /// # Safety
+    /// The entry is over just now, and the code it ran is still kept.
+    pub(super) unsafe fn take(&self) -> Option<Trap> {
+        let code = self.code.take()?;
+        let backtrace = (0..self.depth.get())
+            .filter_map(|i| {
+                // SAFETY: `note` wrote the first `depth` entries, and the code is kept, by this
+                // function's contract.
+                unsafe { frame((*self.frames.get())[i].assume_init()) }
+            })
+            .collect();
+        Some(Trap { code, backtrace })
+    }
+}
+
+/// Notes a trap raised by a libcall or host function that wasm has just called.
+///
+/// # Safety
+/// Called from a function that wasm called through an exit trampoline.
+pub(super) unsafe fn record_trap(code: TrapCode) {
+    let store = CURRENT.get();
+    if store.is_null() {
+        return;
+    }
+    // SAFETY: wasm is running, so the current store is its store. The exit trampoline wrote both
+    // fields before it called; its frame is below ours, and starts with the frame pointer of its
+    // caller, the wasm function.
+    unsafe {
+        let fp = *((*store).exit_fp as *const usize);
+        TrapRecord::note(store, code, (*store).exit_pc - 1, fp);
+        VMStoreContext::unwind_to_entry(store);
+    }
+}
+
+/// Answers a fault: where to continue if it is a trap of ours, `None` if it is somebody else's.
+/// Runs inside signal handlers.
+pub(super) fn on_fault(fault: Fault) -> Option<Answer> {
+    // SAFETY: `pc` is where this thread runs.
+    let code = unsafe { registry::with_code_at(fault.pc, |code| code.trap_at(fault.pc)) }??;
+    let store = CURRENT.get();
+    if store.is_null() {
+        return None;
+    }
+    if code == TrapCode::Interrupted {
+        // SAFETY: a current store is alive, and so is what it has for this.
+        let checkpoint = unsafe { (*store).checkpoint.as_ref() };
+        match checkpoint.map_or(Met::Interruption, |checkpoint| checkpoint.meet()) {
+            Met::Interruption => {}
+            Met::Nothing => return Some(Answer::Again),
+            // SAFETY: as above; the fields are this thread's.
+            Met::Question => return Some(Answer::Ask(unsafe { &raw mut (*store).asking })),
+        }
+    }
+    // SAFETY: the thread runs our code, so it came through `call::enter`, and the current store is
+    // the one it was entered in. Compiled code keeps frame pointers, and the stack check of a
+    // prologue comes after the frame pointer is set up.
+    unsafe { TrapRecord::note(store, code, fault.pc, fault.fp) };
+    // SAFETY: a current store is alive, and these fields are this thread's.
+    Some(Answer::Resume(unsafe {
+        Resume { pc: (*store).entry_handler, sp: (*store).entry_sp, fp: (*store).entry_fp }
+    }))
+}
+
+/// Asks whether a loop may go on: called by `sys::arch::ask` in the place of the loop's poll, and as an
+/// exit trampoline calls a function of the host. `frame` holds the loop's frame pointer and the poll's
+/// address. Null if it may; else where to continue.
+///
+/// # Safety
+/// Called by `sys::arch::ask` after an [`Answer::Ask`].
+pub(crate) unsafe extern "C" fn asked(frame: *const [usize; 2]) -> *const VMUnwind {
+    let store = CURRENT.get();
+    // SAFETY: `on_fault` has seen that there is a current store, which is alive as its wasm is on the
+    // stack; these fields are this thread's. The frame is that of our caller. What the answer does may
+    // enter wasm, as a function of the host may: the record of the exit is complete.
+    unsafe {
+        let [fp, pc] = *frame;
+        // Exits have the address that they return to, of which the instruction before is the call.
+        ((*store).exit_fp, (*store).exit_pc) = (frame as usize, pc + 1);
+        let checkpoint = (*store).checkpoint.as_ref();
+        // A panic must not unwind through wasm; it is a bug of whoever set the checkpoint.
+        let answer = || checkpoint.is_none_or(|checkpoint| (checkpoint.go_on)());
+        if catch_unwind(AssertUnwindSafe(answer)).unwrap_or(false) {
+            return ptr::null();
+        }
+        TrapRecord::note(store, TrapCode::Interrupted, pc, fp);
+        VMStoreContext::unwind_to_entry(store);
+        &raw const (*store).unwind
+    }
+}

@@ -1,0 +1,130 @@
+//! Values as the embedder holds them.
+
+use super::exception::Exception;
+use super::func::Func;
+use super::group::Group;
+use super::store::Store;
+use super::traps::Error;
+use super::vmcontext::ValRaw;
+use crate::types::*;
+use std::num::NonZeroU32;
+use std::ptr::NonNull;
+
+/// A host value as the guest holds it: an index into a table that the embedder keeps. The engine
+/// never interprets it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct ExternRef(pub NonZeroU32);
+
+impl ExternRef {
+    /// The host value that a guest's reference stands for; none for null.
+    pub(super) fn of(raw: u64) -> Option<ExternRef> {
+        NonZeroU32::new(raw as u32).map(ExternRef)
+    }
+}
+
+/// A WebAssembly value. Floats are bits, so that NaNs keep theirs.
+#[derive(Clone, Debug)]
+pub enum Val {
+    I32(i32),
+    I64(i64),
+    F32(u32),
+    F64(u64),
+    V128(u128),
+    Func(Option<Func>),
+    Extern(Option<ExternRef>),
+    Exn(Option<Exception>),
+}
+
+impl Val {
+    /// The null or zero of a type.
+    pub fn default_of(ty: ValType) -> Val {
+        match ty {
+            ValType::I32 => Val::I32(0),
+            ValType::I64 => Val::I64(0),
+            ValType::F32 => Val::F32(0),
+            ValType::F64 => Val::F64(0),
+            ValType::V128 => Val::V128(0),
+            ValType::Ref(r) if r.is_func() => Val::Func(None),
+            ValType::Ref(r) if r.is_exn() => Val::Exn(None),
+            ValType::Ref(_) => Val::Extern(None),
+        }
+    }
+
+    /// Whether the value may stand where `ty` is asked for.
+    pub fn is_a(&self, ty: ValType) -> bool {
+        match (self, ty) {
+            (Val::I32(_), ValType::I32)
+            | (Val::I64(_), ValType::I64)
+            | (Val::F32(_), ValType::F32)
+            | (Val::F64(_), ValType::F64)
+            | (Val::V128(_), ValType::V128) => true,
+            (Val::Func(None), ValType::Ref(r)) => r.is_func() && r.nullable,
+            (Val::Extern(None), ValType::Ref(r)) => r.is_extern() && r.nullable,
+            (Val::Exn(None), ValType::Ref(r)) => r.is_exn() && r.nullable,
+            (Val::Exn(Some(_)), ValType::Ref(r)) => r.heap == HeapType::Exn,
+            (Val::Func(Some(func)), ValType::Ref(r)) => {
+                let own = RefType { nullable: false, heap: HeapType::Concrete(func.ty().id()) };
+                own.matches(r)
+            }
+            (Val::Extern(Some(_)), ValType::Ref(r)) => r.heap == HeapType::Extern,
+            _ => false,
+        }
+    }
+
+    /// Makes what the value refers to live at least as long as the group.
+    pub(super) fn live_with(&self, group: &Group) -> Result<(), Error> {
+        match self {
+            Val::Func(Some(func)) => {
+                func.make_callable()?;
+                group.join(func.group());
+            }
+            Val::Exn(Some(exception)) => {
+                if let Some(other) = exception.group() {
+                    group.join(other);
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    pub(super) fn to_raw(&self) -> ValRaw {
+        let mut raw = ValRaw::ZERO;
+        match self {
+            Val::I32(v) => raw.i32 = *v,
+            Val::I64(v) => raw.i64 = *v,
+            Val::F32(v) => raw.f32 = *v,
+            Val::F64(v) => raw.f64 = *v,
+            Val::V128(v) => raw.v128 = *v,
+            Val::Func(func) => raw.func = func.as_ref().map(Func::raw),
+            Val::Exn(exception) => {
+                raw.exn = exception.as_ref().map_or(std::ptr::null_mut(), Exception::raw);
+            }
+            Val::Extern(v) => raw.externref = v.map_or(0, |v| u64::from(v.0.get())),
+        }
+        raw
+    }
+
+    /// # Safety
+    /// `raw` holds a value of type `ty`; a function reference in it belongs to `store` and is
+    /// alive.
+    pub(super) unsafe fn from_raw(store: &Store, raw: ValRaw, ty: ValType) -> Val {
+        // SAFETY: `ty` says which field was written, by this function's contract.
+        unsafe {
+            match ty {
+                ValType::I32 => Val::I32(raw.i32),
+                ValType::I64 => Val::I64(raw.i64),
+                ValType::F32 => Val::F32(raw.f32),
+                ValType::F64 => Val::F64(raw.f64),
+                ValType::V128 => Val::V128(raw.v128),
+                ValType::Ref(r) if r.is_func() => {
+                    Val::Func(raw.func.map(|func| Func::from_raw(store, func)))
+                }
+                ValType::Ref(r) if r.is_exn() => {
+                    Val::Exn(NonNull::new(raw.exn).map(|exn| Exception::from_raw(store, exn)))
+                }
+                ValType::Ref(_) => Val::Extern(ExternRef::of(raw.externref)),
+            }
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! What is particular to a processor: the few instructions no compiler emits for us, called from
+//! compiled code (`VMStoreContext::resume`), and constants for the compiler and loader.
+
+use crate::runtime::traps::asked;
+use core::arch::naked_asm;
+
+/// A feature of the processor, by its Cranelift flag, without which Cranelift calls the C library.
+#[cfg(target_arch = "x86_64")]
+pub const REQUIRED_FLAG: Option<&str> = Some("has_sse41");
+#[cfg(target_arch = "aarch64")]
+pub const REQUIRED_FLAG: Option<&str> = None;
+
+/// Bytes that cranelift-jit may need behind a function for each call in it.
+#[cfg(target_arch = "x86_64")]
+pub const VENEER_SIZE: usize = 0;
+#[cfg(target_arch = "aarch64")]
+pub const VENEER_SIZE: usize = 24;
+
+/// Continues at `pc` with the given stack and frame pointers and `payload` in the register of an
+/// exception's payload. It is how compiled code leaves for the handler of the innermost entry
+/// trampoline after a host function failed, or for the handler of a wasm frame after a throw.
+///
+/// # Safety
+/// `pc` is the handler of a call that a live frame of this thread is in, `sp` and `fp` are that
+/// frame's, and no frame of Rust stands between it and the caller.
+#[cfg(target_arch = "x86_64")]
+#[unsafe(naked)]
+pub unsafe extern "C" fn resume(pc: usize, sp: usize, fp: usize, payload: usize) -> ! {
+    naked_asm!("mov rsp, rsi", "mov rbp, rdx", "mov rax, rcx", "jmp rdi")
+}
+
+/// As on x86-64.
+///
+/// # Safety
+/// As on x86-64.
+#[cfg(target_arch = "aarch64")]
+#[unsafe(naked)]
+pub unsafe extern "C" fn resume(pc: usize, sp: usize, fp: usize, payload: usize) -> ! {
+    naked_asm!("mov sp, x1", "mov x29, x2", "mov x16, x0", "mov x0, x3", "br x16")
+}
+
+/// Where the fault handler sends a loop of wasm that is to be asked whether it goes on: saves all that
+/// the loop may have in registers, has [`asked`] ask, and continues at the loop's poll with everything as
+/// it was, or where `asked` says. The address of the store's `VMAsking` is in `rax`.
+///
+/// Compiled code has values in the general registers, the flags, and the low 128 bits of the sixteen
+/// vector registers: no type of wasm is wider, and Cranelift uses neither the upper halves, nor the other
+/// sixteen registers and masks of AVX-512, nor the x87. `MXCSR` is for every callee to preserve.
+///
+/// # Safety
+/// Only for the fault handler, at a poll.
+#[cfg(target_arch = "x86_64")]
+#[unsafe(naked)]
+pub unsafe extern "C" fn ask() {
+    naked_asm!(
+        // Past the red zone, should there be one; nothing up to `pushfq` changes a flag.
+        "lea rsp, [rsp - 128]",
+        "push qword ptr [rax]",
+        "push rbp",
+        "pushfq",
+        // The frame that an exit has: the caller's frame pointer, and where it is.
+        "lea rbp, [rsp + 8]",
+        "push qword ptr [rax + 8]",
+        "push rcx",
+        "push rdx",
+        "push rbx",
+        "push rsi",
+        "push rdi",
+        "push r8",
+        "push r9",
+        "push r10",
+        "push r11",
+        "push r12",
+        "push r13",
+        "push r14",
+        "push r15",
+        "sub rsp, 256",
+        "and rsp, -16",
+        "movaps [rsp], xmm0",
+        "movaps [rsp + 16], xmm1",
+        "movaps [rsp + 32], xmm2",
+        "movaps [rsp + 48], xmm3",
+        "movaps [rsp + 64], xmm4",
+        "movaps [rsp + 80], xmm5",
+        "movaps [rsp + 96], xmm6",
+        "movaps [rsp + 112], xmm7",
+        "movaps [rsp + 128], xmm8",
+        "movaps [rsp + 144], xmm9",
+        "movaps [rsp + 160], xmm10",
+        "movaps [rsp + 176], xmm11",
+        "movaps [rsp + 192], xmm12",
+        "movaps [rsp + 208], xmm13",
+        "movaps [rsp + 224], xmm14",
+        "movaps [rsp + 240], xmm15",
+        "cld",
+        "mov rdi, rbp",
+        "call {asked}",
+        "test rax, rax",
+        "jnz 2f",
+        "movaps xmm0, [rsp]",
+        "movaps xmm1, [rsp + 16]",
+        "movaps xmm2, [rsp + 32]",
+        "movaps xmm3, [rsp + 48]",
+        "movaps xmm4, [rsp + 64]",
+        "movaps xmm5, [rsp + 80]",
+        "movaps xmm6, [rsp + 96]",
+        "movaps xmm7, [rsp + 112]",
+        "movaps xmm8, [rsp + 128]",
+        "movaps xmm9, [rsp + 144]",
+        "movaps xmm10, [rsp + 160]",
+        "movaps xmm11, [rsp + 176]",
+        "movaps xmm12, [rsp + 192]",
+        "movaps xmm13, [rsp + 208]",
+        "movaps xmm14, [rsp + 224]",
+        "movaps xmm15, [rsp + 240]",
+        // The flags and fourteen registers lie below the frame.
+        "lea rsp, [rbp - 120]",
+        "pop r15",
+        "pop r14",
+        "pop r13",
+        "pop r12",
+        "pop r11",
+        "pop r10",
+        "pop r9",
+        "pop r8",
+        "pop rdi",
+        "pop rsi",
+        "pop rbx",
+        "pop rdx",
+        "pop rcx",
+        "pop rax",
+        "popfq",
+        "pop rbp",
+        "ret 128",
+        "2:",
+        "mov rdi, [rax]",
+        "mov rsi, [rax + 8]",
+        "mov rdx, [rax + 16]",
+        "mov rcx, [rax + 24]",
+        "jmp {resume}",
+        asked = sym asked,
+        resume = sym resume,
+    )
+}
+
+/// As on x86-64, with the address of the store's `VMAsking` in `x17`: Cranelift keeps no value there from
+/// one operator to the next, and where it makes the address of a load in pieces they are in `x16`. So it
+/// is also the register to come back by. `x18` is the platform's.
+///
+/// # Safety
+/// As on x86-64.
+#[cfg(target_arch = "aarch64")]
+#[unsafe(naked)]
+pub unsafe extern "C" fn ask() {
+    naked_asm!(
+        "sub sp, sp, #768",
+        "stp x0, x1, [sp]",
+        "stp x2, x3, [sp, #16]",
+        "stp x4, x5, [sp, #32]",
+        "stp x6, x7, [sp, #48]",
+        "stp x8, x9, [sp, #64]",
+        "stp x10, x11, [sp, #80]",
+        "stp x12, x13, [sp, #96]",
+        "stp x14, x15, [sp, #112]",
+        "stp x16, x30, [sp, #128]",
+        "stp x19, x20, [sp, #144]",
+        "stp x21, x22, [sp, #160]",
+        "stp x23, x24, [sp, #176]",
+        "stp x25, x26, [sp, #192]",
+        "stp x27, x28, [sp, #208]",
+        "mrs x0, nzcv",
+        "mrs x1, fpsr",
+        "stp x0, x1, [sp, #224]",
+        "stp q0, q1, [sp, #256]",
+        "stp q2, q3, [sp, #288]",
+        "stp q4, q5, [sp, #320]",
+        "stp q6, q7, [sp, #352]",
+        "stp q8, q9, [sp, #384]",
+        "stp q10, q11, [sp, #416]",
+        "stp q12, q13, [sp, #448]",
+        "stp q14, q15, [sp, #480]",
+        "stp q16, q17, [sp, #512]",
+        "stp q18, q19, [sp, #544]",
+        "stp q20, q21, [sp, #576]",
+        "stp q22, q23, [sp, #608]",
+        "stp q24, q25, [sp, #640]",
+        "stp q26, q27, [sp, #672]",
+        "stp q28, q29, [sp, #704]",
+        "stp q30, q31, [sp, #736]",
+        // The frame that an exit has: the caller's frame pointer, and where it is.
+        "ldr x0, [x17]",
+        "stp x29, x0, [sp, #240]",
+        "add x29, sp, #240",
+        "mov x0, x29",
+        "bl {asked}",
+        "cbnz x0, 2f",
+        "ldp q0, q1, [sp, #256]",
+        "ldp q2, q3, [sp, #288]",
+        "ldp q4, q5, [sp, #320]",
+        "ldp q6, q7, [sp, #352]",
+        "ldp q8, q9, [sp, #384]",
+        "ldp q10, q11, [sp, #416]",
+        "ldp q12, q13, [sp, #448]",
+        "ldp q14, q15, [sp, #480]",
+        "ldp q16, q17, [sp, #512]",
+        "ldp q18, q19, [sp, #544]",
+        "ldp q20, q21, [sp, #576]",
+        "ldp q22, q23, [sp, #608]",
+        "ldp q24, q25, [sp, #640]",
+        "ldp q26, q27, [sp, #672]",
+        "ldp q28, q29, [sp, #704]",
+        "ldp q30, q31, [sp, #736]",
+        "ldp x0, x1, [sp, #224]",
+        "msr nzcv, x0",
+        "msr fpsr, x1",
+        "ldp x29, x17, [sp, #240]",
+        "ldp x0, x1, [sp]",
+        "ldp x2, x3, [sp, #16]",
+        "ldp x4, x5, [sp, #32]",
+        "ldp x6, x7, [sp, #48]",
+        "ldp x8, x9, [sp, #64]",
+        "ldp x10, x11, [sp, #80]",
+        "ldp x12, x13, [sp, #96]",
+        "ldp x14, x15, [sp, #112]",
+        "ldp x16, x30, [sp, #128]",
+        "ldp x19, x20, [sp, #144]",
+        "ldp x21, x22, [sp, #160]",
+        "ldp x23, x24, [sp, #176]",
+        "ldp x25, x26, [sp, #192]",
+        "ldp x27, x28, [sp, #208]",
+        "add sp, sp, #768",
+        "br x17",
+        "2:",
+        "mov x4, x0",
+        "ldp x0, x1, [x4]",
+        "ldp x2, x3, [x4, #16]",
+        "b {resume}",
+        asked = sym asked,
+        resume = sym resume,
+    )
+}
+
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+compile_error!("wasi-native makes code for x86-64 and aarch64 only");

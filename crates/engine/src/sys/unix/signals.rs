@@ -1,0 +1,206 @@
+//! Faults of compiled code as traps, beside whoever else handles signals in the process (V8 does).
+//!
+//! Called by `runtime/traps.rs`. Invariant: a fault that is not ours reaches the handler that was
+//! there before us, with everything it would have got without us.
+
+use crate::runtime::traps::{Answer, Fault};
+use crate::runtime::vmcontext::VMAsking;
+use crate::sys::arch;
+use std::io;
+use std::mem::MaybeUninit;
+use std::sync::OnceLock;
+
+/// Answers a fault in an instruction that may trap.
+type Handler = fn(Fault) -> Option<Answer>;
+
+const SIGNALS: [libc::c_int; 4] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE];
+
+struct Installed {
+    handler: Handler,
+    previous: [libc::sigaction; SIGNALS.len()],
+}
+
+static INSTALLED: OnceLock<Installed> = OnceLock::new();
+
+/// Installs the handler once for the process. It is never removed: others may have chained to it.
+pub fn install_fault_handler(handler: Handler) -> io::Result<()> {
+    static RESULT: OnceLock<Result<(), i32>> = OnceLock::new();
+    let result = RESULT.get_or_init(|| install(handler).map_err(|e| e.raw_os_error().unwrap_or(0)));
+    result.map_err(io::Error::from_raw_os_error)
+}
+
+fn install(handler: Handler) -> io::Result<()> {
+    super::pin_library();
+    // Read what is there first: our handler may run as soon as it is installed.
+    let mut previous = [const { MaybeUninit::<libc::sigaction>::zeroed() }; SIGNALS.len()];
+    for (signal, previous) in SIGNALS.iter().zip(&mut previous) {
+        // SAFETY: reads the current action into memory of the right type.
+        if unsafe { libc::sigaction(*signal, std::ptr::null(), previous.as_mut_ptr()) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    // SAFETY: each was filled by the kernel above.
+    let previous = previous.map(|action| unsafe { action.assume_init() });
+    let _ = INSTALLED.set(Installed { handler, previous });
+    for signal in SIGNALS {
+        // SAFETY: an all-zero `sigaction` is a valid one, and the fields that matter are set.
+        let result = unsafe {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            // On the alternate stack where there is one, and open to a fault inside the
+            // handler, as the handlers we stand before were.
+            action.sa_flags = libc::SA_SIGINFO | libc::SA_NODEFER | libc::SA_ONSTACK;
+            action.sa_sigaction = on_signal as *const () as usize;
+            libc::sigemptyset(&mut action.sa_mask);
+            libc::sigaction(signal, &action, std::ptr::null_mut())
+        };
+        if result != 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
+}
+
+extern "C" fn on_signal(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    let Some(installed) = INSTALLED.get() else { return };
+    // SAFETY: the kernel passes the interrupted thread's context to an `SA_SIGINFO` handler, and
+    // nobody else refers to it while we run.
+    let registers = unsafe { &mut *context.cast::<libc::ucontext_t>() };
+    match (installed.handler)(registers::fault(registers)) {
+        Some(Answer::Again) => return,
+        Some(Answer::Resume(resume)) => return registers::resume(registers, resume),
+        Some(Answer::Ask(asking)) => {
+            let (pc, register) = registers::of_question(registers);
+            // SAFETY: of the store whose loop has faulted, for this thread. Nothing of the loop runs
+            // before `ask`, which reads it first.
+            unsafe { asking.write(VMAsking { pc: *pc as usize, register: *register as usize }) };
+            *pc = arch::ask as *const () as _;
+            *register = asking as _;
+            return;
+        }
+        None => {}
+    }
+    let Some(place) = SIGNALS.iter().position(|known| *known == signal) else { return };
+    let previous = &installed.previous[place];
+    match previous.sa_sigaction {
+        libc::SIG_DFL | libc::SIG_IGN => {
+            // The instruction runs again and the process dies of the fault, as it should.
+            // SAFETY: restores the action that was there before us.
+            unsafe { libc::sigaction(signal, previous, std::ptr::null_mut()) };
+        }
+        handler if previous.sa_flags & libc::SA_SIGINFO != 0 => {
+            // SAFETY: an action with `SA_SIGINFO` holds a function of this type.
+            let handler: extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void) =
+                unsafe { std::mem::transmute(handler) };
+            handler(signal, info, context);
+        }
+        handler => {
+            // SAFETY: an action without `SA_SIGINFO` holds a function of this type.
+            let handler: extern "C" fn(libc::c_int) = unsafe { std::mem::transmute(handler) };
+            handler(signal);
+        }
+    }
+}
+
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod registers {
+    use super::Fault;
+    use crate::runtime::traps::Resume;
+
+    pub fn fault(context: &libc::ucontext_t) -> Fault {
+        let registers = &context.uc_mcontext.gregs;
+        Fault {
+            pc: registers[libc::REG_RIP as usize] as usize,
+            fp: registers[libc::REG_RBP as usize] as usize,
+        }
+    }
+
+    /// The program counter, and the register that `arch::ask` gets its argument in.
+    pub fn of_question(context: &mut libc::ucontext_t) -> (&mut i64, &mut i64) {
+        let [pc, register] = [libc::REG_RIP, libc::REG_RAX].map(|register| register as usize);
+        match context.uc_mcontext.gregs.get_disjoint_mut([pc, register]) {
+            Ok([pc, register]) => (pc, register),
+            Err(_) => unreachable!("they are two of the registers"),
+        }
+    }
+
+    pub fn resume(context: &mut libc::ucontext_t, to: Resume) {
+        let registers = &mut context.uc_mcontext.gregs;
+        registers[libc::REG_RIP as usize] = to.pc as i64;
+        registers[libc::REG_RSP as usize] = to.sp as i64;
+        registers[libc::REG_RBP as usize] = to.fp as i64;
+    }
+}
+
+#[cfg(all(target_os = "linux", target_arch = "aarch64"))]
+mod registers {
+    use super::Fault;
+    use crate::runtime::traps::Resume;
+
+    pub fn fault(context: &libc::ucontext_t) -> Fault {
+        let registers = &context.uc_mcontext;
+        Fault { pc: registers.pc as usize, fp: registers.regs[29] as usize }
+    }
+
+    /// The program counter, and the register that `arch::ask` gets its argument in.
+    pub fn of_question(context: &mut libc::ucontext_t) -> (&mut u64, &mut u64) {
+        let registers = &mut context.uc_mcontext;
+        (&mut registers.pc, &mut registers.regs[17])
+    }
+
+    pub fn resume(context: &mut libc::ucontext_t, to: Resume) {
+        let registers = &mut context.uc_mcontext;
+        registers.pc = to.pc as u64;
+        registers.sp = to.sp as u64;
+        registers.regs[29] = to.fp as u64;
+    }
+}
+
+#[cfg(target_os = "macos")]
+mod registers {
+    use super::Fault;
+    use crate::runtime::traps::Resume;
+
+    #[cfg(target_arch = "x86_64")]
+    pub fn fault(context: &libc::ucontext_t) -> Fault {
+        // SAFETY: the kernel fills `uc_mcontext` for a signal handler.
+        let state = unsafe { &(*context.uc_mcontext).__ss };
+        Fault { pc: state.__rip as usize, fp: state.__rbp as usize }
+    }
+
+    /// The program counter, and the register that `arch::ask` gets its argument in.
+    #[cfg(target_arch = "x86_64")]
+    pub fn of_question(context: &mut libc::ucontext_t) -> (&mut u64, &mut u64) {
+        // SAFETY: as above.
+        let state = unsafe { &mut (*context.uc_mcontext).__ss };
+        (&mut state.__rip, &mut state.__rax)
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    pub fn resume(context: &mut libc::ucontext_t, to: Resume) {
+        // SAFETY: as above.
+        let state = unsafe { &mut (*context.uc_mcontext).__ss };
+        (state.__rip, state.__rsp, state.__rbp) = (to.pc as u64, to.sp as u64, to.fp as u64);
+    }
+
+    #[cfg(target_arch = "aarch64")]
+    pub fn fault(context: &libc::ucontext_t) -> Fault {
+        // SAFETY: the kernel fills `uc_mcontext` for a signal handler.
+        let state = unsafe { &(*context.uc_mcontext).__ss };
+        Fault { pc: state.__pc as usize, fp: state.__fp as usize }
+    }
+
+    /// The program counter, and the register that `arch::ask` gets its argument in.
+    #[cfg(target_arch = "aarch64")]
+    pub fn of_question(context: &mut libc::ucontext_t) -> (&mut u64, &mut u64) {
+        // SAFETY: as above.
+        let state = unsafe { &mut (*context.uc_mcontext).__ss };
+        (&mut state.__pc, &mut state.__x[17])
+    }
+
+    #[cfg(target_arch = "aarch64")]
+    pub fn resume(context: &mut libc::ucontext_t, to: Resume) {
+        // SAFETY: as above.
+        let state = unsafe { &mut (*context.uc_mcontext).__ss };
+        (state.__pc, state.__sp, state.__fp) = (to.pc as u64, to.sp as u64, to.fp as u64);
+    }
+}

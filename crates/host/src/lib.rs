@@ -1,0 +1,224 @@
+//! Joins the engine and WASI: each function a guest can import as a typed native host function, and
+//! by number for callers that have no compiled code.
+//!
+//! Used by `node/`. Knows no Node. Invariants: a WASI call from compiled code is one C call with
+//! the guest's own integers; nothing is boxed, and nothing unwinds out of it; what the context's
+//! policy does not grant is not bound, and what it traces or answers itself goes through
+//! [`functions::call`].
+
+pub mod thread;
+pub mod watchdog;
+
+use engine::runtime::vmcontext::VMMemoryDefinition;
+use engine::{Error, FuncType, NativeFunc, TrapCode, VMHostContext, ValType};
+use wasi::{self, Grant, GuestMemory, WasiCtx, ext, functions, p0, p1};
+use std::ffi::c_void;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Once};
+
+/// The guest called `proc_exit`. It is the payload of [`Error::Host`] then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HostExit(pub u32);
+
+/// The program is held ([`WasiCtx::is_held`]). It is the payload of [`Error::Host`] then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HostHeld;
+
+/// Why there is no function to bind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unavailable {
+    /// WASI has no such function: it is for somebody else to provide.
+    Unknown,
+    /// There is one, but not for this program.
+    Refused { module: &'static str, name: &'static str },
+}
+
+impl fmt::Display for Unavailable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Unavailable::Unknown => f.write_str("there is no such WASI function"),
+            Unavailable::Refused { module, name } => write!(
+                f,
+                "the module imports {module}.{name}, which this program is not granted; \
+                 grant it by `allow`, or take it out of `deny`"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for Unavailable {}
+
+/// Two ways into a function from compiled code: straight, and by way of [`functions::call`].
+struct Native {
+    direct: fn() -> *const c_void,
+    checked: fn() -> *const c_void,
+}
+
+macro_rules! natives {
+    ($table:ident $native:ident $module:ident; $($name:ident($($arg:ident: $ty:ident),*);)*) => {
+        /// In the order of the table in [`functions`].
+        static $table: &[Native] = &[$(Native {
+            direct: || $native::$name::<true> as *const c_void,
+            checked: || $native::$name::<false> as *const c_void,
+        },)*];
+
+        /// What compiled code calls, by the C signature of [`NativeFunc`].
+        mod $native {
+            use super::*;
+
+            #[allow(non_camel_case_types, reason = "they are the functions' names")]
+            enum Place {
+                $($name,)*
+            }
+
+            $(pub unsafe extern "C" fn $name<const DIRECT: bool>(
+                context: *mut VMHostContext,
+                $($arg: $ty),*
+            ) -> i64 {
+                let body = |ctx: &WasiCtx, memory: &GuestMemory<'_>| {
+                    if DIRECT {
+                        return $module::$name(ctx, memory, $($arg),*);
+                    }
+                    let number = functions::first_of($module::MODULE) + Place::$name as usize;
+                    functions::call(ctx, number, memory, &[$($arg as u64),*])
+                };
+                // SAFETY: compiled code passes the context this function was bound with.
+                unsafe { run(context, body) }
+            })*
+        }
+    };
+}
+
+macro_rules! p1_natives {
+    ($($rows:tt)*) => { natives! { P1 native_p1 p1; $($rows)* } };
+}
+
+macro_rules! p0_natives {
+    ($($rows:tt)*) => { natives! { P0 native_p0 p0; $($rows)* } };
+}
+
+macro_rules! ext_natives {
+    ($($rows:tt)*) => { natives! { EXT native_ext ext; $($rows)* } };
+}
+
+wasi::for_each_p1_function!(p1_natives);
+wasi::for_each_p1_function!(p0_natives);
+wasi::for_each_ext_function!(ext_natives);
+
+/// Runs one WASI call for compiled code.
+///
+/// # Safety
+/// `context` was made by [`import_from`] and its native function is running.
+unsafe fn run(
+    context: *mut VMHostContext,
+    call: impl FnOnce(&WasiCtx, &GuestMemory<'_>) -> Result<(), wasi::Error>,
+) -> i64 {
+    // SAFETY: `import_from` binds an `Arc<WasiCtx>`, which the function's group keeps.
+    let ctx = unsafe { &*(*context).data.cast::<WasiCtx>() };
+    if ctx.is_held() {
+        // SAFETY: the native function this context belongs to is running.
+        unsafe { VMHostContext::fail(context, Error::Host(Box::new(HostHeld))) };
+        return -1;
+    }
+    // SAFETY: the importing instance's memory is of the same group. Its size cannot change during
+    // the call: wasm, which grows it, waits for us.
+    let memory = unsafe { guest_memory((*context).memory) };
+    match outcome(|| call(ctx, &memory)) {
+        Ok(errno) => i64::from(errno),
+        Err(failure) => {
+            // SAFETY: the native function this context belongs to is running.
+            unsafe { VMHostContext::fail(context, failure) };
+            -1
+        }
+    }
+}
+
+/// The errno that a call returns to its guest, or what ends the guest.
+fn outcome(call: impl FnOnce() -> Result<(), wasi::Error>) -> Result<u16, Error> {
+    match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(Ok(())) => Ok(0),
+        Ok(Err(wasi::Error::Errno(errno))) => Ok(errno as u16),
+        Ok(Err(wasi::Error::Exit(code))) => Err(Error::Host(Box::new(HostExit(code)))),
+        Ok(Err(wasi::Error::Interrupted)) => Err(TrapCode::Interrupted.into()),
+        Ok(Err(wasi::Error::OutputLimit(over))) => Err(Error::Host(Box::new(over))),
+        Err(_) => Err(Error::Internal("a WASI function panicked: a bug in wasi-native".into())),
+    }
+}
+
+/// # Safety
+/// `definition` is null or of a memory that lives for `'a` and does not shrink or move.
+unsafe fn guest_memory<'a>(definition: *const VMMemoryDefinition) -> GuestMemory<'a> {
+    // SAFETY: by this function's contract.
+    unsafe {
+        match definition.as_ref() {
+            Some(memory) => GuestMemory::from_raw(memory.base, memory.length.load(Ordering::Relaxed)),
+            None => GuestMemory::from_raw(std::ptr::NonNull::dangling().as_ptr(), 0),
+        }
+    }
+}
+
+/// Module and name of all functions; their place is their number for [`call`].
+pub fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
+    functions::all().map(|function| (function.module, function.name))
+}
+
+/// The type of the function with this number.
+pub fn func_type(number: usize) -> Option<FuncType> {
+    functions::get(number).map(|function| {
+        let int = |wide| if wide { ValType::I64 } else { ValType::I32 };
+        let params: Vec<ValType> = function.params.iter().map(|param| int(param.wide)).collect();
+        let results: &[ValType] = if function.returns() { &[ValType::I32] } else { &[] };
+        FuncType::new(params, results)
+    })
+}
+
+/// The function `module.name` over `ctx`, to be bound to compiled code.
+///
+/// # Errors
+/// If there is none, or if the context's policy refuses it.
+pub fn import_from(ctx: &Arc<WasiCtx>, module: &str, name: &str) -> Result<NativeFunc, Unavailable> {
+    notice_forks();
+    let number = functions::find(module, name).ok_or(Unavailable::Unknown)?;
+    let function = functions::get(number).ok_or(Unavailable::Unknown)?;
+    if ctx.grant(number) == Grant::Refused {
+        return Err(Unavailable::Refused { module: function.module, name: function.name });
+    }
+    let mut natives = P1.iter().chain(P0).chain(EXT);
+    let native = natives.nth(number).ok_or(Unavailable::Unknown)?;
+    let ty = func_type(number).ok_or(Unavailable::Unknown)?;
+    let code = if ctx.is_direct(number) { (native.direct)() } else { (native.checked)() };
+    // SAFETY: `code` was generated from the same row as `ty`, and takes `data` for a `WasiCtx`.
+    Ok(unsafe { NativeFunc::new(ty, code, ctx.clone()) })
+}
+
+/// Calls the function with this number for a caller without compiled code: `args` in order, the
+/// errno back.
+///
+/// # Errors
+/// [`Error::Host`] with a [`HostExit`] after `proc_exit`, or with a [`wasi::OutputLimit`].
+pub fn call(ctx: &WasiCtx, number: usize, memory: &GuestMemory<'_>, args: &[u64]) -> Result<u16, Error> {
+    notice_forks();
+    outcome(|| functions::call(ctx, number, memory, args))
+}
+
+/// Has the random streams told of forks, which saves them a system call each time they are asked.
+#[inline]
+fn notice_forks() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        #[cfg(unix)]
+        {
+            unsafe extern "C" fn in_child() {
+                wasi::random::after_fork_in_child();
+            }
+            engine::pin_library();
+            // SAFETY: the handler adds to an atomic, which is all a child of a fork may do; the
+            // library it lies in is never unloaded, now that it is pinned.
+            if unsafe { libc::pthread_atfork(None, None, Some(in_child)) } == 0 {
+                wasi::random::rely_on_fork_notice();
+            }
+        }
+    });
+}
