@@ -9,12 +9,12 @@ use super::realm::Realm;
 use super::wasi::Program;
 use engine::InterruptHandle;
 use host::watchdog::Timed;
-use wasi::Interrupt;
 use napi::bindgen_prelude::External;
 use napi_derive::napi;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
+use wasi::Interrupt;
 
 /// What one call may take.
 pub struct Budget {
@@ -94,9 +94,9 @@ pub fn begin_budget(
             fuel: (tank, given),
         });
         if let Some(timeout) = timeout {
-            let watchdog = realm.watchdog().map_err(|error| {
-                resource(format!("no thread to watch the time of a call: {error}"))
-            })?;
+            let watchdog = realm
+                .watchdog()
+                .map_err(|error| resource(format!("no thread to watch the time of a call: {error}")))?;
             let watched: Weak<Budget> = Arc::downgrade(&budget);
             watchdog.watch(Instant::now() + Duration::from_secs_f64(timeout / 1000.0), watched);
         }
@@ -155,9 +155,6 @@ pub fn reset_instance(
 
 /// Keeps what an instance is now, to be brought back by [`reset_instance`].
 #[napi(catch_unwind)]
-pub fn keep_instance(
-    realm: &External<Rc<Realm>>,
-    instance: &External<engine::Instance>,
-) -> napi::Result<()> {
+pub fn keep_instance(realm: &External<Rc<Realm>>, instance: &External<engine::Instance>) -> napi::Result<()> {
     run(realm, || Ok(instance.keep_state(&realm.store)?))
 }

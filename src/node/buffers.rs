@@ -145,7 +145,14 @@ fn new_buffer(realm: &Rc<Realm>, memory: &Memory) -> Result<sys::napi_value, Fai
         let none = ptr::null_mut();
         // SAFETY: the owner lives until its finalizers have run.
         raw::check(unsafe {
-            sys::napi_add_finalizer(realm.env, value, owner.as_ptr().cast(), Some(object_gone), none, none.cast())
+            sys::napi_add_finalizer(
+                realm.env,
+                value,
+                owner.as_ptr().cast(),
+                Some(object_gone),
+                none,
+                none.cast(),
+            )
         })?;
         // SAFETY: the owner is live, and nobody else refers to it now.
         unsafe { (*owner.as_ptr()).buffer = Some(buffer) };
@@ -191,7 +198,14 @@ fn external(
     let base = base.cast();
     // SAFETY: the owner's pin keeps `length` bytes from `base` mapped until both finalizers have run.
     let status = unsafe {
-        sys::napi_create_external_arraybuffer(env, base, length, Some(bytes_gone), owner.as_ptr().cast(), value)
+        sys::napi_create_external_arraybuffer(
+            env,
+            base,
+            length,
+            Some(bytes_gone),
+            owner.as_ptr().cast(),
+            value,
+        )
     };
     if status == sys::Status::napi_ok {
         return Ok(());
@@ -326,9 +340,8 @@ fn set_detach_key(env: sys::napi_env, buffer: sys::napi_value) -> Option<SetDeta
 fn bears_keys(env: sys::napi_env) -> bool {
     let mut version = ptr::null();
     // SAFETY: a plain out pointer, to what stays.
-    let major = unsafe {
-        raw::check(sys::napi_get_node_version(env, &mut version)).map(|()| (*version).major)
-    };
+    let major =
+        unsafe { raw::check(sys::napi_get_node_version(env, &mut version)).map(|()| (*version).major) };
     matches!(major, Ok(24..=26))
 }
 
@@ -338,9 +351,7 @@ fn handles_are_slots(env: sys::napi_env, buffer: sys::napi_value) -> bool {
     let Ok(reference) = Reference::weak(env, buffer) else { return false };
     match (reference.get(), reference.get()) {
         // SAFETY: two handles that differ are slots, and both are of the open scope.
-        (Some(one), Some(other)) => one != other && unsafe {
-            *one.cast::<usize>() == *other.cast::<usize>()
-        },
+        (Some(one), Some(other)) => one != other && unsafe { *one.cast::<usize>() == *other.cast::<usize>() },
         _ => false,
     }
 }
@@ -375,7 +386,14 @@ fn watch_end(realm: &Rc<Realm>) -> Result<(), Refused> {
     // SAFETY: the bytes, which nobody looks at, are those of the box, which the finalizer drops.
     let made = unsafe {
         let (data, length) = (watched.cast(), size_of_val(&*watched));
-        sys::napi_create_external_arraybuffer(realm.env, data, length, Some(at_end), watched.cast(), &mut value)
+        sys::napi_create_external_arraybuffer(
+            realm.env,
+            data,
+            length,
+            Some(at_end),
+            watched.cast(),
+            &mut value,
+        )
     };
     if made != sys::Status::napi_ok {
         // Another buffer was made just now, so this is the end; who knows whether the finalizer comes.

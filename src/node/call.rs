@@ -87,10 +87,7 @@ unsafe extern "C" fn call_in_place<const PLACE: usize>(
 }
 
 /// The same for a realm that found no place.
-unsafe extern "C" fn call_by_data(
-    env: sys::napi_env,
-    info: sys::napi_callback_info,
-) -> sys::napi_value {
+unsafe extern "C" fn call_by_data(env: sys::napi_env, info: sys::napi_callback_info) -> sys::napi_value {
     // SAFETY: `info` is ours, and the data pointer is the realm that `realm::open` gave, kept by
     // the function.
     let realm = unsafe { &*raw::callback_data(env, info).cast::<Realm>() };

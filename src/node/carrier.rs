@@ -61,7 +61,10 @@ pub fn carrier_of(
         let mut carrier = Vec::new();
         // The header, and both sections with their names.
         carrier.try_reserve_exact(bytes.len() + 128).map_err(|_| {
-            let text = format!("no memory for a copy of a module of {} bytes, by which it can be posted", bytes.len());
+            let text = format!(
+                "no memory for a copy of a module of {} bytes, by which it can be posted",
+                bytes.len()
+            );
             Failure::new(Kind::Resource, text)
         })?;
         carrier.extend_from_slice(b"\0asm\x01\0\0\0");

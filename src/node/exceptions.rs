@@ -123,7 +123,11 @@ pub fn seen(realm: &Realm, exception: &Exception) -> Result<sys::napi_value, Fai
             args.push(External::new(Extern::Tag(tag)).into_unknown(&env)?.raw());
             if exotic {
                 let copy = exception.copy();
-                args.extend(copy.map(|copy| External::new(copy).into_unknown(&env)).transpose()?.map(|copy| copy.raw()));
+                args.extend(
+                    copy.map(|copy| External::new(copy).into_unknown(&env))
+                        .transpose()?
+                        .map(|copy| copy.raw()),
+                );
             }
         }
         Ok(args)

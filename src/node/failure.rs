@@ -10,13 +10,13 @@ use super::raw::{self, Reference, Refused};
 use super::realm::Realm;
 use engine::{CompileError, Frame, OverLimit, Trap, TrapCode};
 use host::{HostExit, HostHeld, thread};
-use wasi::OutputLimit;
 use napi::sys;
 use std::any::Any;
 use std::borrow::Cow;
 use std::fmt::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
+use wasi::OutputLimit;
 
 pub enum Failure {
     /// What JavaScript threw and wasm cannot catch, on its way out through wasm.

@@ -6,10 +6,10 @@
 use super::buffers::copied;
 use super::failure::{Failure, Kind, run};
 use super::realm::Realm;
-use wasi::{Errno, MemoryFs};
 use napi::bindgen_prelude::{Env, External, Uint8Array, Unknown};
 use napi_derive::napi;
 use std::rc::Rc;
+use wasi::{Errno, MemoryFs};
 
 /// `quota` is a safe integer, not negative: `lib/memoryfs.js` checks that.
 #[napi(catch_unwind)]

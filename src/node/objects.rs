@@ -8,8 +8,8 @@ use super::module::letter;
 use super::realm::{Realm, address};
 use super::typed::typed_reference;
 use engine::{
-    Error, Extern, ExternRef, Func, Global, GlobalType, Memory, MemoryType, RefType, Table, TableType,
-    Val, ValRaw, ValType,
+    Error, Extern, ExternRef, Func, Global, GlobalType, Memory, MemoryType, RefType, Table, TableType, Val,
+    ValRaw, ValType,
 };
 use napi::JsValue;
 use napi::bindgen_prelude::{Env, External, Unknown};
@@ -103,22 +103,14 @@ pub fn table_size(table: &External<Extern>) -> f64 {
 
 /// Puts the element into the window; false if there is none at this index.
 #[napi(catch_unwind)]
-pub fn table_get(
-    realm: &External<Rc<Realm>>,
-    table: &External<Extern>,
-    index: f64,
-) -> bool {
+pub fn table_get(realm: &External<Rc<Realm>>, table: &External<Extern>, index: f64) -> bool {
     let value = as_table(table).get(index as u64);
     value.map(|value| write_value(realm, 0, &value)).is_some()
 }
 
 /// Sets an element to the value in the window; false if there is none at this index.
 #[napi(catch_unwind)]
-pub fn table_set(
-    realm: &External<Rc<Realm>>,
-    table: &External<Extern>,
-    index: f64,
-) -> napi::Result<bool> {
+pub fn table_set(realm: &External<Rc<Realm>>, table: &External<Extern>, index: f64) -> napi::Result<bool> {
     run(realm, || {
         let table = as_table(table);
         let value = read_value(realm, 0, ValType::Ref(table.ty().element));

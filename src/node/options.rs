@@ -7,10 +7,6 @@
 use super::failure::{Failure, Kind, run};
 use super::realm::Realm;
 use super::wasi::{Program, TraceLines};
-use wasi::{
-    BuildError, Errno, Grant, Limits, MemoryFs, OutputBuffer, OwnedHandle, Perms, Policy, Preopen,
-    Stdio, TracedCall, WasiCtx, is_listener,
-};
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use napi::bindgen_prelude::{BigInt, External, Uint8Array};
@@ -20,6 +16,10 @@ use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use wasi::{
+    BuildError, Errno, Grant, Limits, MemoryFs, OutputBuffer, OwnedHandle, Perms, Policy, Preopen, Stdio,
+    TracedCall, WasiCtx, is_listener,
+};
 
 /// The options of `new WASI()` after `lib/wasi.js` has checked their types.
 #[napi(object, object_to_js = false)]
@@ -237,7 +237,12 @@ impl Template {
             .policy(self.policy.clone())
             .limits(self.limits);
         let failed = |error: io::Error| {
-            Failure::new(Kind::Resource, format!("cannot give the program a directory or socket: {error}; close some, or raise the system's limit"))
+            Failure::new(
+                Kind::Resource,
+                format!(
+                    "cannot give the program a directory or socket: {error}; close some, or raise the system's limit"
+                ),
+            )
         };
         for mount in mounts {
             builder = match mount {
@@ -285,7 +290,9 @@ impl Template {
                 BuildError::TooLong { .. } => "; give less, or raise options.limits.strings",
                 BuildError::Descriptor { errno: Errno::Mfile, .. } => "; raise options.limits.descriptors",
                 BuildError::Descriptor { errno: Errno::Notsock, .. } => "; give a listener or a connection",
-                BuildError::Descriptor { errno: Errno::Isdir, .. } => "; it is a directory: give a file or a stream",
+                BuildError::Descriptor { errno: Errno::Isdir, .. } => {
+                    "; it is a directory: give a file or a stream"
+                }
                 _ => "",
             };
             refused(format!("WASI options: {error}{advice}"))
@@ -319,7 +326,9 @@ fn stream(name: &str, number: i32, option: &StdioOption) -> Result<Stdio, Failur
     match option.kind.as_str() {
         "descriptor" if descriptor == number => Ok(Stdio::Inherit),
         "descriptor" => duplicate(descriptor).map(Stdio::Host).map_err(|error| {
-            refused(format!("options.{name}: cannot use descriptor {descriptor}: {error}; give one that is open"))
+            refused(format!(
+                "options.{name}: cannot use descriptor {descriptor}: {error}; give one that is open"
+            ))
         }),
         "bytes" => Ok(Stdio::ReadBuffer(option.bytes.as_deref().unwrap_or_default().to_vec())),
         _ => Ok(Stdio::Null),

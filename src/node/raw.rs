@@ -137,14 +137,7 @@ pub fn function<T: 'static>(
     // SAFETY: the name outlives the call; `data` lives as long as the function does, by the
     // finalizer.
     unsafe {
-        let status = sys::napi_create_function(
-            env,
-            name.as_ptr(),
-            length,
-            Some(callback),
-            data,
-            &mut value,
-        );
+        let status = sys::napi_create_function(env, name.as_ptr(), length, Some(callback), data, &mut value);
         let status = match check(status) {
             Ok(()) => sys::napi_add_finalizer(
                 env,
@@ -277,11 +270,8 @@ pub fn throw(env: sys::napi_env, value: Option<sys::napi_value>) {
     };
     // In the first three cases the environment is going down: V8 ends its JavaScript by itself when
     // the callback returns. (`napi_throw` says so by the first one before version 10 of Node-API.)
-    let going = [
-        sys::Status::napi_pending_exception,
-        sys::Status::napi_cannot_run_js,
-        sys::Status::napi_closing,
-    ];
+    let going =
+        [sys::Status::napi_pending_exception, sys::Status::napi_cannot_run_js, sys::Status::napi_closing];
     if going.contains(&status) || value.is_some() && status == sys::Status::napi_ok {
         return;
     }
@@ -293,7 +283,8 @@ pub fn throw(env: sys::napi_env, value: Option<sys::napi_value>) {
             return;
         }
     }
-    let (place, text) = (c"wasi-native", c"a bug in wasi-native, please report it: an error could not be thrown");
+    let (place, text) =
+        (c"wasi-native", c"a bug in wasi-native, please report it: an error could not be thrown");
     let whole = -1;
     // SAFETY: the texts end with NUL, which is what this length stands for.
     unsafe { sys::napi_fatal_error(place.as_ptr(), whole, text.as_ptr(), whole) };

@@ -12,8 +12,8 @@
 
 use super::budget::Budget;
 use super::buffers::Buffers;
-use super::collector::Collector;
 use super::call::{Handles, Place};
+use super::collector::Collector;
 use super::compiling::Compilations;
 use super::exceptions::Exceptions;
 use super::failure::{self, Failure};
@@ -21,8 +21,8 @@ use super::raw::{self, Reference, Refused};
 use super::threads::Threads;
 use super::v8_stack::V8Stack;
 use super::workers::Asked;
-use host::watchdog::Watchdog;
 use engine::{CompileError, Config, Door, Engine, Func, MemoryStyle, Store, TrapMode, ValRaw};
+use host::watchdog::Watchdog;
 use napi::bindgen_prelude::{Env, External, Object, Unknown};
 use napi::{Error, JsValue, sys};
 use napi_derive::napi;
@@ -144,18 +144,10 @@ impl Realm {
     }
 
     /// An error made by the face: `makeError(kind, message, frames)`.
-    pub fn make_error(
-        &self,
-        kind: &str,
-        message: &str,
-        frames: &str,
-    ) -> Result<sys::napi_value, Refused> {
+    pub fn make_error(&self, kind: &str, message: &str, frames: &str) -> Result<sys::napi_value, Refused> {
         let make_error = self.make_error.get().ok_or(Refused)?;
-        let args = [
-            raw::string(self.env, kind)?,
-            raw::string(self.env, message)?,
-            raw::string(self.env, frames)?,
-        ];
+        let args =
+            [raw::string(self.env, kind)?, raw::string(self.env, message)?, raw::string(self.env, frames)?];
         raw::call(self.env, make_error, &args)
     }
 
@@ -214,8 +206,7 @@ pub fn open<'env>(env: &'env Env, make_error: Unknown<'env>) -> napi::Result<Obj
     let engine = engine(false).map_err(|error| Error::from_reason(error.to_string()))?;
     let refused = |_| Error::from_reason("this environment is shutting down");
 
-    let store = Store::new(engine)
-        .map_err(|error| Error::from_reason(failure::text(error)))?;
+    let store = Store::new(engine).map_err(|error| Error::from_reason(failure::text(error)))?;
 
     // Who gives a call less sets it for as long (see `budget.rs`).
     store.set_fuel(u64::MAX);
@@ -225,8 +216,7 @@ pub fn open<'env>(env: &'env Env, make_error: Unknown<'env>) -> napi::Result<Obj
     let mut data = ptr::null_mut();
     let size = (TARGET + 2) * size_of::<ValRaw>();
     // SAFETY: `env` is live.
-    let status =
-        unsafe { sys::napi_create_arraybuffer(env.raw(), size, &mut data, &mut buffer) };
+    let status = unsafe { sys::napi_create_arraybuffer(env.raw(), size, &mut data, &mut buffer) };
     raw::check(status).map_err(refused)?;
     let offset = data.align_offset(align_of::<ValRaw>());
     let window = NonNull::new(data.wrapping_byte_add(offset).cast())

@@ -126,9 +126,8 @@ pub fn read_memory<'env>(
     let bytes = run(realm, || {
         let (from, length) = (place(as_memory(memory), offset, length)?, length as usize);
         let mut copy = Vec::<u8>::new();
-        copy.try_reserve_exact(length).map_err(|_| {
-            Failure::new(Kind::Memory, format!("cannot allocate a copy of {length} bytes"))
-        })?;
+        copy.try_reserve_exact(length)
+            .map_err(|_| Failure::new(Kind::Memory, format!("cannot allocate a copy of {length} bytes")))?;
         // SAFETY: inside the memory, which its handle keeps; as much room was just made.
         unsafe {
             ptr::copy_nonoverlapping(from, copy.as_mut_ptr(), length);

@@ -13,7 +13,6 @@ use super::raw::{self, Refused};
 use super::realm::Realm;
 use engine::{Extern, FuncType, ValRaw, ValType};
 use host::{self, Unavailable};
-use wasi::{Grant, GuestMemory, MemoryFs, OutputBuffer, WasiCtx};
 use napi::bindgen_prelude::{Env, External, FromNapiRef, Unknown};
 use napi::{JsValue, sys};
 use napi_derive::napi;
@@ -22,6 +21,7 @@ use std::ptr;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use wasi::{Grant, GuestMemory, MemoryFs, OutputBuffer, WasiCtx};
 
 /// The lines of a trace that JavaScript has not taken yet.
 pub type TraceLines = Arc<Lines>;
@@ -171,9 +171,7 @@ pub fn close_wasi(context: &External<Program>) {
 #[napi(catch_unwind)]
 pub fn wasi_functions() -> Vec<(String, String, String)> {
     let described = host::all().zip(types());
-    described
-        .map(|((module, name), ty)| (module.to_string(), name.to_string(), signature(&ty)))
-        .collect()
+    described.map(|((module, name), ty)| (module.to_string(), name.to_string(), signature(&ty))).collect()
 }
 
 /// For each function by its number a letter: `g`ranted, `r`efused or `s`tubbed. One string, because
@@ -262,20 +260,14 @@ pub fn wasi_caller<'env>(
     context: &External<Program>,
 ) -> napi::Result<Unknown<'env>> {
     let wide = |ty: FuncType| ty.params.iter().map(|ty| *ty == ValType::I64).collect();
-    let caller = Caller {
-        realm: Rc::clone(realm),
-        ctx: context.ctx.clone(),
-        params: types().map(wide).collect(),
-    };
+    let caller =
+        Caller { realm: Rc::clone(realm), ctx: context.ctx.clone(), params: types().map(wide).collect() };
     let function = run(realm, || Ok(raw::function(env.raw(), c"wasi", call_wasi, Rc::new(caller))?))?;
     // SAFETY: a handle of this callback's scope.
     Ok(unsafe { Unknown::from_raw_unchecked(env.raw(), function) })
 }
 
-unsafe extern "C" fn call_wasi(
-    env: sys::napi_env,
-    info: sys::napi_callback_info,
-) -> sys::napi_value {
+unsafe extern "C" fn call_wasi(env: sys::napi_env, info: sys::napi_callback_info) -> sys::napi_value {
     let mut count = 1;
     let mut view = ptr::null_mut();
     let mut data = ptr::null_mut();
@@ -314,10 +306,7 @@ unsafe extern "C" fn call_wasi(
 
 /// Where the bytes of a memory's handle or of a typed array lie; that may stand on an `ArrayBuffer` or a
 /// shared one.
-fn bytes(
-    env: sys::napi_env,
-    view: sys::napi_value,
-) -> Result<(*mut u8, usize), Failure> {
+fn bytes(env: sys::napi_env, view: sys::napi_value) -> Result<(*mut u8, usize), Failure> {
     let mut kind = 0;
     // SAFETY: a handle of the open scope.
     raw::check(unsafe { sys::napi_typeof(env, view, &mut kind) })?;

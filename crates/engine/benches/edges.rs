@@ -1,10 +1,10 @@
 //! What it costs to enter wasm from Rust and to call the host from wasm: three numbers on one
 //! line, nanoseconds a call, for benches/rows/edges.mjs.
 
+use engine::*;
 use std::ffi::c_void;
 use std::sync::Arc;
 use std::time::Instant;
-use engine::*;
 
 // Short rounds, so that many are undisturbed.
 const CALLS: i32 = 10_000;

@@ -351,11 +351,7 @@ impl SharedFuncType {
             }),
             is_final: sub.is_final,
         });
-        let group = Arc::new(RecGroup {
-            key: types.into(),
-            types: registered.collect(),
-            references,
-        });
+        let group = Arc::new(RecGroup { key: types.into(), types: registered.collect(), references });
         for (index, ty) in group.types.iter().enumerate() {
             registry.by_id.insert(ty.id, (Arc::downgrade(&group), index));
         }

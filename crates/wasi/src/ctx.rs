@@ -168,12 +168,7 @@ impl WasiCtxBuilder {
 
     /// A file system in memory, as a preopened directory. It is shared with
     /// whoever else has a clone of it.
-    pub fn preopen_memory(
-        mut self,
-        fs: MemoryFs,
-        guest_path: String,
-        perms: Perms,
-    ) -> WasiCtxBuilder {
+    pub fn preopen_memory(mut self, fs: MemoryFs, guest_path: String, perms: Perms) -> WasiCtxBuilder {
         self.preopens.push((guest_path, Mount::Memory(fs, perms)));
         self
     }
@@ -246,10 +241,7 @@ impl WasiCtxBuilder {
                 .map_err(|errno| BuildError::Descriptor { what, errno })
         };
         for (number, stdio) in (0..).zip(self.stdio) {
-            add(
-                format!("standard stream {number}"),
-                stdio_descriptor(number, stdio),
-            )?;
+            add(format!("standard stream {number}"), stdio_descriptor(number, stdio))?;
         }
         for (guest_path, mount) in self.preopens {
             let what = format!("preopened directory {guest_path:?}");
@@ -280,11 +272,8 @@ impl WasiCtxBuilder {
 }
 
 fn stdio_descriptor(number: u32, stdio: Stdio) -> Result<Descriptor, Errno> {
-    let direction = if number == 0 {
-        Rights::STREAM - Rights::FD_WRITE
-    } else {
-        Rights::STREAM - Rights::FD_READ
-    };
+    let direction =
+        if number == 0 { Rights::STREAM - Rights::FD_WRITE } else { Rights::STREAM - Rights::FD_READ };
     let object = match stdio {
         Stdio::Null => Object::Null,
         Stdio::ReadBuffer(bytes) => Object::Input(Arc::new(InputBuffer::new(bytes))),
@@ -318,21 +307,16 @@ fn socket_descriptor(handle: OwnedHandle, nonblock: bool) -> Result<Descriptor, 
     if nonblock {
         file.set_flags(Fdflags::NONBLOCK)?;
     }
-    Ok(
-        if file
-            .host()
-            .is_some_and(|host| sys::is_listening(host.handle()))
-        {
-            let listener = Rights::SOCK_ACCEPT
-                | Rights::FD_READ
-                | Rights::FD_FDSTAT_SET_FLAGS
-                | Rights::FD_FILESTAT_GET
-                | Rights::POLL_FD_READWRITE;
-            Descriptor::new(Object::File(file), listener, Rights::SOCKET)
-        } else {
-            Descriptor::new(Object::File(file), Rights::SOCKET, Rights::empty())
-        },
-    )
+    Ok(if file.host().is_some_and(|host| sys::is_listening(host.handle())) {
+        let listener = Rights::SOCK_ACCEPT
+            | Rights::FD_READ
+            | Rights::FD_FDSTAT_SET_FLAGS
+            | Rights::FD_FILESTAT_GET
+            | Rights::POLL_FD_READWRITE;
+        Descriptor::new(Object::File(file), listener, Rights::SOCKET)
+    } else {
+        Descriptor::new(Object::File(file), Rights::SOCKET, Rights::empty())
+    })
 }
 
 /// The state of one running program, and how its calls wait.
@@ -459,15 +443,8 @@ pub(super) struct StringTable {
 }
 
 impl StringTable {
-    fn new(
-        what: &'static str,
-        strings: Vec<Vec<u8>>,
-        limit: usize,
-    ) -> Result<StringTable, BuildError> {
-        let mut table = StringTable {
-            block: Vec::new(),
-            starts: Vec::new(),
-        };
+    fn new(what: &'static str, strings: Vec<Vec<u8>>, limit: usize) -> Result<StringTable, BuildError> {
+        let mut table = StringTable { block: Vec::new(), starts: Vec::new() };
         for string in strings {
             if string.contains(&0) {
                 return Err(BuildError::Nul { what });
@@ -498,14 +475,8 @@ mod tests {
     #[test]
     fn strings_are_checked() {
         let args = vec![b"a\0b".to_vec()];
-        assert!(matches!(
-            WasiCtx::builder().args(args).build(),
-            Err(BuildError::Nul { .. })
-        ));
+        assert!(matches!(WasiCtx::builder().args(args).build(), Err(BuildError::Nul { .. })));
         let env = vec![(b"X".to_vec(), vec![b'y'; 3 << 20])];
-        assert!(matches!(
-            WasiCtx::builder().env(env).build(),
-            Err(BuildError::TooLong { .. })
-        ));
+        assert!(matches!(WasiCtx::builder().env(env).build(), Err(BuildError::TooLong { .. })));
     }
 }

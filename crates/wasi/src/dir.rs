@@ -37,13 +37,7 @@ impl OpenFile {
             return Err(Errno::Notdir);
         }
         let known = Some(Filetype::Directory);
-        Ok(OpenFile::opened(
-            dir.into(),
-            known,
-            Fdflags::empty(),
-            (true, false),
-            perms,
-        ))
+        Ok(OpenFile::opened(dir.into(), known, Fdflags::empty(), (true, false), perms))
     }
 
     /// The same, of a file system in memory.
@@ -57,12 +51,7 @@ impl OpenFile {
         )
     }
 
-    pub fn open(
-        &self,
-        path: &GuestPath<'_>,
-        mut spec: OpenSpec,
-        waiter: &Waiter,
-    ) -> Result<OpenFile, Error> {
+    pub fn open(&self, path: &GuestPath<'_>, mut spec: OpenSpec, waiter: &Waiter) -> Result<OpenFile, Error> {
         if path.has_trailing_slash() {
             if spec.oflags.contains(Oflags::CREAT) {
                 return Err(Errno::Isdir.into());
@@ -89,13 +78,7 @@ impl OpenFile {
         }
         let (file, known) = self.open_or_create(path, &spec, waiter)?;
         let mode = (spec.read, spec.write);
-        Ok(OpenFile::opened(
-            file,
-            known,
-            spec.fdflags,
-            mode,
-            self.perms,
-        ))
+        Ok(OpenFile::opened(file, known, spec.fdflags, mode, self.perms))
     }
 
     /// Without the permission to create, CREAT still opens what exists, as on
@@ -113,10 +96,7 @@ impl OpenFile {
         if spec.oflags.contains(Oflags::EXCL) {
             may_create?;
         }
-        let existing = OpenSpec {
-            oflags: spec.oflags - Oflags::CREAT,
-            ..*spec
-        };
+        let existing = OpenSpec { oflags: spec.oflags - Oflags::CREAT, ..*spec };
         match (self.open_here(path, &existing, waiter), may_create) {
             (Err(Error::Errno(Errno::Noent)), Err(refused)) => Err(refused.into()),
             (opened, _) => opened,
@@ -362,10 +342,7 @@ impl HostFile {
         if spec.fdflags.contains(Fdflags::NONBLOCK) || !waiter.is_armed() {
             return Ok((sys::open(&self.file, path, spec)?, None));
         }
-        let trial = OpenSpec {
-            fdflags: spec.fdflags | Fdflags::NONBLOCK,
-            ..*spec
-        };
+        let trial = OpenSpec { fdflags: spec.fdflags | Fdflags::NONBLOCK, ..*spec };
         let mut pauses = Pauses::default();
         // Each trial resolves the path anew, as if the guest had called only
         // then.
@@ -427,12 +404,7 @@ impl HostFile {
         match set.map_err(Errno::from) {
             Err(Errno::Badf) if follow => {
                 // Without openat2, cap-std tries it on a handle that cannot.
-                let spec = OpenSpec {
-                    read: true,
-                    follow,
-                    fdflags: Fdflags::NONBLOCK,
-                    ..OpenSpec::default()
-                };
+                let spec = OpenSpec { read: true, follow, fdflags: Fdflags::NONBLOCK, ..OpenSpec::default() };
                 let found = sys::open(&self.file, path, &spec)?;
                 by_full_handle(&found, |handle| sys::set_times(handle, atim, mtim))
             }
@@ -552,23 +524,12 @@ impl DirStream {
     fn new(dir: &File) -> Result<DirStream, Errno> {
         let dir = sys::reopen_directory(dir)?;
         let inode = sys::fstat(sys::borrow(&dir))?.ino;
-        Ok(DirStream {
-            dir,
-            inode,
-            batch: Vec::new(),
-            at: 0,
-            cookie: 0,
-            fresh: true,
-        })
+        Ok(DirStream { dir, inode, batch: Vec::new(), at: 0, cookie: 0, fresh: true })
     }
 
     /// Cookie 0 starts over, and then sees the directory as it is now.
     fn seek(&mut self, cookie: u64) -> Result<(), Errno> {
-        let stay = if cookie == 0 {
-            self.fresh
-        } else {
-            cookie == self.cookie
-        };
+        let stay = if cookie == 0 { self.fresh } else { cookie == self.cookie };
         if !stay {
             sys::seek_directory(&self.dir, cookie)?;
             self.batch.clear();
@@ -589,10 +550,7 @@ impl DirStream {
         }
         let rest = self.batch.get(self.at..).ok_or(Errno::Io)?;
         let next = u64::from_le_bytes(*rest.first_chunk().ok_or(Errno::Io)?);
-        let namlen = rest
-            .get(16..)
-            .and_then(|tail| tail.first_chunk())
-            .ok_or(Errno::Io)?;
+        let namlen = rest.get(16..).and_then(|tail| tail.first_chunk()).ok_or(Errno::Io)?;
         let len = Dirent::ENCODED_SIZE + u32::from_le_bytes(*namlen) as usize;
         let bytes = rest.get(..len).ok_or(Errno::Io)?;
         Ok(Some(Entry { next, bytes }))

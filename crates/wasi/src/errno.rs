@@ -176,10 +176,7 @@ pub struct OutputLimit {
 impl fmt::Display for OutputLimit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let OutputLimit { stream, limit } = self;
-        write!(
-            f,
-            "the program wrote more to {stream} than is captured: {limit} bytes"
-        )
+        write!(f, "the program wrote more to {stream} than is captured: {limit} bytes")
     }
 }
 

@@ -45,12 +45,7 @@ const LOCK_TRY: u32 = 4;
 /// `fd_lock`: an advisory lock on a whole file, held by the open file until it
 /// is unlocked or closed. `EAGAIN` if it was to be tried only. An exclusive
 /// lock wants the permission to write: it keeps others from doing so.
-pub fn fd_lock(
-    ctx: &WasiCtx,
-    _mem: &GuestMemory<'_>,
-    fd: u32,
-    operation: u32,
-) -> Result<(), Error> {
+pub fn fd_lock(ctx: &WasiCtx, _mem: &GuestMemory<'_>, fd: u32, operation: u32) -> Result<(), Error> {
     let descriptor = ctx.table.get(fd)?;
     let (kind, wait) = match (operation & !LOCK_TRY, operation & LOCK_TRY == 0) {
         (0, true) => (None, true),
@@ -59,10 +54,7 @@ pub fn fd_lock(
         _ => return Err(Errno::Inval.into()),
     };
     let file = descriptor.file()?;
-    if !matches!(
-        file.filetype()?,
-        Filetype::RegularFile | Filetype::Directory
-    ) {
+    if !matches!(file.filetype()?, Filetype::RegularFile | Filetype::Directory) {
         return Err(Errno::Badf.into());
     }
     if kind == Some(LockKind::Exclusive) {

@@ -50,11 +50,8 @@ impl Descriptor {
     }
 
     pub fn preopened(dir: OpenFile, guest_path: String) -> Descriptor {
-        let mut descriptor = Descriptor::new(
-            Object::File(dir),
-            Rights::DIRECTORY,
-            Rights::PREOPEN_INHERITING,
-        );
+        let mut descriptor =
+            Descriptor::new(Object::File(dir), Rights::DIRECTORY, Rights::PREOPEN_INHERITING);
         descriptor.preopen = Some(guest_path.into_boxed_str());
         descriptor
     }
@@ -74,11 +71,7 @@ impl Descriptor {
 
     #[inline]
     pub fn require(&self, rights: Rights) -> Result<(), Errno> {
-        if self.base().contains(rights) {
-            Ok(())
-        } else {
-            Err(Errno::Notcapable)
-        }
+        if self.base().contains(rights) { Ok(()) } else { Err(Errno::Notcapable) }
     }
 
     /// The rights to move bytes. Where they are missing because the file never
@@ -86,11 +79,7 @@ impl Descriptor {
     /// of a directory; `ENOTCAPABLE` is for rights that were given away.
     #[inline]
     pub fn require_transfer(&self, rights: Rights) -> Result<(), Errno> {
-        if self.base().contains(rights) {
-            Ok(())
-        } else {
-            Err(self.why_no_transfer(rights))
-        }
+        if self.base().contains(rights) { Ok(()) } else { Err(self.why_no_transfer(rights)) }
     }
 
     #[cold]
@@ -165,9 +154,7 @@ impl Descriptor {
         let Object::File(file) = &self.object else {
             return Err(Errno::Notdir);
         };
-        if self.base().contains(rights)
-            && matches!(file.known_filetype(), Some(Filetype::Directory) | None)
-        {
+        if self.base().contains(rights) && matches!(file.known_filetype(), Some(Filetype::Directory) | None) {
             return Ok(file);
         }
         match file.filetype()? {
@@ -208,12 +195,7 @@ impl Descriptor {
             _ if filetype.is_socket() => self.inheriting(),
             _ => Rights::empty(),
         };
-        Ok(Fdstat {
-            filetype,
-            flags,
-            rights_base: self.base() & applicable,
-            rights_inheriting: inheriting,
-        })
+        Ok(Fdstat { filetype, flags, rights_base: self.base() & applicable, rights_inheriting: inheriting })
     }
 
     pub fn filestat(&self) -> Result<Filestat, Errno> {
@@ -249,8 +231,7 @@ impl Descriptor {
         }
         // Two threads may shrink at once: what either took away stays away.
         self.base.fetch_and(base.bits(), Ordering::Relaxed);
-        self.inheriting
-            .fetch_and(inheriting.bits(), Ordering::Relaxed);
+        self.inheriting.fetch_and(inheriting.bits(), Ordering::Relaxed);
         Ok(())
     }
 }
@@ -274,10 +255,7 @@ struct Slots {
 impl FdTable {
     /// A table that holds at most `max` descriptors at a time.
     pub fn new(max: u32) -> FdTable {
-        FdTable {
-            slots: RwLock::default(),
-            max: max as usize,
-        }
+        FdTable { slots: RwLock::default(), max: max as usize }
     }
 
     #[inline]
@@ -296,22 +274,14 @@ impl FdTable {
 
     /// Looks at a descriptor under the lock: for what takes no time at all.
     #[inline]
-    pub fn with<T>(
-        &self,
-        fd: u32,
-        look: impl FnOnce(&Descriptor) -> Result<T, Errno>,
-    ) -> Result<T, Errno> {
+    pub fn with<T>(&self, fd: u32, look: impl FnOnce(&Descriptor) -> Result<T, Errno>) -> Result<T, Errno> {
         look(self.read().get(fd)?)
     }
 
     /// Whether another descriptor would fit, so that a call can find out
     /// before it has effects.
     pub fn require_room(&self) -> Result<(), Errno> {
-        if self.read().open() < self.max {
-            Ok(())
-        } else {
-            Err(Errno::Mfile)
-        }
+        if self.read().open() < self.max { Ok(()) } else { Err(Errno::Mfile) }
     }
 
     pub fn insert(&self, descriptor: Descriptor) -> Result<u32, Errno> {
@@ -358,10 +328,7 @@ impl FdTable {
         let entries = kept.0.clone();
         let numbers = (0..).zip(&entries);
         let free = numbers.filter_map(|(fd, entry)| entry.is_none().then_some(Reverse(fd)));
-        let slots = Slots {
-            free: free.collect(),
-            entries,
-        };
+        let slots = Slots { free: free.collect(), entries };
         let before = std::mem::replace(&mut *self.write(), slots);
         drop(before);
     }
@@ -388,10 +355,7 @@ impl Slots {
 
     #[inline]
     fn get(&self, fd: u32) -> Result<&Arc<Descriptor>, Errno> {
-        self.entries
-            .get(fd as usize)
-            .and_then(Option::as_ref)
-            .ok_or(Errno::Badf)
+        self.entries.get(fd as usize).and_then(Option::as_ref).ok_or(Errno::Badf)
     }
 
     fn remove(&mut self, fd: u32) -> Result<Arc<Descriptor>, Errno> {
@@ -483,14 +447,8 @@ mod tests {
         let descriptor = null();
         let few = Rights::FD_READ | Rights::FD_WRITE;
         assert_eq!(descriptor.shrink_rights(few, Rights::empty()), Ok(()));
-        assert_eq!(
-            descriptor.shrink_rights(Rights::all(), Rights::empty()),
-            Err(Errno::Notcapable)
-        );
-        assert_eq!(
-            descriptor.shrink_rights(few, Rights::FD_READ),
-            Err(Errno::Notcapable)
-        );
+        assert_eq!(descriptor.shrink_rights(Rights::all(), Rights::empty()), Err(Errno::Notcapable));
+        assert_eq!(descriptor.shrink_rights(few, Rights::FD_READ), Err(Errno::Notcapable));
         assert_eq!(descriptor.base(), few);
     }
 }

@@ -42,22 +42,14 @@ pub struct HostFile {
 
 impl From<File> for Back {
     fn from(file: File) -> Back {
-        Back::Host(HostFile {
-            file,
-            position: Position::shared(),
-            stream: Mutex::new(None),
-        })
+        Back::Host(HostFile { file, position: Position::shared(), stream: Mutex::new(None) })
     }
 }
 
 impl Back {
     /// A file that this layer has just opened, and nobody else has.
     pub(super) fn opened_here(file: File) -> Back {
-        Back::Host(HostFile {
-            file,
-            position: Position::start(),
-            stream: Mutex::new(None),
-        })
+        Back::Host(HostFile { file, position: Position::start(), stream: Mutex::new(None) })
     }
 }
 
@@ -104,13 +96,8 @@ impl OpenFile {
     pub fn inherited(handle: OwnedHandle) -> Result<OpenFile, Errno> {
         let file = File::from(handle);
         let filetype = sys::fstat(sys::borrow(&file))?.filetype;
-        let mut inherited = OpenFile::opened(
-            file.into(),
-            Some(filetype),
-            Fdflags::empty(),
-            (true, true),
-            Perms::all(),
-        );
+        let mut inherited =
+            OpenFile::opened(file.into(), Some(filetype), Fdflags::empty(), (true, true), Perms::all());
         inherited.shared = true;
         Ok(inherited)
     }
@@ -153,8 +140,7 @@ impl OpenFile {
     }
 
     pub fn is_terminal(&self) -> bool {
-        self.host()
-            .is_some_and(|host| sys::is_terminal(host.handle()))
+        self.host().is_some_and(|host| sys::is_terminal(host.handle()))
     }
 
     /// The type if it is known already.
@@ -246,11 +232,7 @@ impl OpenFile {
         mut operation: impl FnMut() -> Result<T, Errno>,
     ) -> Result<T, Error> {
         let nonblock = self.flags().contains(Fdflags::NONBLOCK);
-        let must_ask = if nonblock {
-            self.shared
-        } else {
-            waiter.is_armed()
-        };
+        let must_ask = if nonblock { self.shared } else { waiter.is_armed() };
         let may_wait = must_ask && self.filetype()? != Filetype::RegularFile;
         loop {
             if may_wait && nonblock {
@@ -278,9 +260,7 @@ impl OpenFile {
     pub fn pwrite(&self, from: &IoVecs<'_>, offset: u64) -> Result<usize, Errno> {
         match &self.back {
             Back::Host(host) => uninterrupted(|| from.write_to_at(host.handle(), offset)),
-            Back::Memory(memory) => {
-                memory.write_at(from, offset, self.flags().contains(Fdflags::APPEND))
-            }
+            Back::Memory(memory) => memory.write_at(from, offset, self.flags().contains(Fdflags::APPEND)),
         }
     }
 
@@ -317,10 +297,7 @@ impl OpenFile {
     // ---- the file itself ----
 
     pub fn advise(&self, offset: u64, len: u64, advice: Advice) -> Result<(), Errno> {
-        if offset
-            .checked_add(len)
-            .is_none_or(|end| i64::try_from(end).is_err())
-        {
+        if offset.checked_add(len).is_none_or(|end| i64::try_from(end).is_err()) {
             return Err(Errno::Inval);
         }
         match (self.filetype()?, &self.back) {
@@ -351,19 +328,13 @@ impl OpenFile {
         if self.filetype()? == Filetype::Directory {
             return Err(Errno::Isdir);
         }
-        if self.writable {
-            Ok(())
-        } else {
-            Err(Errno::Inval)
-        }
+        if self.writable { Ok(()) } else { Err(Errno::Inval) }
     }
 
     pub fn set_times(&self, atim: SetTime, mtim: SetTime) -> Result<(), Errno> {
         self.perms.require(Perms::WRITE)?;
         match &self.back {
-            Back::Host(host) => {
-                by_full_handle(&host.file, |handle| sys::set_times(handle, atim, mtim))
-            }
+            Back::Host(host) => by_full_handle(&host.file, |handle| sys::set_times(handle, atim, mtim)),
             Back::Memory(memory) => {
                 memory.set_times(atim, mtim);
                 Ok(())

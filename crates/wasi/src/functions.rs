@@ -79,9 +79,7 @@ pub fn get(number: usize) -> Option<&'static Function> {
 /// The number of a module's first function; the others follow it in the order
 /// of the table they are generated from.
 pub fn first_of(module: &str) -> usize {
-    all()
-        .take_while(|function| function.module != module)
-        .count()
+    all().take_while(|function| function.module != module).count()
 }
 
 /// The number of a function.
@@ -91,12 +89,7 @@ pub fn find(module: &str, name: &str) -> Option<usize> {
 
 /// Calls the function with this number: `args` in order, as far as the
 /// context grants it, and traced if that is on.
-pub fn call(
-    ctx: &WasiCtx,
-    number: usize,
-    mem: &GuestMemory<'_>,
-    args: &[u64],
-) -> Result<(), Error> {
+pub fn call(ctx: &WasiCtx, number: usize, mem: &GuestMemory<'_>, args: &[u64]) -> Result<(), Error> {
     let function = get(number).ok_or(Errno::Nosys)?;
     let body = || match ctx.policy.grant(number) {
         Grant::Granted => (function.body)(ctx, mem, args),

@@ -53,11 +53,7 @@ impl<'a> GuestMemory<'a> {
     /// Other threads may access it at the same time.
     #[inline]
     pub unsafe fn from_raw(base: *mut u8, len: usize) -> GuestMemory<'a> {
-        GuestMemory {
-            base,
-            len,
-            lifetime: PhantomData,
-        }
+        GuestMemory { base, len, lifetime: PhantomData }
     }
 
     /// The host address of `len` bytes at `address`.
@@ -351,10 +347,7 @@ mod native {
     pub const MOST: usize = 1024;
 
     pub fn raw_iovec(base: *mut u8, len: usize) -> RawIoVec {
-        libc::iovec {
-            iov_base: base.cast(),
-            iov_len: len,
-        }
+        libc::iovec { iov_base: base.cast(), iov_len: len }
     }
 
     pub fn iovec_parts(entry: &RawIoVec) -> (*mut u8, usize) {
@@ -456,11 +449,7 @@ mod native {
         })
     }
 
-    pub unsafe fn preadv(
-        fd: BorrowedHandle<'_>,
-        entries: &[RawIoVec],
-        offset: u64,
-    ) -> Result<usize, Errno> {
+    pub unsafe fn preadv(fd: BorrowedHandle<'_>, entries: &[RawIoVec], offset: u64) -> Result<usize, Errno> {
         let (fd, at) = (fd.as_raw_fd(), position(offset)?);
         moved(match entries {
             // SAFETY: by this function's contract, as in `readv`.
@@ -469,11 +458,7 @@ mod native {
         })
     }
 
-    pub unsafe fn pwritev(
-        fd: BorrowedHandle<'_>,
-        entries: &[RawIoVec],
-        offset: u64,
-    ) -> Result<usize, Errno> {
+    pub unsafe fn pwritev(fd: BorrowedHandle<'_>, entries: &[RawIoVec], offset: u64) -> Result<usize, Errno> {
         let (fd, at) = (fd.as_raw_fd(), position(offset)?);
         moved(match entries {
             // SAFETY: by this function's contract, as in `readv`.
@@ -572,9 +557,7 @@ mod tests {
             mem.write_u32(index * 8, 1000 + index * 3).unwrap();
             mem.write_u32(index * 8 + 4, 3).unwrap();
         }
-        let vecs = mem
-            .iovecs(0, 20, 1024)
-            .unwrap_or_else(|_| panic!("in bounds"));
+        let vecs = mem.iovecs(0, 20, 1024).unwrap_or_else(|_| panic!("in bounds"));
         let data: Vec<u8> = (0..70).collect();
         assert_eq!(vecs.scatter(&data), 60);
         let mut back = vec![9];

@@ -49,15 +49,15 @@ mod types;
 mod watch;
 
 pub use ctx::{BuildError, Limits, Preopen, Stdio, WasiCtx, WasiCtxBuilder};
-pub use fdtable::KeptTable;
 pub use errno::{Errno, Error, OutputLimit};
+pub use fdtable::KeptTable;
 pub use guest::GuestMemory;
 pub use memfs::MemoryFs;
 pub use policy::{Capability, Grant, Policy, UnmatchedPattern};
 pub use poll::Interrupt;
 pub use rights::{Perms, Rights};
-pub use stdio::OutputBuffer;
 pub use sock::is_listener;
+pub use stdio::OutputBuffer;
 pub use sys::OwnedHandle;
 pub use trace::{TraceRoom, TraceSink, TracedCall};
 pub use types::{Advice, Clockid, Fdflags, Fdstat, Filestat, Filetype, Fstflags, Lookupflags};

@@ -18,12 +18,7 @@ use super::types::{Filestat, Whence};
 pub const MODULE: &str = "wasi_unstable";
 
 /// `fd_filestat_get`
-pub fn fd_filestat_get(
-    ctx: &WasiCtx,
-    mem: &GuestMemory<'_>,
-    fd: u32,
-    buf: u32,
-) -> Result<(), Error> {
+pub fn fd_filestat_get(ctx: &WasiCtx, mem: &GuestMemory<'_>, fd: u32, buf: u32) -> Result<(), Error> {
     mem.reserve(buf, Filestat::ENCODED_SIZE_P0)?;
     Ok(mem.write_bytes(buf, &filestat_of_fd(ctx, fd)?.encode_p0())?)
 }
@@ -74,9 +69,5 @@ pub fn poll_oneoff(
 }
 
 /// A clock's subscription began with a second userdata.
-const SUBSCRIPTION: SubscriptionLayout = SubscriptionLayout {
-    size: 56,
-    clock_id: 24,
-    clock_timeout: 32,
-    clock_flags: 48,
-};
+const SUBSCRIPTION: SubscriptionLayout =
+    SubscriptionLayout { size: 56, clock_id: 24, clock_timeout: 32, clock_flags: 48 };

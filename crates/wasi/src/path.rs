@@ -20,11 +20,7 @@ pub enum Rules {
 }
 
 impl Rules {
-    pub const HOST: Rules = if cfg!(windows) {
-        Rules::Windows
-    } else {
-        Rules::Posix
-    };
+    pub const HOST: Rules = if cfg!(windows) { Rules::Windows } else { Rules::Posix };
 
     fn is_separator(self, c: char) -> bool {
         c == '/' || (self == Rules::Windows && c == '\\')
@@ -65,10 +61,7 @@ impl<'a> GuestPath<'a> {
             }
         }
         let text = whole.trim_end_matches(|c| rules.is_separator(c));
-        Ok(GuestPath {
-            text,
-            trailing_slash: text.len() != whole.len(),
-        })
+        Ok(GuestPath { text, trailing_slash: text.len() != whole.len() })
     }
 
     /// The path without trailing slashes.
@@ -90,9 +83,8 @@ impl<'a> GuestPath<'a> {
     /// The path if it is one plain name, which names something in the
     /// directory itself whatever links there may be.
     pub fn as_single_name(&self) -> Option<&'a str> {
-        let single = !self.text.contains(|c| Rules::HOST.is_separator(c))
-            && self.text != "."
-            && self.text != "..";
+        let single =
+            !self.text.contains(|c| Rules::HOST.is_separator(c)) && self.text != "." && self.text != "..";
         single.then_some(self.text)
     }
 }
@@ -176,15 +168,7 @@ mod tests {
 
     #[test]
     fn nothing_leads_above_the_directory() {
-        for path in [
-            "..",
-            "../a",
-            "a/../..",
-            "a/b/../../../c",
-            "./..",
-            "a//../..",
-            ".././a",
-        ] {
+        for path in ["..", "../a", "a/../..", "a/b/../../../c", "./..", "a//../..", ".././a"] {
             assert_eq!(posix(path), Err(Errno::Notcapable), "{path}");
         }
         for path in ["a/..", "a/../b", "a/b/../..", "...", "..a", "a/./../b/.."] {
@@ -203,10 +187,7 @@ mod tests {
             ("./", ".", true),
         ] {
             let parsed = posix(path).unwrap();
-            assert_eq!(
-                (parsed.as_str(), parsed.has_trailing_slash()),
-                (stripped, slash)
-            );
+            assert_eq!((parsed.as_str(), parsed.has_trailing_slash()), (stripped, slash));
         }
     }
 
@@ -276,9 +257,7 @@ mod tests {
         ] {
             assert_eq!(windows(path), Err(Errno::Noent), "{path:?}");
         }
-        for path in [
-            "COM10", "COM", "console", "nulls", "COMx", "CO", "a.b", "ü", "LPT¹x", ".git",
-        ] {
+        for path in ["COM10", "COM", "console", "nulls", "COMx", "CO", "a.b", "ü", "LPT¹x", ".git"] {
             assert!(windows(path).is_ok(), "{path:?}");
         }
         assert!(posix("CON").is_ok());

@@ -35,15 +35,9 @@ pub struct Policy {
 impl Default for Policy {
     fn default() -> Policy {
         let grant = |function: &Function| {
-            if is_extension(function) {
-                Grant::Refused
-            } else {
-                Grant::Granted
-            }
+            if is_extension(function) { Grant::Refused } else { Grant::Granted }
         };
-        Policy {
-            grants: functions::all().map(grant).collect(),
-        }
+        Policy { grants: functions::all().map(grant).collect() }
     }
 }
 
@@ -92,24 +86,16 @@ impl Policy {
             }
         }
         let any = |patterns: &[S], function: &Function| {
-            patterns
-                .iter()
-                .any(|pattern| matches(pattern.as_ref(), function))
+            patterns.iter().any(|pattern| matches(pattern.as_ref(), function))
         };
         let grant = |function: &Function| {
             let allowed = match allow {
                 Some(allow) => any(allow, function),
                 None => !is_extension(function),
             };
-            if allowed && !any(deny, function) {
-                Grant::Granted
-            } else {
-                otherwise
-            }
+            if allowed && !any(deny, function) { Grant::Granted } else { otherwise }
         };
-        Ok(Policy {
-            grants: functions::all().map(grant).collect(),
-        })
+        Ok(Policy { grants: functions::all().map(grant).collect() })
     }
 
     #[inline]
@@ -118,10 +104,7 @@ impl Policy {
     }
 
     /// For each import of a module, what it would get.
-    pub fn report<'a>(
-        &self,
-        imports: impl IntoIterator<Item = (&'a str, &'a str)>,
-    ) -> Vec<Capability<'a>> {
+    pub fn report<'a>(&self, imports: impl IntoIterator<Item = (&'a str, &'a str)>) -> Vec<Capability<'a>> {
         imports
             .into_iter()
             .map(|(module, name)| Capability {
@@ -155,9 +138,7 @@ fn glob(pattern: &str, text: &str) -> bool {
         }
         Some(wanted) => {
             let mut text = text.chars();
-            text.next().is_some_and(|c| {
-                (wanted == '?' || wanted == c) && glob(rest.as_str(), text.as_str())
-            })
+            text.next().is_some_and(|c| (wanted == '?' || wanted == c) && glob(rest.as_str(), text.as_str()))
         }
     }
 }
@@ -227,25 +208,15 @@ mod tests {
     #[test]
     fn a_pattern_that_matches_nothing_is_a_mistake() {
         let error = Policy::new(Some(&["fd_raed"]), &[], Grant::Refused).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "the pattern \"fd_raed\" matches no WASI function"
-        );
+        assert_eq!(error.to_string(), "the pattern \"fd_raed\" matches no WASI function");
         assert!(Policy::new(None, &["path_opne"], Grant::Refused).is_err());
     }
 
     #[test]
     fn a_report_names_what_is_refused() {
         let stub = Policy::new(Some(&["fd_*"]), &[], Grant::Stub(Errno::Nosys)).unwrap();
-        let report = stub.report([
-            (p1::MODULE, "fd_read"),
-            (p0::MODULE, "path_open"),
-            ("env", "memcpy"),
-        ]);
+        let report = stub.report([(p1::MODULE, "fd_read"), (p0::MODULE, "path_open"), ("env", "memcpy")]);
         let grants: Vec<_> = report.iter().map(|capability| capability.grant).collect();
-        assert_eq!(
-            grants,
-            [Some(Grant::Granted), Some(Grant::Stub(Errno::Nosys)), None]
-        );
+        assert_eq!(grants, [Some(Grant::Granted), Some(Grant::Stub(Errno::Nosys)), None]);
     }
 }

@@ -56,10 +56,7 @@ impl Waiter {
         if let Some(existing) = self.interrupt.get() {
             return Ok(existing.clone());
         }
-        let new = Arc::new(Interrupt {
-            event: sys::Event::new()?,
-            fired: AtomicBool::new(false),
-        });
+        let new = Arc::new(Interrupt { event: sys::Event::new()?, fired: AtomicBool::new(false) });
         Ok(self.interrupt.get_or_init(|| new).clone())
     }
 
@@ -247,22 +244,9 @@ pub fn poll_oneoff(
     for (index, subscription) in subscriptions.iter().enumerate() {
         let userdata = subscription.userdata;
         match subscription.what {
-            Subscribed::Clock {
-                id,
-                timeout,
-                absolute,
-            } => {
-                let at = if absolute {
-                    timeout
-                } else {
-                    clock.time(id).saturating_add(timeout)
-                };
-                alarms.push(Alarm {
-                    index,
-                    userdata,
-                    id,
-                    at,
-                });
+            Subscribed::Clock { id, timeout, absolute } => {
+                let at = if absolute { timeout } else { clock.time(id).saturating_add(timeout) };
+                alarms.push(Alarm { index, userdata, id, at });
             }
             Subscribed::Fd { fd, interest } => {
                 let event = |result: Result<u64, Errno>| Event {
@@ -275,33 +259,21 @@ pub fn poll_oneoff(
                 match watched(table, fd, interest) {
                     Ok(descriptor) => match ready_without_asking(&descriptor, interest) {
                         Some(result) => events.push((index, event(result))),
-                        None => watches.push(Watch {
-                            index,
-                            userdata,
-                            interest,
-                            descriptor,
-                        }),
+                        None => watches.push(Watch { index, userdata, interest, descriptor }),
                     },
                     Err(errno) => events.push((index, event(Err(errno)))),
                 }
             }
             Subscribed::Refused { kind, errno } => {
-                let event = Event {
-                    userdata,
-                    errno,
-                    kind,
-                    nbytes: 0,
-                    hangup: false,
-                };
+                let event = Event { userdata, errno, kind, nbytes: 0, hangup: false };
                 events.push((index, event));
             }
         }
     }
 
     let mut interests: Vec<(BorrowedHandle<'_>, Interest)> = vec_for(watches.len())?;
-    interests.extend(watches.iter().filter_map(|watch| {
-        Some((watch.descriptor.host_handle()?, watch.interest))
-    }));
+    interests
+        .extend(watches.iter().filter_map(|watch| Some((watch.descriptor.host_handle()?, watch.interest))));
     let mut found = Vec::new();
     loop {
         waiter.check()?;
@@ -359,12 +331,10 @@ fn ready_without_asking(descriptor: &Descriptor, interest: Interest) -> Option<R
         },
         Object::File(file) => match file.filetype() {
             Err(errno) => Some(Err(errno)),
-            Ok(Filetype::RegularFile | Filetype::Directory | Filetype::BlockDevice) => {
-                Some(match interest {
-                    Interest::Read => file.bytes_left(),
-                    Interest::Write => Ok(0),
-                })
-            }
+            Ok(Filetype::RegularFile | Filetype::Directory | Filetype::BlockDevice) => Some(match interest {
+                Interest::Read => file.bytes_left(),
+                Interest::Write => Ok(0),
+            }),
             Ok(_) => None,
         },
     }
@@ -380,11 +350,7 @@ fn fd_event(watch: &Watch, readiness: &Readiness) -> Event {
     };
     Event {
         userdata: watch.userdata,
-        errno: if readiness.invalid {
-            Errno::Badf
-        } else {
-            Errno::Success
-        },
+        errno: if readiness.invalid { Errno::Badf } else { Errno::Success },
         kind: watch.interest.into(),
         nbytes,
         hangup: readiness.hangup,

@@ -41,10 +41,7 @@ impl ProcessMark {
     #[inline]
     fn current() -> ProcessMark {
         let told = FORKS_ARE_TOLD.load(Ordering::Relaxed);
-        ProcessMark {
-            forks: FORKS.load(Ordering::Relaxed),
-            id: if told { 0 } else { std::process::id() },
-        }
+        ProcessMark { forks: FORKS.load(Ordering::Relaxed), id: if told { 0 } else { std::process::id() } }
     }
 }
 
@@ -70,10 +67,7 @@ pub struct Random {
 
 impl Random {
     pub fn seeded(seed: u64) -> Random {
-        Random {
-            seed: Some(seed),
-            ..Random::default()
-        }
+        Random { seed: Some(seed), ..Random::default() }
     }
 
     pub fn fill(&self, into: &mut [u8]) -> Result<(), Errno> {
@@ -105,12 +99,7 @@ impl Stream {
     }
 
     fn keyed(mark: ProcessMark, key: [u8; KEY]) -> Box<Stream> {
-        Box::new(Stream {
-            mark,
-            key,
-            buffer: [0; BUFFER],
-            next: BUFFER,
-        })
+        Box::new(Stream { mark, key, buffer: [0; BUFFER], next: BUFFER })
     }
 
     /// Fills the front of `into` and returns the rest of it.

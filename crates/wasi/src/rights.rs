@@ -108,18 +108,15 @@ impl Rights {
         .union(Rights::POLL_FD_READWRITE);
 
     /// Rights of a socket, listening or connected.
-    pub const SOCKET: Rights = Rights::STREAM
-        .union(Rights::SOCK_SHUTDOWN)
-        .union(Rights::SOCK_ACCEPT);
+    pub const SOCKET: Rights = Rights::STREAM.union(Rights::SOCK_SHUTDOWN).union(Rights::SOCK_ACCEPT);
 
     /// What descriptors opened beneath a preopened directory may have.
     pub const PREOPEN_INHERITING: Rights = Rights::DIRECTORY.union(Rights::FILE);
 
     /// Rights that a file only has if it was opened for writing, which asking
     /// for `FD_WRITE` does: Go asks for the others to read.
-    pub const IMPLIES_WRITE: Rights = Rights::FD_WRITE
-        .union(Rights::FD_ALLOCATE)
-        .union(Rights::FD_FILESTAT_SET_SIZE);
+    pub const IMPLIES_WRITE: Rights =
+        Rights::FD_WRITE.union(Rights::FD_ALLOCATE).union(Rights::FD_FILESTAT_SET_SIZE);
 
     /// What a file or directory gets of the rights that its directory passes
     /// on, when these were asked for.
@@ -242,15 +239,7 @@ mod tests {
 
     #[test]
     fn a_link_never_widens() {
-        assert!(
-            Perms::READ_ONLY
-                .require_not_wider(Perms::READ_WRITE)
-                .is_err()
-        );
-        assert!(
-            Perms::READ_WRITE
-                .require_not_wider(Perms::READ_ONLY)
-                .is_ok()
-        );
+        assert!(Perms::READ_ONLY.require_not_wider(Perms::READ_WRITE).is_err());
+        assert!(Perms::READ_WRITE.require_not_wider(Perms::READ_ONLY).is_ok());
     }
 }

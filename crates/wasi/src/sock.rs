@@ -43,17 +43,10 @@ impl OpenFile {
             return Err(Errno::Inval.into());
         }
         let nonblock = flags.contains(Fdflags::NONBLOCK);
-        let connection = self.transfer(host, Interest::Read, waiter, || {
-            sys::accept(host.handle(), nonblock)
-        })?;
+        let connection =
+            self.transfer(host, Interest::Read, waiter, || sys::accept(host.handle(), nonblock))?;
         let known = Some(Filetype::SocketStream);
-        Ok(OpenFile::opened(
-            File::from(connection).into(),
-            known,
-            flags,
-            (true, true),
-            Perms::all(),
-        ))
+        Ok(OpenFile::opened(File::from(connection).into(), known, flags, (true, true), Perms::all()))
     }
 
     pub fn receive(
@@ -65,14 +58,9 @@ impl OpenFile {
         let host = self.require_socket()?;
         let peek = flags.contains(Riflags::RECV_PEEK);
         let wait_all = flags.contains(Riflags::RECV_WAITALL);
-        let (received, cut) = self.transfer(host, Interest::Read, waiter, || {
-            into.receive(host.handle(), peek, wait_all)
-        })?;
-        let roflags = if cut {
-            Roflags::RECV_DATA_TRUNCATED
-        } else {
-            Roflags::empty()
-        };
+        let (received, cut) =
+            self.transfer(host, Interest::Read, waiter, || into.receive(host.handle(), peek, wait_all))?;
+        let roflags = if cut { Roflags::RECV_DATA_TRUNCATED } else { Roflags::empty() };
         Ok((received, roflags))
     }
 
@@ -84,10 +72,6 @@ impl OpenFile {
 
     pub fn shutdown(&self, how: Sdflags) -> Result<(), Errno> {
         let host = self.require_socket()?;
-        sys::shutdown(
-            host.handle(),
-            how.contains(Sdflags::RD),
-            how.contains(Sdflags::WR),
-        )
+        sys::shutdown(host.handle(), how.contains(Sdflags::RD), how.contains(Sdflags::WR))
     }
 }

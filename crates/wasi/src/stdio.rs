@@ -20,10 +20,7 @@ pub struct InputBuffer {
 
 impl InputBuffer {
     pub fn new(bytes: Vec<u8>) -> InputBuffer {
-        InputBuffer {
-            bytes,
-            position: Mutex::new(0),
-        }
+        InputBuffer { bytes, position: Mutex::new(0) }
     }
 
     pub fn read(&self, into: &IoVecs<'_>) -> usize {
@@ -52,20 +49,13 @@ impl OutputBuffer {
     /// One whose writes are short at the limit, and then `EFBIG`: for a host
     /// that takes out what is written as it comes.
     pub fn new(limit: usize) -> OutputBuffer {
-        OutputBuffer {
-            bytes: Arc::default(),
-            limit,
-            ends: None,
-        }
+        OutputBuffer { bytes: Arc::default(), limit, ends: None }
     }
 
     /// One that takes what fits and then ends the guest: for a host that keeps
     /// all of a stream, which is called `name`.
     pub fn capture(name: &'static str, limit: usize) -> OutputBuffer {
-        OutputBuffer {
-            ends: Some(name),
-            ..OutputBuffer::new(limit)
-        }
+        OutputBuffer { ends: Some(name), ..OutputBuffer::new(limit) }
     }
 
     pub fn write(&self, from: &IoVecs<'_>) -> Result<usize, Error> {
@@ -73,10 +63,9 @@ impl OutputBuffer {
         let room = self.limit - bytes.len().min(self.limit);
         let written = from.gather(&mut bytes, room)?;
         match self.ends {
-            Some(stream) if from.total() > room => Err(Error::OutputLimit(OutputLimit {
-                stream,
-                limit: self.limit,
-            })),
+            Some(stream) if from.total() > room => {
+                Err(Error::OutputLimit(OutputLimit { stream, limit: self.limit }))
+            }
             None if room == 0 && from.total() > 0 => Err(Errno::Fbig.into()),
             _ => Ok(written),
         }

@@ -82,24 +82,14 @@ pub fn traced(
     args: &[u64],
     body: impl FnOnce() -> Result<(), Error>,
 ) -> Result<(), Error> {
-    let call = Call {
-        function,
-        mem,
-        args,
-    };
+    let call = Call { function, mem, args };
     let arguments = call.arguments();
     let outcome = body();
     let results = match outcome {
         Ok(()) => call.results(),
         Err(_) => String::new(),
     };
-    sink(&TracedCall {
-        module: function.module,
-        name: function.name,
-        arguments,
-        outcome,
-        results,
-    });
+    sink(&TracedCall { module: function.module, name: function.name, arguments, outcome, results });
     outcome
 }
 
@@ -119,9 +109,7 @@ impl Call<'_> {
     }
 
     fn value(&self, wanted: &str) -> u32 {
-        self.named()
-            .find(|(name, _)| *name == wanted)
-            .map_or(0, |(_, value)| value as u32)
+        self.named().find(|(name, _)| *name == wanted).map_or(0, |(_, value)| value as u32)
     }
 
     fn arguments(&self) -> String {
@@ -140,14 +128,10 @@ impl Call<'_> {
     fn argument(&self, name: &str, value: u64) -> String {
         let word = value as u32;
         match (name, self.function.name) {
-            ("path" | "old_path" | "new_path" | "name", called)
-                if called != "fd_prestat_dir_name" =>
-            {
+            ("path" | "old_path" | "new_path" | "name", called) if called != "fd_prestat_dir_name" => {
                 self.text(word, self.value(&format!("{name}_len")))
             }
-            ("iovs" | "si_data", "fd_write" | "fd_pwrite" | "sock_send") => {
-                self.buffers(word, SHOWN)
-            }
+            ("iovs" | "si_data", "fd_write" | "fd_pwrite" | "sock_send") => self.buffers(word, SHOWN),
             ("in_", _) => self.records(word, self.value("nsubscriptions"), Call::subscription),
             ("whence", _) => self.whence(word),
             ("operation", _) => lock_operation(word),
@@ -195,11 +179,7 @@ impl Call<'_> {
     fn whence(&self, word: u32) -> String {
         let preview_1 = ["SET", "CUR", "END"];
         let preview_0 = ["CUR", "END", "SET"];
-        let names = if self.is_preview_0() {
-            preview_0
-        } else {
-            preview_1
-        };
+        let names = if self.is_preview_0() { preview_0 } else { preview_1 };
         let name = names.get(word as usize);
         name.map_or_else(|| word.to_string(), |&name| name.to_owned())
     }
@@ -229,9 +209,7 @@ impl Call<'_> {
         // How much it wrote there, which another of its results tells.
         let written = |name| self.u32(self.value(name), 0);
         Some(match (name, self.function.name) {
-            ("iovs", "fd_read" | "fd_pread") => {
-                written("nread").map(|most| self.buffers(address, most))
-            }
+            ("iovs", "fd_read" | "fd_pread") => written("nread").map(|most| self.buffers(address, most)),
             ("ri_data", _) => written("ro_datalen").map(|most| self.buffers(address, most)),
             ("buf", "path_readlink") => written("bufused").map(|used| self.text(address, used)),
             ("path", "fd_prestat_dir_name") => Ok(self.text(address, self.value("path_len"))),
@@ -254,9 +232,7 @@ impl Call<'_> {
             (self.u64(at, 24)?, self.u64(at, 32)?)
         };
         let (filetype, inode) = (self.filetype(at, 16)?, self.u64(at, 8)?);
-        Ok(format!(
-            "{{{filetype}, ino: {inode}, nlink: {nlink}, size: {size}}}"
-        ))
+        Ok(format!("{{{filetype}, ino: {inode}, nlink: {nlink}, size: {size}}}"))
     }
 
     fn fdstat(&self, at: u32) -> Result<String, Errno> {
@@ -266,17 +242,12 @@ impl Call<'_> {
             Ok::<_, Errno>(format!("0x{rights:x}"))
         };
         let (filetype, base, inheriting) = (self.filetype(at, 0)?, rights(8)?, rights(16)?);
-        Ok(format!(
-            "{{{filetype}, flags: {flags}, rights: {base}, inheriting: {inheriting}}}"
-        ))
+        Ok(format!("{{{filetype}, flags: {flags}, rights: {base}, inheriting: {inheriting}}}"))
     }
 
     fn filetype(&self, at: u32, offset: u32) -> Result<String, Errno> {
         let raw = self.u16(at, offset)? as u8;
-        Ok(debug(
-            Filetype::from_raw(raw).ok_or(Errno::Inval),
-            raw.into(),
-        ))
+        Ok(debug(Filetype::from_raw(raw).ok_or(Errno::Inval), raw.into()))
     }
 
     /// The whole names of a listing, as far as they are shown.
@@ -324,20 +295,12 @@ impl Call<'_> {
 
     fn subscription(&self, at: u32) -> Result<(String, u32), Errno> {
         // Preview 0 has an identifier of its own in front of a clock's fields.
-        let (size, clock) = if self.is_preview_0() {
-            (56, 24)
-        } else {
-            (48, 16)
-        };
+        let (size, clock) = if self.is_preview_0() { (56, 24) } else { (48, 16) };
         let decoded = match (self.u16(at, 8)? as u8, self.u32(at, 16)?) {
             (0, _) => {
                 let id = self.u32(at, clock)?;
                 let id = debug(Clockid::from_guest(id), id);
-                let sign = if self.u16(at, clock + 24)? & 1 == 0 {
-                    "+"
-                } else {
-                    ""
-                };
+                let sign = if self.u16(at, clock + 24)? & 1 == 0 { "+" } else { "" };
                 format!("{id} {sign}{} ns", self.u64(at, clock + 8)?)
             }
             (1, fd) => format!("read {fd}"),
@@ -361,18 +324,15 @@ impl Call<'_> {
     }
 
     fn u16(&self, at: u32, offset: u32) -> Result<u16, Errno> {
-        self.mem
-            .read_u16(at.checked_add(offset).ok_or(Errno::Fault)?)
+        self.mem.read_u16(at.checked_add(offset).ok_or(Errno::Fault)?)
     }
 
     fn u32(&self, at: u32, offset: u32) -> Result<u32, Errno> {
-        self.mem
-            .read_u32(at.checked_add(offset).ok_or(Errno::Fault)?)
+        self.mem.read_u32(at.checked_add(offset).ok_or(Errno::Fault)?)
     }
 
     fn u64(&self, at: u32, offset: u32) -> Result<u64, Errno> {
-        self.mem
-            .read_u64(at.checked_add(offset).ok_or(Errno::Fault)?)
+        self.mem.read_u64(at.checked_add(offset).ok_or(Errno::Fault)?)
     }
 }
 
@@ -389,9 +349,8 @@ fn lock_operation(word: u32) -> String {
 /// The size of what a result pointer points to, if it is a plain integer.
 fn result_size(function: &Function, name: &str) -> Option<usize> {
     Some(match name {
-        "argc" | "argv_buf_size" | "environc" | "environ_buf_size" | "nread" | "nwritten"
-        | "bufused" | "opened_fd" | "given_fd" | "nevents" | "result_fd" | "ro_datalen"
-        | "so_datalen" => 4,
+        "argc" | "argv_buf_size" | "environc" | "environ_buf_size" | "nread" | "nwritten" | "bufused"
+        | "opened_fd" | "given_fd" | "nevents" | "result_fd" | "ro_datalen" | "so_datalen" => 4,
         "ro_flags" => 2,
         "resolution" | "time" | "newoffset" => 8,
         "offset" if function.name == "fd_tell" => 8,
@@ -429,8 +388,5 @@ fn flags<F: bitflags::Flags>(flags: Result<F, Errno>, raw: impl fmt::LowerHex) -
 }
 
 fn debug<T: fmt::Debug>(value: Result<T, Errno>, raw: u32) -> String {
-    value.map_or_else(
-        |_| raw.to_string(),
-        |value| format!("{value:?}").to_lowercase(),
-    )
+    value.map_or_else(|_| raw.to_string(), |value| format!("{value:?}").to_lowercase())
 }

@@ -206,19 +206,13 @@ impl SetTime {
     /// The pair `(atim, mtim)` that flags and arguments ask for.
     pub fn pair(atim: u64, mtim: u64, flags: u32) -> Result<(SetTime, SetTime), Errno> {
         let flags = Fstflags::from_guest(flags)?;
-        let one = |at: Fstflags, now: Fstflags, value: u64| match (
-            flags.contains(at),
-            flags.contains(now),
-        ) {
+        let one = |at: Fstflags, now: Fstflags, value: u64| match (flags.contains(at), flags.contains(now)) {
             (true, true) => Err(Errno::Inval),
             (true, false) => Ok(SetTime::At(value)),
             (false, true) => Ok(SetTime::Now),
             (false, false) => Ok(SetTime::Keep),
         };
-        Ok((
-            one(Fstflags::ATIM, Fstflags::ATIM_NOW, atim)?,
-            one(Fstflags::MTIM, Fstflags::MTIM_NOW, mtim)?,
-        ))
+        Ok((one(Fstflags::ATIM, Fstflags::ATIM_NOW, atim)?, one(Fstflags::MTIM, Fstflags::MTIM_NOW, mtim)?))
     }
 }
 
@@ -240,16 +234,7 @@ impl Filestat {
 
     /// The metadata of something that is not a file: a pipe end in memory.
     pub fn of_stream(filetype: Filetype) -> Filestat {
-        Filestat {
-            dev: 0,
-            ino: 0,
-            filetype,
-            nlink: 1,
-            size: 0,
-            atim: 0,
-            mtim: 0,
-            ctim: 0,
-        }
+        Filestat { dev: 0, ino: 0, filetype, nlink: 1, size: 0, atim: 0, mtim: 0, ctim: 0 }
     }
 
     pub fn encode(&self) -> [u8; Filestat::ENCODED_SIZE] {
@@ -386,12 +371,7 @@ mod tests {
         }
         assert_eq!(&bytes[16..24], &[4, 0, 0, 0, 0, 0, 0, 0]);
 
-        let dirent = Dirent {
-            next: 9,
-            ino: 8,
-            namlen: 7,
-            filetype: Filetype::Directory,
-        };
+        let dirent = Dirent { next: 9, ino: 8, namlen: 7, filetype: Filetype::Directory };
         let bytes = dirent.encode();
         assert_eq!((bytes[0], bytes[8], bytes[16], bytes[20]), (9, 8, 7, 3));
     }

@@ -4,8 +4,8 @@
 
 mod support;
 
-use wasi::{Errno, Fdflags, Oflags, Rights};
 use support::*;
+use wasi::{Errno, Fdflags, Oflags, Rights};
 
 struct Dice(u64);
 
@@ -19,17 +19,15 @@ impl Dice {
 
     fn path(&mut self) -> &'static str {
         const PATHS: [&str; 28] = [
-            "a", "b", "c", "d", "d/a", "d/b", "d/e", "d/e/a", "l", "d/l", "a/", "d/", "l/", "d/e/",
-            ".", "./", "..", "d/..", "d/../a", "d/.", "d/e/..", "d/e/../a", "l/a", "l/..", "a/b",
-            "d//a", "./d/./b", "a/.",
+            "a", "b", "c", "d", "d/a", "d/b", "d/e", "d/e/a", "l", "d/l", "a/", "d/", "l/", "d/e/", ".",
+            "./", "..", "d/..", "d/../a", "d/.", "d/e/..", "d/e/../a", "l/a", "l/..", "a/b", "d//a",
+            "./d/./b", "a/.",
         ];
         PATHS[self.roll(PATHS.len())]
     }
 
     fn contents(&mut self) -> &'static str {
-        const CONTENTS: [&str; 9] = [
-            "a", "d", "d/", "../a", "..", "l", "d/e", "nowhere", "../d/b",
-        ];
+        const CONTENTS: [&str; 9] = ["a", "d", "d/", "../a", "..", "l", "d/e", "nowhere", "../d/b"];
         CONTENTS[self.roll(CONTENTS.len())]
     }
 }
@@ -53,20 +51,11 @@ fn step(guest: &mut Guest, open: &mut Vec<u32>, dice: &mut Dice) -> (String, Res
         3 => (format!("mkdir {path}"), unit(guest.mkdir(path))),
         4 => (format!("rmdir {path}"), unit(guest.rmdir(path))),
         5 => (format!("unlink {path}"), unit(guest.unlink(path))),
-        6 | 7 => (
-            format!("rename {path} {other}"),
-            unit(guest.rename(path, other)),
-        ),
-        8 => (
-            format!("link {path} {other}"),
-            unit(guest.link(path, other)),
-        ),
+        6 | 7 => (format!("rename {path} {other}"), unit(guest.rename(path, other))),
+        8 => (format!("link {path} {other}"), unit(guest.link(path, other))),
         9 => {
             let contents = dice.contents();
-            (
-                format!("symlink {contents} {path}"),
-                unit(guest.symlink(contents, path)),
-            )
+            (format!("symlink {contents} {path}"), unit(guest.symlink(contents, path)))
         }
         10 => (format!("readlink {path}"), guest.readlink(path)),
         11 => {
@@ -115,23 +104,16 @@ fn step(guest: &mut Guest, open: &mut Vec<u32>, dice: &mut Dice) -> (String, Res
                     (format!("read {fd} {len}"), read)
                 }
                 5 => {
-                    let read = guest
-                        .pread(fd, len as u32, at)
-                        .map(|read| format!("{read:?}"));
+                    let read = guest.pread(fd, len as u32, at).map(|read| format!("{read:?}"));
                     (format!("pread {fd} {len} {at}"), read)
                 }
                 6 => {
                     let whence = dice.roll(3) as u32;
                     let position = guest.seek(fd, at as i64 - 20, whence);
-                    (
-                        format!("seek {fd} {at} {whence}"),
-                        position.map(|it| it.to_string()),
-                    )
+                    (format!("seek {fd} {at} {whence}"), position.map(|it| it.to_string()))
                 }
                 _ => {
-                    let result = guest.call(|ctx, mem| {
-                        wasi::p1::fd_filestat_set_size(ctx, mem, fd, at)
-                    });
+                    let result = guest.call(|ctx, mem| wasi::p1::fd_filestat_set_size(ctx, mem, fd, at));
                     (format!("set_size {fd} {at}"), unit(result))
                 }
             }
@@ -143,9 +125,7 @@ fn step(guest: &mut Guest, open: &mut Vec<u32>, dice: &mut Dice) -> (String, Res
 /// where a path ends in a dot, or a link to be created through in a slash.
 fn is_as_good(call: &str, host: Errno, memory: Errno) -> bool {
     let ends_in_dot = |path: &str| path.trim_end_matches('/').ends_with('.');
-    host == memory
-        || call.split(' ').any(ends_in_dot)
-        || (call.contains("CREAT") && memory == Errno::Isdir)
+    host == memory || call.split(' ').any(ends_in_dot) || (call.contains("CREAT") && memory == Errno::Isdir)
 }
 
 #[test]
@@ -159,16 +139,11 @@ fn compare() {
     for seed in 1..=rounds {
         let run = |back| {
             let (mut guest, _disk) = guest_on(back);
-            let (mut open, mut dice) = (
-                Vec::new(),
-                Dice(u64::wrapping_mul(seed, 0x9e37_79b9_7f4a_7c15)),
-            );
+            let (mut open, mut dice) = (Vec::new(), Dice(u64::wrapping_mul(seed, 0x9e37_79b9_7f4a_7c15)));
             for _ in 0..10 {
                 dice.roll(2);
             }
-            (0..400)
-                .map(|_| step(&mut guest, &mut open, &mut dice))
-                .collect::<Vec<_>>()
+            (0..400).map(|_| step(&mut guest, &mut open, &mut dice)).collect::<Vec<_>>()
         };
         let (host, memory) = (run(Back::Host), run(Back::Memory));
         for (number, (host, memory)) in host.iter().zip(&memory).enumerate() {

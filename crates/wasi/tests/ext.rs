@@ -5,10 +5,8 @@ mod support;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use wasi::{
-    Errno, Error, Fdflags, Oflags, Perms, Rights, WasiCtx, WasiCtxBuilder, ext, p1,
-};
 use support::*;
+use wasi::{Errno, Error, Fdflags, Oflags, Perms, Rights, WasiCtx, WasiCtxBuilder, ext, p1};
 
 const NONE: Oflags = Oflags::empty();
 const UNLOCK: u32 = 0;
@@ -74,9 +72,7 @@ fn waiting_for_a_lock_ends_when_it_is_free_or_interrupted() {
             });
             let mut memory = [0u8; 8];
             // SAFETY: the memory outlives the view.
-            let mem = unsafe {
-                wasi::GuestMemory::from_raw(memory.as_mut_ptr(), memory.len())
-            };
+            let mem = unsafe { wasi::GuestMemory::from_raw(memory.as_mut_ptr(), memory.len()) };
             let result = ext::fd_lock(&guest.ctx, &mem, held, EXCLUSIVE);
             assert_eq!(result, Err(Error::Interrupted));
         });
@@ -139,19 +135,12 @@ fn a_directory_tells_what_happens_in_it() {
     let fd = watch(&mut guest, "d", CREATED | REMOVED | MODIFIED).unwrap();
     assert_eq!(told(&mut guest, fd), Err(Errno::Again));
     disk.write("d/new", b"text");
-    assert_eq!(
-        told(&mut guest, fd),
-        Ok(vec![record(CREATED, "new"), record(MODIFIED, "new")])
-    );
+    assert_eq!(told(&mut guest, fd), Ok(vec![record(CREATED, "new"), record(MODIFIED, "new")]));
     guest.rename("d/new", "d/other").unwrap();
     guest.unlink("d/other").unwrap();
     assert_eq!(
         told(&mut guest, fd),
-        Ok(vec![
-            record(REMOVED, "new"),
-            record(CREATED, "other"),
-            record(REMOVED, "other")
-        ])
+        Ok(vec![record(REMOVED, "new"), record(CREATED, "other"), record(REMOVED, "other")])
     );
     guest.rmdir("d").unwrap();
     assert_eq!(told(&mut guest, fd), Ok(vec![record(GONE, "")]));
@@ -176,9 +165,7 @@ fn poll_oneoff_waits_for_a_watched_file() {
             disk.write("f", b"changed");
         });
         let started = Instant::now();
-        guest
-            .call(|ctx, mem| p1::poll_oneoff(ctx, mem, 0x1000, 0x2000, 1, 16))
-            .unwrap();
+        guest.call(|ctx, mem| p1::poll_oneoff(ctx, mem, 0x1000, 0x2000, 1, 16)).unwrap();
         assert!(started.elapsed() >= Duration::from_millis(40));
     });
     assert_eq!(guest.u64(0x2010) % 8, 0, "the size of the records");
@@ -219,9 +206,7 @@ fn what_cannot_be_opened_cannot_be_watched() {
 fn give(guest: &mut Guest, fd: u32, to: &str, base: Rights, inheriting: Rights) -> Result<u32> {
     guest.put(0x100, to.as_bytes());
     let len = to.len() as u32;
-    guest.call(|ctx, mem| {
-        ext::fd_give(ctx, mem, fd, 0x100, len, base.bits(), inheriting.bits(), 16)
-    })?;
+    guest.call(|ctx, mem| ext::fd_give(ctx, mem, fd, 0x100, len, base.bits(), inheriting.bits(), 16))?;
     Ok(guest.u32(16))
 }
 
@@ -343,22 +328,12 @@ fn nothing_is_handed_on_that_one_does_not_have() {
     disk.write("f", b"x");
     let fd = guest.open("f", NONE, Rights::FD_READ).unwrap();
     guest.set_rights(fd, Rights::FD_READ, Rights::empty()).unwrap();
-    let limits = wasi::Limits {
-        max_fds: 4,
-        ..Default::default()
-    };
+    let limits = wasi::Limits { max_fds: 4, ..Default::default() };
     let peer = peer(WasiCtx::builder().limits(limits));
     guest.ctx.link("peer", &peer.0);
     let none = Rights::empty();
-    for (base, inheriting) in [
-        (Rights::FD_WRITE, none),
-        (none, Rights::FD_READ),
-        (Rights::all(), none),
-    ] {
-        assert_eq!(
-            give(&mut guest, fd, "peer", base, inheriting),
-            Err(Errno::Notcapable)
-        );
+    for (base, inheriting) in [(Rights::FD_WRITE, none), (none, Rights::FD_READ), (Rights::all(), none)] {
+        assert_eq!(give(&mut guest, fd, "peer", base, inheriting), Err(Errno::Notcapable));
     }
     assert_eq!(give(&mut guest, 99, "peer", none, none), Err(Errno::Badf));
     assert_eq!(give(&mut guest, fd, "peer", Rights::FD_READ, none), Ok(3));
@@ -368,9 +343,5 @@ fn nothing_is_handed_on_that_one_does_not_have() {
         "the peer's limit holds"
     );
     drop(peer);
-    assert_eq!(
-        give(&mut guest, fd, "peer", none, none),
-        Err(Errno::Noent),
-        "a link keeps nobody alive"
-    );
+    assert_eq!(give(&mut guest, fd, "peer", none, none), Err(Errno::Noent), "a link keeps nobody alive");
 }

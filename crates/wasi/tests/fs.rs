@@ -5,8 +5,8 @@ mod support;
 use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
 
-use wasi::{Errno, Fdflags, GuestMemory, Limits, Oflags, Perms, Rights, Stdio, WasiCtx, p1};
 use support::*;
+use wasi::{Errno, Fdflags, GuestMemory, Limits, Oflags, Perms, Rights, Stdio, WasiCtx, p1};
 
 const CREAT: Oflags = Oflags::CREAT;
 const NONE: Oflags = Oflags::empty();
@@ -41,11 +41,7 @@ fn positions_move_as_in_posix() {
         assert_eq!(guest.seek(fd, 0, 1), Ok(4));
         assert_eq!(guest.pread(fd, 3, 1), Ok(b"123".to_vec()));
         assert_eq!(guest.pwrite(fd, b"xy", 8), Ok(2));
-        assert_eq!(
-            guest.seek(fd, 0, 1),
-            Ok(4),
-            "pread and pwrite leave the position alone"
-        );
+        assert_eq!(guest.seek(fd, 0, 1), Ok(4), "pread and pwrite leave the position alone");
         assert_eq!(guest.pread(fd, 20, 0), Ok(b"01234567xy".to_vec()));
         assert_eq!(guest.pread(fd, 1, u64::MAX), Err(Errno::Inval));
     });
@@ -110,25 +106,14 @@ fn appending_moves_the_position_to_the_end() {
 fn append_ignores_the_position_and_can_be_turned_off() {
     on_each(|back| {
         let (mut guest, _host) = guest_on(back);
-        let fd = guest
-            .open_with(
-                ROOT,
-                "f",
-                FOLLOW,
-                CREAT,
-                READ_WRITE,
-                Rights::empty(),
-                Fdflags::APPEND,
-            )
-            .unwrap();
+        let fd =
+            guest.open_with(ROOT, "f", FOLLOW, CREAT, READ_WRITE, Rights::empty(), Fdflags::APPEND).unwrap();
         guest.write(fd, b"one").unwrap();
         guest.seek(fd, 0, 0).unwrap();
         guest.write(fd, b"two").unwrap();
         assert_eq!(guest.pread(fd, 10, 0), Ok(b"onetwo".to_vec()));
         assert_eq!(guest.fdstat(fd).unwrap().1, Fdflags::APPEND.bits());
-        guest
-            .call(|ctx, mem| p1::fd_fdstat_set_flags(ctx, mem, fd, 0))
-            .unwrap();
+        guest.call(|ctx, mem| p1::fd_fdstat_set_flags(ctx, mem, fd, 0)).unwrap();
         guest.seek(fd, 0, 0).unwrap();
         guest.write(fd, b"X").unwrap();
         assert_eq!(guest.pread(fd, 10, 0), Ok(b"Xnetwo".to_vec()));
@@ -137,10 +122,7 @@ fn append_ignores_the_position_and_can_be_turned_off() {
             Err(Errno::Notsup),
             "an open file cannot become synchronous"
         );
-        assert_eq!(
-            guest.call(|ctx, mem| p1::fd_fdstat_set_flags(ctx, mem, fd, 32)),
-            Err(Errno::Inval)
-        );
+        assert_eq!(guest.call(|ctx, mem| p1::fd_fdstat_set_flags(ctx, mem, fd, 32)), Err(Errno::Inval));
     });
 }
 
@@ -150,10 +132,7 @@ fn open_flags() {
         let (mut guest, _host) = guest_on(back);
         assert_eq!(guest.open("f", NONE, READ), Err(Errno::Noent));
         assert!(guest.open("f", CREAT | Oflags::EXCL, READ).is_ok());
-        assert_eq!(
-            guest.open("f", CREAT | Oflags::EXCL, READ),
-            Err(Errno::Exist)
-        );
+        assert_eq!(guest.open("f", CREAT | Oflags::EXCL, READ), Err(Errno::Exist));
         assert_eq!(guest.open("f", Oflags::DIRECTORY, READ), Err(Errno::Notdir));
         guest.write_file("f", b"text").unwrap();
         guest.open("f", CREAT, READ).unwrap();
@@ -161,42 +140,19 @@ fn open_flags() {
         guest.open("f", Oflags::TRUNC, Rights::empty()).unwrap();
         assert_eq!(guest.stat("f").unwrap().size, 0);
         guest.mkdir("d").unwrap();
-        assert_eq!(
-            guest.open("d", Oflags::DIRECTORY, READ_WRITE),
-            Err(Errno::Isdir)
-        );
+        assert_eq!(guest.open("d", Oflags::DIRECTORY, READ_WRITE), Err(Errno::Isdir));
         assert_eq!(guest.open("d", NONE, READ_WRITE), Err(Errno::Isdir));
-        assert_eq!(
-            guest.open("d", CREAT | Oflags::DIRECTORY, READ),
-            Err(Errno::Inval)
-        );
-        assert_eq!(
-            guest.open("d", Oflags::DIRECTORY | Oflags::TRUNC, READ),
-            Err(Errno::Isdir)
-        );
+        assert_eq!(guest.open("d", CREAT | Oflags::DIRECTORY, READ), Err(Errno::Inval));
+        assert_eq!(guest.open("d", Oflags::DIRECTORY | Oflags::TRUNC, READ), Err(Errno::Isdir));
         assert!(guest.open(".", NONE, READ).is_ok());
         guest.symlink("f", "l").unwrap();
-        assert_eq!(
-            guest.open("l", CREAT | Oflags::EXCL, READ),
-            Err(Errno::Exist)
-        );
+        assert_eq!(guest.open("l", CREAT | Oflags::EXCL, READ), Err(Errno::Exist));
         let nofollow = |guest: &mut Guest, name: &str, oflags| {
-            guest.open_with(
-                ROOT,
-                name,
-                0,
-                oflags,
-                READ,
-                Rights::empty(),
-                Fdflags::empty(),
-            )
+            guest.open_with(ROOT, name, 0, oflags, READ, Rights::empty(), Fdflags::empty())
         };
         assert_eq!(nofollow(&mut guest, "l", NONE), Err(Errno::Loop));
         guest.symlink("d", "ld").unwrap();
-        assert!(matches!(
-            nofollow(&mut guest, "ld", Oflags::DIRECTORY),
-            Err(Errno::Loop | Errno::Notdir)
-        ));
+        assert!(matches!(nofollow(&mut guest, "ld", Oflags::DIRECTORY), Err(Errno::Loop | Errno::Notdir)));
         assert!(guest.open_dir("ld").is_ok());
     });
 }
@@ -220,25 +176,13 @@ fn a_file_opened_one_way_is_ebadf_the_other() {
 fn directories_are_not_files() {
     on_each(|back| {
         let (mut guest, _host) = guest_on(back);
-        for fd in [
-            ROOT,
-            guest.open(".", NONE, READ).unwrap(),
-            guest.open_dir(".").unwrap(),
-        ] {
+        for fd in [ROOT, guest.open(".", NONE, READ).unwrap(), guest.open_dir(".").unwrap()] {
             assert_eq!(guest.read(fd, 1), Err(Errno::Isdir));
             assert_eq!(guest.write(fd, b"x"), Err(Errno::Isdir));
             assert_eq!(guest.pread(fd, 1, 0), Err(Errno::Isdir));
             assert_eq!(guest.seek(fd, 0, 1), Err(Errno::Isdir));
-            assert!(
-                guest
-                    .call(|ctx, mem| p1::fd_allocate(ctx, mem, fd, 0, 1))
-                    .is_err()
-            );
-            assert!(
-                guest
-                    .call(|ctx, mem| p1::fd_filestat_set_size(ctx, mem, fd, 0))
-                    .is_err()
-            );
+            assert!(guest.call(|ctx, mem| p1::fd_allocate(ctx, mem, fd, 0, 1)).is_err());
+            assert!(guest.call(|ctx, mem| p1::fd_filestat_set_size(ctx, mem, fd, 0)).is_err());
             let (filetype, _, base, _) = guest.fdstat(fd).unwrap();
             assert_eq!(filetype, DIRECTORY);
             assert!(!base.intersects(Rights::FD_SEEK | Rights::FD_READ));
@@ -253,40 +197,19 @@ fn sizes_and_allocation() {
     on_each(|back| {
         let (mut guest, _host) = guest_on(back);
         let fd = guest.open("f", CREAT, READ_WRITE).unwrap();
-        guest
-            .call(|ctx, mem| p1::fd_filestat_set_size(ctx, mem, fd, 100))
-            .unwrap();
+        guest.call(|ctx, mem| p1::fd_filestat_set_size(ctx, mem, fd, 100)).unwrap();
         assert_eq!(guest.fstat(fd).unwrap().size, 100);
-        guest
-            .call(|ctx, mem| p1::fd_allocate(ctx, mem, fd, 50, 100))
-            .unwrap();
+        guest.call(|ctx, mem| p1::fd_allocate(ctx, mem, fd, 50, 100)).unwrap();
         assert_eq!(guest.fstat(fd).unwrap().size, 150);
-        guest
-            .call(|ctx, mem| p1::fd_allocate(ctx, mem, fd, 0, 10))
-            .unwrap();
+        guest.call(|ctx, mem| p1::fd_allocate(ctx, mem, fd, 0, 10)).unwrap();
         assert_eq!(guest.fstat(fd).unwrap().size, 150);
-        assert!(
-            guest
-                .call(|ctx, mem| p1::fd_filestat_set_size(ctx, mem, fd, u64::MAX))
-                .is_err()
-        );
-        assert_eq!(
-            guest.call(|ctx, mem| p1::fd_allocate(ctx, mem, fd, 0, 0)),
-            Err(Errno::Inval)
-        );
+        assert!(guest.call(|ctx, mem| p1::fd_filestat_set_size(ctx, mem, fd, u64::MAX)).is_err());
+        assert_eq!(guest.call(|ctx, mem| p1::fd_allocate(ctx, mem, fd, 0, 0)), Err(Errno::Inval));
         for advice in 0..6 {
-            guest
-                .call(|ctx, mem| p1::fd_advise(ctx, mem, fd, 0, 10, advice))
-                .unwrap();
+            guest.call(|ctx, mem| p1::fd_advise(ctx, mem, fd, 0, 10, advice)).unwrap();
         }
-        assert_eq!(
-            guest.call(|ctx, mem| p1::fd_advise(ctx, mem, fd, 0, 10, 6)),
-            Err(Errno::Inval)
-        );
-        assert_eq!(
-            guest.call(|ctx, mem| p1::fd_advise(ctx, mem, fd, u64::MAX, 10, 0)),
-            Err(Errno::Inval)
-        );
+        assert_eq!(guest.call(|ctx, mem| p1::fd_advise(ctx, mem, fd, 0, 10, 6)), Err(Errno::Inval));
+        assert_eq!(guest.call(|ctx, mem| p1::fd_advise(ctx, mem, fd, u64::MAX, 10, 0)), Err(Errno::Inval));
     });
 }
 
@@ -313,20 +236,12 @@ fn times_are_set_kept_and_now() {
         guest.set_times("l", FOLLOW, 3, 3, 5).unwrap();
         assert_eq!(guest.stat("f").unwrap().mtim, 3);
         guest.set_times("l", 0, 4, 4, 5).unwrap();
-        assert_eq!(
-            (
-                guest.stat("f").unwrap().mtim,
-                guest.lstat("l").unwrap().mtim
-            ),
-            (3, 4)
-        );
+        assert_eq!((guest.stat("f").unwrap().mtim, guest.lstat("l").unwrap().mtim), (3, 4));
         assert_eq!(guest.set_times("f", 0, 1, 1, 3), Err(Errno::Inval));
         assert_eq!(guest.set_times("missing", 0, 1, 1, 1), Err(Errno::Noent));
         assert_eq!(guest.set_times("f/", 0, 1, 1, 1), Err(Errno::Notdir));
         let fd = guest.open("f", NONE, READ_WRITE).unwrap();
-        guest
-            .call(|ctx, mem| p1::fd_filestat_set_times(ctx, mem, fd, 0, 11, 4))
-            .unwrap();
+        guest.call(|ctx, mem| p1::fd_filestat_set_times(ctx, mem, fd, 0, 11, 4)).unwrap();
         assert_eq!(guest.stat("f").unwrap().mtim, 11);
         if let Disk::Host(host) = &host {
             let metadata = std::fs::metadata(host.path().join("f")).unwrap();
@@ -400,9 +315,7 @@ fn readlink_cuts_to_the_buffer() {
         let (mut guest, _host) = guest_on(back);
         guest.symlink("0123456789", "l").unwrap();
         guest.put(0x1_0000, b"l");
-        guest
-            .call(|ctx, mem| p1::path_readlink(ctx, mem, ROOT, 0x1_0000, 1, 0x2_0000, 4, 16))
-            .unwrap();
+        guest.call(|ctx, mem| p1::path_readlink(ctx, mem, ROOT, 0x1_0000, 1, 0x2_0000, 4, 16)).unwrap();
         assert_eq!(guest.u32(16), 4);
         assert_eq!(guest.bytes(0x2_0000, 6), b"0123\0\0");
     });
@@ -449,10 +362,7 @@ fn a_trailing_slash_means_a_directory() {
         guest.rename("made/", "moved/").unwrap();
         guest.rmdir("moved/").unwrap();
         assert_eq!(guest.mkdir("d/"), Err(Errno::Exist));
-        assert_eq!(
-            guest.names(ROOT).unwrap(),
-            [".", "..", "d", "f", "ld", "lf"]
-        );
+        assert_eq!(guest.names(ROOT).unwrap(), [".", "..", "d", "f", "ld", "lf"]);
     });
 }
 
@@ -464,30 +374,17 @@ fn listings_have_types_and_inodes() {
         guest.mkdir("d").unwrap();
         guest.symlink("f", "l").unwrap();
         let entries = guest.readdir(ROOT, 4096).unwrap();
-        let types: BTreeSet<(&str, u8)> = entries
-            .iter()
-            .map(|entry| (entry.name.as_str(), entry.filetype))
-            .collect();
-        let expected = [
-            (".", DIRECTORY),
-            ("..", DIRECTORY),
-            ("d", DIRECTORY),
-            ("f", REGULAR),
-            ("l", SYMLINK),
-        ];
+        let types: BTreeSet<(&str, u8)> =
+            entries.iter().map(|entry| (entry.name.as_str(), entry.filetype)).collect();
+        let expected =
+            [(".", DIRECTORY), ("..", DIRECTORY), ("d", DIRECTORY), ("f", REGULAR), ("l", SYMLINK)];
         assert_eq!(types, BTreeSet::from(expected));
         for entry in &entries {
             // The parent lies outside; nothing of it is told.
             let name = if entry.name == ".." { "." } else { entry.name.as_str() };
             assert_eq!(entry.ino, guest.lstat(name).unwrap().ino, "{}", entry.name);
         }
-        let f = guest
-            .open(
-                "f",
-                NONE,
-                Rights::PREOPEN_INHERITING - Rights::IMPLIES_WRITE,
-            )
-            .unwrap();
+        let f = guest.open("f", NONE, Rights::PREOPEN_INHERITING - Rights::IMPLIES_WRITE).unwrap();
         assert_eq!(guest.readdir_once(f, 0, 100), Err(Errno::Notdir));
     });
 }
@@ -504,11 +401,7 @@ fn listings_are_whole_whatever_the_buffer() {
         }
         for buf_len in [90, 128, 4096, 0x4_0000] {
             let entries = guest.readdir(ROOT, buf_len).unwrap();
-            assert_eq!(
-                entries.len(),
-                expected.len(),
-                "no name twice with {buf_len} bytes"
-            );
+            assert_eq!(entries.len(), expected.len(), "no name twice with {buf_len} bytes");
             let names: BTreeSet<String> = entries.into_iter().map(|entry| entry.name).collect();
             assert_eq!(names, expected);
         }
@@ -533,10 +426,7 @@ fn cookies_come_back_to_where_they_were() {
         }
         let other = guest.open_dir(".").unwrap();
         let (first, _) = guest.readdir_once(other, 0, 200).unwrap();
-        assert_eq!(
-            first[0], all[0],
-            "each descriptor has a position of its own"
-        );
+        assert_eq!(first[0], all[0], "each descriptor has a position of its own");
         assert!(guest.readdir_once(ROOT, u64::MAX, 200).is_err());
     });
 }
@@ -563,11 +453,7 @@ fn a_directory_may_change_while_it_is_listed() {
             }
         }
         assert_eq!(seen.len(), 1002, "rm -r sees every name once");
-        assert_eq!(
-            guest.names(ROOT).unwrap(),
-            [".", ".."],
-            "rewinding sees what there is now"
-        );
+        assert_eq!(guest.names(ROOT).unwrap(), [".", ".."], "rewinding sees what there is now");
         host.write("new", b"");
         assert_eq!(guest.names(ROOT).unwrap(), [".", "..", "new"]);
     });
@@ -577,33 +463,26 @@ fn a_directory_may_change_while_it_is_listed() {
 fn preopens_are_found_by_name() {
     let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let mut guest = Guest::with(
-        WasiCtx::builder()
-            .preopen(preopen(one.path(), "/one", Perms::READ_WRITE))
-            .preopen(preopen(two.path(), "two/äö", Perms::READ_ONLY)),
+        WasiCtx::builder().preopen(preopen(one.path(), "/one", Perms::READ_WRITE)).preopen(preopen(
+            two.path(),
+            "two/äö",
+            Perms::READ_ONLY,
+        )),
     );
     for (fd, name) in [(3, "/one"), (4, "two/äö")] {
-        guest
-            .call(|ctx, mem| p1::fd_prestat_get(ctx, mem, fd, 16))
-            .unwrap();
+        guest.call(|ctx, mem| p1::fd_prestat_get(ctx, mem, fd, 16)).unwrap();
         assert_eq!((guest.u32(16), guest.u32(20) as usize), (0, name.len()));
         let len = name.len() as u32;
-        guest
-            .call(|ctx, mem| p1::fd_prestat_dir_name(ctx, mem, fd, 64, len))
-            .unwrap();
+        guest.call(|ctx, mem| p1::fd_prestat_dir_name(ctx, mem, fd, 64, len)).unwrap();
         assert_eq!(guest.bytes(64, name.len()), name.as_bytes());
-        guest
-            .call(|ctx, mem| p1::fd_prestat_dir_name(ctx, mem, fd, 64, len + 10))
-            .unwrap();
+        guest.call(|ctx, mem| p1::fd_prestat_dir_name(ctx, mem, fd, 64, len + 10)).unwrap();
         assert_eq!(
             guest.call(|ctx, mem| p1::fd_prestat_dir_name(ctx, mem, fd, 64, len - 1)),
             Err(Errno::Nametoolong)
         );
     }
     for fd in [0, 1, 2, 5, u32::MAX] {
-        assert_eq!(
-            guest.call(|ctx, mem| p1::fd_prestat_get(ctx, mem, fd, 16)),
-            Err(Errno::Badf)
-        );
+        assert_eq!(guest.call(|ctx, mem| p1::fd_prestat_get(ctx, mem, fd, 16)), Err(Errno::Badf));
     }
 }
 
@@ -643,9 +522,7 @@ fn what_is_asked_for_sets_a_files_access() {
     on_each(|back| {
         let (mut guest, disk) = guest_on(back);
         disk.write("f", b"text");
-        let resize = |guest: &mut Guest, fd| {
-            guest.call(|ctx, mem| p1::fd_filestat_set_size(ctx, mem, fd, 2))
-        };
+        let resize = |guest: &mut Guest, fd| guest.call(|ctx, mem| p1::fd_filestat_set_size(ctx, mem, fd, 2));
         let go = Rights::PREOPEN_INHERITING - Rights::FD_WRITE - Rights::FD_ALLOCATE;
         for rights in [Rights::FD_READ, go] {
             let fd = guest.open("f", NONE, rights).unwrap();
@@ -677,30 +554,17 @@ fn rights_that_were_given_away_are_gone_for_what_is_opened_beneath_too() {
         };
         let fd = beneath(&mut guest, NONE, reading).unwrap();
         assert_eq!(guest.read(fd, 4), Ok(b"text".to_vec()));
-        assert_eq!(
-            beneath(&mut guest, NONE, Rights::FD_WRITE),
-            Err(Errno::Notcapable)
-        );
+        assert_eq!(beneath(&mut guest, NONE, Rights::FD_WRITE), Err(Errno::Notcapable));
         assert_eq!(beneath(&mut guest, CREAT, reading), Err(Errno::Notcapable));
-        assert_eq!(
-            beneath(&mut guest, Oflags::TRUNC, reading),
-            Err(Errno::Notcapable)
-        );
+        assert_eq!(beneath(&mut guest, Oflags::TRUNC, reading), Err(Errno::Notcapable));
         assert_eq!(guest.stat_in(dir, "f", 0), Err(Errno::Notcapable));
         assert_eq!(guest.fstat(fd), Err(Errno::Notcapable));
 
-        guest
-            .set_rights(fd, Rights::FD_READ, Rights::empty())
-            .unwrap();
+        guest.set_rights(fd, Rights::FD_READ, Rights::empty()).unwrap();
         assert_eq!(guest.seek(fd, 0, 0), Err(Errno::Notcapable));
         assert_eq!(guest.read(fd, 4), Ok(vec![]));
-        assert_eq!(
-            guest.set_rights(fd, reading, Rights::empty()),
-            Err(Errno::Notcapable)
-        );
-        guest
-            .set_rights(fd, Rights::empty(), Rights::empty())
-            .unwrap();
+        assert_eq!(guest.set_rights(fd, reading, Rights::empty()), Err(Errno::Notcapable));
+        guest.set_rights(fd, Rights::empty(), Rights::empty()).unwrap();
         assert_eq!(guest.read(fd, 4), Err(Errno::Notcapable));
     });
 }
@@ -712,15 +576,8 @@ fn a_file_is_no_directory_to_path_calls() {
         guest.write_file("f", b"text").unwrap();
         for rights in [READ, Rights::PREOPEN_INHERITING - Rights::IMPLIES_WRITE] {
             let fd = guest.open("f", NONE, rights).unwrap();
-            let opened = guest.open_with(
-                fd,
-                "g",
-                0,
-                NONE,
-                Rights::empty(),
-                Rights::empty(),
-                Fdflags::empty(),
-            );
+            let opened =
+                guest.open_with(fd, "g", 0, NONE, Rights::empty(), Rights::empty(), Fdflags::empty());
             assert_eq!(opened, Err(Errno::Notdir));
             assert_eq!(guest.stat_in(fd, "g", 0), Err(Errno::Notdir));
         }
@@ -797,24 +654,14 @@ fn nothing_is_left_open() {
 #[test]
 fn the_table_is_bounded() {
     let host = tempfile::tempdir().unwrap();
-    let limits = wasi::Limits {
-        max_fds: 10,
-        ..Default::default()
-    };
-    let mut guest = Guest::with(WasiCtx::builder().limits(limits).preopen(preopen(
-        host.path(),
-        "/",
-        Perms::READ_WRITE,
-    )));
+    let limits = wasi::Limits { max_fds: 10, ..Default::default() };
+    let mut guest =
+        Guest::with(WasiCtx::builder().limits(limits).preopen(preopen(host.path(), "/", Perms::READ_WRITE)));
     for _ in 4..10 {
         guest.open("f", CREAT, READ).unwrap();
     }
     assert_eq!(guest.open("g", CREAT, READ), Err(Errno::Mfile));
-    assert_eq!(
-        guest.stat("g"),
-        Err(Errno::Noent),
-        "the refused open made no file"
-    );
+    assert_eq!(guest.stat("g"), Err(Errno::Noent), "the refused open made no file");
     guest.close(5).unwrap();
     assert_eq!(guest.open("g", CREAT, READ), Ok(5));
 }
@@ -823,9 +670,7 @@ fn the_table_is_bounded() {
 fn chunks_larger_than_any_buffer_and_many_iovecs() {
     on_each(|back| {
         let (mut guest, host) = guest_on(back);
-        let pattern: Vec<u8> = (0..200_000u32)
-            .map(|index| (index * 7 % 251) as u8)
-            .collect();
+        let pattern: Vec<u8> = (0..200_000u32).map(|index| (index * 7 % 251) as u8).collect();
         host.write("big", &pattern);
         let fd = guest.open("big", NONE, READ).unwrap();
         assert_eq!(guest.read(fd, 200_000), Ok(pattern.clone()));
@@ -835,21 +680,14 @@ fn chunks_larger_than_any_buffer_and_many_iovecs() {
             guest.put(0x1000 + index * 8, &address.to_le_bytes());
             guest.put(0x1004 + index * 8, &1000u32.to_le_bytes());
         }
-        guest
-            .call(|ctx, mem| p1::fd_pread(ctx, mem, fd, 0x1000, 100, 5, 16))
-            .unwrap();
+        guest.call(|ctx, mem| p1::fd_pread(ctx, mem, fd, 0x1000, 100, 5, 16)).unwrap();
         assert_eq!(guest.u32(16), 100_000);
         for index in 0..100 {
             let expected = &pattern[5 + index * 1000..5 + (index + 1) * 1000];
-            assert_eq!(
-                guest.bytes(0x8_0000 + (99 - index as u32) * 1000, 1000),
-                expected
-            );
+            assert_eq!(guest.bytes(0x8_0000 + (99 - index as u32) * 1000, 1000), expected);
         }
         let out = guest.open("out", CREAT, READ_WRITE).unwrap();
-        guest
-            .call(|ctx, mem| p1::fd_pwrite(ctx, mem, out, 0x1000, 100, 0, 16))
-            .unwrap();
+        guest.call(|ctx, mem| p1::fd_pwrite(ctx, mem, out, 0x1000, 100, 0, 16)).unwrap();
         assert_eq!(host.read("out"), pattern[5..100_005]);
         // More than the host takes in one call, or than the limit: a short one.
         for index in 0..3000u32 {
@@ -875,9 +713,7 @@ fn chunks_larger_than_any_buffer_and_many_iovecs() {
                 assert_eq!(guest_2.u32(16), expected);
             }
         }
-        guest
-            .call(|ctx, mem| p1::fd_read(ctx, mem, fd, 0, 0, 16))
-            .unwrap();
+        guest.call(|ctx, mem| p1::fd_read(ctx, mem, fd, 0, 0, 16)).unwrap();
         assert_eq!(guest.u32(16), 0);
     });
 }

@@ -6,11 +6,11 @@ mod support;
 use std::io::Read;
 use std::time::{Duration, Instant};
 
-use wasi::{
-    Errno, Error, Fdflags, GuestMemory, Limits, MemoryFs, Oflags, OutputBuffer, Perms, Rights,
-    Stdio, WasiCtx, p1,
-};
 use support::*;
+use wasi::{
+    Errno, Error, Fdflags, GuestMemory, Limits, MemoryFs, Oflags, OutputBuffer, Perms, Rights, Stdio,
+    WasiCtx, p1,
+};
 
 const NONE: Oflags = Oflags::empty();
 const MIB: usize = 1 << 20;
@@ -42,10 +42,7 @@ fn host_fds() -> usize {
 /// The most memory this process ever held, in bytes.
 fn peak() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status
-        .lines()
-        .find(|line| line.starts_with("VmHWM:"))
-        .unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
     let kib: usize = line.split_whitespace().nth(1).unwrap().parse().unwrap();
     kib * 1024
 }
@@ -118,10 +115,7 @@ fn a_host_without_descriptors_left_is_emfile() {
     alone("a_host_without_descriptors_left_is_emfile", || {
         let (mut guest, disk) = guest();
         disk.write("f", b"x");
-        let few = libc::rlimit {
-            rlim_cur: 32,
-            rlim_max: 32,
-        };
+        let few = libc::rlimit { rlim_cur: 32, rlim_max: 32 };
         // SAFETY: plain data; this process runs nothing else.
         assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &few) }, 0);
         let mut open = Vec::new();
@@ -154,11 +148,7 @@ fn renumbering_never_confuses_the_table() {
                     guest.close(closed).unwrap();
                     let is_open = |fd| fd < closed;
                     let moved = guest.renumber(from, to);
-                    let expected = if is_open(from) && is_open(to) {
-                        Ok(())
-                    } else {
-                        Err(Errno::Badf)
-                    };
+                    let expected = if is_open(from) && is_open(to) { Ok(()) } else { Err(Errno::Badf) };
                     assert_eq!(moved, expected, "{from} {to}");
                     let gone = moved.is_ok() && from != to;
                     for fd in 0..8 {
@@ -172,9 +162,7 @@ fn renumbering_never_confuses_the_table() {
                     let mut used = std::collections::BTreeSet::new();
                     for _ in 0..1000 {
                         let none = Rights::empty();
-                        let fd = guest
-                            .open_with(start, "f", 0, NONE, READ, none, Fdflags::empty())
-                            .unwrap();
+                        let fd = guest.open_with(start, "f", 0, NONE, READ, none, Fdflags::empty()).unwrap();
                         assert!(used.insert(fd), "{fd} was given out twice");
                     }
                     if gone {
@@ -198,16 +186,10 @@ fn as_many_iovecs_as_a_number_holds() {
             for count in [1 << 29, u32::MAX - 1, u32::MAX] {
                 let refused = Err(Errno::Fault);
                 if fd != 1 {
-                    assert_eq!(
-                        guest.call(|ctx, mem| p1::fd_read(ctx, mem, fd, 64, count, 16)),
-                        refused
-                    );
+                    assert_eq!(guest.call(|ctx, mem| p1::fd_read(ctx, mem, fd, 64, count, 16)), refused);
                 }
                 if fd != 0 {
-                    assert_eq!(
-                        guest.call(|ctx, mem| p1::fd_write(ctx, mem, fd, 64, count, 16)),
-                        refused
-                    );
+                    assert_eq!(guest.call(|ctx, mem| p1::fd_write(ctx, mem, fd, 64, count, 16)), refused);
                 }
             }
         }
@@ -224,9 +206,7 @@ fn as_many_iovecs_as_a_number_holds() {
             guest.put(0x1000 + index * 8, &0u32.to_le_bytes());
             guest.put(0x1004 + index * 8, &(MEMORY as u32).to_le_bytes());
         }
-        guest
-            .call(|ctx, mem| p1::fd_read(ctx, mem, file, 0x1000, 1024, 16))
-            .unwrap();
+        guest.call(|ctx, mem| p1::fd_read(ctx, mem, file, 0x1000, 1024, 16)).unwrap();
         assert_eq!(guest.u32(16), 10);
     });
 }
@@ -282,9 +262,7 @@ fn a_million_names_are_listed_without_being_held() {
             let start = peak();
             let (mut cookie, mut seen) = (0, 0);
             loop {
-                guest
-                    .call(|ctx, mem| p1::fd_readdir(ctx, mem, ROOT, 0x1000, 0x8000, cookie, 16))
-                    .unwrap();
+                guest.call(|ctx, mem| p1::fd_readdir(ctx, mem, ROOT, 0x1000, 0x8000, cookie, 16)).unwrap();
                 let used = guest.u32(16);
                 let mut at = 0;
                 while at + 24 <= used {
@@ -310,24 +288,13 @@ fn a_million_names_are_listed_without_being_held() {
 fn an_environment_of_100_mb_is_the_hosts_decision() {
     let large = || vec![(b"LARGE".to_vec(), vec![b'x'; 100 * MIB])];
     let error = WasiCtx::builder().env(large()).build().err().unwrap();
-    assert_eq!(
-        error.to_string(),
-        "environment variables exceed the limit of 2097152 bytes"
-    );
-    let limits = Limits {
-        max_strings: 200 * MIB,
-        ..Limits::default()
-    };
+    assert_eq!(error.to_string(), "environment variables exceed the limit of 2097152 bytes");
+    let limits = Limits { max_strings: 200 * MIB, ..Limits::default() };
     let mut guest = Guest::with(WasiCtx::builder().env(large()).limits(limits));
-    guest
-        .call(|ctx, mem| p1::environ_sizes_get(ctx, mem, 16, 20))
-        .unwrap();
+    guest.call(|ctx, mem| p1::environ_sizes_get(ctx, mem, 16, 20)).unwrap();
     assert_eq!((guest.u32(16), guest.u32(20) as usize), (1, 100 * MIB + 7));
     let before = guest.memory().to_vec();
-    assert_eq!(
-        guest.call(|ctx, mem| p1::environ_get(ctx, mem, 0x1000, 0x2000)),
-        Err(Errno::Fault)
-    );
+    assert_eq!(guest.call(|ctx, mem| p1::environ_get(ctx, mem, 0x1000, 0x2000)), Err(Errno::Fault));
     assert_eq!(guest.memory(), before);
 }
 
@@ -378,26 +345,23 @@ fn a_gibibyte_into_a_pipe_nobody_reads_waits() {
 
 #[test]
 fn a_gibibyte_into_a_captured_stream_ends_at_its_limit() {
-    alone(
-        "a_gibibyte_into_a_captured_stream_ends_at_its_limit",
-        || {
-            let buffer = OutputBuffer::new(MIB);
-            let stdout = Stdio::WriteBuffer(buffer.clone());
-            let guest = Guest::with(WasiCtx::builder().stdout(stdout));
-            let memory = BigMemory::new(1 << 30);
-            let mem = memory.view();
-            mem.write_u32(68, 1 << 30).unwrap();
-            let start = peak();
-            p1::fd_write(&guest.ctx, &mem, 1, 64, 1, 16).unwrap();
-            assert_eq!(mem.read_u32(16), Ok(MIB as u32));
-            for _ in 0..100 {
-                let result = p1::fd_write(&guest.ctx, &mem, 1, 64, 1, 16);
-                assert_eq!(result, Err(Error::Errno(Errno::Fbig)));
-            }
-            assert!(peak() - start < 8 * MIB);
-            assert_eq!(buffer.take().len(), MIB);
-        },
-    );
+    alone("a_gibibyte_into_a_captured_stream_ends_at_its_limit", || {
+        let buffer = OutputBuffer::new(MIB);
+        let stdout = Stdio::WriteBuffer(buffer.clone());
+        let guest = Guest::with(WasiCtx::builder().stdout(stdout));
+        let memory = BigMemory::new(1 << 30);
+        let mem = memory.view();
+        mem.write_u32(68, 1 << 30).unwrap();
+        let start = peak();
+        p1::fd_write(&guest.ctx, &mem, 1, 64, 1, 16).unwrap();
+        assert_eq!(mem.read_u32(16), Ok(MIB as u32));
+        for _ in 0..100 {
+            let result = p1::fd_write(&guest.ctx, &mem, 1, 64, 1, 16);
+            assert_eq!(result, Err(Error::Errno(Errno::Fbig)));
+        }
+        assert!(peak() - start < 8 * MIB);
+        assert_eq!(buffer.take().len(), MIB);
+    });
 }
 
 #[test]
@@ -406,25 +370,15 @@ fn files_in_memory_end_at_the_quota() {
         const QUOTA: u64 = 16 << 20;
         let fs = MemoryFs::new(QUOTA);
         let builder = WasiCtx::builder();
-        let mut guest =
-            Guest::with(builder.preopen_memory(fs.clone(), "/".to_owned(), Perms::READ_WRITE));
+        let mut guest = Guest::with(builder.preopen_memory(fs.clone(), "/".to_owned(), Perms::READ_WRITE));
         let start = peak();
         let fd = guest.open("f", Oflags::CREAT, READ_WRITE).unwrap();
         let nospc = Err(Errno::Nospc);
         for size in [QUOTA, 1 << 40, i64::MAX as u64] {
-            assert_eq!(
-                guest.call(|ctx, mem| p1::fd_filestat_set_size(ctx, mem, fd, size)),
-                nospc
-            );
-            assert_eq!(
-                guest.call(|ctx, mem| p1::fd_allocate(ctx, mem, fd, 0, size)),
-                nospc
-            );
+            assert_eq!(guest.call(|ctx, mem| p1::fd_filestat_set_size(ctx, mem, fd, size)), nospc);
+            assert_eq!(guest.call(|ctx, mem| p1::fd_allocate(ctx, mem, fd, 0, size)), nospc);
         }
-        assert_eq!(
-            guest.call(|ctx, mem| p1::fd_allocate(ctx, mem, fd, u64::MAX, 2)),
-            Err(Errno::Fbig)
-        );
+        assert_eq!(guest.call(|ctx, mem| p1::fd_allocate(ctx, mem, fd, u64::MAX, 2)), Err(Errno::Fbig));
         assert_eq!(guest.pwrite(fd, b"x", 1 << 40), Err(Errno::Nospc));
         assert_eq!(guest.pwrite(fd, b"x", i64::MAX as u64), Err(Errno::Fbig));
         assert_eq!(guest.pwrite(fd, b"x", u64::MAX), Err(Errno::Inval));
@@ -438,17 +392,11 @@ fn files_in_memory_end_at_the_quota() {
             }
         };
         assert_eq!(errno, Errno::Nospc);
-        assert!(
-            written > QUOTA - 4096 && fs.used() == QUOTA,
-            "the last write was short"
-        );
+        assert!(written > QUOTA - 4096 && fs.used() == QUOTA, "the last write was short");
         assert_eq!(guest.mkdir("d"), nospc);
         assert_eq!(guest.symlink("f", "l"), nospc);
         assert_eq!(guest.link("f", "l"), nospc);
-        assert_eq!(
-            guest.open("g", Oflags::CREAT, READ).err(),
-            Some(Errno::Nospc)
-        );
+        assert_eq!(guest.open("g", Oflags::CREAT, READ).err(), Some(Errno::Nospc));
         guest.rename("f", "f").unwrap();
         // A file that is open but has no name still counts, and then does not.
         guest.unlink("f").unwrap();
@@ -463,10 +411,7 @@ fn files_in_memory_end_at_the_quota() {
 #[test]
 fn paths_of_4096_components() {
     everywhere(|back| {
-        let limits = Limits {
-            max_path: 64 << 10,
-            ..Limits::default()
-        };
+        let limits = Limits { max_path: 64 << 10, ..Limits::default() };
         let disk = Disk::new(back);
         let builder = disk.mount(WasiCtx::builder().limits(limits), "/", Perms::READ_WRITE);
         let mut guest = Guest::with(builder);
@@ -474,9 +419,7 @@ fn paths_of_4096_components() {
         let mut at = ROOT;
         for _ in 0..4096 {
             guest.put(0x100, b"d");
-            guest
-                .call(|ctx, mem| p1::path_create_directory(ctx, mem, at, 0x100, 1))
-                .unwrap();
+            guest.call(|ctx, mem| p1::path_create_directory(ctx, mem, at, 0x100, 1)).unwrap();
             let next = guest
                 .open_with(
                     at,
@@ -495,31 +438,19 @@ fn paths_of_4096_components() {
         }
         let deep = "d/".repeat(4096);
         let result = guest.stat(&deep).map(|stat| stat.filetype);
-        assert!(
-            matches!(result, Ok(3) | Err(Errno::Nametoolong)),
-            "{result:?}"
-        );
+        assert!(matches!(result, Ok(3) | Err(Errno::Nametoolong)), "{result:?}");
         let result = guest.stat(format!("{deep}d"));
-        assert!(
-            matches!(result, Err(Errno::Noent | Errno::Nametoolong)),
-            "{result:?}"
-        );
+        assert!(matches!(result, Err(Errno::Noent | Errno::Nametoolong)), "{result:?}");
         for path in ["./".repeat(4096), "d/../".repeat(4096), "d/./".repeat(4096)] {
             let result = guest.stat(&path).map(|stat| stat.filetype);
-            assert!(
-                matches!(result, Ok(3) | Err(Errno::Nametoolong)),
-                "{result:?}"
-            );
+            assert!(matches!(result, Ok(3) | Err(Errno::Nametoolong)), "{result:?}");
         }
         let up = format!("{}{}", "d/".repeat(4095), "../".repeat(4096));
         assert_eq!(guest.stat(up), Err(Errno::Notcapable));
         guest.close(at).unwrap();
         if let Disk::Host(host) = &disk {
             // Deeper than std's remove_dir_all has descriptors for.
-            let status = std::process::Command::new("rm")
-                .arg("-rf")
-                .arg(host.path().join("d"))
-                .status();
+            let status = std::process::Command::new("rm").arg("-rf").arg(host.path().join("d")).status();
             assert!(status.unwrap().success());
         }
     });

@@ -5,18 +5,15 @@ mod support;
 
 use std::sync::{Arc, Mutex};
 
+use support::*;
 use wasi::{
     Errno, Error, Grant, GuestMemory, Limits, Oflags, Perms, Policy, Rights, TracedCall, WasiCtx,
     WasiCtxBuilder, ext, functions, p0, p1,
 };
-use support::*;
 
 fn number(name: &str) -> usize {
     let modules = [p1::MODULE, ext::MODULE];
-    modules
-        .into_iter()
-        .find_map(|module| functions::find(module, name))
-        .unwrap()
+    modules.into_iter().find_map(|module| functions::find(module, name)).unwrap()
 }
 
 fn call(guest: &mut Guest, name: &str, args: &[u64]) -> Result<()> {
@@ -54,14 +51,8 @@ fn preview_0_has_its_own_filestat() {
         assert_eq!(guest.bytes(0x238, 8), [0xee; 8], "and ends after 56 bytes");
     }
     let end = MEMORY as u32 - 56;
-    assert_eq!(
-        guest.call(|ctx, mem| p0::fd_filestat_get(ctx, mem, fd, end)),
-        Ok(())
-    );
-    assert_eq!(
-        guest.call(|ctx, mem| p0::fd_filestat_get(ctx, mem, fd, end + 1)),
-        Err(Errno::Fault)
-    );
+    assert_eq!(guest.call(|ctx, mem| p0::fd_filestat_get(ctx, mem, fd, end)), Ok(()));
+    assert_eq!(guest.call(|ctx, mem| p0::fd_filestat_get(ctx, mem, fd, end + 1)), Err(Errno::Fault));
 }
 
 #[test]
@@ -89,21 +80,13 @@ fn preview_0_subscriptions_are_56_bytes() {
     records[56] = 6;
     records[56 + 8] = 1;
     guest.put(0x1000, &records);
-    guest
-        .call(|ctx, mem| p0::poll_oneoff(ctx, mem, 0x1000, 0x2000, 2, 16))
-        .unwrap();
+    guest.call(|ctx, mem| p0::poll_oneoff(ctx, mem, 0x1000, 0x2000, 2, 16)).unwrap();
     assert_eq!(guest.u32(16), 2);
     assert_eq!((guest.u64(0x2000), guest.u64(0x2020)), (5, 6));
-    assert_eq!(
-        (guest.bytes(0x200a, 1), guest.bytes(0x202a, 1)),
-        (&[0u8][..], &[1u8][..])
-    );
+    assert_eq!((guest.bytes(0x200a, 1), guest.bytes(0x202a, 1)), (&[0u8][..], &[1u8][..]));
     // The flags of a clock are where preview 1 has nothing.
     guest.put(0x1000 + 48, &2u16.to_le_bytes());
-    assert_eq!(
-        guest.call(|ctx, mem| p0::poll_oneoff(ctx, mem, 0x1000, 0x2000, 1, 16)),
-        Err(Errno::Inval)
-    );
+    assert_eq!(guest.call(|ctx, mem| p0::poll_oneoff(ctx, mem, 0x1000, 0x2000, 1, 16)), Err(Errno::Inval));
 }
 
 // ---- which functions ----
@@ -120,10 +103,7 @@ fn what_is_not_granted_does_nothing() {
         let preopen = preopen(host.path(), "/", wasi::Perms::READ_WRITE);
         let mut guest = Guest::with(WasiCtx::builder().preopen(preopen).policy(policy));
         guest.put(0x100, b"d");
-        assert_eq!(
-            call(&mut guest, "path_create_directory", &[3, 0x100, 1]),
-            Err(errno)
-        );
+        assert_eq!(call(&mut guest, "path_create_directory", &[3, 0x100, 1]), Err(errno));
         assert_eq!(std::fs::read_dir(host.path()).unwrap().count(), 0);
         assert_eq!(call(&mut guest, "fd_tell", &[9, 16]), Err(Errno::Badf));
         assert!(!guest.ctx.is_direct(number("path_create_directory")));
@@ -140,21 +120,12 @@ fn fixed_clocks_and_seeds_give_the_same_run_twice() {
         let mut guest = Guest::with(builder.random_seed(42));
         let mut seen = Vec::new();
         for id in [0, 1, 2, 3, 0] {
-            guest
-                .call(|ctx, mem| p1::clock_time_get(ctx, mem, id, 0, 16))
-                .unwrap();
+            guest.call(|ctx, mem| p1::clock_time_get(ctx, mem, id, 0, 16)).unwrap();
             seen.push(guest.u64(16));
         }
         for len in [1, 100, 2000] {
-            guest
-                .call(|ctx, mem| p1::random_get(ctx, mem, 0x100, len))
-                .unwrap();
-            seen.extend(
-                guest
-                    .bytes(0x100, len as usize)
-                    .iter()
-                    .map(|byte| u64::from(*byte)),
-            );
+            guest.call(|ctx, mem| p1::random_get(ctx, mem, 0x100, len)).unwrap();
+            seen.extend(guest.bytes(0x100, len as usize).iter().map(|byte| u64::from(*byte)));
         }
         seen
     };
@@ -173,16 +144,12 @@ fn a_fixed_clock_sleeps_in_no_time() {
     guest.put(0x1000, &subscription);
     let started = std::time::Instant::now();
     for _ in 0..24 {
-        guest
-            .call(|ctx, mem| p1::poll_oneoff(ctx, mem, 0x1000, 0x2000, 1, 16))
-            .unwrap();
+        guest.call(|ctx, mem| p1::poll_oneoff(ctx, mem, 0x1000, 0x2000, 1, 16)).unwrap();
         assert_eq!(guest.u32(16), 1);
     }
     assert!(started.elapsed().as_secs() < 5);
     for id in [0, 1] {
-        guest
-            .call(|ctx, mem| p1::clock_time_get(ctx, mem, id, 0, 16))
-            .unwrap();
+        guest.call(|ctx, mem| p1::clock_time_get(ctx, mem, id, 0, 16)).unwrap();
         let slept = guest.u64(16);
         assert!((24 * HOUR..25 * HOUR).contains(&slept), "{slept}");
     }
@@ -202,32 +169,19 @@ fn traced(builder: WasiCtxBuilder) -> (Guest, Arc<Mutex<Vec<String>>>) {
 #[test]
 fn a_trace_reads_like_strace() {
     let host = tempfile::tempdir().unwrap();
-    let (mut guest, lines) = traced(WasiCtx::builder().preopen(preopen(
-        host.path(),
-        "/",
-        wasi::Perms::READ_WRITE,
-    )));
+    let (mut guest, lines) =
+        traced(WasiCtx::builder().preopen(preopen(host.path(), "/", wasi::Perms::READ_WRITE)));
     guest.put(0x100, b"file");
     guest.put(0x200, b"hello\n\xff");
     guest.put(0x300, &0x200u32.to_le_bytes());
     guest.put(0x304, &7u32.to_le_bytes());
     let rights = (Rights::FD_READ | Rights::FD_WRITE | Rights::FD_SEEK | Rights::FD_TELL).bits();
-    call(
-        &mut guest,
-        "path_open",
-        &[3, 1, 0x100, 4, 9, rights, 0, 1, 16],
-    )
-    .unwrap();
+    call(&mut guest, "path_open", &[3, 1, 0x100, 4, 9, rights, 0, 1, 16]).unwrap();
     call(&mut guest, "fd_write", &[4, 0x300, 1, 16]).unwrap();
     call(&mut guest, "fd_seek", &[4, -2i64 as u64, 1, 16]).unwrap();
     call(&mut guest, "clock_time_get", &[9, 0, 16]).unwrap_err();
     call(&mut guest, "fd_close", &[77]).unwrap_err();
-    call(
-        &mut guest,
-        "path_open",
-        &[3, 0, u64::from(u32::MAX), 4, 99, 0, 0, 0, 16],
-    )
-    .unwrap_err();
+    call(&mut guest, "path_open", &[3, 0, u64::from(u32::MAX), 4, 99, 0, 0, 0, 16]).unwrap_err();
     assert_eq!(
         *lines.lock().unwrap(),
         [
@@ -277,10 +231,7 @@ fn a_trace_shows_records_and_data() {
         call(&mut guest, name, args).unwrap();
     }
     let lines = lines.lock().unwrap();
-    assert_eq!(
-        lines[1],
-        "fd_read(fd: 4, iovs: 0x300, iovs_len: 1) = ESUCCESS, iovs: \"hello\", nread: 5"
-    );
+    assert_eq!(lines[1], "fd_read(fd: 4, iovs: 0x300, iovs_len: 1) = ESUCCESS, iovs: \"hello\", nread: 5");
     assert_eq!(
         lines[2],
         "fd_filestat_get(fd: 4, buf: 0x400) = ESUCCESS, \
@@ -313,20 +264,9 @@ fn a_trace_of_absurd_arguments_is_harmless() {
     let mem = unsafe { GuestMemory::from_raw(memory.as_mut_ptr(), memory.len()) };
     let mut calls = 0;
     for (number, function) in functions::all().enumerate() {
-        let shown = function
-            .params
-            .iter()
-            .map(|param| format!("{}: ", param.name));
+        let shown = function.params.iter().map(|param| format!("{}: ", param.name));
         let shown: Vec<String> = shown.collect();
-        for value in [
-            0,
-            60,
-            63,
-            64,
-            u64::from(u32::MAX) - 3,
-            u64::from(u32::MAX),
-            u64::MAX,
-        ] {
+        for value in [0, 60, 63, 64, u64::from(u32::MAX) - 3, u64::from(u32::MAX), u64::MAX] {
             let args = vec![value; function.params.len()];
             let result = functions::call(&guest.ctx, number, &mem, &args);
             calls += 1;

@@ -8,8 +8,8 @@ mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use wasi::{Errno, Fdflags, Oflags, Perms, Rights, WasiCtx, functions, p1};
 use support::{Back, Disk, FOLLOW, Guest, READ, READ_WRITE, ROOT, Result};
+use wasi::{Errno, Fdflags, Oflags, Perms, Rights, WasiCtx, functions, p1};
 
 /// The same files once more, with every permission.
 const OTHER: u32 = 4;
@@ -172,9 +172,7 @@ const CASES: &[Case] = &[
     ("path_open", "to truncate", |g| g.open("f", Oflags::TRUNC, READ).map(drop)),
     ("path_open", "to create what exists", |g| g.open("f", Oflags::CREAT, READ).map(drop)),
     ("path_open", "to create", |g| g.open("new", Oflags::CREAT, READ).map(drop)),
-    ("path_open", "to create by a link", |g| {
-        g.open("dangling", Oflags::CREAT, READ).map(drop)
-    }),
+    ("path_open", "to create by a link", |g| g.open("dangling", Oflags::CREAT, READ).map(drop)),
     ("path_open", "a directory", |g| g.open_dir("d").map(drop)),
     ("path_readlink", "", |g| g.readlink("l").map(drop)),
     ("path_remove_directory", "", |g| g.rmdir("d")),
@@ -184,9 +182,7 @@ const CASES: &[Case] = &[
     ("path_rename", "directory", |g| g.rename("d", "new")),
     ("path_rename", "file from elsewhere", |g| g.rename_between((OTHER, "g"), (ROOT, "new"))),
     ("path_rename", "link from elsewhere", |g| g.rename_between((OTHER, "l"), (ROOT, "d/new"))),
-    ("path_rename", "directory from elsewhere", |g| {
-        g.rename_between((OTHER, "links"), (ROOT, "d/new"))
-    }),
+    ("path_rename", "directory from elsewhere", |g| g.rename_between((OTHER, "links"), (ROOT, "d/new"))),
     ("path_rename", "file to elsewhere", |g| g.rename_between((ROOT, "f"), (OTHER, "new"))),
     ("path_symlink", "", |g| g.symlink("f", "new")),
     ("path_unlink_file", "file", |g| g.unlink("g")),
@@ -278,7 +274,9 @@ fn judge(what: &str, withheld: Perms, guest: &Guest, disk: &Disk, before: &Looks
     }
     if withheld.contains(Perms::READ) {
         let file = before.get("f").unwrap();
-        for secret in [CONTENTS, &SIZE.to_le_bytes(), &MTIME.to_le_bytes(), &(file.0 << 8).to_le_bytes()[1..6]] {
+        for secret in
+            [CONTENTS, &SIZE.to_le_bytes(), &MTIME.to_le_bytes(), &(file.0 << 8).to_le_bytes()[1..6]]
+        {
             let told = guest.bytes(0, support::MEMORY).windows(secret.len()).any(|it| it == secret);
             // A small inode is a number like any other.
             let telling = secret.len() == 8 || file.0 > 0xff_ffff;

@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
-use tempfile::TempDir;
-use wasi::{Errno, Error, Fdflags, GuestMemory, Oflags, Perms, Rights, WasiCtx, p1};
 use support::openat2::with_and_without;
 use support::*;
+use tempfile::TempDir;
+use wasi::{Errno, Error, Fdflags, GuestMemory, Oflags, Perms, Rights, WasiCtx, p1};
 
 const NONE: Oflags = Oflags::empty();
 const AWHILE: Duration = Duration::from_millis(30);
@@ -61,13 +61,7 @@ fn later<T: Send + 'static>(
 ) -> std::thread::JoinHandle<T> {
     std::thread::spawn(move || {
         std::thread::sleep(AWHILE);
-        then(
-            OpenOptions::new()
-                .read(!write)
-                .write(write)
-                .open(pipe)
-                .unwrap(),
-        )
+        then(OpenOptions::new().read(!write).write(write).open(pipe).unwrap())
     })
 }
 
@@ -79,11 +73,7 @@ fn reading_waits_for_somebody_to_write() {
         let writer = later(dir.path().join("pipe"), true, |file| file);
         let fd = guest.open(name, NONE, READ).unwrap();
         let mut writer = writer.join().unwrap();
-        assert_eq!(
-            guest.fdstat(fd).unwrap().1,
-            0,
-            "the guest asked for no flags"
-        );
+        assert_eq!(guest.fdstat(fd).unwrap().1, 0, "the guest asked for no flags");
         let answer = std::thread::spawn(move || {
             std::thread::sleep(AWHILE);
             writer.write_all(b"hello").unwrap();
@@ -186,15 +176,7 @@ fn an_interrupt_ends_the_wait_and_nothing_is_left_open() {
         let mut second = guest_in(dir.path());
         let write = Rights::FD_WRITE;
         assert_eq!(
-            second.open_with(
-                ROOT,
-                "pipe",
-                0,
-                NONE,
-                write,
-                Rights::empty(),
-                Fdflags::NONBLOCK
-            ),
+            second.open_with(ROOT, "pipe", 0, NONE, write, Rights::empty(), Fdflags::NONBLOCK),
             Err(Errno::Nxio)
         );
     }

@@ -8,8 +8,8 @@ use std::os::unix::fs::symlink;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use wasi::{Errno, Fdflags, Oflags, Perms, Rights, WasiCtx, p1};
 use support::*;
+use wasi::{Errno, Fdflags, Oflags, Perms, Rights, WasiCtx, p1};
 
 const NONE: Oflags = Oflags::empty();
 const SECRET: &str = "the secret outside";
@@ -62,24 +62,14 @@ fn attack(guest: &mut Guest, path: &str) {
     for follow in [0, FOLLOW] {
         for oflags in [NONE, Oflags::DIRECTORY, Oflags::CREAT, Oflags::TRUNC] {
             for rights in [Rights::FD_READ | Rights::FD_READDIR, Rights::FD_WRITE] {
-                let opened = guest.open_with(
-                    ROOT,
-                    path,
-                    follow,
-                    oflags,
-                    rights,
-                    Rights::empty(),
-                    Fdflags::empty(),
-                );
+                let opened =
+                    guest.open_with(ROOT, path, follow, oflags, rights, Rights::empty(), Fdflags::empty());
                 let Ok(fd) = opened else { continue };
                 if let Ok(bytes) = guest.read(fd, 100) {
                     assert_ne!(bytes, SECRET.as_bytes(), "{path}");
                 }
                 if let Ok((entries, _)) = guest.readdir_once(fd, 0, 4096) {
-                    assert!(
-                        !entries.iter().any(|entry| entry.name == "secret"),
-                        "{path}"
-                    );
+                    assert!(!entries.iter().any(|entry| entry.name == "secret"), "{path}");
                 }
                 guest.close(fd).unwrap();
             }
@@ -111,30 +101,14 @@ fn attack(guest: &mut Guest, path: &str) {
 fn links_do_not_lead_out() {
     everywhere(|back| {
         let targets = |outside: &str| {
-            [
-                "../outside",
-                "../outside/",
-                "../outside//",
-                "../outside/.",
-                "sub/../../outside",
-            ]
-            .map(str::to_owned)
-            .into_iter()
-            .chain([outside.to_owned(), format!("{outside}/")])
-            .collect::<Vec<_>>()
+            ["../outside", "../outside/", "../outside//", "../outside/.", "sub/../../outside"]
+                .map(str::to_owned)
+                .into_iter()
+                .chain([outside.to_owned(), format!("{outside}/")])
+                .collect::<Vec<_>>()
         };
         for number in 0..targets("").len() {
-            for suffix in [
-                "",
-                "/",
-                "//",
-                "/.",
-                "/./",
-                "/secret",
-                "//secret",
-                "/./secret",
-                "/..",
-            ] {
+            for suffix in ["", "/", "//", "/.", "/./", "/secret", "//secret", "/./secret", "/.."] {
                 let mut world = world(back);
                 let outside = world.disk.absolute("outside");
                 let target = &targets(&outside)[number];
@@ -143,14 +117,7 @@ fn links_do_not_lead_out() {
                 world.disk.symlink(up, "inside/sub/link");
                 world.disk.symlink("link/", "inside/twice");
                 let before = world.outside();
-                for start in [
-                    "link",
-                    "sub/../link",
-                    "sub/link",
-                    "./link",
-                    "twice",
-                    "sub/deep/../link",
-                ] {
+                for start in ["link", "sub/../link", "sub/link", "./link", "twice", "sub/deep/../link"] {
                     attack(&mut world.guest, &format!("{start}{suffix}"));
                 }
                 assert_eq!(world.outside(), before, "{target} {suffix}");
@@ -162,14 +129,7 @@ fn links_do_not_lead_out() {
 #[test]
 fn links_the_guest_makes_do_not_lead_out() {
     everywhere(|back| {
-        for contents in [
-            "../outside",
-            "../outside/",
-            "../outside/.",
-            "..",
-            "../",
-            "../inside/../outside",
-        ] {
+        for contents in ["../outside", "../outside/", "../outside/.", "..", "../", "../inside/../outside"] {
             for suffix in ["", "/", "/.", "/secret", "/outside/secret"] {
                 let mut world = world(back);
                 world.guest.symlink(contents, "link").unwrap();
@@ -212,11 +172,7 @@ fn each_refusal_has_its_errno() {
             assert_eq!(guest.stat(path), Err(Errno::Notcapable), "{path}");
             assert_eq!(guest.open(path, NONE, READ), Err(Errno::Notcapable), "{path}");
         }
-        assert_eq!(
-            guest.readlink("abs"),
-            Err(Errno::Perm),
-            "it would name a place of the host"
-        );
+        assert_eq!(guest.readlink("abs"), Err(Errno::Perm), "it would name a place of the host");
         assert_eq!(guest.readlink("link"), Ok("../outside".to_owned()));
         assert_eq!(guest.stat(""), Err(Errno::Noent));
         assert_eq!(guest.stat("a\0b"), Err(Errno::Inval));
@@ -224,14 +180,8 @@ fn each_refusal_has_its_errno() {
         assert_eq!(guest.stat("x".repeat(4097)), Err(Errno::Nametoolong));
         assert_eq!(guest.stat("x".repeat(4096)), Err(Errno::Nametoolong));
         assert_eq!(guest.stat("x".repeat(300)), Err(Errno::Nametoolong));
-        assert_eq!(
-            guest.stat("./".repeat(2000)).map(|stat| stat.filetype),
-            Ok(3)
-        );
-        assert_eq!(
-            guest.open("x".repeat(64 << 10), NONE, READ),
-            Err(Errno::Nametoolong)
-        );
+        assert_eq!(guest.stat("./".repeat(2000)).map(|stat| stat.filetype), Ok(3));
+        assert_eq!(guest.open("x".repeat(64 << 10), NONE, READ), Err(Errno::Nametoolong));
         assert_eq!(guest.stat("a/".repeat(2048)), Err(Errno::Noent));
     });
 }
@@ -243,9 +193,7 @@ fn long_chains_of_links_end() {
         let guest = &mut world.guest;
         guest.write_file("l0", b"end").unwrap();
         for number in 1..60 {
-            guest
-                .symlink(format!("l{}", number - 1), format!("l{number}"))
-                .unwrap();
+            guest.symlink(format!("l{}", number - 1), format!("l{number}")).unwrap();
         }
         assert_eq!(guest.read_file("l30"), Ok(b"end".to_vec()));
         assert_eq!(guest.read_file("l59"), Err(Errno::Loop));
@@ -263,11 +211,7 @@ fn moving_an_open_directory_does_not_open_its_new_surroundings() {
         let mut owner = world.disk.guest(Perms::READ_WRITE);
         owner.rename("inside/sub/deep", "outside/deep").unwrap();
         for path in ["..", "../secret", "../../outside/secret", "x/../../secret"] {
-            assert_eq!(
-                world.guest.stat_in(deep, path, FOLLOW),
-                Err(Errno::Notcapable),
-                "{path}"
-            );
+            assert_eq!(world.guest.stat_in(deep, path, FOLLOW), Err(Errno::Notcapable), "{path}");
         }
         // It stays the directory it was, wherever it is.
         world.disk.write("outside/deep/own", b"x");
@@ -301,8 +245,7 @@ fn a_read_only_preopen_stays_as_it_was() {
                 let ro = guest.open_dir("ro").unwrap();
                 guest.renumber(ro, RO).unwrap();
                 let (all, none) = (Rights::PREOPEN_INHERITING, Fdflags::empty());
-                let rw =
-                    guest.open_with(RW, "rw", 0, Oflags::DIRECTORY, Rights::DIRECTORY, all, none);
+                let rw = guest.open_with(RW, "rw", 0, Oflags::DIRECTORY, Rights::DIRECTORY, all, none);
                 guest.renumber(rw.unwrap(), RW).unwrap();
                 guest
             }
@@ -325,15 +268,8 @@ fn a_read_only_preopen_stays_as_it_was() {
                 assert_eq!(guest.read(fd, 99), Ok(b"contents".to_vec()));
                 guest.close(fd).unwrap();
             }
-            let append = guest.open_with(
-                RO,
-                path,
-                FOLLOW,
-                NONE,
-                Rights::FD_READ,
-                Rights::empty(),
-                Fdflags::APPEND,
-            );
+            let append =
+                guest.open_with(RO, path, FOLLOW, NONE, Rights::FD_READ, Rights::empty(), Fdflags::APPEND);
             assert_eq!(append, Err(Errno::Rofs));
             assert_eq!(guest.set_times(path, FOLLOW, 1, 1, 5), rofs);
             assert_eq!(guest.set_times(path, 0, 1, 1, 10), rofs);
@@ -342,30 +278,18 @@ fn a_read_only_preopen_stays_as_it_was() {
             assert_eq!(guest.rename_between((RO, path), (RW, "stolen")), rofs);
             assert_eq!(guest.rename_between((RW, "g"), (RO, path)), rofs);
             assert_eq!(guest.link(path, "linked"), rofs);
-            assert_eq!(
-                guest.link_between((RO, path), (RW, "linked")),
-                rofs,
-                "would be writable"
-            );
+            assert_eq!(guest.link_between((RO, path), (RW, "linked")), rofs, "would be writable");
             assert_eq!(guest.link_between((RW, "g"), (RO, "linked")), rofs);
         }
         assert_eq!(guest.open("new", Oflags::CREAT, READ), Err(Errno::Rofs));
-        assert_eq!(
-            guest.open("new", Oflags::CREAT | Oflags::EXCL, READ),
-            Err(Errno::Rofs)
-        );
+        assert_eq!(guest.open("new", Oflags::CREAT | Oflags::EXCL, READ), Err(Errno::Rofs));
         assert_eq!(guest.mkdir("new"), rofs);
         assert_eq!(guest.rmdir("d"), rofs);
         assert_eq!(guest.symlink("f", "new"), rofs);
-        assert!(
-            guest.open("f", Oflags::CREAT, READ).is_ok(),
-            "CREAT opens what exists"
-        );
+        assert!(guest.open("f", Oflags::CREAT, READ).is_ok(), "CREAT opens what exists");
 
         // What is open for reading cannot be turned into more.
-        let fd = guest
-            .open("f", NONE, READ | Rights::FD_FILESTAT_SET_TIMES)
-            .unwrap();
+        let fd = guest.open("f", NONE, READ | Rights::FD_FILESTAT_SET_TIMES).unwrap();
         assert_eq!(guest.write(fd, b"x"), Err(Errno::Badf));
         assert_eq!(guest.pwrite(fd, b"x", 0), Err(Errno::Badf));
         for result in [
@@ -374,27 +298,14 @@ fn a_read_only_preopen_stays_as_it_was() {
             guest.call(|ctx, mem| p1::fd_allocate(ctx, mem, fd, 0, 100)),
             guest.call(|ctx, mem| p1::fd_filestat_set_times(ctx, mem, RO, 1, 1, 5)),
         ] {
-            assert!(
-                matches!(result, Err(Errno::Rofs | Errno::Notcapable)),
-                "{result:?}"
-            );
+            assert!(matches!(result, Err(Errno::Rofs | Errno::Notcapable)), "{result:?}");
         }
-        guest
-            .call(|ctx, mem| p1::fd_fdstat_set_flags(ctx, mem, fd, 1))
-            .unwrap();
+        guest.call(|ctx, mem| p1::fd_fdstat_set_flags(ctx, mem, fd, 1)).unwrap();
         assert_eq!(guest.write(fd, b"x"), Err(Errno::Badf));
         // A directory beneath carries the same permissions.
         let below = guest.open_dir("d").unwrap();
         assert_eq!(
-            guest.open_with(
-                below,
-                "new",
-                0,
-                Oflags::CREAT,
-                READ,
-                Rights::empty(),
-                Fdflags::empty()
-            ),
+            guest.open_with(below, "new", 0, Oflags::CREAT, READ, Rights::empty(), Fdflags::empty()),
             Err(Errno::Rofs)
         );
         assert_eq!(guest.names(RO).unwrap(), [".", "..", "d", "f", "l"]);
@@ -420,10 +331,7 @@ fn each_permission_is_its_own() {
         });
         run(Perms::READ_WRITE - Perms::CREATE, |guest| {
             guest.write_file("f", b"y").unwrap();
-            assert_eq!(
-                guest.open("new", Oflags::CREAT, READ_WRITE),
-                Err(Errno::Perm)
-            );
+            assert_eq!(guest.open("new", Oflags::CREAT, READ_WRITE), Err(Errno::Perm));
             assert_eq!(guest.mkdir("new"), Err(Errno::Perm));
             assert_eq!(guest.link("f", "new"), Err(Errno::Perm));
             assert_eq!(guest.symlink("f", "new"), Err(Errno::Perm));
@@ -455,9 +363,7 @@ fn each_permission_is_its_own() {
 fn racing_a_link_against_a_directory_wins_nothing() {
     openat2::with_and_without(|| {
         let mut world = world(Back::Host);
-        let Disk::Host(host) = &world.disk else {
-            unreachable!()
-        };
+        let Disk::Host(host) = &world.disk else { unreachable!() };
         let inside = host.path().join("inside");
         std::fs::create_dir(inside.join("real")).unwrap();
         std::fs::write(inside.join("real/secret"), "harmless").unwrap();
@@ -480,9 +386,7 @@ fn racing_a_link_against_a_directory_wins_nothing() {
                 }
             }
         });
-        let rounds = std::env::var("WASI_SWAPPER_ROUNDS")
-            .ok()
-            .and_then(|n| n.parse().ok());
+        let rounds = std::env::var("WASI_SWAPPER_ROUNDS").ok().and_then(|n| n.parse().ok());
         let (mut opened, mut refused) = (0, 0);
         for _ in 0..rounds.unwrap_or(67_000) {
             for path in ["real/secret", "real//secret", "file"] {
@@ -501,10 +405,7 @@ fn racing_a_link_against_a_directory_wins_nothing() {
         }
         stop.store(true, Ordering::Relaxed);
         swapper.join().unwrap();
-        assert!(
-            opened > 0 && refused > 0,
-            "{opened} opened, {refused} refused"
-        );
+        assert!(opened > 0 && refused > 0, "{opened} opened, {refused} refused");
         assert_eq!(world.outside(), before);
     });
 }
@@ -521,12 +422,7 @@ fn racing_a_link_against_a_directory_in_memory_wins_nothing() {
         let (mut owner, stop) = (world.disk.guest(Perms::READ_WRITE), stop.clone());
         move || {
             while !stop.load(Ordering::Relaxed) {
-                for (from, to) in [
-                    ("real", "away"),
-                    ("evil", "real"),
-                    ("real", "evil"),
-                    ("away", "real"),
-                ] {
+                for (from, to) in [("real", "away"), ("evil", "real"), ("real", "evil"), ("away", "real")] {
                     let (from, to) = (format!("inside/{from}"), format!("inside/{to}"));
                     owner.rename(&from, &to).unwrap();
                 }

@@ -7,10 +7,8 @@ use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::time::{Duration, Instant};
 
-use wasi::{
-    Errno, Error, GuestMemory, Oflags, OutputBuffer, Rights, Stdio, WasiCtx, p1,
-};
 use support::*;
+use wasi::{Errno, Error, GuestMemory, Oflags, OutputBuffer, Rights, Stdio, WasiCtx, p1};
 
 const IN: u32 = 0x1000;
 const OUT: u32 = 0x2000;
@@ -27,13 +25,7 @@ struct Event {
 }
 
 fn ready(userdata: u64, kind: u8, nbytes: u64) -> Event {
-    Event {
-        userdata,
-        errno: 0,
-        kind,
-        nbytes,
-        hangup: false,
-    }
+    Event { userdata, errno: 0, kind, nbytes, hangup: false }
 }
 
 enum Sub {
@@ -85,11 +77,7 @@ fn poll(guest: &mut Guest, subs: &[Sub]) -> Result<Vec<Event>> {
 }
 
 fn relative(ms: u64) -> Sub {
-    Sub::Clock {
-        id: 1,
-        timeout: ms * MS,
-        flags: 0,
-    }
+    Sub::Clock { id: 1, timeout: ms * MS, flags: 0 }
 }
 
 #[test]
@@ -101,10 +89,7 @@ fn buffers_are_read_and_captured() {
             .stdout(Stdio::WriteBuffer(out.clone())),
     );
     assert_eq!(guest.read(0, 3), Ok(b"inp".to_vec()));
-    assert_eq!(
-        poll(&mut guest, &[Sub::Read(0)]),
-        Ok(vec![ready(100, 1, 2)])
-    );
+    assert_eq!(poll(&mut guest, &[Sub::Read(0)]), Ok(vec![ready(100, 1, 2)]));
     assert_eq!(guest.read(0, 9), Ok(b"ut".to_vec()));
     assert_eq!(guest.read(0, 9), Ok(vec![]));
     assert_eq!(guest.write(1, b"1234567"), Ok(7));
@@ -134,9 +119,7 @@ fn what_is_over_the_limit_of_a_captured_stream_ends_the_guest() {
             over = p1::fd_write(ctx, mem, 2, 64, 1, 16);
             Ok(())
         });
-        let Err(Error::OutputLimit(limit)) = over else {
-            panic!("{over:?}")
-        };
+        let Err(Error::OutputLimit(limit)) = over else { panic!("{over:?}") };
         assert_eq!((limit.stream, limit.limit), ("stderr", 10));
     }
     assert_eq!(out.peek(), b"1234567890");
@@ -154,10 +137,7 @@ fn a_pipe_waits_for_its_writer() {
         "nothing to read yet"
     );
     writer.write_all(b"abc").unwrap();
-    assert_eq!(
-        poll(&mut guest, &[relative(10_000), Sub::Read(0)]),
-        Ok(vec![ready(101, 1, 3)])
-    );
+    assert_eq!(poll(&mut guest, &[relative(10_000), Sub::Read(0)]), Ok(vec![ready(101, 1, 3)]));
     let late = std::thread::spawn(move || {
         std::thread::sleep(Duration::from_millis(30));
         writer.write_all(b"def").unwrap();
@@ -173,25 +153,17 @@ fn a_pipe_waits_for_its_writer() {
 #[test]
 fn nonblock_is_the_guests_own() {
     let (reader, mut writer) = std::io::pipe().unwrap();
-    let mut guest =
-        Guest::with(WasiCtx::builder().stdin(Stdio::Host(reader.try_clone().unwrap().into())));
-    guest
-        .call(|ctx, mem| p1::fd_fdstat_set_flags(ctx, mem, 0, 4))
-        .unwrap();
+    let mut guest = Guest::with(WasiCtx::builder().stdin(Stdio::Host(reader.try_clone().unwrap().into())));
+    guest.call(|ctx, mem| p1::fd_fdstat_set_flags(ctx, mem, 0, 4)).unwrap();
     assert_eq!(guest.read(0, 1), Err(Errno::Again));
     assert_eq!(guest.fdstat(0).unwrap().1, 4);
     let host = rustix::fs::fcntl_getfl(&reader).unwrap();
-    assert!(
-        !host.contains(rustix::fs::OFlags::NONBLOCK),
-        "the host shares the description"
-    );
+    assert!(!host.contains(rustix::fs::OFlags::NONBLOCK), "the host shares the description");
     writer.write_all(b"x").unwrap();
     assert_eq!(guest.read(0, 5), Ok(b"x".to_vec()));
 
     // And the other way: a description the host left non-blocking blocks.
-    guest
-        .call(|ctx, mem| p1::fd_fdstat_set_flags(ctx, mem, 0, 0))
-        .unwrap();
+    guest.call(|ctx, mem| p1::fd_fdstat_set_flags(ctx, mem, 0, 0)).unwrap();
     rustix::fs::fcntl_setfl(&reader, rustix::fs::OFlags::NONBLOCK).unwrap();
     std::thread::spawn(move || {
         std::thread::sleep(Duration::from_millis(20));
@@ -204,9 +176,7 @@ fn nonblock_is_the_guests_own() {
 fn clocks_strike_in_time_and_together() {
     let (mut guest, _host) = guest();
     let now = |guest: &mut Guest, id| {
-        guest
-            .call(|ctx, mem| p1::clock_time_get(ctx, mem, id, 0, 16))
-            .unwrap();
+        guest.call(|ctx, mem| p1::clock_time_get(ctx, mem, id, 0, 16)).unwrap();
         guest.u64(16)
     };
     let start = Instant::now();
@@ -216,59 +186,24 @@ fn clocks_strike_in_time_and_together() {
     assert_eq!(poll(&mut guest, &[relative(0)]), Ok(vec![ready(100, 0, 0)]));
     for id in [0, 1] {
         let at = now(&mut guest, id) + 20 * MS;
-        let past = Sub::Clock {
-            id,
-            timeout: 1,
-            flags: 1,
-        };
+        let past = Sub::Clock { id, timeout: 1, flags: 1 };
         assert_eq!(poll(&mut guest, &[past]), Ok(vec![ready(100, 0, 0)]));
-        poll(
-            &mut guest,
-            &[Sub::Clock {
-                id,
-                timeout: at,
-                flags: 1,
-            }],
-        )
-        .unwrap();
+        poll(&mut guest, &[Sub::Clock { id, timeout: at, flags: 1 }]).unwrap();
         assert!(now(&mut guest, id) >= at);
     }
     let events = poll(
         &mut guest,
         &[
-            Sub::Clock {
-                id: 1,
-                timeout: u64::MAX,
-                flags: 0,
-            },
-            Sub::Clock {
-                id: 0,
-                timeout: u64::MAX,
-                flags: 1,
-            },
+            Sub::Clock { id: 1, timeout: u64::MAX, flags: 0 },
+            Sub::Clock { id: 0, timeout: u64::MAX, flags: 1 },
             relative(1),
-            Sub::Clock {
-                id: 9,
-                timeout: 0,
-                flags: 0,
-            },
+            Sub::Clock { id: 9, timeout: 0, flags: 0 },
         ],
     )
     .unwrap();
-    let refused = Event {
-        errno: Errno::Inval.raw(),
-        ..ready(103, 0, 0)
-    };
-    assert_eq!(
-        events,
-        [refused],
-        "what is refused does not wait for the others"
-    );
-    let odd = Sub::Clock {
-        id: 1,
-        timeout: 0,
-        flags: 2,
-    };
+    let refused = Event { errno: Errno::Inval.raw(), ..ready(103, 0, 0) };
+    assert_eq!(events, [refused], "what is refused does not wait for the others");
+    let odd = Sub::Clock { id: 1, timeout: 0, flags: 2 };
     assert_eq!(poll(&mut guest, &[odd]), Err(Errno::Inval));
     assert_eq!(poll(&mut guest, &[]), Err(Errno::Inval));
 }
@@ -281,39 +216,23 @@ fn files_are_ready_and_bad_descriptors_say_so() {
     guest.seek(fd, 4, 0).unwrap();
     let blind = guest.open("f", Oflags::empty(), Rights::FD_READ).unwrap();
     guest.set_rights(blind, Rights::FD_READ, Rights::empty()).unwrap();
-    let events = poll(
-        &mut guest,
-        &[
-            Sub::Write(fd),
-            relative(60_000),
-            Sub::Read(fd),
-            Sub::Read(77),
-            Sub::Read(blind),
-        ],
-    )
-    .unwrap();
+    let events =
+        poll(&mut guest, &[Sub::Write(fd), relative(60_000), Sub::Read(fd), Sub::Read(77), Sub::Read(blind)])
+            .unwrap();
     assert_eq!(
         events,
         [
             ready(100, 2, 0),
             ready(102, 1, 6),
-            Event {
-                errno: Errno::Badf.raw(),
-                ..ready(103, 1, 0)
-            },
-            Event {
-                errno: Errno::Notcapable.raw(),
-                ..ready(104, 1, 0)
-            },
+            Event { errno: Errno::Badf.raw(), ..ready(103, 1, 0) },
+            Event { errno: Errno::Notcapable.raw(), ..ready(104, 1, 0) },
         ]
     );
 }
 
 #[test]
 fn an_interrupt_ends_every_wait() {
-    fn interrupted(
-        wait: impl FnOnce(&WasiCtx, &GuestMemory<'_>) -> std::result::Result<(), Error>,
-    ) {
+    fn interrupted(wait: impl FnOnce(&WasiCtx, &GuestMemory<'_>) -> std::result::Result<(), Error>) {
         let (reader, _writer) = std::io::pipe().unwrap();
         let mut guest = Guest::with(WasiCtx::builder().stdin(Stdio::Host(reader.into())));
         put_subscriptions(&mut guest, &[relative(60_000), Sub::Read(0)]);
@@ -331,11 +250,7 @@ fn an_interrupt_ends_every_wait() {
         assert_eq!(wait(&guest.ctx, &mem), Err(Error::Interrupted));
         assert!(start.elapsed() < Duration::from_secs(10));
         other.join().unwrap();
-        assert_eq!(
-            p1::sched_yield(&guest.ctx, &mem),
-            Err(Error::Interrupted),
-            "it stays interrupted"
-        );
+        assert_eq!(p1::sched_yield(&guest.ctx, &mem), Err(Error::Interrupted), "it stays interrupted");
     }
     interrupted(|ctx, mem| p1::poll_oneoff(ctx, mem, IN, OUT, 1, COUNT));
     interrupted(|ctx, mem| p1::poll_oneoff(ctx, mem, IN, OUT, 2, COUNT));
@@ -375,28 +290,16 @@ fn sockets_talk() {
     let address = listener.local_addr().unwrap();
     let (one, mut other) = UnixStream::pair().unwrap();
     let (datagrams, sender) = UnixDatagram::pair().unwrap();
-    let mut guest = Guest::with(
-        WasiCtx::builder()
-            .socket(listener.into())
-            .socket(one.into())
-            .socket(datagrams.into()),
-    );
+    let mut guest =
+        Guest::with(WasiCtx::builder().socket(listener.into()).socket(one.into()).socket(datagrams.into()));
     let (listening, stream, datagram) = (3, 4, 5);
     assert_eq!(guest.fdstat(stream).unwrap().0, 6);
     assert_eq!(guest.fdstat(datagram).unwrap().0, 5);
 
-    assert_eq!(
-        poll(&mut guest, &[Sub::Read(listening), relative(10)]),
-        Ok(vec![ready(101, 0, 0)])
-    );
+    assert_eq!(poll(&mut guest, &[Sub::Read(listening), relative(10)]), Ok(vec![ready(101, 0, 0)]));
     let mut client = TcpStream::connect(address).unwrap();
-    assert_eq!(
-        poll(&mut guest, &[Sub::Read(listening)]).unwrap()[0].errno,
-        0
-    );
-    guest
-        .call(|ctx, mem| p1::sock_accept(ctx, mem, listening, 4, 16))
-        .unwrap();
+    assert_eq!(poll(&mut guest, &[Sub::Read(listening)]).unwrap()[0].errno, 0);
+    guest.call(|ctx, mem| p1::sock_accept(ctx, mem, listening, 4, 16)).unwrap();
     let accepted = guest.u32(16);
     assert_eq!(guest.fdstat(accepted).unwrap().1, 4);
     assert_eq!(guest.read(accepted, 5), Err(Errno::Again));
@@ -409,16 +312,10 @@ fn sockets_talk() {
         let len = guest.u32(16) as usize;
         Ok::<_, Errno>((guest.bytes(0x5000, len).to_vec(), guest.bytes(24, 1)[0]))
     };
-    assert_eq!(
-        recv(&mut guest, accepted, 16, 1),
-        Ok((b"hello".to_vec(), 0)),
-        "peek"
-    );
+    assert_eq!(recv(&mut guest, accepted, 16, 1), Ok((b"hello".to_vec(), 0)), "peek");
     assert_eq!(guest.read(accepted, 16), Ok(b"hello".to_vec()));
     guest.write(accepted, b"bye").unwrap();
-    guest
-        .call(|ctx, mem| p1::sock_shutdown(ctx, mem, accepted, 2))
-        .unwrap();
+    guest.call(|ctx, mem| p1::sock_shutdown(ctx, mem, accepted, 2)).unwrap();
     let mut answer = String::new();
     client.read_to_string(&mut answer).unwrap();
     assert_eq!(answer, "bye");
@@ -426,34 +323,19 @@ fn sockets_talk() {
     guest.put(0x5000, b"datagram");
     guest.put(64, &0x5000u32.to_le_bytes());
     guest.put(68, &8u32.to_le_bytes());
-    guest
-        .call(|ctx, mem| p1::sock_send(ctx, mem, stream, 64, 1, 0, 16))
-        .unwrap();
+    guest.call(|ctx, mem| p1::sock_send(ctx, mem, stream, 64, 1, 0, 16)).unwrap();
     let mut buffer = [0; 8];
     other.read_exact(&mut buffer).unwrap();
     assert_eq!(&buffer, b"datagram");
     sender.send(b"0123456789").unwrap();
-    assert_eq!(
-        recv(&mut guest, datagram, 4, 0),
-        Ok((b"0123".to_vec(), 1)),
-        "cut"
-    );
+    assert_eq!(recv(&mut guest, datagram, 4, 0), Ok((b"0123".to_vec(), 1)), "cut");
     drop(other);
     assert_eq!(guest.write(stream, b"x"), Err(Errno::Pipe));
 
-    assert_eq!(
-        guest.call(|ctx, mem| p1::sock_shutdown(ctx, mem, stream, 0)),
-        Err(Errno::Inval)
-    );
-    assert_eq!(
-        guest.call(|ctx, mem| p1::sock_accept(ctx, mem, stream, 0, 16)),
-        Err(Errno::Inval)
-    );
+    assert_eq!(guest.call(|ctx, mem| p1::sock_shutdown(ctx, mem, stream, 0)), Err(Errno::Inval));
+    assert_eq!(guest.call(|ctx, mem| p1::sock_accept(ctx, mem, stream, 0, 16)), Err(Errno::Inval));
     for fd in [0, 1, 2] {
-        assert_eq!(
-            guest.call(|ctx, mem| p1::sock_shutdown(ctx, mem, fd, 1)),
-            Err(Errno::Notsock)
-        );
+        assert_eq!(guest.call(|ctx, mem| p1::sock_shutdown(ctx, mem, fd, 1)), Err(Errno::Notsock));
     }
 }
 
@@ -464,79 +346,38 @@ fn arguments_and_environment_are_those_given() {
             .args(vec![b"prog".to_vec(), b"".to_vec(), b"\xff".to_vec()])
             .env(vec![(b"A".to_vec(), b"1=2".to_vec())]),
     );
-    guest
-        .call(|ctx, mem| p1::args_sizes_get(ctx, mem, 16, 20))
-        .unwrap();
+    guest.call(|ctx, mem| p1::args_sizes_get(ctx, mem, 16, 20)).unwrap();
     assert_eq!((guest.u32(16), guest.u32(20)), (3, 8));
-    guest
-        .call(|ctx, mem| p1::args_get(ctx, mem, 64, 128))
-        .unwrap();
-    assert_eq!(
-        (guest.u32(64), guest.u32(68), guest.u32(72)),
-        (128, 133, 134)
-    );
+    guest.call(|ctx, mem| p1::args_get(ctx, mem, 64, 128)).unwrap();
+    assert_eq!((guest.u32(64), guest.u32(68), guest.u32(72)), (128, 133, 134));
     assert_eq!(guest.bytes(128, 8), b"prog\0\0\xff\0");
-    guest
-        .call(|ctx, mem| p1::environ_sizes_get(ctx, mem, 16, 20))
-        .unwrap();
+    guest.call(|ctx, mem| p1::environ_sizes_get(ctx, mem, 16, 20)).unwrap();
     assert_eq!((guest.u32(16), guest.u32(20)), (1, 6));
-    guest
-        .call(|ctx, mem| p1::environ_get(ctx, mem, 64, 128))
-        .unwrap();
+    guest.call(|ctx, mem| p1::environ_get(ctx, mem, 64, 128)).unwrap();
     assert_eq!(guest.bytes(128, 6), b"A=1=2\0");
     let mut bare = Guest::with(WasiCtx::builder());
-    bare.call(|ctx, mem| p1::environ_sizes_get(ctx, mem, 16, 20))
-        .unwrap();
-    assert_eq!(
-        (bare.u32(16), bare.u32(20)),
-        (0, 0),
-        "nothing leaks from the process"
-    );
+    bare.call(|ctx, mem| p1::environ_sizes_get(ctx, mem, 16, 20)).unwrap();
+    assert_eq!((bare.u32(16), bare.u32(20)), (0, 0), "nothing leaks from the process");
 }
 
 #[test]
 fn clocks_and_random_bytes() {
     let (mut guest, _host) = guest();
     for id in 0..4 {
-        guest
-            .call(|ctx, mem| p1::clock_res_get(ctx, mem, id, 16))
-            .unwrap();
+        guest.call(|ctx, mem| p1::clock_res_get(ctx, mem, id, 16)).unwrap();
         assert!(guest.u64(16) > 0);
-        guest
-            .call(|ctx, mem| p1::clock_time_get(ctx, mem, id, 0, 16))
-            .unwrap();
+        guest.call(|ctx, mem| p1::clock_time_get(ctx, mem, id, 0, 16)).unwrap();
         let first = guest.u64(16);
-        guest
-            .call(|ctx, mem| p1::clock_time_get(ctx, mem, id, 0, 16))
-            .unwrap();
+        guest.call(|ctx, mem| p1::clock_time_get(ctx, mem, id, 0, 16)).unwrap();
         assert!(first > 0 && guest.u64(16) >= first);
     }
     let half = (MEMORY / 2) as u32;
-    guest
-        .call(|ctx, mem| p1::random_get(ctx, mem, half, half))
-        .unwrap();
-    let zeros = guest
-        .bytes(half, half as usize)
-        .iter()
-        .filter(|byte| **byte == 0)
-        .count();
-    assert!(
-        (1500..2700).contains(&zeros),
-        "{zeros} of {half} bytes are zero"
-    );
-    assert_eq!(
-        guest.bytes(half - 16, 16),
-        [0; 16],
-        "nothing before the buffer"
-    );
-    assert_eq!(
-        guest.call(|ctx, mem| p1::random_get(ctx, mem, half, half + 1)),
-        Err(Errno::Fault)
-    );
-    assert_eq!(
-        guest.call(|ctx, mem| p1::random_get(ctx, mem, 0, u32::MAX)),
-        Err(Errno::Fault)
-    );
+    guest.call(|ctx, mem| p1::random_get(ctx, mem, half, half)).unwrap();
+    let zeros = guest.bytes(half, half as usize).iter().filter(|byte| **byte == 0).count();
+    assert!((1500..2700).contains(&zeros), "{zeros} of {half} bytes are zero");
+    assert_eq!(guest.bytes(half - 16, 16), [0; 16], "nothing before the buffer");
+    assert_eq!(guest.call(|ctx, mem| p1::random_get(ctx, mem, half, half + 1)), Err(Errno::Fault));
+    assert_eq!(guest.call(|ctx, mem| p1::random_get(ctx, mem, 0, u32::MAX)), Err(Errno::Fault));
 }
 
 #[test]
@@ -546,13 +387,7 @@ fn exit_carries_its_code() {
     // SAFETY: the memory outlives the view.
     let mem = unsafe { GuestMemory::from_raw(memory.as_mut_ptr(), 8) };
     for code in [0, 1, 255, 256, u32::MAX] {
-        assert_eq!(
-            p1::proc_exit(&guest.ctx, &mem, code),
-            Err(Error::Exit(code))
-        );
+        assert_eq!(p1::proc_exit(&guest.ctx, &mem, code), Err(Error::Exit(code)));
     }
-    assert_eq!(
-        p1::proc_raise(&guest.ctx, &mem, 9),
-        Err(Error::Errno(Errno::Notsup))
-    );
+    assert_eq!(p1::proc_raise(&guest.ctx, &mem, 9), Err(Error::Errno(Errno::Notsup)));
 }

@@ -3,10 +3,8 @@
 
 mod support;
 
-use wasi::{
-    Errno, Error, Grant, GuestMemory, Oflags, Perms, Policy, WasiCtx, ext, functions, p0, p1,
-};
 use support::{Back, Disk, Guest, MEMORY, READ, READ_WRITE, ROOT, openat2};
+use wasi::{Errno, Error, Grant, GuestMemory, Oflags, Perms, Policy, WasiCtx, ext, functions, p0, p1};
 
 struct Function {
     number: usize,
@@ -116,12 +114,7 @@ fn fresh(back: Back) -> (Guest, Disk) {
     let mut guest = Guest::with(disk.mount(builder, "/", Perms::READ_WRITE));
     guest.put(0x100, b"f");
     // Two iovecs of 16 bytes; as a subscription, a clock that strikes at once.
-    for (at, value) in [
-        (0x200, 0x8000u32),
-        (0x204, 16),
-        (0x208, 0x8100),
-        (0x20c, 16),
-    ] {
+    for (at, value) in [(0x200, 0x8000u32), (0x204, 16), (0x208, 0x8100), (0x20c, 16)] {
         guest.put(at, &value.to_le_bytes());
     }
     (guest, disk)
@@ -147,10 +140,7 @@ fn run(guest: &mut Guest, function: &Function, arguments: &[u64]) -> Result<(), 
 #[test]
 fn the_table_is_complete() {
     let of = |module| functions::all().filter(|it| it.module == module).count();
-    assert_eq!(
-        (of(p1::MODULE), of(p0::MODULE), of(ext::MODULE)),
-        (46, 46, 3)
-    );
+    assert_eq!((of(p1::MODULE), of(p0::MODULE), of(ext::MODULE)), (46, 46, 3));
     for (back, function) in &cases() {
         let arguments = plain(function);
         assert_eq!(arguments.len(), function.arguments.len());
@@ -172,12 +162,7 @@ fn bad_descriptors_are_ebadf() {
                 let mut arguments = plain(function);
                 arguments[index] = fd;
                 let expected = Err(Error::Errno(Errno::Badf));
-                assert_eq!(
-                    run(&mut guest, function, &arguments),
-                    expected,
-                    "{}",
-                    function.name
-                );
+                assert_eq!(run(&mut guest, function, &arguments), expected, "{}", function.name);
             }
         }
     }
@@ -223,17 +208,9 @@ fn every_descriptor_has_its_reviewed_errno() {
             let errnos = kinds.map(|(kind, fd)| {
                 let host = answer(Back::Host, function, index, fd);
                 let memory = answer(Back::Memory, function, index, fd);
-                if host == memory {
-                    format!(" {kind}={host}")
-                } else {
-                    format!(" {kind}={host}/{memory}")
-                }
+                if host == memory { format!(" {kind}={host}") } else { format!(" {kind}={host}/{memory}") }
             });
-            let module = if function.module == p0::MODULE {
-                "p0 "
-            } else {
-                ""
-            };
+            let module = if function.module == p0::MODULE { "p0 " } else { "" };
             let name = function.name;
             table.push_str(&format!("{module}{name} {argument}:{}\n", errnos.concat()));
         }
@@ -261,11 +238,7 @@ fn every_descriptor_is_safe_everywhere() {
                 let mut arguments = plain(function);
                 arguments[index] = fd;
                 let result = run(&mut guest, function, &arguments);
-                assert!(
-                    fd != 6 || result == Err(Error::Errno(Errno::Badf)),
-                    "{}",
-                    function.name
-                );
+                assert!(fd != 6 || result == Err(Error::Errno(Errno::Badf)), "{}", function.name);
             }
         }
     }
@@ -275,13 +248,8 @@ fn every_descriptor_is_safe_everywhere() {
 /// had another reason first, and changes no byte and no file.
 #[test]
 fn pointers_beyond_memory_fault() {
-    let beyond = [
-        MEMORY as u64,
-        MEMORY as u64 - 1,
-        MEMORY as u64 - 3,
-        u64::from(u32::MAX) - 3,
-        u64::from(u32::MAX),
-    ];
+    let beyond =
+        [MEMORY as u64, MEMORY as u64 - 1, MEMORY as u64 - 3, u64::from(u32::MAX) - 3, u64::from(u32::MAX)];
     for (back, function) in &cases() {
         for (index, argument) in function.arguments.iter().enumerate() {
             if !is_pointer(argument) || plain(function)[index] == 0 {
@@ -298,9 +266,7 @@ fn pointers_beyond_memory_fault() {
                             *value = fd;
                         }
                     }
-                    if address < MEMORY as u64
-                        && (argument.ends_with("path") || *argument == "name")
-                    {
+                    if address < MEMORY as u64 && (argument.ends_with("path") || *argument == "name") {
                         continue; // one byte of path does fit there
                     }
                     let memory = guest.memory().to_vec();
@@ -378,9 +344,7 @@ fn bad_texts_have_their_errno_in_every_call() {
                             Errno::Nametoolong if text.len() == 300 => continue,
                             errno => errno,
                         },
-                        ("name", Errno::Inval | Errno::Ilseq | Errno::Nametoolong)
-                            if text.len() > 4096 =>
-                        {
+                        ("name", Errno::Inval | Errno::Ilseq | Errno::Nametoolong) if text.len() > 4096 => {
                             errno
                         }
                         ("name", _) => Errno::Noent,
@@ -412,11 +376,7 @@ fn a_long_way_is_as_good_as_a_short_one() {
                 }
                 let short = with_text(*back, function, at, b"f");
                 let what = format!("{} on {back:?}", function.name);
-                assert_eq!(
-                    with_text(*back, function, at, slow.as_bytes()),
-                    short,
-                    "{what}"
-                );
+                assert_eq!(with_text(*back, function, at, slow.as_bytes()), short, "{what}");
                 assert_eq!(with_text(*back, function, at, b"l30/f"), short, "{what}");
             }
         }
@@ -438,15 +398,9 @@ fn overlapping_buffers_get_what_comes_last() {
             guest.call(|ctx, mem| p1::fd_pread(ctx, mem, fd, 0x200, count, 0, 0x300))?;
             Ok::<_, Errno>((guest.u32(0x300), guest.bytes(0x200, 4).to_vec()))
         };
-        assert_eq!(
-            read(&[(0x200, 2), (0x201, 2)]).unwrap(),
-            (4, b"txt\0".to_vec())
-        );
+        assert_eq!(read(&[(0x200, 2), (0x201, 2)]).unwrap(), (4, b"txt\0".to_vec()));
         assert_eq!(read(&[(0x200, 4), (0x200, 0)]), Ok((4, b"text".to_vec())));
-        assert_eq!(
-            read(&[(0x202, 1), (0x200, 1), (0x203, 1), (0x201, 1)]),
-            Ok((4, b"ettx".to_vec()))
-        );
+        assert_eq!(read(&[(0x202, 1), (0x200, 1), (0x203, 1), (0x201, 1)]), Ok((4, b"ettx".to_vec())));
     }
 }
 
@@ -457,15 +411,7 @@ fn absurd_lengths_are_refused_or_harmless() {
             if !is_length(argument) {
                 continue;
             }
-            for len in [
-                0,
-                1,
-                3,
-                0xffff,
-                MEMORY as u64,
-                u64::from(u32::MAX),
-                0x2000_0001,
-            ] {
+            for len in [0, 1, 3, 0xffff, MEMORY as u64, u64::from(u32::MAX), 0x2000_0001] {
                 let (mut guest, _host) = fresh(*back);
                 let mut arguments = plain(function);
                 arguments[index] = len;
@@ -508,14 +454,7 @@ fn the_last_bytes_of_four_gibibytes() {
     // pages take no memory.
     let base = unsafe {
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
-        libc::mmap(
-            std::ptr::null_mut(),
-            LEN,
-            libc::PROT_READ | libc::PROT_WRITE,
-            flags,
-            -1,
-            0,
-        )
+        libc::mmap(std::ptr::null_mut(), LEN, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0)
     };
     assert_ne!(base, libc::MAP_FAILED);
     // SAFETY: as above.
@@ -575,12 +514,7 @@ fn unknown_flags_are_einval() {
                 let mut arguments = plain(function);
                 arguments[index] = value;
                 let expected = Err(Error::Errno(Errno::Inval));
-                assert_eq!(
-                    run(&mut guest, function, &arguments),
-                    expected,
-                    "{}",
-                    function.name
-                );
+                assert_eq!(run(&mut guest, function, &arguments), expected, "{}", function.name);
             }
         }
     }

@@ -119,7 +119,8 @@ impl CodeObject {
         let start = memory.pages.start() as usize;
         let place = |id: &FuncId| (jit.get_finalized_function(*id) as usize - start) as u32;
         let placed = ids.iter().zip(&compiled.functions);
-        let places: Vec<u32> = placed.map(|(id, function)| function.as_ref().map_or(0, |_| place(id))).collect();
+        let places: Vec<u32> =
+            placed.map(|(id, function)| function.as_ref().map_or(0, |_| place(id))).collect();
         let mut info = CodeInfo {
             start,
             len: size,
@@ -134,8 +135,8 @@ impl CodeObject {
         };
         for (i, (place, function)) in places.iter().zip(&compiled.functions).enumerate() {
             let Some(function) = function else { continue };
-            let own = (i < info.module.bodies.len())
-                .then(|| info.module.func_index(DefinedFuncIndex::new(i)));
+            let own =
+                (i < info.module.bodies.len()).then(|| info.module.func_index(DefinedFuncIndex::new(i)));
             info.functions.push((*place, own));
             for (offset, code) in &function.traps {
                 info.traps.push(place + offset);
@@ -194,4 +195,3 @@ const _: () = {
     const fn shared<T: Send + Sync>() {}
     shared::<CodeObject>();
 };
-

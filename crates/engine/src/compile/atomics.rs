@@ -72,7 +72,9 @@ pub(super) fn translate(t: &mut FuncTranslator<'_>, op: &Operator<'_>) -> bool {
         Op::I64AtomicRmwXchg { memarg } => rmw(t, memarg, I64, Xchg),
 
         Op::I32AtomicRmw8CmpxchgU { memarg } | Op::I64AtomicRmw8CmpxchgU { memarg } => cmpxchg(t, memarg, I8),
-        Op::I32AtomicRmw16CmpxchgU { memarg } | Op::I64AtomicRmw16CmpxchgU { memarg } => cmpxchg(t, memarg, I16),
+        Op::I32AtomicRmw16CmpxchgU { memarg } | Op::I64AtomicRmw16CmpxchgU { memarg } => {
+            cmpxchg(t, memarg, I16)
+        }
         Op::I32AtomicRmwCmpxchg { memarg } | Op::I64AtomicRmw32CmpxchgU { memarg } => cmpxchg(t, memarg, I32),
         Op::I64AtomicRmwCmpxchg { memarg } => cmpxchg(t, memarg, I64),
         _ => return false,

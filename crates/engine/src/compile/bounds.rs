@@ -34,9 +34,8 @@ pub fn heap_access(
     offset: u64,
     size: u8,
 ) -> HeapAccess {
-    let flags = MemFlagsData::new()
-        .with_endianness(Endianness::Little)
-        .with_alias_region(env.region(Region::Heap));
+    let flags =
+        MemFlagsData::new().with_endianness(Endianness::Little).with_alias_region(env.region(Region::Heap));
     let index64 = match b.func.dfg.value_type(index) {
         types::I64 => index,
         _ => b.ins().uextend(types::I64, index),

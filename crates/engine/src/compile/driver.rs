@@ -3,16 +3,16 @@
 //! Called by `Module::new`. Invariant: the result depends on the module and the settings only,
 //! never on the number of threads or their timing: results are kept by index.
 
+use super::environ::ModuleEnvironment;
 use super::libcalls::Libcall;
 use super::offsets::VMOffsets;
 use super::signatures::{is_native, wasm_signature};
 use super::trampolines::Trampoline;
 use super::trap::TrapCode;
-use super::environ::ModuleEnvironment;
 use super::{Tunables, limits, pool, translate};
 use crate::error::CompileError;
-use crate::sys::arch::REQUIRED_FLAG;
 use crate::module::info::*;
+use crate::sys::arch::REQUIRED_FLAG;
 use crate::types::{FuncType, TypeId, ValType};
 use cranelift_codegen::isa::OwnedTargetIsa;
 use cranelift_codegen::settings::{self, Configurable};
@@ -177,9 +177,12 @@ impl Compiler {
         let isa = target(opt_level, "backtracking")?;
         // Without it Cranelift calls the C library for rounding, and nothing here may be looked
         // up in the process.
-        let has = |flag: &str| isa.isa_flags().iter().any(|value| value.name == flag && value.as_bool() == Some(true));
+        let has = |flag: &str| {
+            isa.isa_flags().iter().any(|value| value.name == flag && value.as_bool() == Some(true))
+        };
         if let Some(flag) = REQUIRED_FLAG.filter(|flag| !has(flag)) {
-            let message = format!("this machine's processor lacks a feature that compiled code needs: {flag}");
+            let message =
+                format!("this machine's processor lacks a feature that compiled code needs: {flag}");
             return Err(CompileError::general(message));
         }
         let quick_isa = target(opt_level, "single_pass")?;
@@ -200,7 +203,10 @@ impl Compiler {
         let bodies = info.bodies.len();
         let mut edges = Edges::new(bodies + Libcall::ALL.len());
         let mut trampolines = Trampolines::default();
-        let mut edge = |known: &mut HashMap<TypeId, usize>, ty: TypeId, make: fn(FuncType) -> Trampoline, func: &FuncType| {
+        let mut edge = |known: &mut HashMap<TypeId, usize>,
+                        ty: TypeId,
+                        make: fn(FuncType) -> Trampoline,
+                        func: &FuncType| {
             known.entry(ty).or_insert_with(|| edges.place(make(machine_type(func))));
         };
         for index in info.func_refs.values().filter(|index| info.defined_func(**index).is_some()) {
@@ -218,10 +224,12 @@ impl Compiler {
         let module = ModuleEnvironment { isa: &*self.isa, info, offsets, tunables };
         let jobs: Vec<Job> = info.bodies.keys().map(Job::Body).collect();
         let made = run(&jobs, &module, self, bytes, threads, stop)?;
-        let mut functions: Vec<Option<Arc<CompiledFunction>>> = made.into_iter().map(|f| Some(Arc::new(f))).collect();
+        let mut functions: Vec<Option<Arc<CompiledFunction>>> =
+            made.into_iter().map(|f| Some(Arc::new(f))).collect();
         functions.resize(bodies + Libcall::ALL.len(), None);
         let called = libcalls_of(&functions, bodies);
-        let needed: Vec<Trampoline> = called.iter().copied().map(Trampoline::Libcall).chain(edges.list).collect();
+        let needed: Vec<Trampoline> =
+            called.iter().copied().map(Trampoline::Libcall).chain(edges.list).collect();
         let mut found = self.trampolines(needed, &module, threads, stop)?.into_iter();
         for libcall in called {
             functions[bodies + libcall as usize] = found.next();
@@ -360,8 +368,11 @@ fn run(
             && let Some(i) = order.get(next.fetch_add(1, Ordering::Relaxed))
         {
             // A panic here is a bug in us or in Cranelift; it must not take the process along.
-            let compiled = catch_unwind(AssertUnwindSafe(|| worker.compile(&jobs[*i], *i, module, compiler, bytes)));
-            match compiled.unwrap_or_else(|_| Err(CompileError::general("internal compiler error: it panicked"))) {
+            let compiled =
+                catch_unwind(AssertUnwindSafe(|| worker.compile(&jobs[*i], *i, module, compiler, bytes)));
+            match compiled
+                .unwrap_or_else(|_| Err(CompileError::general("internal compiler error: it panicked")))
+            {
                 Ok(function) => mine.push((*i, function)),
                 Err(e) => {
                     failed.store(true, Ordering::Relaxed);
@@ -428,7 +439,8 @@ impl Worker {
             &*compiler.isa
         };
         self.context.compile(isa, &mut Default::default()).map_err(|error| match error.inner {
-            cranelift_codegen::CodegenError::CodeTooLarge | cranelift_codegen::CodegenError::ImplLimitExceeded => {
+            cranelift_codegen::CodegenError::CodeTooLarge
+            | cranelift_codegen::CodegenError::ImplLimitExceeded => {
                 CompileError::new("function too large to compile", offset as u64)
             }
             other => CompileError::new(format!("internal compiler error: {other}"), offset as u64),
@@ -452,7 +464,9 @@ impl Worker {
         let mut handlers = Vec::new();
         for site in buffer.call_sites() {
             for handler in site.exception_handlers {
-                if let (FinalizedMachExceptionHandler::Default(handler), Some(frame_size)) = (handler, site.frame_offset) {
+                if let (FinalizedMachExceptionHandler::Default(handler), Some(frame_size)) =
+                    (handler, site.frame_offset)
+                {
                     handlers.push(Handler { call: site.ret_addr, handler: *handler, frame_size });
                 }
             }
@@ -521,7 +535,8 @@ mod tests {
         text.push(')');
         let buffer = parser::ParseBuffer::new(&text).expect("lexes");
         let bytes = parser::parse::<wast::Wat>(&buffer).expect("parses").encode().expect("encodes");
-        let info = module::parse::parse(&bytes, FEATURES, 1, &Stop::new(&AtomicBool::new(false), &|| true)).expect("valid");
+        let info = module::parse::parse(&bytes, FEATURES, 1, &Stop::new(&AtomicBool::new(false), &|| true))
+            .expect("valid");
         let offsets = VMOffsets::new(&info).expect("small");
         let (memory, shared_memory) = (MemoryStyle::Reserved, MemoryStyle::Reserved);
         let tunables = Tunables { memory, shared_memory, signals: true, interruptible: true, fuel: false };
@@ -529,7 +544,8 @@ mod tests {
             let compiler = Compiler::new(OptLevel::Speed).expect("this machine");
             let never = AtomicBool::new(false);
             let stop = Stop::new(&never, &|| true);
-            let compiled = compiler.compile(&info, &bytes, &offsets, tunables, threads, &stop).expect("compiles");
+            let compiled =
+                compiler.compile(&info, &bytes, &offsets, tunables, threads, &stop).expect("compiles");
             compiled.functions.into_iter().flatten().collect::<Vec<_>>()
         };
         let serial = compile(1);

@@ -7,13 +7,15 @@
 use super::libcalls::Libcall;
 use super::offsets::{self, VMOffsets};
 use super::signatures::*;
+use super::trampolines::value_offset;
 use super::trap::TrapCode;
 use super::{MemoryStyle, POLL_SIZE, Tunables};
-use super::trampolines::value_offset;
 use crate::module::info::*;
 use crate::types::ValType;
 use cranelift_codegen::cursor::{Cursor, FuncCursor};
-use cranelift_codegen::ir::{self, AliasRegion, AliasRegionData, InstBuilder, MemFlagsData, Type, Value, types};
+use cranelift_codegen::ir::{
+    self, AliasRegion, AliasRegionData, InstBuilder, MemFlagsData, Type, Value, types,
+};
 use cranelift_codegen::isa::TargetIsa;
 use cranelift_entity::{EntityRef, packed_option::PackedOption};
 use cranelift_frontend::FunctionBuilder;
@@ -248,20 +250,24 @@ impl<'a> FuncEnvironment<'a> {
     }
 
     /// The values an exception of this tag carries.
-    pub fn exception_values(&mut self, b: &mut FunctionBuilder<'_>, exception: Value, tag: TagIndex) -> Vec<Value> {
+    pub fn exception_values(
+        &mut self,
+        b: &mut FunctionBuilder<'_>,
+        exception: Value,
+        tag: TagIndex,
+    ) -> Vec<Value> {
         let tys = &self.module.info.tag_type(tag).ty().params;
         let flags = MemFlagsData::trusted().with_readonly();
         let values = b.ins().load(POINTER, flags, exception, offsets::exception::VALUES);
-        let load = |(i, ty): (usize, &ValType)| {
-            b.ins().load(clif_type(*ty), flags, values, value_offset(i))
-        };
+        let load = |(i, ty): (usize, &ValType)| b.ins().load(clif_type(*ty), flags, values, value_offset(i));
         tys.iter().enumerate().map(load).collect()
     }
 
     /// Puts the values of a new exception into the frame; returns their address.
     pub fn store_exception_values(&mut self, b: &mut FunctionBuilder<'_>, values: &[Value]) -> Value {
         let size = (values.len() as u32).max(1) * offsets::VALUE_SIZE;
-        let slot = b.create_sized_stack_slot(ir::StackSlotData::new(ir::StackSlotKind::ExplicitSlot, size, 4));
+        let slot =
+            b.create_sized_stack_slot(ir::StackSlotData::new(ir::StackSlotKind::ExplicitSlot, size, 4));
         let address = b.ins().stack_addr(POINTER, slot, 0);
         for (i, value) in values.iter().enumerate() {
             b.ins().store(MemFlagsData::trusted(), *value, address, value_offset(i));
@@ -281,7 +287,12 @@ impl<'a> FuncEnvironment<'a> {
     }
 
     /// A function the module defines, to call directly.
-    pub fn callee(&mut self, b: &mut FunctionBuilder<'_>, index: FuncIndex, defined: DefinedFuncIndex) -> ir::FuncRef {
+    pub fn callee(
+        &mut self,
+        b: &mut FunctionBuilder<'_>,
+        index: FuncIndex,
+        defined: DefinedFuncIndex,
+    ) -> ir::FuncRef {
         self.callees.get(&index).copied().unwrap_or_else(|| {
             let signature = wasm_signature(self.module.info.func_type(index).ty());
             let callee = self.colocated(b, defined.as_u32(), signature);
@@ -308,7 +319,12 @@ impl<'a> FuncEnvironment<'a> {
     }
 
     /// Checks a function reference for `call_indirect` and returns its code and context.
-    pub fn checked_func_ref(&mut self, b: &mut FunctionBuilder<'_>, func_ref: Value, ty: TypeIndex) -> (Value, Value) {
+    pub fn checked_func_ref(
+        &mut self,
+        b: &mut FunctionBuilder<'_>,
+        func_ref: Value,
+        ty: TypeIndex,
+    ) -> (Value, Value) {
         let null = TrapCode::UninitializedElement.to_clif();
         let expected = self.constant_field(b, self.module.offsets.type_id(ty), types::I32);
         // A null reference faults here: the first page of the address space is never mapped.
@@ -331,7 +347,13 @@ impl<'a> FuncEnvironment<'a> {
     }
 
     /// Whether `same` holds, or else the type with the identity `found` is a subtype.
-    fn or_subtype(&mut self, b: &mut FunctionBuilder<'_>, same: Value, found: Value, expected: Value) -> Value {
+    fn or_subtype(
+        &mut self,
+        b: &mut FunctionBuilder<'_>,
+        same: Value,
+        found: Value,
+        expected: Value,
+    ) -> Value {
         let (slow, next) = (b.create_block(), b.create_block());
         let result = b.append_block_param(next, types::I8);
         b.set_cold_block(slow);
@@ -363,7 +385,8 @@ impl<'a> FuncEnvironment<'a> {
                 b.ins().iadd_imm_s(self.vmctx, i64::from(self.module.offsets.func_ref(place)))
             }
             _ => {
-                let offset = self.module.offsets.imported_function(index) + offsets::function_import::FUNC_REF;
+                let offset =
+                    self.module.offsets.imported_function(index) + offsets::function_import::FUNC_REF;
                 self.constant_field(b, offset, POINTER)
             }
         }
@@ -423,10 +446,15 @@ impl<'a> FuncEnvironment<'a> {
     }
 
     /// The address of an element; traps with `code` past the end. `element` is an `i64`.
-    fn table_element(&mut self, b: &mut FunctionBuilder<'_>, index: TableIndex, element: Value, code: TrapCode) -> Value {
+    fn table_element(
+        &mut self,
+        b: &mut FunctionBuilder<'_>,
+        index: TableIndex,
+        element: Value,
+        code: TrapCode,
+    ) -> Value {
         let table = self.table(b, index);
-        let outside =
-            b.ins().icmp(ir::condcodes::IntCC::UnsignedGreaterThanOrEqual, element, table.length);
+        let outside = b.ins().icmp(ir::condcodes::IntCC::UnsignedGreaterThanOrEqual, element, table.length);
         self.trapnz(b, outside, code.to_clif());
         let scaled = b.ins().ishl_imm_u(element, 3);
         let address = b.ins().iadd(table.base, scaled);
@@ -434,12 +462,24 @@ impl<'a> FuncEnvironment<'a> {
         b.ins().select_spectre_guard(outside, table.base, address)
     }
 
-    pub fn table_get(&mut self, b: &mut FunctionBuilder<'_>, index: TableIndex, element: Value, code: TrapCode) -> Value {
+    pub fn table_get(
+        &mut self,
+        b: &mut FunctionBuilder<'_>,
+        index: TableIndex,
+        element: Value,
+        code: TrapCode,
+    ) -> Value {
         let address = self.table_element(b, index, element, code);
         b.ins().load(REFERENCE, self.trusted(Region::Table), address, 0)
     }
 
-    pub fn table_set(&mut self, b: &mut FunctionBuilder<'_>, index: TableIndex, element: Value, value: Value) {
+    pub fn table_set(
+        &mut self,
+        b: &mut FunctionBuilder<'_>,
+        index: TableIndex,
+        element: Value,
+        value: Value,
+    ) {
         let address = self.table_element(b, index, element, TrapCode::TableOutOfBounds);
         b.ins().store(self.trusted(Region::Table), value, address, 0);
     }

@@ -8,9 +8,7 @@ use super::translate::FuncTranslator;
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::immediates::{Ieee32, Ieee64};
 use cranelift_codegen::ir::types::{F32, F64, I8, I16, I32, I64, I128};
-use cranelift_codegen::ir::{
-    InstBuilder, InstructionData, MemFlagsData, Opcode, TrapCode, Type, Value,
-};
+use cranelift_codegen::ir::{InstBuilder, InstructionData, MemFlagsData, Opcode, TrapCode, Type, Value};
 use cranelift_frontend::FuncInstBuilder;
 use wasmparser::{MemArg, Operator};
 
@@ -139,16 +137,12 @@ pub(super) fn translate(t: &mut FuncTranslator<'_>, op: &Operator<'_>) -> bool {
 
         Op::I32Store { memarg } | Op::F32Store { memarg } => store(t, memarg, 4),
         Op::I64Store { memarg } | Op::F64Store { memarg } => store(t, memarg, 8),
-        Op::I32Store8 { memarg } | Op::I64Store8 { memarg } => {
-            store_with(t, memarg, 1, |b, f, x, p, o| {
-                b.istore8(f, x, p, o);
-            })
-        }
-        Op::I32Store16 { memarg } | Op::I64Store16 { memarg } => {
-            store_with(t, memarg, 2, |b, f, x, p, o| {
-                b.istore16(f, x, p, o);
-            })
-        }
+        Op::I32Store8 { memarg } | Op::I64Store8 { memarg } => store_with(t, memarg, 1, |b, f, x, p, o| {
+            b.istore8(f, x, p, o);
+        }),
+        Op::I32Store16 { memarg } | Op::I64Store16 { memarg } => store_with(t, memarg, 2, |b, f, x, p, o| {
+            b.istore16(f, x, p, o);
+        }),
         Op::I64Store32 { memarg } => store_with(t, memarg, 4, |b, f, x, p, o| {
             b.istore32(f, x, p, o);
         }),
@@ -248,11 +242,7 @@ pub(super) fn translate(t: &mut FuncTranslator<'_>, op: &Operator<'_>) -> bool {
 
 /// CLIF wants the immediate of a narrow `iconst` zero-extended.
 fn iconst(t: &mut FuncTranslator<'_>, ty: Type, value: i64) -> Value {
-    let bits = if ty == I32 {
-        value & 0xffff_ffff
-    } else {
-        value
-    };
+    let bits = if ty == I32 { value & 0xffff_ffff } else { value };
     t.builder.ins().iconst(ty, bits)
 }
 
@@ -270,10 +260,7 @@ fn as_const(t: &FuncTranslator<'_>, v: Value) -> Option<i64> {
     let dfg = &t.builder.func.dfg;
     let inst = dfg.value_def(v).inst()?;
     match dfg.insts[inst] {
-        InstructionData::UnaryImm {
-            opcode: Opcode::Iconst,
-            imm,
-        } => {
+        InstructionData::UnaryImm { opcode: Opcode::Iconst, imm } => {
             let shift = 64 - dfg.value_type(v).bits().min(64);
             Some(imm.bits() << shift >> shift)
         }
@@ -396,15 +383,7 @@ fn guard_overflow(t: &mut FuncTranslator<'_>, dividend: Value, divisor: Value) {
         return;
     }
     let ty = type_of(t, divisor);
-    let min = iconst(
-        t,
-        ty,
-        if ty == I32 {
-            i64::from(i32::MIN)
-        } else {
-            i64::MIN
-        },
-    );
+    let min = iconst(t, ty, if ty == I32 { i64::from(i32::MIN) } else { i64::MIN });
     let minus_one = iconst(t, ty, -1);
     let is_min = t.builder.ins().icmp(IntCC::Equal, dividend, min);
     let is_minus_one = t.builder.ins().icmp(IntCC::Equal, divisor, minus_one);

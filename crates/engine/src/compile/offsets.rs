@@ -103,11 +103,7 @@ impl VMOffsets {
         let offsets = VMOffsets {
             memories: place(info.memories.len(), memory::SIZE, 8),
             defined_globals: place(info.globals.len() - info.num_imported_globals, GLOBAL_SIZE, 16),
-            defined_tables: place(
-                info.tables.len() - info.num_imported_tables,
-                table_definition::SIZE,
-                8,
-            ),
+            defined_tables: place(info.tables.len() - info.num_imported_tables, table_definition::SIZE, 8),
             imported_tables: place(info.num_imported_tables, POINTER, 8),
             imported_globals: place(info.num_imported_globals, POINTER, 8),
             defined_memories: place(

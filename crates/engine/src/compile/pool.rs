@@ -96,7 +96,8 @@ pub fn together<R>(helpers: usize, help: &(dyn Fn() + Sync), own: impl FnOnce() 
     let help: NonNull<dyn Fn() + Sync + '_> = NonNull::from(help);
     // SAFETY: only the lifetime changes. Whatever happens in `own`, `asked` waits until no other thread
     // has the pointer, and is dropped before what it points to.
-    let work = Work(unsafe { std::mem::transmute::<NonNull<dyn Fn() + Sync + '_>, NonNull<dyn Fn() + Sync>>(help) });
+    let work =
+        Work(unsafe { std::mem::transmute::<NonNull<dyn Fn() + Sync + '_>, NonNull<dyn Fn() + Sync>>(help) });
     let mut state = POOL.lock();
     for _ in 0..helpers.min(cores()) {
         state.helps.push_back(Help { work, group: asked.0.clone() });

@@ -435,11 +435,7 @@ fn shuffle(t: &mut FuncTranslator<'_>, lanes: &[u8; 16]) {
 /// Pops a scalar and makes it fit a lane: wasm has no type below i32.
 fn pop_lane(t: &mut FuncTranslator<'_>, ty: Type) -> Value {
     let x = t.pop1();
-    if ty.lane_bits() < 32 {
-        t.builder.ins().ireduce(ty.lane_type(), x)
-    } else {
-        x
-    }
+    if ty.lane_bits() < 32 { t.builder.ins().ireduce(ty.lane_type(), x) } else { x }
 }
 
 fn splat(t: &mut FuncTranslator<'_>, ty: Type) {

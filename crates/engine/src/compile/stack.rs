@@ -93,7 +93,9 @@ impl Stacks {
     pub fn landing(&self, depth: usize) -> Option<Block> {
         let innermost = self.control.get(depth.checked_sub(1)?)?;
         match innermost.kind {
-            FrameKind::TryTable { landing } | FrameKind::Try { landing, state: TryState::Body } => Some(landing),
+            FrameKind::TryTable { landing } | FrameKind::Try { landing, state: TryState::Body } => {
+                Some(landing)
+            }
             _ => innermost.landing_around,
         }
     }

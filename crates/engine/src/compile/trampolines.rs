@@ -56,7 +56,12 @@ impl Trampoline {
     }
 
     /// Emits the trampoline into `func`, which has its name and signature.
-    pub fn translate(&self, isa: &dyn TargetIsa, func: &mut ir::Function, context: &mut FunctionBuilderContext) {
+    pub fn translate(
+        &self,
+        isa: &dyn TargetIsa,
+        func: &mut ir::Function,
+        context: &mut FunctionBuilderContext,
+    ) {
         let mut b = FunctionBuilder::new(func, context);
         let entry = b.create_block();
         b.append_block_params_for_function_params(entry);
@@ -119,11 +124,8 @@ fn emit_entry(b: &mut FunctionBuilder<'_>, ty: &FuncType, params: &[Value]) {
 
     let signature = wasm_signature(ty);
     let returned = b.create_block();
-    let results: Vec<Value> = signature
-        .returns
-        .iter()
-        .map(|result| b.append_block_param(returned, result.value_type))
-        .collect();
+    let results: Vec<Value> =
+        signature.returns.iter().map(|result| b.append_block_param(returned, result.value_type)).collect();
     let trapped = b.create_block();
     let signature = b.import_signature(signature);
     let dfg = &mut b.func.dfg;

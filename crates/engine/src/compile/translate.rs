@@ -14,7 +14,9 @@ use super::{atomics, limits, numeric, simd};
 use crate::error::CompileError;
 use crate::module::info::*;
 use crate::types::*;
-use cranelift_codegen::ir::{self, BlockArg, InstBuilder, JumpTableData, SourceLoc, Value, condcodes::IntCC, types};
+use cranelift_codegen::ir::{
+    self, BlockArg, InstBuilder, JumpTableData, SourceLoc, Value, condcodes::IntCC, types,
+};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext, Variable};
 use std::collections::HashMap;
 use wasmparser::{BinaryReader, FunctionBody, MemArg, Operator};
@@ -490,11 +492,8 @@ impl<'a> FuncTranslator<'a> {
         let selector = self.pop1();
         let (default, count) = self.branch_target(table.default(), results);
         let args = self.take_args(count);
-        let targets: Vec<ir::Block> = table
-            .targets()
-            .map_while(Result::ok)
-            .map(|depth| self.branch_target(depth, results).0)
-            .collect();
+        let targets: Vec<ir::Block> =
+            table.targets().map_while(Result::ok).map(|depth| self.branch_target(depth, results).0).collect();
         // With values to take along the arms go by way of a block for each target, or else every
         // arm would have its own list of them.
         let mut ways: HashMap<ir::Block, ir::Block> = HashMap::new();
@@ -659,7 +658,6 @@ impl<'a> FuncTranslator<'a> {
         let value = self.pop1();
         self.as_i64(value)
     }
-
 
     /// Pushes an `i64` as the index type of a table or memory. -1 stays -1.
     fn push_size(&mut self, value: Value, is_64: bool) {
@@ -868,9 +866,8 @@ impl<'a> FuncTranslator<'a> {
                 self.bulk(Libcall::data_drop, &[data_index], &[]);
             }
             _ => {
-                let known = numeric::translate(self, op)
-                    || simd::translate(self, op)
-                    || atomics::translate(self, op);
+                let known =
+                    numeric::translate(self, op) || simd::translate(self, op) || atomics::translate(self, op);
                 assert!(known, "an operator this engine refuses passed `parse`: {op:?}");
             }
         }

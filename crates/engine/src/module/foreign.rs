@@ -8,7 +8,9 @@ pub fn explain(bytes: &[u8]) -> Option<String> {
         return explain_version(bytes);
     }
     if bytes.is_empty() {
-        return Some("there are no bytes: the module is empty, as a file is that was not written to its end".into());
+        return Some(
+            "there are no bytes: the module is empty, as a file is that was not written to its end".into(),
+        );
     }
     const FORMATS: [(&[u8], &str); 7] = [
         (b"\x1f\x8b", "it is compressed with gzip: decompress it first, for example with zlib.gunzipSync()"),
@@ -19,7 +21,8 @@ pub fn explain(bytes: &[u8]) -> Option<String> {
         (b"!<arch>\n", "it is an archive of object files: link it to a .wasm file"),
         (b"version https://git-lfs", "it is a pointer of Git LFS: fetch the file itself with git lfs pull"),
     ];
-    let known = FORMATS.iter().find(|(magic, _)| bytes.starts_with(magic)).map(|(_, text)| (*text).to_string());
+    let known =
+        FORMATS.iter().find(|(magic, _)| bytes.starts_with(magic)).map(|(_, text)| (*text).to_string());
     Some(known.or_else(|| explain_text(bytes)).unwrap_or_else(|| {
         let found = &bytes[..bytes.len().min(4)];
         let hex: Vec<String> = found.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -46,7 +49,9 @@ fn explain_text(bytes: &[u8]) -> Option<String> {
     let text = match std::str::from_utf8(start) {
         Ok(text) => text,
         // A character may have been cut in two.
-        Err(error) if error.error_len().is_none() => std::str::from_utf8(&start[..error.valid_up_to()]).ok()?,
+        Err(error) if error.error_len().is_none() => {
+            std::str::from_utf8(&start[..error.valid_up_to()]).ok()?
+        }
         Err(_) => return None,
     };
     let is_text = |c: char| !c.is_control() || c.is_whitespace();

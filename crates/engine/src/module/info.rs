@@ -116,7 +116,10 @@ pub struct Global {
 
 #[derive(Debug)]
 pub enum SegmentMode<I> {
-    Active { target: I, offset: ConstExpr },
+    Active {
+        target: I,
+        offset: ConstExpr,
+    },
     Passive,
     /// Element segments only: it declares functions for `ref.func` and is empty at run time.
     Declared,

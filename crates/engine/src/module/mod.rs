@@ -65,7 +65,11 @@ impl Module {
     }
 
     /// As [`Module::new`], as long as `go_on` says so, which is asked some times a second.
-    pub fn new_while(engine: &Engine, bytes: &[u8], go_on: &dyn Fn() -> bool) -> Result<Module, CompileError> {
+    pub fn new_while(
+        engine: &Engine,
+        bytes: &[u8],
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<Module, CompileError> {
         parse::check_size(bytes)?;
         making::make(engine, bytes, go_on)
     }
@@ -87,7 +91,12 @@ impl Module {
         }
     }
 
-    fn compile(engine: &Engine, bytes: Arc<[u8]>, hash: making::Hash, stop: &Stop<'_>) -> Result<Module, CompileError> {
+    fn compile(
+        engine: &Engine,
+        bytes: Arc<[u8]>,
+        hash: making::Hash,
+        stop: &Stop<'_>,
+    ) -> Result<Module, CompileError> {
         let mut info = parse::parse(&bytes, engine.features(), engine.threads(), stop)?;
         let [a, b, c, d, ..] = hash;
         info.hash = [a, b, c, d];
@@ -95,7 +104,8 @@ impl Module {
         let offsets = VMOffsets::new(&info)
             .ok_or_else(|| CompileError::general("the module declares too much to be laid out"))?;
         let compiler = engine.compiler();
-        let compiled = compiler.compile(&info, &bytes, &offsets, engine.tunables(), engine.threads(), stop)?;
+        let compiled =
+            compiler.compile(&info, &bytes, &offsets, engine.tunables(), engine.threads(), stop)?;
         let code = CodeObject::load(&compiler.isa, compiled, info.clone(), bytes.clone())?;
         Ok(Module(Arc::new(Inner { engine: engine.clone(), hash, info, bytes, offsets, code })))
     }
@@ -139,7 +149,9 @@ impl Module {
     /// The exports in the module's order.
     pub fn exports(&self) -> impl Iterator<Item = ExportType<'_>> {
         let info = self.info();
-        info.exports.iter().map(|export| ExportType { name: &export.name, ty: info.extern_type(export.index) })
+        info.exports
+            .iter()
+            .map(|export| ExportType { name: &export.name, ty: info.extern_type(export.index) })
     }
 
     /// The memories that are not imported.
@@ -199,7 +211,9 @@ impl ModuleInfo {
         let place = self.function_names.binary_search_by_key(&index, |(index, _)| *index).ok()?;
         let (_, range) = self.function_names.get(place)?;
         let name = bytes.get(range.clone())?;
-        let Some(start) = name.get(..MAX_NAME) else { return Some(String::from_utf8_lossy(name).into_owned()) };
+        let Some(start) = name.get(..MAX_NAME) else {
+            return Some(String::from_utf8_lossy(name).into_owned());
+        };
         Some(format!("{}…", String::from_utf8_lossy(start)))
     }
 }

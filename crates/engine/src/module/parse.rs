@@ -15,8 +15,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use wasmparser as wp;
 use wasmparser::{
-    FuncToValidate, FuncValidatorAllocations, FunctionBody, Parser, Payload, ValidPayload,
-    Validator, ValidatorResources, WasmFeatures,
+    FuncToValidate, FuncValidatorAllocations, FunctionBody, Parser, Payload, ValidPayload, Validator,
+    ValidatorResources, WasmFeatures,
 };
 
 /// The JavaScript interface's limits on a module (its "Implementation-defined Limits").
@@ -57,7 +57,11 @@ pub fn parse(
     Ok(reader.info)
 }
 
-fn validate_bodies(bodies: Vec<BodyToValidate<'_>>, threads: usize, stop: &Stop<'_>) -> Result<(), CompileError> {
+fn validate_bodies(
+    bodies: Vec<BodyToValidate<'_>>,
+    threads: usize,
+    stop: &Stop<'_>,
+) -> Result<(), CompileError> {
     // Threads cost more than they bring below this many bodies.
     const WORTH_A_THREAD: usize = 256;
     let threads = threads.min(bodies.len() / WORTH_A_THREAD).max(1);
@@ -73,7 +77,8 @@ fn validate_bodies(bodies: Vec<BodyToValidate<'_>>, threads: usize, stop: &Stop<
             let taken = slot.lock().ok().and_then(|mut body| body.take());
             let Some((func, body)) = taken else { continue };
             let mut validator = func.into_validator(std::mem::take(&mut allocations));
-            let checked = validator.validate(&body).map_err(CompileError::from).and_then(|()| refuse_gc(&body));
+            let checked =
+                validator.validate(&body).map_err(CompileError::from).and_then(|()| refuse_gc(&body));
             if let Err(error) = checked {
                 let mut first = first_error.lock().unwrap_or_else(|e| e.into_inner());
                 if first.as_ref().is_none_or(|known| error.offset < known.offset) {
@@ -347,9 +352,7 @@ impl<'a> ModuleReader<'a> {
 
     fn import(&mut self, import: wp::Import<'_>, offset: u64) -> Result<(), CompileError> {
         let index = match import.ty {
-            wp::TypeRef::Func(ty) | wp::TypeRef::FuncExact(ty) => {
-                EntityIndex::Func(self.function(ty))
-            }
+            wp::TypeRef::Func(ty) | wp::TypeRef::FuncExact(ty) => EntityIndex::Func(self.function(ty)),
             wp::TypeRef::Table(ty) => {
                 let ty = self.table_type(&ty)?;
                 EntityIndex::Table(self.info.tables.push(Table { ty, init: None }))

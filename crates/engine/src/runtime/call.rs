@@ -146,7 +146,8 @@ pub(super) unsafe fn finish(
     // SAFETY: the entry is over just now, and its function is still alive.
     Err(match unsafe { (*store.vm()).trap.take() } {
         Some(trap) => Error::Trap(trap),
-        None => pending.unwrap_or_else(|| Error::Internal("wasm stopped without a reason: a bug in wasi-native".into())),
+        None => pending
+            .unwrap_or_else(|| Error::Internal("wasm stopped without a reason: a bug in wasi-native".into())),
     })
 }
 

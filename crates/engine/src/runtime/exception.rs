@@ -28,7 +28,9 @@ pub struct Tag {
 enum Owner {
     Group(Group),
     /// A tag for every instance of a store must not make one group of them all.
-    Store { _store: Store },
+    Store {
+        _store: Store,
+    },
 }
 
 /// A tag, owned by its group or its store. Its address is its identity.
@@ -140,7 +142,8 @@ impl Exception {
     pub fn new(store: &Store, tag: &Tag, values: &[Val]) -> Result<Exception, Error> {
         let ty = tag.ty();
         let params = &ty.ty().params;
-        let fits = values.len() == params.len() && values.iter().zip(params).all(|(value, ty)| value.is_a(*ty));
+        let fits =
+            values.len() == params.len() && values.iter().zip(params).all(|(value, ty)| value.is_a(*ty));
         if !fits {
             return Err(Error::Internal(format!("{values:?} are no values for a tag of {}", ty.ty())));
         }
@@ -181,7 +184,9 @@ impl Exception {
         // SAFETY: a handle keeps the object.
         let obj = unsafe { self.obj.as_ref() };
         let group = self.group.as_ref()?;
-        self.store.new_exception(obj.vm.tag, obj.ty.clone(), obj.values.clone(), group, self.store.budget()).ok()
+        self.store
+            .new_exception(obj.vm.tag, obj.ty.clone(), obj.values.clone(), group, self.store.budget())
+            .ok()
     }
 
     /// The host's object for this exception, which lives as long as the exception does.
@@ -387,7 +392,9 @@ impl Store {
         // SAFETY: by this function's contract the exit record is that of a live frame.
         match unsafe { find_handler(vm) } {
             // SAFETY: writes of fields; no reference to the context is kept.
-            Some(unwind) => unsafe { (*vm).unwind = VMUnwind { payload: exception.raw() as usize, ..unwind } },
+            Some(unwind) => unsafe {
+                (*vm).unwind = VMUnwind { payload: exception.raw() as usize, ..unwind }
+            },
             None => {
                 self.set_pending(Error::Exception(exception));
                 // SAFETY: as above.

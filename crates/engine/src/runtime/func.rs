@@ -46,7 +46,11 @@ impl NativeFunc {
     /// # Safety
     /// `code` is a function of the C signature described at [`NativeFunc`] for `ty`, and treats
     /// [`VMHostContext::data`] as a pointer to the `T` of `data`.
-    pub unsafe fn new<T: Send + Sync + 'static>(ty: FuncType, code: *const c_void, data: Arc<T>) -> NativeFunc {
+    pub unsafe fn new<T: Send + Sync + 'static>(
+        ty: FuncType,
+        code: *const c_void,
+        data: Arc<T>,
+    ) -> NativeFunc {
         NativeFunc { ty, code, data }
     }
 
@@ -72,7 +76,9 @@ pub struct HostFunc {
 enum HostBody {
     Closure(Box<Body>),
     /// Kept for `VMHostContext::data`.
-    Native { _data: Arc<dyn Any + Send + Sync> },
+    Native {
+        _data: Arc<dyn Any + Send + Sync>,
+    },
 }
 
 impl HostFunc {
@@ -80,7 +86,12 @@ impl HostFunc {
         *self.group.borrow_mut() = group.downgrade();
     }
 
-    fn create(group: &Group, ty: SharedFuncType, context: VMHostContext, body: HostBody) -> NonNull<HostFunc> {
+    fn create(
+        group: &Group,
+        ty: SharedFuncType,
+        context: VMHostContext,
+        body: HostBody,
+    ) -> NonNull<HostFunc> {
         let mut func = Box::new(HostFunc {
             func_ref: VMFuncRef {
                 code: ptr::null(),
@@ -129,13 +140,7 @@ impl HostFunc {
 }
 
 fn header(store: &Store) -> VMHeader {
-    VMHeader {
-        magic: HOST_MAGIC,
-        _pad: 0,
-        store: store.vm(),
-        owner: ptr::null_mut(),
-        libcalls: ptr::null(),
-    }
+    VMHeader { magic: HOST_MAGIC, _pad: 0, store: store.vm(), owner: ptr::null_mut(), libcalls: ptr::null() }
 }
 
 impl VMHostContext {
@@ -359,8 +364,8 @@ impl Func {
     pub fn call(&self, args: &[Val]) -> Result<Vec<Val>, Error> {
         let shared = self.ty();
         let ty = shared.ty();
-        let fits = args.len() == ty.params.len()
-            && args.iter().zip(&ty.params).all(|(arg, param)| arg.is_a(*param));
+        let fits =
+            args.len() == ty.params.len() && args.iter().zip(&ty.params).all(|(arg, param)| arg.is_a(*param));
         if !fits {
             return Err(Error::Internal(format!("{args:?} are no arguments for {ty}")));
         }
@@ -376,7 +381,11 @@ impl Func {
         let store = self.group.store();
         // SAFETY: the call left results of these types; references among them are alive, as
         // nothing ran since that could have dropped them.
-        Ok(values.iter().zip(&ty.results).map(|(raw, ty)| unsafe { Val::from_raw(store, *raw, *ty) }).collect())
+        Ok(values
+            .iter()
+            .zip(&ty.results)
+            .map(|(raw, ty)| unsafe { Val::from_raw(store, *raw, *ty) })
+            .collect())
     }
 
     /// From now on the two functions live together: needed before one is passed to the other.

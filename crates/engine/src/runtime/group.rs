@@ -77,7 +77,8 @@ impl Group {
     /// How much would have to be moved.
     fn len(&self) -> usize {
         let members = self.0.members.borrow();
-        let things = members.memories.len() + members.tables.len() + members.globals.len() + members.tags.len();
+        let things =
+            members.memories.len() + members.tables.len() + members.globals.len() + members.tags.len();
         things + members.instances.len() + members.funcs.len()
     }
 

@@ -56,9 +56,7 @@ impl Extern {
     pub fn ty(&self) -> ExternType {
         match self {
             Extern::Func(func) => ExternType::Func(func.ty()),
-            Extern::Table(table) => {
-                ExternType::Table(TableType { minimum: table.size(), ..table.ty() })
-            }
+            Extern::Table(table) => ExternType::Table(TableType { minimum: table.size(), ..table.ty() }),
             Extern::Memory(memory) => {
                 ExternType::Memory(MemoryType { minimum: memory.size(), ..memory.ty() })
             }
@@ -535,7 +533,9 @@ impl Instance {
             (obj.elems, obj.data) = (elems, data);
             return Ok(());
         }
-        for (mut memory, ty) in obj.own_memories().zip(info.memories.values().skip(info.num_imported_memories)) {
+        for (mut memory, ty) in
+            obj.own_memories().zip(info.memories.values().skip(info.num_imported_memories))
+        {
             // SAFETY: a memory of our group, to which nobody refers while no wasm runs.
             let memory = unsafe { memory.as_mut() };
             let len = usize::try_from(ty.minimum << ty.page_size_log2).unwrap_or(usize::MAX);
@@ -595,9 +595,12 @@ impl Instance {
 
     fn func(&self, index: FuncIndex) -> Func {
         let raw = self.obj().func_ref(index);
-        Func::of(self.group.clone(), NonNull::new(raw).unwrap_or_else(|| {
-            unreachable!("an import is linked and an exported function has a reference")
-        }))
+        Func::of(
+            self.group.clone(),
+            NonNull::new(raw).unwrap_or_else(|| {
+                unreachable!("an import is linked and an exported function has a reference")
+            }),
+        )
     }
 
     fn entity(&self, index: EntityIndex) -> Option<Extern> {
@@ -707,9 +710,8 @@ fn check_imports(store: &Store, module: &Module, imports: &[Extern]) -> Result<(
         )));
     }
     for (import, given) in info.imports.iter().zip(imports) {
-        let fail = |what: String| {
-            LinkError(format!("import \"{}\" \"{}\": {what}", import.module, import.name))
-        };
+        let fail =
+            |what: String| LinkError(format!("import \"{}\" \"{}\": {what}", import.module, import.name));
         if given.group().is_some_and(|group| !group.store().same(store)) {
             return Err(fail("it belongs to another store".into()));
         }
@@ -762,13 +764,19 @@ fn link(
                 // SAFETY: see above; the table is in our group.
                 unsafe {
                     let definition = table.as_ptr().as_ref().definition();
-                    obj.context.field::<*mut VMTableDefinition>(offsets.imported_table(index)).write(definition);
+                    obj.context
+                        .field::<*mut VMTableDefinition>(offsets.imported_table(index))
+                        .write(definition);
                 }
             }
             (EntityIndex::Memory(_), Extern::Memory(memory)) => obj.memories.push(memory.as_ptr()),
             (EntityIndex::Global(index), Extern::Global(global)) => {
                 // SAFETY: see above.
-                unsafe { obj.context.field::<*mut VMGlobalDefinition>(offsets.imported_global(index)).write(global.definition()) };
+                unsafe {
+                    obj.context
+                        .field::<*mut VMGlobalDefinition>(offsets.imported_global(index))
+                        .write(global.definition())
+                };
             }
             (EntityIndex::Tag(index), Extern::Tag(tag)) => {
                 // SAFETY: see above.
@@ -786,7 +794,9 @@ fn link(
     let mut made = shared_memories.into_iter();
     for (index, ty) in info.memories.iter().skip(info.num_imported_memories) {
         debug_assert!(info.defined_memory(index).is_some());
-        if ty.shared && let Some(memory) = made.next().flatten() {
+        if ty.shared
+            && let Some(memory) = made.next().flatten()
+        {
             if memory.ty() != *ty {
                 return Err(Error::Internal("the host made a shared memory of another type".into()).into());
             }
@@ -828,7 +838,11 @@ fn link(
         if let (Some(defined), Some(init)) = (info.defined_global(index), &global.init) {
             let value = obj.evaluate(init);
             // SAFETY: see above.
-            unsafe { obj.context.field::<VMGlobalDefinition>(offsets.defined_global(defined)).write(VMGlobalDefinition { value }) };
+            unsafe {
+                obj.context
+                    .field::<VMGlobalDefinition>(offsets.defined_global(defined))
+                    .write(VMGlobalDefinition { value })
+            };
         }
     }
     for (index, table) in info.tables.iter() {

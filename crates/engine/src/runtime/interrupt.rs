@@ -78,7 +78,8 @@ impl StoreMemory {
         const { assert!(size_of::<VMStoreContext>() <= 4096) };
         let mapping = Mmap::reserve(CONTEXT + page_size())?;
         mapping.make_writable(0..CONTEXT + page_size())?;
-        let memory = StoreMemory { mapping, signals, limit: AtomicUsize::new(0), asked: AtomicBool::new(false) };
+        let memory =
+            StoreMemory { mapping, signals, limit: AtomicUsize::new(0), asked: AtomicBool::new(false) };
         // SAFETY: a page of our own, large enough, aligned, and seen by nobody yet.
         unsafe { memory.context().write(context) };
         Ok(Arc::new(memory))

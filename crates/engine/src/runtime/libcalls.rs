@@ -176,7 +176,14 @@ fn check_interrupt(instance: &InstanceObj, done: &Range<usize>) -> Result<()> {
     if done.len() == STRIDE && is_interrupted() { Err(TrapCode::Interrupted.into()) } else { Ok(()) }
 }
 
-fn memory_copy(instance: &mut InstanceObj, dst_memory: u32, src_memory: u32, dst: u64, src: u64, len: u64) -> Result<i64> {
+fn memory_copy(
+    instance: &mut InstanceObj,
+    dst_memory: u32,
+    src_memory: u32,
+    dst: u64,
+    src: u64,
+    len: u64,
+) -> Result<i64> {
     let src = memory_range(instance, src_memory, src, len)?;
     let dst = memory_range(instance, dst_memory, dst, len)?;
     for range in strides(len as usize, dst > src) {
@@ -188,7 +195,14 @@ fn memory_copy(instance: &mut InstanceObj, dst_memory: u32, src_memory: u32, dst
     Ok(0)
 }
 
-fn memory_init(instance: &mut InstanceObj, memory: u32, data: u32, dst: u64, src: u32, len: u32) -> Result<i64> {
+fn memory_init(
+    instance: &mut InstanceObj,
+    memory: u32,
+    data: u32,
+    dst: u64,
+    src: u32,
+    len: u32,
+) -> Result<i64> {
     let dst = memory_range(instance, memory, dst, u64::from(len))?;
     let bytes = slice(instance.data(data), src, len).ok_or(TrapCode::MemoryOutOfBounds)?;
     // SAFETY: the range is inside the memory, the module's bytes are not.
@@ -275,7 +289,14 @@ fn table_fill(instance: &mut InstanceObj, table: u32, dst: u64, value: u64, len:
     Ok(0)
 }
 
-fn table_copy(instance: &mut InstanceObj, dst_table: u32, src_table: u32, dst: u64, src: u64, len: u64) -> Result<i64> {
+fn table_copy(
+    instance: &mut InstanceObj,
+    dst_table: u32,
+    src_table: u32,
+    dst: u64,
+    src: u64,
+    len: u64,
+) -> Result<i64> {
     let (mut dst_table, mut src_table) = (instance.table(dst_table), instance.table(src_table));
     if dst_table == src_table {
         // SAFETY: as in `table_grow`.
@@ -297,7 +318,14 @@ fn table_copy(instance: &mut InstanceObj, dst_table: u32, src_table: u32, dst: u
     Ok(0)
 }
 
-fn table_init(instance: &mut InstanceObj, table: u32, elem: u32, dst: u64, src: u32, len: u32) -> Result<i64> {
+fn table_init(
+    instance: &mut InstanceObj,
+    table: u32,
+    elem: u32,
+    dst: u64,
+    src: u32,
+    len: u32,
+) -> Result<i64> {
     let items = slice(instance.elem(elem), src, len).ok_or(TrapCode::TableOutOfBounds)?;
     // SAFETY: as in `table_grow`.
     let table = unsafe { instance.table(table).as_mut() };

@@ -84,7 +84,17 @@ impl OwnMemory {
         };
         let pages = pages.map_err(|e| cannot_allocate(bytes, e))?;
         let definition = Box::new(VMMemoryDefinition { base: pages.base(), length: AtomicUsize::new(bytes) });
-        Ok(OwnMemory { ty, style, limits, charge, pages, definition, generation: 0, pins: Rc::default(), retired: Vec::new() })
+        Ok(OwnMemory {
+            ty,
+            style,
+            limits,
+            charge,
+            pages,
+            definition,
+            generation: 0,
+            pins: Rc::default(),
+            retired: Vec::new(),
+        })
     }
 
     fn byte_len(&self) -> usize {
@@ -152,7 +162,8 @@ impl OwnMemory {
         let (first, last) = (round_to_page(range.start), range.end - range.end % page_size());
         let pages = first..last.max(first);
         self.pages.discard(pages.clone()).map_err(cannot_reset)?;
-        for part in [range.start..first.min(range.end), pages.end.max(range.start)..range.end.max(pages.end)] {
+        for part in [range.start..first.min(range.end), pages.end.max(range.start)..range.end.max(pages.end)]
+        {
             // SAFETY: inside the memory, and wasm, its other user, does not run.
             unsafe { self.definition.base.add(part.start).write_bytes(0, part.len()) };
         }
@@ -307,7 +318,8 @@ fn cannot_reset(e: io::Error) -> Error {
 impl SharedShare {
     fn grow(&mut self, delta: u64) -> Option<u64> {
         let ty = self.memory.ty();
-        let bytes = grown_len(&ty, self.memory.size(), delta).filter(|bytes| self.limits.allow_memory(*bytes))?;
+        let bytes =
+            grown_len(&ty, self.memory.size(), delta).filter(|bytes| self.limits.allow_memory(*bytes))?;
         let charged = self.charge.bytes();
         // Bytes of the host's are its own to count.
         if self.host.is_none() {
@@ -360,7 +372,10 @@ impl Memory {
 
     pub(super) fn of_shared(store: &Store, shared: SharedMemory, host: Option<Rc<dyn MemoryHost>>) -> Memory {
         let (limits, charge) = (store.limits(), store.charge());
-        Memory::adopt(store, Box::new(MemoryObj::Shared(SharedShare { memory: shared, host, limits, charge })))
+        Memory::adopt(
+            store,
+            Box::new(MemoryObj::Shared(SharedShare { memory: shared, host, limits, charge })),
+        )
     }
 
     fn adopt(store: &Store, obj: Box<MemoryObj>) -> Memory {

@@ -2,12 +2,12 @@
 //!
 //! Public. Invariant: a store and everything in it is used by one thread; handles are `!Send`.
 
+use super::call::HOST_RESERVE;
 use super::exception::{Exceptions, TagObj};
 use super::group::Group;
-use super::parking::Parker;
 use super::interrupt::{Checkpoint, InterruptHandle, StoreMemory};
 use super::limits::{Budget, Charge, Limits};
-use super::call::HOST_RESERVE;
+use super::parking::Parker;
 use super::traps::{self, Current, Error, Frame, NEVER, TrapRecord};
 use super::value::ExternRef;
 use super::vmcontext::{VMAsking, VMStoreContext, VMUnwind};
@@ -190,8 +190,7 @@ impl Store {
     }
 
     fn for_each_reference(&self, kind: fn(RefType) -> bool, f: &mut dyn FnMut(u64)) {
-        let groups: Vec<Group> =
-            self.0.groups.borrow().iter().filter_map(|group| group.upgrade()).collect();
+        let groups: Vec<Group> = self.0.groups.borrow().iter().filter_map(|group| group.upgrade()).collect();
         groups.iter().for_each(|group| group.for_each_reference(kind, f));
     }
 

@@ -9,7 +9,7 @@ use super::pages::check_spare;
 use super::store::Store;
 use super::traps::{Error, TrapCode};
 use super::value::Val;
-use super::vmcontext::{ValRaw, VMTableDefinition};
+use super::vmcontext::{VMTableDefinition, ValRaw};
 use crate::types::{RefType, TableType, ValType};
 use std::alloc::{Layout, alloc_zeroed};
 use std::ptr::NonNull;
@@ -85,7 +85,8 @@ impl TableObj {
         let charged = self.charge.bytes();
         self.charge.set(bytes_of(size)).ok()?;
         // A vector that grows doubles.
-        let room = check_spare(2 * bytes_of(size)).is_ok() && self.elements.try_reserve(delta as usize).is_ok();
+        let room =
+            check_spare(2 * bytes_of(size)).is_ok() && self.elements.try_reserve(delta as usize).is_ok();
         if !room {
             // Less than there was is never too much.
             let _ = self.charge.set(charged);

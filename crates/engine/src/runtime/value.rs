@@ -117,9 +117,7 @@ impl Val {
                 ValType::F32 => Val::F32(raw.f32),
                 ValType::F64 => Val::F64(raw.f64),
                 ValType::V128 => Val::V128(raw.v128),
-                ValType::Ref(r) if r.is_func() => {
-                    Val::Func(raw.func.map(|func| Func::from_raw(store, func)))
-                }
+                ValType::Ref(r) if r.is_func() => Val::Func(raw.func.map(|func| Func::from_raw(store, func))),
                 ValType::Ref(r) if r.is_exn() => {
                     Val::Exn(NonNull::new(raw.exn).map(|exn| Exception::from_raw(store, exn)))
                 }

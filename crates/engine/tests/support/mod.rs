@@ -12,7 +12,13 @@ pub fn modes() -> Vec<Config> {
     for opt_level in [OptLevel::Speed, OptLevel::None] {
         for trap_mode in [TrapMode::Signals, TrapMode::Explicit] {
             for memory in [MemoryStyle::Reserved, MemoryStyle::Bounded] {
-                modes.push(Config { trap_mode, memory: Some(memory), opt_level, threads: 1, ..Config::default() });
+                modes.push(Config {
+                    trap_mode,
+                    memory: Some(memory),
+                    opt_level,
+                    threads: 1,
+                    ..Config::default()
+                });
             }
         }
     }

@@ -31,11 +31,7 @@ impl Drop for MemoryFile {
 
 impl MemoryFile {
     pub fn new(node: Arc<Node>) -> MemoryFile {
-        MemoryFile {
-            node,
-            position: Mutex::new(0),
-            lock: Mutex::new(None),
-        }
+        MemoryFile { node, position: Mutex::new(0), lock: Mutex::new(None) }
     }
 
     pub fn filetype(&self) -> Filetype {
@@ -103,9 +99,8 @@ impl MemoryFile {
         if append && from.total() > 0 {
             *position = contents.len() as u64;
         }
-        let written = self.write_into(&mut contents, *position, from.total(), |into| {
-            from.gather_into(into)
-        })?;
+        let written =
+            self.write_into(&mut contents, *position, from.total(), |into| from.gather_into(into))?;
         *position += written as u64;
         Ok(written)
     }
@@ -113,14 +108,8 @@ impl MemoryFile {
     /// With `append` the offset does not matter, as on Linux.
     pub fn write_at(&self, from: &IoVecs<'_>, offset: u64, append: bool) -> Result<usize, Errno> {
         let mut contents = self.writing()?;
-        let offset = if append {
-            contents.len() as u64
-        } else {
-            offset
-        };
-        self.write_into(&mut contents, offset, from.total(), |into| {
-            from.gather_into(into)
-        })
+        let offset = if append { contents.len() as u64 } else { offset };
+        self.write_into(&mut contents, offset, from.total(), |into| from.gather_into(into))
     }
 
     /// All of the host's bytes, or none that fit.
@@ -158,9 +147,7 @@ impl MemoryFile {
         } else {
             end
         };
-        let into = contents
-            .get_mut(offset as usize..end as usize)
-            .ok_or(Errno::Io)?;
+        let into = contents.get_mut(offset as usize..end as usize).ok_or(Errno::Io)?;
         fill(into);
         self.node.touch();
         Ok((end - offset) as usize)
@@ -226,10 +213,7 @@ impl MemoryFile {
             Whence::Cur => *at,
             Whence::End => self.reading()?.len() as u64,
         };
-        *at = from
-            .checked_add_signed(offset)
-            .ok_or(Errno::Inval)
-            .and_then(position)?;
+        *at = from.checked_add_signed(offset).ok_or(Errno::Inval).and_then(position)?;
         Ok(*at)
     }
 
@@ -246,12 +230,7 @@ impl MemoryFile {
 
     /// Opens a file for writing, or makes it.
     pub fn create(&self, path: &GuestPath<'_>) -> Result<MemoryFile, Errno> {
-        let spec = OpenSpec {
-            write: true,
-            follow: true,
-            oflags: Oflags::CREAT,
-            ..OpenSpec::default()
-        };
+        let spec = OpenSpec { write: true, follow: true, oflags: Oflags::CREAT, ..OpenSpec::default() };
         self.open(path, &spec)
     }
 
@@ -417,11 +396,7 @@ impl MemoryFile {
     }
 
     fn require_same_tree(&self, other: &MemoryFile) -> Result<(), Errno> {
-        if Arc::ptr_eq(self.node.tree(), other.node.tree()) {
-            Ok(())
-        } else {
-            Err(Errno::Xdev)
-        }
+        if Arc::ptr_eq(self.node.tree(), other.node.tree()) { Ok(()) } else { Err(Errno::Xdev) }
     }
 
     pub fn read_directory(
@@ -432,12 +407,7 @@ impl MemoryFile {
         let from = position(cookie)?;
         let mut bytes = Vec::new();
         self.node.list(from, |next, ino, filetype, name| {
-            let dirent = Dirent {
-                next,
-                ino,
-                namlen: name.len() as u32,
-                filetype,
-            };
+            let dirent = Dirent { next, ino, namlen: name.len() as u32, filetype };
             bytes.clear();
             bytes.extend_from_slice(&dirent.encode());
             bytes.extend_from_slice(name.as_bytes());

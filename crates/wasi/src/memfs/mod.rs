@@ -33,17 +33,13 @@ impl MemoryFs {
     /// An empty one that takes at most `quota` bytes, counting contents, names
     /// and a few hundred bytes for each file; beyond them is `ENOSPC`.
     pub fn new(quota: u64) -> MemoryFs {
-        MemoryFs {
-            root: Tree::root(quota, Clock::Host),
-        }
+        MemoryFs { root: Tree::root(quota, Clock::Host) }
     }
 
     /// One whose times are the same in every run: they start at `now`,
     /// nanoseconds since the epoch, and move a little with each change.
     pub fn reproducible(quota: u64, now: u64) -> MemoryFs {
-        MemoryFs {
-            root: Tree::root(quota, Clock::Virtual(VirtualClock::new(now))),
-        }
+        MemoryFs { root: Tree::root(quota, Clock::Virtual(VirtualClock::new(now))) }
     }
 
     /// What a context mounts.

@@ -58,25 +58,19 @@ impl Tree {
 
     /// Takes all or nothing.
     pub fn charge(&self, bytes: u64) -> Result<(), Errno> {
-        if self.charge_up_to(bytes, bytes) == bytes {
-            Ok(())
-        } else {
-            Err(Errno::Nospc)
-        }
+        if self.charge_up_to(bytes, bytes) == bytes { Ok(()) } else { Err(Errno::Nospc) }
     }
 
     /// Takes as much as there is room for, but nothing if less than `least`.
     pub fn charge_up_to(&self, bytes: u64, least: u64) -> u64 {
         let mut taken = 0;
-        let _ = self
-            .used
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
-                taken = bytes.min(self.quota.saturating_sub(used));
-                if taken < least {
-                    taken = 0;
-                }
-                used.checked_add(taken)
-            });
+        let _ = self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
+            taken = bytes.min(self.quota.saturating_sub(used));
+            if taken < least {
+                taken = 0;
+            }
+            used.checked_add(taken)
+        });
         taken
     }
 
@@ -151,11 +145,7 @@ impl Node {
             tree,
             body,
             links: AtomicU64::new(0),
-            times: Mutex::new(Times {
-                accessed: now,
-                modified: now,
-                changed: now,
-            }),
+            times: Mutex::new(Times { accessed: now, modified: now, changed: now }),
             locks: Mutex::default(),
             cost,
         }
@@ -234,11 +224,7 @@ impl Node {
     }
 
     /// Gives one lock up for another, or keeps it with `EAGAIN`.
-    pub fn exchange_lock(
-        &self,
-        held: Option<LockKind>,
-        wanted: Option<LockKind>,
-    ) -> Result<(), Errno> {
+    pub fn exchange_lock(&self, held: Option<LockKind>, wanted: Option<LockKind>) -> Result<(), Errno> {
         let mut locks = lock(&self.locks);
         let mut others = *locks;
         match held {
@@ -325,10 +311,7 @@ impl Node {
         let (name, place): (Arc<str>, u64) = (name.into(), directory.next_place);
         directory.next_place += 1;
         directory.order.insert(place, name.clone());
-        let entry = Entry {
-            node: node.clone(),
-            place,
-        };
+        let entry = Entry { node: node.clone(), place };
         directory.entries.insert(name, entry);
         drop(directory);
         self.adopt(&node);
@@ -403,10 +386,7 @@ fn name_cost(name: &str) -> u64 {
 impl Drop for Node {
     fn drop(&mut self) {
         let contents = match &mut self.body {
-            Body::File(contents) => contents
-                .get_mut()
-                .unwrap_or_else(PoisonError::into_inner)
-                .len() as u64,
+            Body::File(contents) => contents.get_mut().unwrap_or_else(PoisonError::into_inner).len() as u64,
             _ => 0,
         };
         self.tree.give_back(self.cost + contents);
@@ -488,11 +468,7 @@ fn walk_on(start: &Arc<Node>, path: &str, follow: bool, create: bool) -> Result<
     push_components(&mut todo, path)?;
     loop {
         let Some(component) = todo.pop() else {
-            return Ok(Place {
-                node: Some(here.clone()),
-                parent: here,
-                name: None,
-            });
+            return Ok(Place { node: Some(here.clone()), parent: here, name: None });
         };
         let is_last = todo.is_empty();
         match &*component {
@@ -521,11 +497,7 @@ fn walk_on(start: &Arc<Node>, path: &str, follow: bool, create: bool) -> Result<
                     }
                     push_components(&mut todo, contents)?;
                 } else if is_last {
-                    return Ok(Place {
-                        parent: here,
-                        name: Some(component),
-                        node: child,
-                    });
+                    return Ok(Place { parent: here, name: Some(component), node: child });
                 } else {
                     let child = child.ok_or(Errno::Noent)?;
                     child.require_directory()?;

@@ -53,19 +53,10 @@ pub fn fd_datasync(ctx: &WasiCtx, _mem: &GuestMemory<'_>, fd: u32) -> Result<(),
 }
 
 /// `fd_fdstat_get`
-pub fn fd_fdstat_get(
-    ctx: &WasiCtx,
-    mem: &GuestMemory<'_>,
-    fd: u32,
-    stat: u32,
-) -> Result<(), Error> {
+pub fn fd_fdstat_get(ctx: &WasiCtx, mem: &GuestMemory<'_>, fd: u32, stat: u32) -> Result<(), Error> {
     mem.reserve(stat, Fdstat::ENCODED_SIZE)?;
-    let at_once = |descriptor: &Descriptor| {
-        descriptor
-            .knows_fdstat()
-            .then(|| descriptor.fdstat())
-            .transpose()
-    };
+    let at_once =
+        |descriptor: &Descriptor| descriptor.knows_fdstat().then(|| descriptor.fdstat()).transpose();
     let fdstat = match ctx.table.with(fd, at_once)? {
         Some(fdstat) => fdstat,
         None => ctx.table.get(fd)?.fdstat()?,
@@ -74,12 +65,7 @@ pub fn fd_fdstat_get(
 }
 
 /// `fd_fdstat_set_flags`
-pub fn fd_fdstat_set_flags(
-    ctx: &WasiCtx,
-    _mem: &GuestMemory<'_>,
-    fd: u32,
-    flags: u32,
-) -> Result<(), Error> {
+pub fn fd_fdstat_set_flags(ctx: &WasiCtx, _mem: &GuestMemory<'_>, fd: u32, flags: u32) -> Result<(), Error> {
     let descriptor = ctx.table.get(fd)?;
     let flags = Fdflags::from_guest(flags)?;
     descriptor.require(Rights::FD_FDSTAT_SET_FLAGS)?;
@@ -108,12 +94,7 @@ pub fn fd_fdstat_set_rights(
 }
 
 /// `fd_filestat_get`
-pub fn fd_filestat_get(
-    ctx: &WasiCtx,
-    mem: &GuestMemory<'_>,
-    fd: u32,
-    buf: u32,
-) -> Result<(), Error> {
+pub fn fd_filestat_get(ctx: &WasiCtx, mem: &GuestMemory<'_>, fd: u32, buf: u32) -> Result<(), Error> {
     mem.reserve(buf, Filestat::ENCODED_SIZE)?;
     Ok(mem.write_bytes(buf, &filestat_of_fd(ctx, fd)?.encode())?)
 }
@@ -125,12 +106,7 @@ pub(in super::super) fn filestat_of_fd(ctx: &WasiCtx, fd: u32) -> Result<Filesta
 }
 
 /// `fd_filestat_set_size`
-pub fn fd_filestat_set_size(
-    ctx: &WasiCtx,
-    _mem: &GuestMemory<'_>,
-    fd: u32,
-    size: u64,
-) -> Result<(), Error> {
+pub fn fd_filestat_set_size(ctx: &WasiCtx, _mem: &GuestMemory<'_>, fd: u32, size: u64) -> Result<(), Error> {
     let descriptor = ctx.table.get(fd)?;
     let file = descriptor.require_sizing(Rights::FD_FILESTAT_SET_SIZE, Errno::Inval)?;
     Ok(file.set_size(size)?)
@@ -182,15 +158,8 @@ pub fn fd_pread(
 
 /// `fd_prestat_get`; `EBADF` for what is no preopened directory, which is how
 /// wasi-libc finds the end of them.
-pub fn fd_prestat_get(
-    ctx: &WasiCtx,
-    mem: &GuestMemory<'_>,
-    fd: u32,
-    buf: u32,
-) -> Result<(), Error> {
-    let len = ctx.table.with(fd, |descriptor| {
-        descriptor.preopen_path().map(str::len).ok_or(Errno::Badf)
-    })?;
+pub fn fd_prestat_get(ctx: &WasiCtx, mem: &GuestMemory<'_>, fd: u32, buf: u32) -> Result<(), Error> {
+    let len = ctx.table.with(fd, |descriptor| descriptor.preopen_path().map(str::len).ok_or(Errno::Badf))?;
     mem.reserve(buf, 8)?;
     mem.write_u32(buf, 0)?; // preopentype.dir and padding
     Ok(mem.write_u32(buf + 4, len as u32)?)
@@ -319,11 +288,7 @@ pub(in super::super) fn seek(
     let descriptor = ctx.table.get(fd)?;
     let whence = whence.ok_or(Errno::Inval)?;
     let only_tells = offset == 0 && whence == Whence::Cur;
-    let needed = if only_tells {
-        Rights::FD_TELL
-    } else {
-        Rights::FD_SEEK | Rights::FD_TELL
-    };
+    let needed = if only_tells { Rights::FD_TELL } else { Rights::FD_SEEK | Rights::FD_TELL };
     mem.reserve(newoffset, 8)?;
     let file = descriptor.require_position(needed)?;
     Ok(mem.write_u64(newoffset, file.seek(offset, whence)?)?)

@@ -19,7 +19,13 @@ fn text(ctx: &WasiCtx, mem: &GuestMemory<'_>, path: u32, len: u32) -> Result<Gue
 
 /// The same without moving the text about.
 #[inline]
-fn read(ctx: &WasiCtx, mem: &GuestMemory<'_>, path: u32, len: u32, text: &mut GuestText) -> Result<(), Errno> {
+fn read(
+    ctx: &WasiCtx,
+    mem: &GuestMemory<'_>,
+    path: u32,
+    len: u32,
+    text: &mut GuestText,
+) -> Result<(), Errno> {
     mem.read_text(path, len, ctx.limits.max_path as usize, text)
 }
 
@@ -114,10 +120,7 @@ pub fn path_link(
     if follows(old_flags)? {
         return Err(Errno::Inval.into());
     }
-    let (old_path, new_path) = (
-        GuestPath::parse(old_path.bytes())?,
-        GuestPath::parse(new_path.bytes())?,
-    );
+    let (old_path, new_path) = (GuestPath::parse(old_path.bytes())?, GuestPath::parse(new_path.bytes())?);
     Ok(old_dir.link(&old_path, new_dir, &new_path)?)
 }
 
@@ -143,10 +146,7 @@ pub fn path_open(
 
     let mut needed = Rights::PATH_OPEN;
     needed.set(Rights::PATH_CREATE_FILE, oflags.contains(Oflags::CREAT));
-    needed.set(
-        Rights::PATH_FILESTAT_SET_SIZE,
-        oflags.contains(Oflags::TRUNC),
-    );
+    needed.set(Rights::PATH_FILESTAT_SET_SIZE, oflags.contains(Oflags::TRUNC));
     let dir = descriptor.directory(needed)?;
 
     // Bits that name no right of a file or directory are let pass: older guests
@@ -227,10 +227,7 @@ pub fn path_rename(
     let new_dir = new.directory(Rights::PATH_RENAME_TARGET)?;
     let old_path = text(ctx, mem, old_path, old_path_len)?;
     let new_path = text(ctx, mem, new_path, new_path_len)?;
-    let (old_path, new_path) = (
-        GuestPath::parse(old_path.bytes())?,
-        GuestPath::parse(new_path.bytes())?,
-    );
+    let (old_path, new_path) = (GuestPath::parse(old_path.bytes())?, GuestPath::parse(new_path.bytes())?);
     Ok(old_dir.rename(&old_path, new_dir, &new_path)?)
 }
 

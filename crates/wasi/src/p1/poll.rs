@@ -19,12 +19,8 @@ pub(in super::super) struct SubscriptionLayout {
     pub clock_flags: u32,
 }
 
-const SUBSCRIPTION: SubscriptionLayout = SubscriptionLayout {
-    size: 48,
-    clock_id: 16,
-    clock_timeout: 24,
-    clock_flags: 40,
-};
+const SUBSCRIPTION: SubscriptionLayout =
+    SubscriptionLayout { size: 48, clock_id: 16, clock_timeout: 24, clock_flags: 40 };
 
 const EVENT_SIZE: u32 = 32;
 const SUBSCRIPTION_CLOCK_ABSTIME: u16 = 1;
@@ -79,17 +75,8 @@ fn is_no_wait(subscription: &Subscription) -> bool {
     matches!(subscription.what, Subscribed::Clock { timeout: 0, absolute: false, .. })
 }
 
-fn decode(
-    mem: &GuestMemory<'_>,
-    layout: &SubscriptionLayout,
-    at: u32,
-) -> Result<Subscription, Errno> {
-    let interest = |interest| {
-        Ok::<_, Errno>(Subscribed::Fd {
-            fd: mem.read_u32(at + 16)?,
-            interest,
-        })
-    };
+fn decode(mem: &GuestMemory<'_>, layout: &SubscriptionLayout, at: u32) -> Result<Subscription, Errno> {
+    let interest = |interest| Ok::<_, Errno>(Subscribed::Fd { fd: mem.read_u32(at + 16)?, interest });
     let what = match mem.read_u8(at + 8)? {
         0 => {
             let flags = mem.read_u16(at + layout.clock_flags)?;
@@ -103,24 +90,15 @@ fn decode(
                     absolute: flags & SUBSCRIPTION_CLOCK_ABSTIME != 0,
                 },
                 // A wait does not use the processor, so these never strike.
-                Ok(_) => Subscribed::Refused {
-                    kind: EventKind::Clock,
-                    errno: Errno::Notsup,
-                },
-                Err(errno) => Subscribed::Refused {
-                    kind: EventKind::Clock,
-                    errno,
-                },
+                Ok(_) => Subscribed::Refused { kind: EventKind::Clock, errno: Errno::Notsup },
+                Err(errno) => Subscribed::Refused { kind: EventKind::Clock, errno },
             }
         }
         1 => interest(Interest::Read)?,
         2 => interest(Interest::Write)?,
         _ => return Err(Errno::Inval),
     };
-    Ok(Subscription {
-        userdata: mem.read_u64(at)?,
-        what,
-    })
+    Ok(Subscription { userdata: mem.read_u64(at)?, what })
 }
 
 fn encode(mem: &GuestMemory<'_>, at: u32, event: &Event) -> Result<(), Errno> {

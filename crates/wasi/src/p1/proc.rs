@@ -8,12 +8,7 @@ use super::super::guest::GuestMemory;
 use super::super::types::Clockid;
 
 /// Writes a pointer for each string, and the strings.
-fn strings_get(
-    mem: &GuestMemory<'_>,
-    table: &StringTable,
-    pointers: u32,
-    block: u32,
-) -> Result<(), Error> {
+fn strings_get(mem: &GuestMemory<'_>, table: &StringTable, pointers: u32, block: u32) -> Result<(), Error> {
     mem.reserve(pointers, table.starts.len() * 4)?;
     mem.write_bytes(block, &table.block)?;
     for (start, slot) in table.starts.iter().zip((pointers..).step_by(4)) {
@@ -22,12 +17,7 @@ fn strings_get(
     Ok(())
 }
 
-fn strings_sizes_get(
-    mem: &GuestMemory<'_>,
-    table: &StringTable,
-    count: u32,
-    size: u32,
-) -> Result<(), Error> {
+fn strings_sizes_get(mem: &GuestMemory<'_>, table: &StringTable, count: u32, size: u32) -> Result<(), Error> {
     mem.reserve(size, 4)?;
     mem.write_u32(count, table.starts.len() as u32)?;
     mem.write_u32(size, table.block.len() as u32)?;
@@ -35,12 +25,7 @@ fn strings_sizes_get(
 }
 
 /// `args_get`
-pub fn args_get(
-    ctx: &WasiCtx,
-    mem: &GuestMemory<'_>,
-    argv: u32,
-    argv_buf: u32,
-) -> Result<(), Error> {
+pub fn args_get(ctx: &WasiCtx, mem: &GuestMemory<'_>, argv: u32, argv_buf: u32) -> Result<(), Error> {
     strings_get(mem, &ctx.args, argv, argv_buf)
 }
 
@@ -75,12 +60,7 @@ pub fn environ_sizes_get(
 }
 
 /// `clock_res_get`
-pub fn clock_res_get(
-    ctx: &WasiCtx,
-    mem: &GuestMemory<'_>,
-    id: u32,
-    resolution: u32,
-) -> Result<(), Error> {
+pub fn clock_res_get(ctx: &WasiCtx, mem: &GuestMemory<'_>, id: u32, resolution: u32) -> Result<(), Error> {
     Ok(mem.write_u64(resolution, ctx.clock.resolution(Clockid::from_guest(id)?))?)
 }
 
@@ -116,12 +96,7 @@ pub fn sched_yield(ctx: &WasiCtx, _mem: &GuestMemory<'_>) -> Result<(), Error> {
 
 /// `random_get`, in pieces, so that a request for the whole memory takes no
 /// host memory and can be interrupted.
-pub fn random_get(
-    ctx: &WasiCtx,
-    mem: &GuestMemory<'_>,
-    buf: u32,
-    buf_len: u32,
-) -> Result<(), Error> {
+pub fn random_get(ctx: &WasiCtx, mem: &GuestMemory<'_>, buf: u32, buf_len: u32) -> Result<(), Error> {
     const SHORT: usize = 256;
     const PIECE: usize = 64 * 1024;
     let len = buf_len as usize;

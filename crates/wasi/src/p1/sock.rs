@@ -85,12 +85,7 @@ pub fn sock_send(
 }
 
 /// `sock_shutdown`
-pub fn sock_shutdown(
-    ctx: &WasiCtx,
-    _mem: &GuestMemory<'_>,
-    fd: u32,
-    how: u32,
-) -> Result<(), Error> {
+pub fn sock_shutdown(ctx: &WasiCtx, _mem: &GuestMemory<'_>, fd: u32, how: u32) -> Result<(), Error> {
     let descriptor = ctx.table.get(fd)?;
     let how = Sdflags::from_guest(how)?;
     Ok(socket(&descriptor, Rights::SOCK_SHUTDOWN)?.shutdown(how)?)

@@ -25,9 +25,7 @@ use super::{Interest, LockKind, OpenSpec, Readiness};
 use crate::alloc::vec_for;
 use crate::errno::Errno;
 use crate::path::GuestPath;
-use crate::types::{
-    Advice, Clockid, Dirent, Fdflags, Filestat, Filetype, Oflags, SetTime, Whence,
-};
+use crate::types::{Advice, Clockid, Dirent, Fdflags, Filestat, Filetype, Oflags, SetTime, Whence};
 use crate::watch::WatchEvents;
 
 pub type BorrowedHandle<'a> = BorrowedFd<'a>;
@@ -144,11 +142,8 @@ fn filetype(host: rustix::fs::FileType) -> Filetype {
 /// Nanoseconds since the epoch; times outside of what `timestamp` can hold
 /// are moved to its ends.
 fn timestamp(seconds: i64, nanoseconds: u64) -> u64 {
-    u64::try_from(seconds).map_or(0, |seconds| {
-        seconds
-            .saturating_mul(1_000_000_000)
-            .saturating_add(nanoseconds)
-    })
+    u64::try_from(seconds)
+        .map_or(0, |seconds| seconds.saturating_mul(1_000_000_000).saturating_add(nanoseconds))
 }
 
 #[inline]
@@ -178,11 +173,7 @@ pub fn fstat(fd: BorrowedFd<'_>) -> Result<Filestat, Errno> {
 /// The metadata of what a single name stands for, a link being itself.
 #[inline]
 pub fn stat_name(dir: &File, name: &str) -> Result<Filestat, Errno> {
-    Ok(filestat(&rustix::fs::statat(
-        dir,
-        name,
-        AtFlags::SYMLINK_NOFOLLOW,
-    )?))
+    Ok(filestat(&rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?))
 }
 
 /// The metadata of what a path leads to.
@@ -191,11 +182,7 @@ pub fn stat_path(dir: &File, path: &str, follow: bool) -> Result<Filestat, Errno
     if let Some(opened) = open_beneath(dir, path, flags) {
         return Ok(filestat(&rustix::fs::fstat(opened?)?));
     }
-    let follow = if follow {
-        FollowSymlinks::Yes
-    } else {
-        FollowSymlinks::No
-    };
+    let follow = if follow { FollowSymlinks::Yes } else { FollowSymlinks::No };
     let meta = cap_primitives::fs::stat(dir, Path::new(path), follow)?;
     Ok(Filestat {
         dev: meta.dev(),
@@ -249,9 +236,7 @@ pub fn open(dir: &File, path: &GuestPath<'_>, spec: &OpenSpec) -> Result<File, E
         None => open_resolved(dir, path.as_str(), spec, flags),
         Some(name) => match open_name(dir, name, spec, flags) {
             // Perhaps a link, which is for cap-std to follow.
-            Err(HostErrno::LOOP | HostErrno::NOTDIR) if spec.follow => {
-                open_resolved(dir, name, spec, flags)
-            }
+            Err(HostErrno::LOOP | HostErrno::NOTDIR) if spec.follow => open_resolved(dir, name, spec, flags),
             opened => Ok(opened?),
         },
     }
@@ -261,12 +246,7 @@ pub fn open(dir: &File, path: &GuestPath<'_>, spec: &OpenSpec) -> Result<File, E
 /// nothing to resolve, so a plain call does, a good deal faster.
 fn open_name(dir: &File, name: &str, spec: &OpenSpec, flags: OFlags) -> Result<File, HostErrno> {
     let flags = flags | access(spec) | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    Ok(File::from(rustix::fs::openat(
-        dir,
-        name,
-        flags,
-        Mode::from_raw_mode(0o666),
-    )?))
+    Ok(File::from(rustix::fs::openat(dir, name, flags, Mode::from_raw_mode(0o666))?))
 }
 
 /// Opens a path that the kernel resolves without leaving `dir`, whatever is
@@ -313,19 +293,11 @@ fn open_resolved(dir: &File, path: &str, spec: &OpenSpec, flags: OFlags) -> Resu
         return opened;
     }
     let path = Path::new(path);
-    let follow = if spec.follow {
-        FollowSymlinks::Yes
-    } else {
-        FollowSymlinks::No
-    };
+    let follow = if spec.follow { FollowSymlinks::Yes } else { FollowSymlinks::No };
     let mut options = OpenOptions::new();
     // The flags go in as they are: as options, cap-std would want write access
     // to create a file, which POSIX does not.
-    options
-        .read(spec.read || !spec.write)
-        .write(spec.write)
-        .custom_flags(flags.bits() as i32)
-        .follow(follow);
+    options.read(spec.read || !spec.write).write(spec.write).custom_flags(flags.bits() as i32).follow(follow);
     match cap_primitives::fs::open(dir, path, &options) {
         Err(error)
             if spec.follow
@@ -345,12 +317,7 @@ fn open_resolved(dir: &File, path: &str, spec: &OpenSpec, flags: OFlags) -> Resu
 /// the given handle cannot, with a position of its own.
 pub fn reopen_directory(dir: &File) -> Result<File, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    Ok(File::from(rustix::fs::openat(
-        dir,
-        c".",
-        flags,
-        Mode::empty(),
-    )?))
+    Ok(File::from(rustix::fs::openat(dir, c".", flags, Mode::empty())?))
 }
 
 // ---- operations on open files ----
@@ -379,12 +346,7 @@ pub fn advise(fd: BorrowedFd<'_>, offset: u64, len: u64, advice: Advice) -> Resu
         Advice::Dontneed => Host::DontNeed,
         Advice::Noreuse => Host::NoReuse,
     };
-    Ok(rustix::fs::fadvise(
-        fd,
-        offset,
-        std::num::NonZeroU64::new(len),
-        advice,
-    )?)
+    Ok(rustix::fs::fadvise(fd, offset, std::num::NonZeroU64::new(len), advice)?)
 }
 
 pub fn allocate(fd: BorrowedFd<'_>, offset: u64, len: u64) -> Result<(), Errno> {
@@ -414,30 +376,14 @@ fn host_time(time: SetTime) -> rustix::fs::Timespec {
 }
 
 pub fn set_times(fd: BorrowedFd<'_>, atim: SetTime, mtim: SetTime) -> Result<(), Errno> {
-    let times = Timestamps {
-        last_access: host_time(atim),
-        last_modification: host_time(mtim),
-    };
+    let times = Timestamps { last_access: host_time(atim), last_modification: host_time(mtim) };
     Ok(rustix::fs::futimens(fd, &times)?)
 }
 
 /// The times of what a single name stands for, a link being itself.
-pub fn set_times_of_name(
-    dir: &File,
-    name: &str,
-    atim: SetTime,
-    mtim: SetTime,
-) -> Result<(), Errno> {
-    let times = Timestamps {
-        last_access: host_time(atim),
-        last_modification: host_time(mtim),
-    };
-    Ok(rustix::fs::utimensat(
-        dir,
-        name,
-        &times,
-        AtFlags::SYMLINK_NOFOLLOW,
-    )?)
+pub fn set_times_of_name(dir: &File, name: &str, atim: SetTime, mtim: SetTime) -> Result<(), Errno> {
+    let times = Timestamps { last_access: host_time(atim), last_modification: host_time(mtim) };
+    Ok(rustix::fs::utimensat(dir, name, &times, AtFlags::SYMLINK_NOFOLLOW)?)
 }
 
 /// The target of a link that a single name stands for.
@@ -473,11 +419,7 @@ pub fn symlink(contents: &str, dir: &File, path: &GuestPath<'_>) -> Result<(), E
     if let Some(name) = path.as_single_name() {
         return Ok(rustix::fs::symlinkat(contents, dir, name)?);
     }
-    Ok(cap_primitives::fs::symlink(
-        Path::new(contents),
-        dir,
-        Path::new(path.as_str()),
-    )?)
+    Ok(cap_primitives::fs::symlink(Path::new(contents), dir, Path::new(path.as_str()))?)
 }
 
 /// Takes, changes or gives up the lock of an open file; `EAGAIN` if somebody
@@ -508,14 +450,8 @@ pub fn watch(fd: BorrowedFd<'_>, events: WatchEvents) -> Result<OwnedFd, Errno> 
     use std::os::fd::AsRawFd;
     let mut mask = WatchFlags::DELETE_SELF | WatchFlags::MOVE_SELF;
     for (wanted, flags) in [
-        (
-            WatchEvents::CREATED,
-            WatchFlags::CREATE | WatchFlags::MOVED_TO,
-        ),
-        (
-            WatchEvents::REMOVED,
-            WatchFlags::DELETE | WatchFlags::MOVED_FROM,
-        ),
+        (WatchEvents::CREATED, WatchFlags::CREATE | WatchFlags::MOVED_TO),
+        (WatchEvents::REMOVED, WatchFlags::DELETE | WatchFlags::MOVED_FROM),
         (WatchEvents::MODIFIED, WatchFlags::MODIFY),
         (WatchEvents::METADATA, WatchFlags::ATTRIB),
     ] {
@@ -539,10 +475,7 @@ pub fn watch(_: BorrowedFd<'_>, _: WatchEvents) -> Result<OwnedFd, Errno> {
 
 /// Hands out what happened, if anything.
 #[cfg(target_os = "linux")]
-pub fn read_watch(
-    fd: BorrowedFd<'_>,
-    mut emit: impl FnMut(WatchEvents, &[u8]),
-) -> Result<(), Errno> {
+pub fn read_watch(fd: BorrowedFd<'_>, mut emit: impl FnMut(WatchEvents, &[u8])) -> Result<(), Errno> {
     use rustix::fs::inotify::{ReadFlags, Reader};
     let mut buffer: Vec<u8> = Vec::with_capacity(4096);
     let mut reader = Reader::new(fd, buffer.spare_capacity_mut());
@@ -553,29 +486,17 @@ pub fn read_watch(
         };
         let mut events = WatchEvents::empty();
         for (flags, told) in [
-            (
-                ReadFlags::CREATE | ReadFlags::MOVED_TO,
-                WatchEvents::CREATED,
-            ),
-            (
-                ReadFlags::DELETE | ReadFlags::MOVED_FROM,
-                WatchEvents::REMOVED,
-            ),
+            (ReadFlags::CREATE | ReadFlags::MOVED_TO, WatchEvents::CREATED),
+            (ReadFlags::DELETE | ReadFlags::MOVED_FROM, WatchEvents::REMOVED),
             (ReadFlags::MODIFY, WatchEvents::MODIFIED),
             (ReadFlags::ATTRIB, WatchEvents::METADATA),
-            (
-                ReadFlags::DELETE_SELF | ReadFlags::MOVE_SELF | ReadFlags::UNMOUNT,
-                WatchEvents::GONE,
-            ),
+            (ReadFlags::DELETE_SELF | ReadFlags::MOVE_SELF | ReadFlags::UNMOUNT, WatchEvents::GONE),
             (ReadFlags::QUEUE_OVERFLOW, WatchEvents::OVERFLOW),
         ] {
             events.set(told, event.events().intersects(flags));
         }
         if !events.is_empty() {
-            emit(
-                events,
-                event.file_name().map_or(b"", |name| name.to_bytes()),
-            );
+            emit(events, event.file_name().map_or(b"", |name| name.to_bytes()));
         }
         if reader.is_buffer_empty() {
             return Ok(());
@@ -741,10 +662,7 @@ pub struct Event(OwnedFd);
 
 impl Event {
     pub fn new() -> Result<Event, Errno> {
-        Ok(Event(rustix::event::eventfd(
-            0,
-            EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK,
-        )?))
+        Ok(Event(rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?))
     }
 
     pub fn set(&self) {

@@ -101,9 +101,7 @@ impl Disk {
                 paths
             }
         };
-        all.into_iter()
-            .filter(|path| path.starts_with(below))
-            .collect()
+        all.into_iter().filter(|path| path.starts_with(below)).collect()
     }
 
     /// Names, contents, times and links of what lies below, to see that

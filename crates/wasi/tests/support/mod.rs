@@ -12,9 +12,7 @@ use std::path::Path;
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 pub use disk::{Back, Disk, on_each};
-use wasi::{
-    Errno, Error, Fdflags, GuestMemory, Oflags, Perms, Preopen, Rights, WasiCtx, WasiCtxBuilder, p1,
-};
+use wasi::{Errno, Error, Fdflags, GuestMemory, Oflags, Perms, Preopen, Rights, WasiCtx, WasiCtxBuilder, p1};
 
 pub const MEMORY: usize = 1 << 20;
 /// Where the calls put their results, iovecs and paths.
@@ -68,11 +66,7 @@ pub fn open_dir(path: &Path) -> Dir {
 }
 
 pub fn preopen(path: &Path, guest_path: &str, perms: Perms) -> Preopen {
-    Preopen {
-        dir: open_dir(path),
-        guest_path: guest_path.to_owned(),
-        perms,
-    }
+    Preopen { dir: open_dir(path), guest_path: guest_path.to_owned(), perms }
 }
 
 /// A guest whose only directory is a fresh one, with all permissions.
@@ -88,10 +82,7 @@ pub fn guest() -> (Guest, Disk) {
 
 impl Guest {
     pub fn with(builder: WasiCtxBuilder) -> Guest {
-        Guest {
-            ctx: builder.build().unwrap(),
-            memory: vec![0; MEMORY],
-        }
+        Guest { ctx: builder.build().unwrap(), memory: vec![0; MEMORY] }
     }
 
     pub fn call(
@@ -163,15 +154,7 @@ impl Guest {
     }
 
     pub fn open(&mut self, path: impl AsRef<[u8]>, oflags: Oflags, base: Rights) -> Result<u32> {
-        self.open_with(
-            ROOT,
-            path,
-            FOLLOW,
-            oflags,
-            base,
-            Rights::empty(),
-            Fdflags::empty(),
-        )
+        self.open_with(ROOT, path, FOLLOW, oflags, base, Rights::empty(), Fdflags::empty())
     }
 
     pub fn open_dir(&mut self, path: impl AsRef<[u8]>) -> Result<u32> {
@@ -253,32 +236,20 @@ impl Guest {
         Ok(String::from_utf8(self.bytes(DATA, used).to_vec()).unwrap())
     }
 
-    pub fn link_between(
-        &mut self,
-        (old_dir, old): (u32, &str),
-        (new_dir, new): (u32, &str),
-    ) -> Result<()> {
+    pub fn link_between(&mut self, (old_dir, old): (u32, &str), (new_dir, new): (u32, &str)) -> Result<()> {
         let (old, old_len) = self.path(PATH, old);
         let (new, new_len) = self.path(PATH_2, new);
-        self.call(|ctx, mem| {
-            p1::path_link(ctx, mem, old_dir, 0, old, old_len, new_dir, new, new_len)
-        })
+        self.call(|ctx, mem| p1::path_link(ctx, mem, old_dir, 0, old, old_len, new_dir, new, new_len))
     }
 
     pub fn link(&mut self, old: &str, new: &str) -> Result<()> {
         self.link_between((ROOT, old), (ROOT, new))
     }
 
-    pub fn rename_between(
-        &mut self,
-        (old_dir, old): (u32, &str),
-        (new_dir, new): (u32, &str),
-    ) -> Result<()> {
+    pub fn rename_between(&mut self, (old_dir, old): (u32, &str), (new_dir, new): (u32, &str)) -> Result<()> {
         let (old, old_len) = self.path(PATH, old);
         let (new, new_len) = self.path(PATH_2, new);
-        self.call(|ctx, mem| {
-            p1::path_rename(ctx, mem, old_dir, old, old_len, new_dir, new, new_len)
-        })
+        self.call(|ctx, mem| p1::path_rename(ctx, mem, old_dir, old, old_len, new_dir, new, new_len))
     }
 
     pub fn rename(&mut self, old: &str, new: &str) -> Result<()> {
@@ -357,12 +328,7 @@ impl Guest {
     }
 
     /// One call: the whole entries and how much of the buffer was used.
-    pub fn readdir_once(
-        &mut self,
-        fd: u32,
-        cookie: u64,
-        buf_len: u32,
-    ) -> Result<(Vec<Entry>, u32)> {
+    pub fn readdir_once(&mut self, fd: u32, cookie: u64, buf_len: u32) -> Result<(Vec<Entry>, u32)> {
         self.call(|ctx, mem| p1::fd_readdir(ctx, mem, fd, DATA, buf_len, cookie, RESULT))?;
         let used = self.u32(RESULT);
         let mut entries = Vec::new();
@@ -394,20 +360,13 @@ impl Guest {
                 all.extend(entries);
                 return Ok(all);
             }
-            assert!(
-                !entries.is_empty(),
-                "a buffer of {buf_len} bytes holds no entry"
-            );
+            assert!(!entries.is_empty(), "a buffer of {buf_len} bytes holds no entry");
             all.extend(entries);
         }
     }
 
     pub fn names(&mut self, fd: u32) -> Result<Vec<String>> {
-        let mut names: Vec<String> = self
-            .readdir(fd, 4096)?
-            .into_iter()
-            .map(|entry| entry.name)
-            .collect();
+        let mut names: Vec<String> = self.readdir(fd, 4096)?.into_iter().map(|entry| entry.name).collect();
         names.sort();
         Ok(names)
     }

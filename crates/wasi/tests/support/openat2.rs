@@ -10,9 +10,7 @@ pub fn with_and_without(test: impl Fn() + Send + Sync) {
             linux::refuse_in_this_thread();
             test();
         });
-        without
-            .join()
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        without.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
     });
 }
 
@@ -32,17 +30,11 @@ mod linux {
             step(RETURN, 0, 0, libc::SECCOMP_RET_ERRNO | libc::EPERM as u32),
             step(RETURN, 0, 0, libc::SECCOMP_RET_ALLOW),
         ];
-        let program = libc::sock_fprog {
-            len: filter.len() as u16,
-            filter: filter.as_mut_ptr(),
-        };
+        let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
         // SAFETY: the filter outlives the call, which copies it.
         unsafe {
             assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
-            assert_eq!(
-                libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &program),
-                0
-            );
+            assert_eq!(libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &program), 0);
             let result = libc::syscall(libc::SYS_openat2, libc::AT_FDCWD, c".".as_ptr(), 0, 0);
             assert_eq!(result, -1);
             assert_eq!(*libc::__errno_location(), libc::EPERM);

@@ -104,9 +104,8 @@ impl Mmap {
             return Err(io::Error::other("pages that are not ours"));
         }
         // SAFETY: the range is inside our own mapping, which is private and of no file.
-        let result = unsafe {
-            libc::madvise(self.start().add(range.start).cast(), range.len(), libc::MADV_DONTNEED)
-        };
+        let result =
+            unsafe { libc::madvise(self.start().add(range.start).cast(), range.len(), libc::MADV_DONTNEED) };
         if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
     }
 
@@ -118,9 +117,7 @@ impl Mmap {
             return Err(io::Error::other("protection of pages that are not ours"));
         }
         // SAFETY: the range is inside our own mapping.
-        let result = unsafe {
-            libc::mprotect(self.start().add(range.start).cast(), range.len(), protection)
-        };
+        let result = unsafe { libc::mprotect(self.start().add(range.start).cast(), range.len(), protection) };
         if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
     }
 }
