@@ -310,7 +310,7 @@ pub fn read_thread_memory<'env>(
 ) -> napi::Result<Unknown<'env>> {
     let bytes = run(realm, || {
         let bytes = guest.0.read(memory as usize, offset as usize, length as usize);
-        Ok(bytes.map_err(memory_failure)?)
+        bytes.map_err(memory_failure)
     })?;
     super::buffers::copied(env, realm, &bytes)
 }
@@ -324,7 +324,7 @@ pub fn write_thread_memory(
     offset: f64,
     bytes: Uint8Array,
 ) -> napi::Result<()> {
-    run(realm, || Ok(guest.0.write(memory as usize, offset as usize, &bytes).map_err(memory_failure)?))
+    run(realm, || guest.0.write(memory as usize, offset as usize, &bytes).map_err(memory_failure))
 }
 
 fn memory_failure(error: MemoryError) -> Failure {

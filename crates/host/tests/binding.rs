@@ -32,10 +32,10 @@ fn program(module: &str) -> Vec<u8> {
 
 fn instantiate(ctx: &Arc<WasiCtx>, wasm: &[u8]) -> Result<Instance, Unavailable> {
     let store = Store::new(&Engine::new(&Config::default()).unwrap()).unwrap();
-    let module = Module::new(store.engine(), wasm.to_vec()).unwrap();
+    let module = Module::new(store.engine(), wasm).unwrap();
     let imports = module
         .imports()
-        .map(|import| host::import_from(ctx, &import.module, &import.name).map(Extern::Native))
+        .map(|import| host::import_from(ctx, import.module, import.name).map(Extern::Native))
         .collect::<Result<Vec<_>, _>>()?;
     Ok(Instance::new(&store, &module, &imports).unwrap())
 }

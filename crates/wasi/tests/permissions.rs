@@ -195,7 +195,7 @@ const CASES: &[Case] = &[
         g.call(|ctx, mem| p1::poll_oneoff(ctx, mem, 4096, 8192, 1, 1024))
     }),
     ("proc_raise", "", |g| g.call(|ctx, mem| p1::proc_raise(ctx, mem, 1))),
-    ("sched_yield", "", |g| g.call(|ctx, mem| p1::sched_yield(ctx, mem))),
+    ("sched_yield", "", |g| g.call(p1::sched_yield)),
     ("random_get", "", |g| g.call(|ctx, mem| p1::random_get(ctx, mem, 1024, 16))),
     ("sock_accept", "file", |g| {
         let fd = opened(g, "f");
