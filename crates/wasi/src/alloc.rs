@@ -6,7 +6,7 @@
 
 #![forbid(unsafe_code)]
 
-use super::errno::Errno;
+use crate::errno::Errno;
 
 /// An empty vector with room for so many.
 pub fn vec_for<T>(count: usize) -> Result<Vec<T>, Errno> {

@@ -10,8 +10,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::sys;
-use super::types::Clockid;
+use crate::sys;
+use crate::types::Clockid;
 
 /// Where the times of one context come from.
 #[derive(Default)]

@@ -8,7 +8,7 @@
 use std::fmt;
 use std::io;
 
-use super::sys;
+use crate::sys;
 
 macro_rules! errnos {
     ($($number:literal $variant:ident $name:literal,)*) => {

@@ -17,8 +17,8 @@
 use std::marker::PhantomData;
 use std::ptr;
 
-use super::errno::Errno;
-use super::sys::BorrowedHandle;
+use crate::errno::Errno;
+use crate::sys::BorrowedHandle;
 
 /// A view of one memory for the duration of one call.
 #[derive(Clone, Copy)]

@@ -22,43 +22,36 @@
     )
 )]
 
+mod abi;
 mod alloc;
 mod clock;
 mod ctx;
-mod dir;
+mod descriptor;
 mod errno;
-pub mod ext;
-mod fdtable;
-mod file;
-pub mod functions;
+mod fs;
 mod guest;
-mod memfs;
-pub mod p0;
-pub mod p1;
-mod path;
 mod policy;
 mod poll;
-mod position;
 pub mod random;
 mod rights;
 mod sock;
 mod stdio;
 mod sys;
-mod trace;
 mod types;
 mod watch;
 
+pub use abi::trace::{TraceRoom, TraceSink, TracedCall};
+pub use abi::{ext, functions, p0, p1};
 pub use ctx::{BuildError, Limits, Preopen, Stdio, WasiCtx, WasiCtxBuilder};
+pub use descriptor::KeptTable;
 pub use errno::{Errno, Error, OutputLimit};
-pub use fdtable::KeptTable;
+pub use fs::memory::MemoryFs;
 pub use guest::GuestMemory;
-pub use memfs::MemoryFs;
 pub use policy::{Capability, Grant, Policy, UnmatchedPattern};
 pub use poll::Interrupt;
 pub use rights::{Perms, Rights};
 pub use sock::is_listener;
 pub use stdio::OutputBuffer;
 pub use sys::OwnedHandle;
-pub use trace::{TraceRoom, TraceSink, TracedCall};
 pub use types::{Advice, Clockid, Fdflags, Fdstat, Filestat, Filetype, Fstflags, Lookupflags};
 pub use types::{Oflags, Riflags, Roflags, Sdflags, Whence};

@@ -10,9 +10,9 @@
 
 use std::fmt;
 
-use super::errno::Errno;
-use super::functions::{self, Function};
 use super::{p0, p1};
+use crate::abi::functions::{self, Function};
+use crate::errno::Errno;
 
 /// What becomes of an import.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

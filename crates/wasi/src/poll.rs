@@ -12,13 +12,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use super::alloc::vec_for;
-use super::clock::Clock;
-use super::errno::{Errno, Error};
-use super::fdtable::{Descriptor, FdTable, Object};
-use super::rights::Rights;
-use super::sys::{self, BorrowedHandle, Interest, Readiness};
-use super::types::{Clockid, Filetype};
+use crate::alloc::vec_for;
+use crate::clock::Clock;
+use crate::descriptor::{Descriptor, FdTable, Object};
+use crate::errno::{Errno, Error};
+use crate::rights::Rights;
+use crate::sys::{self, BorrowedHandle, Interest, Readiness};
+use crate::types::{Clockid, Filetype};
 
 /// Ends the waits of a context, from any thread.
 pub struct Interrupt {

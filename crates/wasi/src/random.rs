@@ -15,7 +15,7 @@ use std::sync::{Mutex, PoisonError};
 use chacha20::ChaCha20Rng;
 use chacha20::rand_core::{Rng, SeedableRng};
 
-use super::errno::Errno;
+use crate::errno::Errno;
 
 static FORKS: AtomicU32 = AtomicU32::new(0);
 static FORKS_ARE_TOLD: AtomicBool = AtomicBool::new(false);

@@ -19,8 +19,8 @@
 
 use bitflags::bitflags;
 
-use super::errno::Errno;
-use super::types::Filetype;
+use crate::errno::Errno;
+use crate::types::Filetype;
 
 bitflags! {
     /// `rights`

@@ -7,13 +7,13 @@
 
 use std::fs::File;
 
-use super::errno::{Errno, Error};
-use super::file::{HostFile, OpenFile};
-use super::guest::IoVecs;
-use super::poll::Waiter;
-use super::rights::Perms;
-use super::sys::{self, Interest, OwnedHandle};
-use super::types::{Fdflags, Filetype, Riflags, Roflags, Sdflags};
+use crate::errno::{Errno, Error};
+use crate::fs::file::{HostFile, OpenFile};
+use crate::guest::IoVecs;
+use crate::poll::Waiter;
+use crate::rights::Perms;
+use crate::sys::{self, Interest, OwnedHandle};
+use crate::types::{Fdflags, Filetype, Riflags, Roflags, Sdflags};
 
 /// Whether connections can be accepted from this socket.
 pub fn is_listener(socket: &OwnedHandle) -> bool {
@@ -30,7 +30,7 @@ impl OpenFile {
 
     /// Of a stream the first part can be sent, but no part of a message.
     #[inline]
-    pub(super) fn require_one_message(&self, from: &IoVecs<'_>) -> Result<(), Errno> {
+    pub(crate) fn require_one_message(&self, from: &IoVecs<'_>) -> Result<(), Errno> {
         if !from.is_one_message() && self.filetype()? == Filetype::SocketDgram {
             return Err(Errno::Msgsize);
         }

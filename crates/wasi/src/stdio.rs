@@ -9,8 +9,8 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::errno::{Errno, Error, OutputLimit};
-use super::guest::IoVecs;
+use crate::errno::{Errno, Error, OutputLimit};
+use crate::guest::IoVecs;
 
 /// Bytes for a guest to read, then the end of the file.
 pub struct InputBuffer {

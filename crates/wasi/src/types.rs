@@ -9,8 +9,8 @@
 
 use bitflags::bitflags;
 
-use super::errno::Errno;
-use super::rights::Rights;
+use crate::errno::Errno;
+use crate::rights::Rights;
 
 bitflags! {
     /// `fdflags`

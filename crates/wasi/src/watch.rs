@@ -13,12 +13,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bitflags::bitflags;
 
-use super::errno::{Errno, Error};
-use super::file::OpenFile;
-use super::guest::IoVecs;
-use super::poll::Waiter;
-use super::sys::{self, BorrowedHandle, Interest, OwnedHandle};
-use super::types::{Fdflags, Filetype};
+use crate::errno::{Errno, Error};
+use crate::fs::file::OpenFile;
+use crate::guest::IoVecs;
+use crate::poll::Waiter;
+use crate::sys::{self, BorrowedHandle, Interest, OwnedHandle};
+use crate::types::{Fdflags, Filetype};
 
 bitflags! {
     /// What a record tells, and what a guest wants to be told.

@@ -12,15 +12,15 @@ use std::fs::File;
 use std::sync::atomic::{AtomicU8, AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 
-use super::dir::DirStream;
-use super::errno::{Errno, Error};
-use super::guest::IoVecs;
-use super::memfs::MemoryFile;
-use super::poll::Waiter;
-use super::position::Position;
-use super::rights::Perms;
-use super::sys::{self, BorrowedHandle, Interest, LockKind, OwnedHandle};
-use super::types::{Advice, Fdflags, Filestat, Filetype, SetTime, Whence};
+use crate::errno::{Errno, Error};
+use crate::fs::dir::DirStream;
+use crate::fs::host::position::Position;
+use crate::fs::memory::MemoryFile;
+use crate::guest::IoVecs;
+use crate::poll::Waiter;
+use crate::rights::Perms;
+use crate::sys::{self, BorrowedHandle, Interest, LockKind, OwnedHandle};
+use crate::types::{Advice, Fdflags, Filestat, Filetype, SetTime, Whence};
 
 /// Not a `filetype`: the file was opened and nobody has asked yet. Most files
 /// are opened, read and closed without anyone asking, which saves an `fstat`.
@@ -34,10 +34,10 @@ pub enum Back {
 
 /// A file of the host.
 pub struct HostFile {
-    pub(super) file: File,
+    pub(crate) file: File,
     position: Position,
     /// A directory's listing in progress.
-    pub(super) stream: Mutex<Option<DirStream>>,
+    pub(crate) stream: Mutex<Option<DirStream>>,
 }
 
 impl From<File> for Back {
@@ -48,7 +48,7 @@ impl From<File> for Back {
 
 impl Back {
     /// A file that this layer has just opened, and nobody else has.
-    pub(super) fn opened_here(file: File) -> Back {
+    pub(crate) fn opened_here(file: File) -> Back {
         Back::Host(HostFile { file, position: Position::start(), stream: Mutex::new(None) })
     }
 }
@@ -61,8 +61,8 @@ impl HostFile {
 }
 
 pub struct OpenFile {
-    pub(super) back: Back,
-    pub(super) perms: Perms,
+    pub(crate) back: Back,
+    pub(crate) perms: Perms,
     filetype: AtomicU8,
     flags: AtomicU16,
     readable: bool,
@@ -74,7 +74,7 @@ pub struct OpenFile {
 
 impl OpenFile {
     /// A file this layer opened itself.
-    pub(super) fn opened(
+    pub(crate) fn opened(
         back: Back,
         filetype: Option<Filetype>,
         flags: Fdflags,
@@ -224,7 +224,7 @@ impl OpenFile {
     /// NONBLOCK, else until it is done, even where the host's own description
     /// is non-blocking (as Node leaves its pipes).
     #[inline]
-    pub(super) fn transfer<T>(
+    pub(crate) fn transfer<T>(
         &self,
         host: &HostFile,
         interest: Interest,
@@ -366,7 +366,7 @@ impl OpenFile {
 
 /// Without `openat2`, a directory that a link led to comes from cap-std as a
 /// handle to walk from and no more. For the rest it is opened once again.
-pub(super) fn by_full_handle<T>(
+pub(crate) fn by_full_handle<T>(
     file: &File,
     operation: impl Fn(BorrowedHandle<'_>) -> Result<T, Errno>,
 ) -> Result<T, Errno> {

@@ -24,7 +24,7 @@ use rustix::io::Errno as HostErrno;
 use super::{Interest, LockKind, OpenSpec, Readiness};
 use crate::alloc::vec_for;
 use crate::errno::Errno;
-use crate::path::GuestPath;
+use crate::fs::path::GuestPath;
 use crate::types::{Advice, Clockid, Dirent, Fdflags, Filestat, Filetype, Oflags, SetTime, Whence};
 use crate::watch::WatchEvents;
 

@@ -2,14 +2,14 @@
 
 #![forbid(unsafe_code)]
 
-use super::super::ctx::WasiCtx;
-use super::super::errno::{Errno, Error};
-use super::super::fdtable::{Descriptor, Object};
-use super::super::guest::{GuestMemory, GuestText};
-use super::super::path::{GuestPath, parse_link_contents};
-use super::super::rights::Rights;
-use super::super::sys::OpenSpec;
-use super::super::types::{Fdflags, Filestat, Lookupflags, Oflags, SetTime};
+use crate::ctx::WasiCtx;
+use crate::descriptor::{Descriptor, Object};
+use crate::errno::{Errno, Error};
+use crate::fs::path::{GuestPath, parse_link_contents};
+use crate::guest::{GuestMemory, GuestText};
+use crate::rights::Rights;
+use crate::sys::OpenSpec;
+use crate::types::{Fdflags, Filestat, Lookupflags, Oflags, SetTime};
 
 fn text(ctx: &WasiCtx, mem: &GuestMemory<'_>, path: u32, len: u32) -> Result<GuestText, Errno> {
     let mut text = GuestText::empty();
@@ -63,7 +63,7 @@ pub fn path_filestat_get(
 }
 
 #[inline]
-pub(in super::super) fn filestat_of_path(
+pub(crate) fn filestat_of_path(
     ctx: &WasiCtx,
     mem: &GuestMemory<'_>,
     fd: u32,

@@ -17,11 +17,11 @@ mod proc;
 mod sock;
 
 pub use fd::*;
-pub(super) use fd::{filestat_of_fd, seek};
-pub(super) use path::filestat_of_path;
+pub(crate) use fd::{filestat_of_fd, seek};
+pub(crate) use path::filestat_of_path;
 pub use path::*;
 pub use poll::*;
-pub(super) use poll::{SubscriptionLayout, poll};
+pub(crate) use poll::{SubscriptionLayout, poll};
 pub use proc::*;
 pub use sock::*;
 

@@ -10,16 +10,16 @@
 use std::fmt::{self, Write};
 use std::sync::Arc;
 
-use super::errno::{Errno, Error};
-use super::functions::Function;
-use super::guest::GuestMemory;
-use super::p0;
-use super::poll::{Pauses, Waiter};
-use super::rights::Rights;
-use super::types::{
+use crate::abi::functions::Function;
+use crate::abi::p0;
+use crate::errno::{Errno, Error};
+use crate::guest::GuestMemory;
+use crate::poll::{Pauses, Waiter};
+use crate::rights::Rights;
+use crate::types::{
     Advice, Clockid, Dirent, Fdflags, Filetype, Fstflags, Lookupflags, Oflags, Riflags, Sdflags,
 };
-use super::watch::WatchEvents;
+use crate::watch::WatchEvents;
 
 /// One call that has ended. Displayed, it is a line without the newline:
 /// `path_open(fd: 3, path: "f", ...) = ESUCCESS, opened_fd: 4`.

@@ -13,13 +13,13 @@ use std::collections::BinaryHeap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use super::errno::Errno;
-use super::file::OpenFile;
-use super::rights::{Perms, Rights};
-use super::stdio::{InputBuffer, OutputBuffer};
-use super::sys::BorrowedHandle;
-use super::types::{Fdflags, Fdstat, Filestat, Filetype};
-use super::watch::Watch;
+use crate::errno::Errno;
+use crate::fs::file::OpenFile;
+use crate::rights::{Perms, Rights};
+use crate::stdio::{InputBuffer, OutputBuffer};
+use crate::sys::BorrowedHandle;
+use crate::types::{Fdflags, Fdstat, Filestat, Filetype};
+use crate::watch::Watch;
 
 /// What a descriptor stands for.
 pub enum Object {

@@ -8,11 +8,11 @@
 
 #![forbid(unsafe_code)]
 
-use super::ctx::WasiCtx;
-use super::errno::{Errno, Error};
-use super::guest::GuestMemory;
-use super::policy::Grant;
 use super::{ext, p0, p1, trace};
+use crate::ctx::WasiCtx;
+use crate::errno::{Errno, Error};
+use crate::guest::GuestMemory;
+use crate::policy::Grant;
 
 /// One parameter: a wasm `i32`, or an `i64` if it is wide.
 pub struct Param {

@@ -2,17 +2,17 @@
 
 #![forbid(unsafe_code)]
 
-use super::super::alloc::vec_for;
-use super::super::clock::Clock;
-use super::super::ctx::WasiCtx;
-use super::super::errno::{Errno, Error};
-use super::super::guest::GuestMemory;
-use super::super::poll::{self, Event, EventKind, Subscribed, Subscription};
-use super::super::sys::Interest;
-use super::super::types::Clockid;
+use crate::alloc::vec_for;
+use crate::clock::Clock;
+use crate::ctx::WasiCtx;
+use crate::errno::{Errno, Error};
+use crate::guest::GuestMemory;
+use crate::poll::{self, Event, EventKind, Subscribed, Subscription};
+use crate::sys::Interest;
+use crate::types::Clockid;
 
 /// Where the parts of a `subscription` lie that preview 0 had elsewhere.
-pub(in super::super) struct SubscriptionLayout {
+pub(crate) struct SubscriptionLayout {
     pub size: u32,
     pub clock_id: u32,
     pub clock_timeout: u32,
@@ -38,7 +38,7 @@ pub fn poll_oneoff(
     poll(ctx, mem, &SUBSCRIPTION, in_, out, nsubscriptions, nevents)
 }
 
-pub(in super::super) fn poll(
+pub(crate) fn poll(
     ctx: &WasiCtx,
     mem: &GuestMemory<'_>,
     layout: &SubscriptionLayout,

@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Rw
 use super::tree::{Body, Node, walk, walk_to_create};
 use crate::alloc::{bytes_of, text_of};
 use crate::errno::Errno;
+use crate::fs::path::GuestPath;
 use crate::guest::IoVecs;
-use crate::path::GuestPath;
 use crate::sys::{LockKind, OpenSpec};
 use crate::types::{Dirent, Filestat, Filetype, Oflags, SetTime, Whence};
 

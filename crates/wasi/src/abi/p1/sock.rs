@@ -2,13 +2,13 @@
 
 #![forbid(unsafe_code)]
 
-use super::super::ctx::WasiCtx;
-use super::super::errno::{Errno, Error};
-use super::super::fdtable::{Descriptor, Object};
-use super::super::file::OpenFile;
-use super::super::guest::GuestMemory;
-use super::super::rights::Rights;
-use super::super::types::{Fdflags, Riflags, Sdflags};
+use crate::ctx::WasiCtx;
+use crate::descriptor::{Descriptor, Object};
+use crate::errno::{Errno, Error};
+use crate::fs::file::OpenFile;
+use crate::guest::GuestMemory;
+use crate::rights::Rights;
+use crate::types::{Fdflags, Riflags, Sdflags};
 
 /// The socket behind a descriptor; what is none is `ENOTSOCK` before any right
 /// is asked for.

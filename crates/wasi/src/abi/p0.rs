@@ -9,10 +9,10 @@
 
 pub use super::p1::*;
 
-use super::ctx::WasiCtx;
-use super::errno::Error;
-use super::guest::GuestMemory;
-use super::types::{Filestat, Whence};
+use crate::ctx::WasiCtx;
+use crate::errno::Error;
+use crate::guest::GuestMemory;
+use crate::types::{Filestat, Whence};
 
 /// The module name guests import these from.
 pub const MODULE: &str = "wasi_unstable";

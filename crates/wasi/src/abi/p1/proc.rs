@@ -2,10 +2,10 @@
 
 #![forbid(unsafe_code)]
 
-use super::super::ctx::{StringTable, WasiCtx};
-use super::super::errno::{Errno, Error};
-use super::super::guest::GuestMemory;
-use super::super::types::Clockid;
+use crate::ctx::{StringTable, WasiCtx};
+use crate::errno::{Errno, Error};
+use crate::guest::GuestMemory;
+use crate::types::Clockid;
 
 /// Writes a pointer for each string, and the strings.
 fn strings_get(mem: &GuestMemory<'_>, table: &StringTable, pointers: u32, block: u32) -> Result<(), Error> {

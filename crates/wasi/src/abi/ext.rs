@@ -9,16 +9,16 @@
 
 #![forbid(unsafe_code)]
 
-use super::ctx::WasiCtx;
-use super::errno::{Errno, Error};
-use super::fdtable::{Descriptor, Object};
-use super::guest::{GuestMemory, GuestText};
-use super::path::GuestPath;
-use super::poll::Pauses;
-use super::rights::{Perms, Rights};
-use super::sys::{LockKind, OpenSpec};
-use super::types::{Fdflags, Filetype};
-use super::watch::{Watch, WatchEvents};
+use crate::ctx::WasiCtx;
+use crate::descriptor::{Descriptor, Object};
+use crate::errno::{Errno, Error};
+use crate::fs::path::GuestPath;
+use crate::guest::{GuestMemory, GuestText};
+use crate::poll::Pauses;
+use crate::rights::{Perms, Rights};
+use crate::sys::{LockKind, OpenSpec};
+use crate::types::{Fdflags, Filetype};
+use crate::watch::{Watch, WatchEvents};
 
 /// The module name guests import these from.
 pub const MODULE: &str = "wasi_native_ext";

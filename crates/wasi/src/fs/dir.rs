@@ -17,14 +17,14 @@ use cap_primitives::fs as cap;
 use cap_primitives::fs::SystemTimeSpec;
 use cap_primitives::time::SystemTime;
 
-use super::errno::{Errno, Error};
-use super::file::{Back, HostFile, OpenFile, by_full_handle};
-use super::memfs::MemoryFs;
-use super::path::GuestPath;
-use super::poll::{Pauses, Waiter};
-use super::rights::Perms;
-use super::sys::{self, OpenSpec};
-use super::types::{Dirent, Fdflags, Filestat, Filetype, Oflags, SetTime};
+use crate::errno::{Errno, Error};
+use crate::fs::file::{Back, HostFile, OpenFile, by_full_handle};
+use crate::fs::memory::MemoryFs;
+use crate::fs::path::GuestPath;
+use crate::poll::{Pauses, Waiter};
+use crate::rights::Perms;
+use crate::sys::{self, OpenSpec};
+use crate::types::{Dirent, Fdflags, Filestat, Filetype, Oflags, SetTime};
 
 impl OpenFile {
     /// The root of what a guest may reach.

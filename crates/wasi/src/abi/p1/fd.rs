@@ -2,12 +2,12 @@
 
 #![forbid(unsafe_code)]
 
-use super::super::ctx::WasiCtx;
-use super::super::errno::{Errno, Error};
-use super::super::fdtable::{Descriptor, Object};
-use super::super::guest::{GuestMemory, IoVecs};
-use super::super::rights::Rights;
-use super::super::types::{Advice, Fdflags, Fdstat, Filestat, SetTime, Whence};
+use crate::ctx::WasiCtx;
+use crate::descriptor::{Descriptor, Object};
+use crate::errno::{Errno, Error};
+use crate::guest::{GuestMemory, IoVecs};
+use crate::rights::Rights;
+use crate::types::{Advice, Fdflags, Fdstat, Filestat, SetTime, Whence};
 
 /// `fd_advise`
 pub fn fd_advise(
@@ -99,7 +99,7 @@ pub fn fd_filestat_get(ctx: &WasiCtx, mem: &GuestMemory<'_>, fd: u32, buf: u32) 
     Ok(mem.write_bytes(buf, &filestat_of_fd(ctx, fd)?.encode())?)
 }
 
-pub(in super::super) fn filestat_of_fd(ctx: &WasiCtx, fd: u32) -> Result<Filestat, Error> {
+pub(crate) fn filestat_of_fd(ctx: &WasiCtx, fd: u32) -> Result<Filestat, Error> {
     let descriptor = ctx.table.get(fd)?;
     descriptor.require(Rights::FD_FILESTAT_GET)?;
     Ok(descriptor.filestat()?)
@@ -277,7 +277,7 @@ pub fn fd_seek(
 
 /// `whence` is `None` if it was not one.
 #[inline]
-pub(in super::super) fn seek(
+pub(crate) fn seek(
     ctx: &WasiCtx,
     mem: &GuestMemory<'_>,
     fd: u32,

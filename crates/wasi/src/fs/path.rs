@@ -10,7 +10,7 @@
 
 #![forbid(unsafe_code)]
 
-use super::errno::Errno;
+use crate::errno::Errno;
 
 /// Whose rules names have to obey.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

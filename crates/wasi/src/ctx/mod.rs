@@ -14,19 +14,19 @@ use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 
-use super::clock::{Clock, VirtualClock};
-use super::errno::Errno;
-use super::fdtable::{Descriptor, FdTable, KeptTable, Object};
-use super::file::OpenFile;
-use super::memfs::MemoryFs;
-use super::policy::{Grant, Policy};
-use super::poll::{Interrupt, Waiter};
-use super::random::Random;
-use super::rights::{Perms, Rights};
-use super::stdio::{InputBuffer, OutputBuffer};
-use super::sys::{self, OwnedHandle};
-use super::trace::{Trace, TraceRoom, TraceSink};
-use super::types::{Fdflags, Filetype};
+use crate::abi::trace::{Trace, TraceRoom, TraceSink};
+use crate::clock::{Clock, VirtualClock};
+use crate::descriptor::{Descriptor, FdTable, KeptTable, Object};
+use crate::errno::Errno;
+use crate::fs::file::OpenFile;
+use crate::fs::memory::MemoryFs;
+use crate::policy::{Grant, Policy};
+use crate::poll::{Interrupt, Waiter};
+use crate::random::Random;
+use crate::rights::{Perms, Rights};
+use crate::stdio::{InputBuffer, OutputBuffer};
+use crate::sys::{self, OwnedHandle};
+use crate::types::{Fdflags, Filetype};
 
 /// How much a guest may ask of its host at once.
 #[derive(Clone, Copy, Debug)]
@@ -322,7 +322,7 @@ fn socket_descriptor(handle: OwnedHandle, nonblock: bool) -> Result<Descriptor, 
 /// The state of one running program, and how its calls wait.
 pub struct WasiCtx {
     state: Arc<State>,
-    pub(super) waiter: Arc<Waiter>,
+    pub(crate) waiter: Arc<Waiter>,
 }
 
 impl Deref for WasiCtx {
@@ -335,14 +335,14 @@ impl Deref for WasiCtx {
 
 /// What all calls of a program share, whoever makes them.
 pub struct State {
-    pub(super) args: StringTable,
-    pub(super) env: StringTable,
-    pub(super) table: FdTable,
-    pub(super) limits: Limits,
-    pub(super) policy: Policy,
-    pub(super) clock: Clock,
-    pub(super) random: Random,
-    pub(super) trace: Option<Trace>,
+    pub(crate) args: StringTable,
+    pub(crate) env: StringTable,
+    pub(crate) table: FdTable,
+    pub(crate) limits: Limits,
+    pub(crate) policy: Policy,
+    pub(crate) clock: Clock,
+    pub(crate) random: Random,
+    pub(crate) trace: Option<Trace>,
     peers: RwLock<BTreeMap<Vec<u8>, Weak<WasiCtx>>>,
     held: AtomicBool,
     /// What was given to `proc_exit` last, or [`NO_EXIT`].
@@ -371,7 +371,7 @@ impl WasiCtx {
         peers.insert(name.as_bytes().to_vec(), Arc::downgrade(peer));
     }
 
-    pub(super) fn peer(&self, name: &[u8]) -> Option<Arc<WasiCtx>> {
+    pub(crate) fn peer(&self, name: &[u8]) -> Option<Arc<WasiCtx>> {
         let peers = self.peers.read().unwrap_or_else(PoisonError::into_inner);
         peers.get(name)?.upgrade()
     }
@@ -407,7 +407,7 @@ impl WasiCtx {
         u32::try_from(self.exit.load(Ordering::Relaxed)).ok()
     }
 
-    pub(super) fn set_exit_code(&self, code: u32) {
+    pub(crate) fn set_exit_code(&self, code: u32) {
         self.exit.store(u64::from(code), Ordering::Relaxed);
     }
 
@@ -436,10 +436,10 @@ impl WasiCtx {
 
 /// Strings as `args_get` and `environ_get` deliver them: one block, each
 /// string ended by NUL.
-pub(super) struct StringTable {
-    pub(super) block: Vec<u8>,
+pub(crate) struct StringTable {
+    pub(crate) block: Vec<u8>,
     /// Where each string starts in the block.
-    pub(super) starts: Vec<u32>,
+    pub(crate) starts: Vec<u32>,
 }
 
 impl StringTable {

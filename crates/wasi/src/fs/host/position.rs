@@ -10,9 +10,9 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::errno::Errno;
-use super::sys::{self, BorrowedHandle};
-use super::types::Whence;
+use crate::errno::Errno;
+use crate::sys::{self, BorrowedHandle};
+use crate::types::Whence;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kept {

@@ -15,11 +15,11 @@ mod tree;
 
 use std::sync::Arc;
 
-use super::alloc::text_of;
-use super::clock::{Clock, VirtualClock};
-use super::errno::Errno;
-use super::path::GuestPath;
-use super::types::Filetype;
+use crate::alloc::text_of;
+use crate::clock::{Clock, VirtualClock};
+use crate::errno::Errno;
+use crate::fs::path::GuestPath;
+use crate::types::Filetype;
 pub use file::MemoryFile;
 use tree::{Node, Tree};
 
@@ -43,7 +43,7 @@ impl MemoryFs {
     }
 
     /// What a context mounts.
-    pub(super) fn open_root(&self) -> MemoryFile {
+    pub(crate) fn open_root(&self) -> MemoryFile {
         MemoryFile::new(self.root.clone())
     }
 

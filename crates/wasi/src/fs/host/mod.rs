@@ -1,0 +1,5 @@
+//! Files of the host.
+
+#![forbid(unsafe_code)]
+
+pub mod position;
