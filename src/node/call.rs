@@ -1,13 +1,13 @@
 //! JavaScript into wasm, and wasm into JavaScript: the two paths that must be fast.
 //!
-//! For `src/node` only. Neither path allocates, converts a value or makes a Node-API argument;
-//! the values lie in the realm's window (see `realm.rs`).
+//! For this room only. Neither path allocates, converts a value or makes a Node-API argument: the
+//! values lie in the realm's window (see `realm.rs`).
 
 use super::exceptions::thrown;
 use super::failure::guard;
 use super::raw::{self, HandleScope, Reference, Refused};
 use super::realm::{Realm, TARGET, address};
-use engine::{Door, Error, Extern, ExternType, Func, Module, Rest, VMFuncRef, ValRaw};
+use engine::{EntryOutcome, Error, Extern, ExternType, FastEntry, Func, Module, VMFuncRef, ValRaw};
 use napi::bindgen_prelude::{External, Unknown};
 use napi::{JsValue, sys};
 use napi_derive::napi;
@@ -18,142 +18,145 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 type Callback = unsafe extern "C" fn(sys::napi_env, sys::napi_callback_info) -> sys::napi_value;
 
-/// Realms that have a callback of their own, which knows its realm by its place here. To ask
-/// Node-API for a function's data costs nearly as much as the whole call into wasm.
-static PLACES: [PlaceData; CALLBACKS.len()] = [const { PlaceData::FREE }; CALLBACKS.len()];
+/// Slots for realms that have a callback of their own. A C callback carries nothing but its address, and
+/// asking Node-API for the data of its function costs nearly as much as a whole call into wasm. So each
+/// slot has a callback that was compiled for it, and these are the process's.
+static SLOTS: [CallbackSlot; CALLBACKS.len()] = [const { CallbackSlot::free() }; CALLBACKS.len()];
 
-/// All but `taken` is for the thread that took the place.
-struct PlaceData {
+/// Everything but `taken` belongs to the thread that took the slot.
+struct CallbackSlot {
     taken: AtomicBool,
     realm: Cell<*const Realm>,
-    door: Cell<Option<Door>>,
+    entry: Cell<Option<FastEntry>>,
 }
 
 // SAFETY: other threads touch `taken` only.
-unsafe impl Sync for PlaceData {}
+unsafe impl Sync for CallbackSlot {}
 
-impl PlaceData {
-    const FREE: PlaceData =
-        PlaceData { taken: AtomicBool::new(false), realm: Cell::new(ptr::null()), door: Cell::new(None) };
+impl CallbackSlot {
+    const fn free() -> CallbackSlot {
+        CallbackSlot { taken: AtomicBool::new(false), realm: Cell::new(ptr::null()), entry: Cell::new(None) }
+    }
 }
 
 macro_rules! callbacks {
-    ($($place:literal)*) => { [$(call_in_place::<$place>,)*] };
+    ($($slot:literal)*) => { [$(call_by_slot::<$slot>,)*] };
 }
 
 static CALLBACKS: [Callback; 32] =
     callbacks![0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31];
 
-/// A realm's place in [`PLACES`], until it goes.
-pub struct Place(Option<usize>);
+/// The slot that a realm holds, until the realm goes; `None` if all were taken.
+pub struct HeldSlot(Option<usize>);
 
-impl Place {
-    /// A place of its own for a realm, if one is free.
-    pub fn take(realm: &Rc<Realm>) -> Place {
-        let free = PLACES.iter().position(|place| !place.taken.swap(true, Ordering::Acquire));
-        if let Some(place) = free {
-            PLACES[place].realm.set(Rc::as_ptr(realm));
-            PLACES[place].door.set(Some(realm.door()));
+impl HeldSlot {
+    pub fn take(realm: &Rc<Realm>) -> HeldSlot {
+        let free = SLOTS.iter().position(|slot| !slot.taken.swap(true, Ordering::Acquire));
+        if let Some(slot) = free {
+            SLOTS[slot].realm.set(Rc::as_ptr(realm));
+            SLOTS[slot].entry.set(Some(realm.fast_entry()));
         }
-        Place(free)
+        HeldSlot(free)
     }
 
     pub fn callback(&self) -> Callback {
-        self.0.map_or(call_by_data, |place| CALLBACKS[place])
+        self.0.map_or(call_by_data, |slot| CALLBACKS[slot])
     }
 }
 
-impl Drop for Place {
+impl Drop for HeldSlot {
     fn drop(&mut self) {
-        if let Some(place) = self.0 {
-            PLACES[place].taken.store(false, Ordering::Release);
+        if let Some(slot) = self.0 {
+            SLOTS[slot].taken.store(false, Ordering::Release);
         }
     }
 }
 
-/// Calls the function whose reference is in the window's target slot, with its arguments in the
-/// slots before; leaves the results there.
+/// Calls the function whose reference is in the window's target slot. Its arguments are in the slots
+/// before, and its results come to lie there.
 ///
-/// One such native function serves all exports of a realm: the JavaScript wrappers have one call
-/// target, which V8 then calls directly however many exports there are. (With a native function
-/// for each, a program that calls several exports pays more than double.)
-unsafe extern "C" fn call_in_place<const PLACE: usize>(
+/// One such native function serves all exports of a realm. So the JavaScript wrappers have one call
+/// target, which V8 calls directly however many exports there are. With a native function for each
+/// export, a program that calls several of them pays more than double.
+unsafe extern "C" fn call_by_slot<const SLOT: usize>(
     _: sys::napi_env,
     _: sys::napi_callback_info,
 ) -> sys::napi_value {
-    // SAFETY: a function with this callback was made for the realm that took the place, on this
+    // SAFETY: a function with this callback was made for the realm that took the slot, on this
     // thread, and keeps it.
-    unsafe { call(|| PLACES[PLACE].door.get().unwrap_unchecked(), || &*PLACES[PLACE].realm.get()) }
+    unsafe { call(|| SLOTS[SLOT].entry.get().unwrap_unchecked(), || &*SLOTS[SLOT].realm.get()) }
 }
 
-/// The same for a realm that found no place.
+/// The same for a realm that found no free slot.
 unsafe extern "C" fn call_by_data(env: sys::napi_env, info: sys::napi_callback_info) -> sys::napi_value {
     // SAFETY: `info` is ours, and the data pointer is the realm that `realm::open` gave, kept by
     // the function.
     let realm = unsafe { &*raw::callback_data(env, info).cast::<Realm>() };
     // SAFETY: the realm has been there for the wrapper that calls.
-    unsafe { call(|| realm.door(), || realm) }
+    unsafe { call(|| realm.fast_entry(), || realm) }
 }
 
 /// # Safety
 /// A JavaScript wrapper has left its call in the window of the realm.
 #[inline(always)]
-unsafe fn call<'a>(door: impl Fn() -> Door, realm: impl Fn() -> &'a Realm) -> sys::napi_value {
+unsafe fn call<'a>(entry: impl Fn() -> FastEntry, realm: impl Fn() -> &'a Realm) -> sys::napi_value {
     // SAFETY: the wrapper that wrote the target was made for its type, wrote the arguments by it,
     // joined the groups of functions among them, is running, and keeps the function's group. The
     // window has a slot for every argument and result.
     unsafe {
-        let target = (*door().values().add(TARGET)).func.unwrap_unchecked();
-        match door().call(target) {
-            Rest::Nothing => {}
-            Rest::Everything => nested(realm(), target),
-            rest => finish(realm(), rest, Turn::begin(realm(), rest), NonNull::dangling()),
+        let target = (*entry().values().add(TARGET)).func.unwrap_unchecked();
+        match entry().call(target) {
+            EntryOutcome::Returned => {}
+            EntryOutcome::NotEntered => nested(realm(), target),
+            outcome => finish(realm(), outcome, EntryScope::leaving(realm()), NonNull::dangling()),
         }
     }
     ptr::null_mut()
 }
 
-/// An entry that is not the first. Cannot panic, and has a small frame: programs recurse through it.
+/// An entry that is not the outermost. It cannot panic, and has a small frame because programs recurse
+/// through it.
 ///
 /// # Safety
-/// As for [`call`], which met `target` in the window and left everything to us.
+/// As for [`call`], which found `target` in the window and did not enter.
 #[inline(never)]
 unsafe fn nested(realm: &Realm, target: NonNull<VMFuncRef>) {
-    let turn = Turn::begin(realm, Rest::Everything);
+    let scope = EntryScope::nested(realm);
     // SAFETY: by this function's contract.
-    let rest = unsafe { realm.door().call_nested(&realm.store, target) };
-    drop(turn);
-    if rest != Rest::Nothing {
+    let outcome = unsafe { realm.fast_entry().call_nested(&realm.store, target) };
+    drop(scope);
+    if outcome != EntryOutcome::Returned {
         // SAFETY: as above.
-        return unsafe { finish(realm, rest, Turn::begin(realm, Rest::Everything), target) };
+        return unsafe { finish(realm, outcome, EntryScope::nested(realm), target) };
     }
     realm.refresh_buffers();
 }
 
 /// # Safety
-/// As for [`call`], which met `target` in the window and left the rest to us.
+/// As for [`call`], which found `target` in the window and left the rest to us.
 #[cold]
 #[inline(never)]
-unsafe fn finish(realm: &Realm, rest: Rest, turn: Turn<'_>, target: NonNull<VMFuncRef>) {
+unsafe fn finish(realm: &Realm, outcome: EntryOutcome, scope: EntryScope<'_>, target: NonNull<VMFuncRef>) {
     guard(realm, move || {
-        let _turn = turn;
+        let _scope = scope;
         // SAFETY: by this function's contract.
-        unsafe { Func::finish_call(rest, &realm.store, target, realm.slots()) }?;
+        unsafe { Func::finish_call(outcome, &realm.store, target, realm.slots()) }?;
         Ok(())
     });
     realm.refresh_buffers();
 }
 
 /// The handles that calls from wasm to JavaScript make. A scope for each of these calls would be a
-/// good part of its cost, so wasm entered by [`call`] shares one among many. Whoever else enters wasm
-/// takes a [`Turn::apart`], for Node-API wants what is opened in a callback to be closed in it.
+/// good part of its cost, so wasm that was entered by [`call`] shares one scope among many calls.
+/// Anything else that enters wasm takes an [`EntryScope::separate`], because Node-API wants what is
+/// opened in a callback to be closed in it.
 #[derive(Clone, Copy)]
 pub struct Handles {
     /// The shared scope, if it is open.
     scope: sys::napi_handle_scope,
     calls: u32,
     /// Whether each call has a scope of its own.
-    apart: bool,
+    separate: bool,
     /// The shim called last, and its function, a handle of the scope.
     shim: u64,
     function: sys::napi_value,
@@ -161,8 +164,8 @@ pub struct Handles {
 
 impl Handles {
     pub const NONE: Handles =
-        Handles { scope: ptr::null_mut(), calls: 0, apart: false, shim: 0, function: ptr::null_mut() };
-    /// How many calls share a scope. What they returned is kept as long.
+        Handles { scope: ptr::null_mut(), calls: 0, separate: false, shim: 0, function: ptr::null_mut() };
+    /// How many calls share a scope. What they returned is kept as long as the scope is open.
     const CALLS: u32 = 64;
 
     /// The function of a shim, a handle of the shared scope.
@@ -176,7 +179,7 @@ impl Handles {
         if self.scope.is_null() {
             self.scope = raw::open_scope(realm.env)?;
             realm.handles.set(self);
-            // To close it.
+            // The end of the entry closes the scope.
             realm.store.call_for_attention();
         }
         if self.shim != shim.id {
@@ -189,29 +192,31 @@ impl Handles {
     }
 }
 
-/// An entry into wasm that is not the first, or on its way out: ends with the scope of its own calls
-/// closed, and that of the calls around it in place.
-pub struct Turn<'a> {
+/// The time in which the handles are those of one entry into wasm. When it ends, the scope of the
+/// entry's calls is closed, and the handles of the entry around it are back in place.
+pub struct EntryScope<'a> {
     realm: &'a Realm,
     outer: Handles,
 }
 
-impl<'a> Turn<'a> {
-    fn begin(realm: &'a Realm, rest: Rest) -> Turn<'a> {
-        let outer = match rest {
-            Rest::Everything => realm.handles.replace(Handles::NONE),
-            _ => Handles::NONE,
-        };
-        Turn { realm, outer }
+impl<'a> EntryScope<'a> {
+    /// For an entry by [`call`] below which wasm of the realm may be on the stack.
+    fn nested(realm: &'a Realm) -> EntryScope<'a> {
+        EntryScope { realm, outer: realm.handles.replace(Handles::NONE) }
+    }
+
+    /// For an outermost entry by [`call`] that is over.
+    fn leaving(realm: &'a Realm) -> EntryScope<'a> {
+        EntryScope { realm, outer: Handles::NONE }
     }
 
     /// For wasm that is not entered by [`call`].
-    pub fn apart(realm: &'a Realm) -> Turn<'a> {
-        Turn { realm, outer: realm.handles.replace(Handles { apart: true, ..Handles::NONE }) }
+    pub fn separate(realm: &'a Realm) -> EntryScope<'a> {
+        EntryScope { realm, outer: realm.handles.replace(Handles { separate: true, ..Handles::NONE }) }
     }
 }
 
-impl Drop for Turn<'_> {
+impl Drop for EntryScope<'_> {
     fn drop(&mut self) {
         let handles = self.realm.handles.replace(self.outer);
         if !handles.scope.is_null() {
@@ -228,10 +233,9 @@ struct Shim {
 }
 
 /// Makes a host function of a JavaScript shim, with the type of the module's `index`-th import.
-/// The shim takes no arguments: it reads and writes the window.
 ///
-/// The function does not keep the shim alive; the JavaScript group of whatever it is linked into
-/// does. Returns the function's address and its handle.
+/// The function does not keep the shim alive. The JavaScript group of whatever it is linked into does.
+/// Returns the function's address and its handle.
 #[napi(catch_unwind)]
 pub fn host_function(
     realm: &External<Rc<Realm>>,
@@ -242,7 +246,7 @@ pub fn host_function(
     let realm: &Rc<Realm> = realm;
     super::failure::run(realm, || {
         let Some(ExternType::Func(ty)) = module.import_type(index as usize) else {
-            unreachable!("lib/instance.js asks for the module's function imports only");
+            unreachable!("the face asks for function imports only");
         };
         let ty = ty.ty().clone();
         let (params, results) = (ty.params.len(), ty.results.len());
@@ -281,8 +285,8 @@ fn call_shim_here(
     realm.refresh_buffers();
     let outcome = (|| {
         let handles = realm.handles.get();
-        let _own = if handles.apart { Some(HandleScope::open(realm.env)?) } else { None };
-        let function = match handles.apart {
+        let _own = if handles.separate { Some(HandleScope::open(realm.env)?) } else { None };
+        let function = match handles.separate {
             true => shim.function.get().ok_or(Refused)?,
             false => handles.function(realm, shim)?,
         };

@@ -4,7 +4,7 @@
 //! imports before it asks, and keeps the returned instance handle in the joined group, so an
 //! address that it holds as a number is that of a living function.
 
-use super::call::Turn;
+use super::call::EntryScope;
 use super::failure::{Failure, Kind, run};
 use super::module::signature;
 use super::objects::as_memory;
@@ -87,7 +87,7 @@ pub fn instantiate<'env>(
     let imports = imports.iter().map(|value| import(env, realm, value));
     let imports = imports.collect::<napi::Result<Vec<Extern>>>()?;
     let instance = run(realm, || {
-        let _turn = Turn::apart(realm);
+        let _scope = EntryScope::separate(realm);
         let shared: Vec<Option<Memory>> =
             shared.into_iter().map(|memory| Some(as_memory(memory?).clone())).collect();
         // They become limits of what is made now; the store is others', too.

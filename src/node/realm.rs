@@ -12,7 +12,7 @@
 
 use super::budget::Budget;
 use super::buffers::Buffers;
-use super::call::{Handles, Place};
+use super::call::{Handles, HeldSlot};
 use super::collector::Collector;
 use super::compiling::Compilations;
 use super::exceptions::Exceptions;
@@ -21,7 +21,7 @@ use super::raw::{self, Reference, Refused};
 use super::threads::Threads;
 use super::v8_stack::V8Stack;
 use super::workers::Asked;
-use engine::{CompileError, Config, Door, Engine, Func, MemoryStyle, Store, TrapMode, ValRaw};
+use engine::{CompileError, Config, Engine, FastEntry, Func, MemoryStyle, Store, TrapMode, ValRaw};
 use host::watchdog::Watchdog;
 use napi::bindgen_prelude::{Env, External, Object, Unknown};
 use napi::{Error, JsValue, sys};
@@ -49,7 +49,7 @@ pub struct Realm {
     pub(super) v8_stack: V8Stack,
     /// Given out by `next_id`.
     ids: Cell<u64>,
-    place: OnceCell<Place>,
+    held_slot: OnceCell<HeldSlot>,
     /// `store.memory_growths()` when the buffers were last looked at.
     growths: Cell<u64>,
     pub(super) collector: Collector,
@@ -99,9 +99,9 @@ impl Realm {
         unsafe { self.window.write_bytes(0, TARGET + 1) };
     }
 
-    /// The quick way to call what the window asks for.
-    pub fn door(&self) -> Door {
-        Door::new(&self.store, self.slots())
+    /// The fast way to call what the window asks for.
+    pub fn fast_entry(&self) -> FastEntry {
+        FastEntry::new(&self.store, self.slots())
     }
 
     /// The number in the target slot.
@@ -232,7 +232,7 @@ pub fn open<'env>(env: &'env Env, make_error: Unknown<'env>) -> napi::Result<Obj
         handles: Cell::new(Handles::NONE),
         v8_stack: V8Stack::default(),
         ids: Cell::new(0),
-        place: OnceCell::new(),
+        held_slot: OnceCell::new(),
         growths: Cell::new(0),
         collector: Collector::default(),
         buffers: RefCell::default(),
@@ -244,7 +244,7 @@ pub fn open<'env>(env: &'env Env, make_error: Unknown<'env>) -> napi::Result<Obj
         goes_on: OnceCell::new(),
         compilations: OnceCell::new(),
     });
-    let callback = realm.place.get_or_init(|| Place::take(&realm)).callback();
+    let callback = realm.held_slot.get_or_init(|| HeldSlot::take(&realm)).callback();
     let call = raw::function(env.raw(), c"call", callback, realm.clone()).map_err(refused)?;
     let mut opened = Object::new(env)?;
     opened.set("realm", External::new(realm))?;

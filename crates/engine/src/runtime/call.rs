@@ -19,29 +19,30 @@ pub(super) const HOST_RESERVE: usize = 256 << 10;
 /// do with the limit of the one before, and to change it is dear.
 const TOLERANCE: usize = 16 << 10;
 
-/// What a quick entry left to be done.
+/// What came of a fast entry.
 #[must_use]
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Rest {
-    Nothing,
-    /// It was not entered.
-    Everything,
-    /// It stopped: somebody has to ask why.
-    Failure,
-    /// It returned, and somebody called for attention.
+pub enum EntryOutcome {
+    /// The function returned, and nothing is left to be done.
+    Returned,
+    /// The function was not entered: the slow way must be taken.
+    NotEntered,
+    /// The function did not return. The store has the reason.
+    Stopped,
+    /// The function returned, and the store or the host asked for attention.
     Attention,
 }
 
-/// A quick way into the functions of one store, with the values always in the same place.
+/// The fast way into the functions of one store, with the values always in the same place.
 #[derive(Clone, Copy)]
-pub struct Door {
+pub struct FastEntry {
     vm: *mut VMStoreContext,
     values: *mut ValRaw,
 }
 
-impl Door {
-    pub fn new(store: &Store, values: *mut ValRaw) -> Door {
-        Door { vm: store.vm(), values }
+impl FastEntry {
+    pub fn new(store: &Store, values: *mut ValRaw) -> FastEntry {
+        FastEntry { vm: store.vm(), values }
     }
 
     #[inline(always)]
@@ -57,8 +58,8 @@ impl Door {
     /// As for [`Func::call_raw`], without a handle: `func` is a function of the store, and whoever
     /// calls keeps its group until the call is over, and the store.
     #[inline(always)]
-    pub unsafe fn call(self, func: NonNull<VMFuncRef>) -> Rest {
-        let Door { vm, values } = self;
+    pub unsafe fn call(self, func: NonNull<VMFuncRef>) -> EntryOutcome {
+        let FastEntry { vm, values } = self;
         let marker = 0u8;
         let sp = &raw const marker as usize;
         // SAFETY: `func` and the store's context are alive by contract, and the plain fields of the
@@ -68,22 +69,22 @@ impl Door {
             let VMFuncRef { code, entry, vmctx, .. } = func.read();
             let near = sp.wrapping_sub((*vm).quick_from) < 2 * TOLERANCE;
             if !near || VMStoreContext::in_wasm(vm) || entry.is_null() {
-                return Rest::Everything;
+                return EntryOutcome::NotEntered;
             }
             let returned = transmute::<*const c_void, VMEntry>(entry)(vmctx, code, values);
             self.leave(returned)
         }
     }
 
-    /// Calls a function while wasm of the store is on the stack: [`Rest::Everything`] if that cannot be done
-    /// quickly, which it nearly always can, and else what [`Door::call`] says. It is there for the stack:
+    /// Calls a function while wasm of the store is on the stack: [`EntryOutcome::NotEntered`] if that cannot be done
+    /// quickly, which it nearly always can, and else what [`FastEntry::call`] says. It is there for the stack:
     /// programs recurse through wasm and the host, and this takes a third of what `finish` does.
     ///
     /// # Safety
-    /// As for [`Door::call`].
+    /// As for [`FastEntry::call`].
     #[inline(always)]
-    pub unsafe fn call_nested(self, store: &Store, func: NonNull<VMFuncRef>) -> Rest {
-        let Door { vm, values } = self;
+    pub unsafe fn call_nested(self, store: &Store, func: NonNull<VMFuncRef>) -> EntryOutcome {
+        let FastEntry { vm, values } = self;
         let marker = 0u8;
         let sp = &raw const marker as usize;
         // SAFETY: as in `call`. The fault handler looks at this store as long as a quick entry is not
@@ -92,27 +93,27 @@ impl Door {
             let VMFuncRef { code, entry, vmctx, .. } = func.read();
             let same_limit = store.stack_limit() == stack_limit(store, sp);
             if !VMStoreContext::in_wasm(vm) || (*vm).quick_from == NEVER || !same_limit || entry.is_null() {
-                return Rest::Everything;
+                return EntryOutcome::NotEntered;
             }
             let saved = VMStoreContext::saved(vm);
             (*vm).outer = &saved;
             let returned = transmute::<*const c_void, VMEntry>(entry)(vmctx, code, values);
             VMStoreContext::restore(vm, saved);
-            if returned == 0 { Rest::Failure } else { Rest::Nothing }
+            if returned == 0 { EntryOutcome::Stopped } else { EntryOutcome::Returned }
         }
     }
 
     /// # Safety
     /// A quick entry is over just now.
     #[inline(always)]
-    unsafe fn leave(self, returned: u8) -> Rest {
+    unsafe fn leave(self, returned: u8) -> EntryOutcome {
         // SAFETY: as in `call`.
         unsafe {
             (*self.vm).entry_fp = 0;
             match returned {
-                0 => Rest::Failure,
-                _ if (*self.vm).attention => Rest::Attention,
-                _ => Rest::Nothing,
+                0 => EntryOutcome::Stopped,
+                _ if (*self.vm).attention => EntryOutcome::Attention,
+                _ => EntryOutcome::Returned,
             }
         }
     }
@@ -124,17 +125,17 @@ impl Door {
 /// As for [`enter`], with the same arguments as before and nothing done in between.
 #[cold]
 pub(super) unsafe fn finish(
-    rest: Rest,
+    outcome: EntryOutcome,
     store: &Store,
     func: NonNull<VMFuncRef>,
     values: *mut ValRaw,
 ) -> Result<(), Error> {
-    let returned = match rest {
-        Rest::Nothing => return Ok(()),
+    let returned = match outcome {
+        EntryOutcome::Returned => return Ok(()),
         // SAFETY: by this function's contract.
-        Rest::Everything => unsafe { enter_anew(store, func, values) },
-        Rest::Failure => false,
-        Rest::Attention => true,
+        EntryOutcome::NotEntered => unsafe { enter_anew(store, func, values) },
+        EntryOutcome::Stopped => false,
+        EntryOutcome::Attention => true,
     };
     if !store.is_running() {
         store.attend();
@@ -167,7 +168,7 @@ unsafe fn enter_anew(store: &Store, func: NonNull<VMFuncRef>, values: *mut ValRa
     let sp = &raw const marker as usize;
     let outer_limit = store.stack_limit();
     store.set_stack_limit(stack_limit(store, sp));
-    // SAFETY: as in `Door::call`. References to the context are not kept.
+    // SAFETY: as in `FastEntry::call`. References to the context are not kept.
     unsafe {
         let VMFuncRef { code, entry, vmctx, .. } = func.read();
         let entry = transmute::<*const c_void, VMEntry>(entry);
@@ -201,9 +202,9 @@ pub(super) unsafe fn enter(
     values: *mut ValRaw,
 ) -> Result<(), Error> {
     // SAFETY: by this function's contract.
-    match unsafe { Door::new(store, values).call(func) } {
-        Rest::Nothing => Ok(()),
+    match unsafe { FastEntry::new(store, values).call(func) } {
+        EntryOutcome::Returned => Ok(()),
         // SAFETY: as above.
-        rest => unsafe { finish(rest, store, func, values) },
+        outcome => unsafe { finish(outcome, store, func, values) },
     }
 }

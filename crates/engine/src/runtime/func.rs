@@ -1,6 +1,6 @@
 //! Functions: of wasm, of the host, and typed native ones.
 
-use super::call::{self, Rest};
+use super::call::{self, EntryOutcome};
 use super::group::{Group, WeakGroup};
 use super::instance::InstanceObj;
 use super::store::{Store, WeakStore};
@@ -341,23 +341,23 @@ impl Func {
         unsafe { call::enter(self.group.store(), self.raw, values) }
     }
 
-    /// Ends what [`Door::call`] began.
+    /// Ends what [`FastEntry::call`] began.
     ///
     /// # Safety
-    /// As for [`Door::call`], with its values; and its function if it is left to be called.
+    /// As for [`FastEntry::call`], with its values; and its function if it is left to be called.
     pub unsafe fn finish_call(
-        rest: Rest,
+        outcome: EntryOutcome,
         store: &Store,
         raw: NonNull<VMFuncRef>,
         values: *mut ValRaw,
     ) -> Result<(), Error> {
         // SAFETY: alive by contract.
-        if rest == Rest::Everything && unsafe { raw.as_ref() }.entry.is_null() {
+        if outcome == EntryOutcome::NotEntered && unsafe { raw.as_ref() }.entry.is_null() {
             // SAFETY: as above.
             return unsafe { Func::from_raw(store, raw).call_raw(values) };
         }
         // SAFETY: by this function's contract.
-        unsafe { call::finish(rest, store, raw, values) }
+        unsafe { call::finish(outcome, store, raw, values) }
     }
 
     /// Calls the function. Arguments of the wrong number or type are refused.

@@ -24,7 +24,7 @@ pub mod traps;
 mod value;
 pub mod vmcontext;
 
-pub use call::{Door, Rest};
+pub use call::{EntryOutcome, FastEntry};
 pub use exception::{Exception, Tag};
 pub use func::{Func, NativeFunc};
 pub use global::Global;

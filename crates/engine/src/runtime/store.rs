@@ -202,7 +202,7 @@ impl Store {
         &self.0.exceptions
     }
 
-    /// Has the next call into wasm that returns tell so, with [`Rest::Attention`]. For what is looked
+    /// Has the next call into wasm that returns tell so, with [`EntryOutcome::Attention`]. For what is looked
     /// at after a call and seldom there: it costs each call one look together.
     pub fn call_for_attention(&self) {
         // SAFETY: a write of a field; no reference to the context is ever kept.
