@@ -170,7 +170,7 @@ test('nothing else is cloned or posted', async () => {
     // Users see ordinary objects. Only a memory has a property of its own where V8's have the method: it
     // hides the one that it cannot have.
     const hidden = 'toResizableBuffer' in thing ? ['toResizableBuffer'] : [];
-    expect(Reflect.ownKeys(thing).filter((key) => typeof thing !== 'function')).toEqual(hidden);
+    if (typeof thing !== 'function') expect(Reflect.ownKeys(thing)).toEqual(hidden);
   }
   expect(new Own({ value: 'i32' }, 4).value).toBe(4);
   port1.close();

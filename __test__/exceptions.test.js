@@ -257,10 +257,10 @@ describe('what JavaScript throws', () => {
   test('is an exception of the JSTag', () => {
     for (const value of [undefined, null, 0, -0, NaN, 'text', Symbol(), 1n, {}, new Error()]) {
       expect(wasm.catchAll(value)).toBe(1);
-      expect(Object.is(wasm.catchJs(value), value)).toBe(true);
-      expect(Object.is(thrownBy(() => wasm.rethrow(value)), value)).toBe(true);
-      expect(Object.is(thrownBy(() => wasm.throwJs(value)), value)).toBe(true);
-      expect(Object.is(thrownBy(() => wasm.catchTag(value)), value)).toBe(true);
+      expect(wasm.catchJs(value)).toBe(value);
+      expect(thrownBy(() => wasm.rethrow(value))).toBe(value);
+      expect(thrownBy(() => wasm.throwJs(value))).toBe(value);
+      expect(thrownBy(() => wasm.catchTag(value))).toBe(value);
     }
   });
 

@@ -59,7 +59,7 @@ const library = () => wat('(module (memory (export "memory") 1) (func (export "r
 const command = async () => (bytes ??= await wat('(module (memory (export "memory") 1) (func (export "_start")))'));
 
 /** What no message should have: gaps where a word is missing, values that nobody wrote, our insides. */
-const GAPS = /,,|, ,|  |\s$|"null"|"undefined"|\[object [A-Z]|[Cc]annot read|is not a function|is not iterable|must be ,|not a undefined|of undefined/;
+const GAPS = /,,|, ,| {2}|\s$|"null"|"undefined"|\[object [A-Z]|[Cc]annot read|is not a function|is not iterable|must be ,|not a undefined|of undefined/;
 
 describe.each(Object.entries(PLACES))('what is wrong in %s', (_, [keys, prefix, call]) => {
   test.each(keys)('is told: %s', async (key) => {

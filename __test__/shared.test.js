@@ -61,7 +61,8 @@ async function bytewise(text) {
     const section = from.subarray(place, (place += size)).toString('latin1');
     // The flags, the limits, and the power of two.
     const patched = [2, 5].includes(id)
-      ? section.replace(/([\x03\x07])Xc/, (_, flags) => `${String.fromCharCode(flags.charCodeAt(0) | 8)}Xc\0`)
+      ? // eslint-disable-next-line no-control-regex -- the section is bytes, not text
+        section.replace(/([\x03\x07])Xc/, (_, flags) => `${String.fromCharCode(flags.charCodeAt(0) | 8)}Xc\0`)
       : section;
     parts.push(Buffer.from([id, (patched.length & 0x7f) | 0x80, patched.length >> 7]), Buffer.from(patched, 'latin1'));
   }

@@ -9,18 +9,13 @@ const wn = require('..');
 const { PACKAGE } = require('./helpers');
 
 const usage = path.join(__dirname, 'types', 'usage.ts');
-const program = ts.createProgram([usage], {
-  strict: true,
-  noUncheckedIndexedAccess: true,
-  exactOptionalPropertyTypes: true,
-  noEmit: true,
-  target: ts.ScriptTarget.ES2023,
-  module: ts.ModuleKind.Node16,
-  moduleResolution: ts.ModuleResolutionKind.Node16,
-  types: ['node'],
-  typeRoots: [path.join(PACKAGE, 'node_modules', '@types')],
-  paths: { 'wasi-native': [path.join(PACKAGE, 'index.d.ts')] },
+const { options } = ts.getParsedCommandLineOfConfigFile(path.join(PACKAGE, 'tsconfig.json'), undefined, {
+  ...ts.sys,
+  onUnRecoverableConfigFileDiagnostic: (diagnostic) => {
+    throw new Error(ts.flattenDiagnosticMessageText(diagnostic.messageText, '\n'));
+  },
 });
+const program = ts.createProgram([usage], options);
 const checker = program.getTypeChecker();
 const declarations = program.getSourceFile(path.join(PACKAGE, 'index.d.ts'));
 const exported = checker.getExportsOfModule(checker.getSymbolAtLocation(declarations));

@@ -173,7 +173,7 @@ for await (const line of createInterface({ input: process.stdin })) {
   }
   // What the request left behind is collected now, not in the middle of another measurement. A
   // native finalizer runs in a later turn of the event loop.
-  gc();
+  globalThis.gc();
   await setImmediate();
   process.stdout.write(`${reply.join('\t')}\n`);
 }

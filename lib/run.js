@@ -3,7 +3,7 @@
 
 const { native, realm } = require('./binding');
 const { Deadline, checkDeadline } = require('./deadline');
-const { Exit, coded } = require('./errors');
+const { Exit } = require('./errors');
 const { Linking, checkGiven, importOf, refuse, refuseThreads } = require('./instance');
 const { checkKeys } = require('./keys');
 const { partsOf } = require('./module');

@@ -47,7 +47,7 @@ function makeV8Memory({ initial, maximum: declared, wide }, what) {
   try {
     return new V8Memory({ ...limits, shared: true });
   } catch (error) {
-    throw new RangeError(`${what}: ${error.message}`);
+    throw new RangeError(`${what}: ${error.message}`, { cause: error });
   }
 }
 

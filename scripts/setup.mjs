@@ -1,6 +1,6 @@
 // Makes a fresh clone ready: installs what package-lock.json names and builds the addon.
-// `npm start`, `npm test` and `npm run bench` begin with it, so it may use nothing but Node. When
-// there is nothing to do it takes about a second.
+// `npm start`, `npm test`, `npm run lint` and `npm run bench` begin with it, so it may use nothing but
+// Node. When there is nothing to do it takes about a second.
 
 import { execSync } from 'node:child_process';
 import { statSync } from 'node:fs';
