@@ -476,12 +476,12 @@ export function compile(bytes: BufferSource, options?: CompileOptions): Promise<
  */
 export function instantiate<E extends object = Exports>(
   bytes: BufferSource,
-  importObject?: Imports
+  importObject?: Imports,
 ): Promise<{ module: Module; instance: Instance<E> }>;
 /** Instantiates a module that is compiled already. */
 export function instantiate<E extends object = Exports>(
   module: Module,
-  importObject?: Imports
+  importObject?: Imports,
 ): Promise<Instance<E>>;
 
 /** A `Response`, of `fetch` or of any package. */
@@ -515,7 +515,7 @@ export function compileStreaming(source: ResponseLike | PromiseLike<ResponseLike
  */
 export function instantiateStreaming<E extends object = Exports>(
   source: ResponseLike | PromiseLike<ResponseLike>,
-  importObject?: Imports
+  importObject?: Imports,
 ): Promise<{ module: Module; instance: Instance<E> }>;
 
 /**
@@ -820,12 +820,7 @@ export interface Capabilities {
 export type Source = ReadySource | PromiseLike<ReadySource>;
 /** {@link Source}, when it is there. */
 export type ReadySource =
-  | string
-  | URL
-  | BufferSource
-  | Blob
-  | { readonly ok: boolean; arrayBuffer(): Promise<ArrayBuffer> }
-  | Module;
+  string | URL | BufferSource | Blob | { readonly ok: boolean; arrayBuffer(): Promise<ArrayBuffer> } | Module;
 
 /** An `AbortSignal`, of Node or of a package. */
 export interface Signal {
@@ -943,7 +938,7 @@ export interface LibraryInstance<E extends object = Exports, Data = any> extends
   call<Name extends keyof E & string>(
     name: Name,
     args?: Readonly<ArgumentsOf<E[Name]>>,
-    options?: CallOptions
+    options?: CallOptions,
   ): ResultOf<E[Name]>;
   /**
    * Has the instance be as it was when it was made, after its start function and `_initialize`, which do
@@ -992,7 +987,7 @@ export interface ThreadInstance<E extends object = Exports, Data = any> {
   call<Name extends keyof E & string>(
     name: Name,
     args?: Readonly<ArgumentsOf<E[Name]>>,
-    options?: CallOptions
+    options?: CallOptions,
   ): Promise<Awaited<ResultOf<E[Name]>>>;
   /**
    * Has the instance be as it was when it could first be called, when the calls asked for before are
@@ -1043,9 +1038,7 @@ export interface ThreadMemory extends MemoryAccess {}
  * ```
  */
 export function caller<E extends object = Exports, Data = any>():
-  | LibraryInstance<E, Data>
-  | ThreadInstance<E, Data>
-  | undefined;
+  LibraryInstance<E, Data> | ThreadInstance<E, Data> | undefined;
 
 /** Anything with `exports` such as an `Instance`, of this package or of V8. */
 export interface InstanceLike {
@@ -1128,7 +1121,7 @@ export class WASI {
   spawn<E extends object = Exports, Data = any>(
     source: Source,
     imports?: Imports,
-    options?: SpawnOptions<Data>
+    options?: SpawnOptions<Data>,
   ): Promise<Spawned<E, Data>>;
   /**
    * An instance on this thread, with the functions of this object among its imports. A reactor is
@@ -1138,13 +1131,13 @@ export class WASI {
   instantiate<E extends object = Exports, Data = any>(
     source: Source,
     imports?: Imports,
-    options?: InstantiateOptions<Data>
+    options?: InstantiateOptions<Data>,
   ): Promise<Instantiated<E, Data>>;
   /** The same at once. */
   instantiateSync<E extends object = Exports, Data = any>(
     source: BufferSource | Module,
     imports?: Imports,
-    options?: InstantiateOptions<Data>
+    options?: InstantiateOptions<Data>,
   ): Instantiated<E, Data>;
   /** With `stdin: 'pipe'` the stream that the program reads; otherwise null. */
   readonly stdin: NodeJS.WritableStream | null;

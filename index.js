@@ -5,11 +5,7 @@ const { caller } = require('./lib/caller');
 const { CompileError, LinkError, RuntimeError } = require('./lib/errors');
 const { Exception, JSTag } = require('./lib/exception');
 const { Global } = require('./lib/global');
-const {
-  Instance,
-  checkImportObject,
-  instantiate: instantiateModule,
-} = require('./lib/instance');
+const { Instance, checkImportObject, instantiate: instantiateModule } = require('./lib/instance');
 const { Memory } = require('./lib/memory');
 const { MemoryFS } = require('./lib/memoryfs');
 const { Module, compile: compileBytes, isModule, validate: validateBytes } = require('./lib/module');
@@ -76,7 +72,14 @@ for (const [name, value] of Object.entries(WebAssembly)) {
   if (value.prototype !== undefined) Object.defineProperty(WebAssembly, name, { enumerable: false });
 }
 Object.defineProperty(WebAssembly, 'JSTag', {
-  get: Object.getOwnPropertyDescriptor({ get JSTag() { return JSTag; } }, 'JSTag').get,
+  get: Object.getOwnPropertyDescriptor(
+    {
+      get JSTag() {
+        return JSTag;
+      },
+    },
+    'JSTag',
+  ).get,
   set: undefined,
 });
 tag(WebAssembly, 'WebAssembly');

@@ -28,7 +28,7 @@ const worker = (code, options) =>
      const wn = require(${JSON.stringify(PACKAGE)});
      const isOurs = ({ module, memory }) => [module instanceof wn.Module, memory instanceof wn.Memory];
      { ${code} }`,
-    { eval: true, ...options }
+    { eval: true, ...options },
   );
 
 describe('a posted Module and shared Memory are of their classes at once', () => {
@@ -69,7 +69,7 @@ describe('a posted Module and shared Memory are of their classes at once', () =>
     expect(await answer(other)).toEqual([true, true]);
   });
 
-  test("as glue for threads takes them: a Module that is none is compiled, a Memory grows", async () => {
+  test('as glue for threads takes them: a Module that is none is compiled, a Memory grows', async () => {
     const given = make();
     const code = `
       let { module, memory } = workerData;
@@ -98,7 +98,14 @@ describe('a posted Module and shared Memory are of their classes at once', () =>
     // It is taken wherever ours is.
     expect(v8Memory).toBeInstanceOf(wn.Memory);
     expect(Object.getPrototypeOf(v8Memory)).toBe(WebAssembly.Memory.prototype);
-    for (const other of [undefined, null, 1, {}, new SharedArrayBuffer(8), new WebAssembly.Memory({ initial: 1 })]) {
+    for (const other of [
+      undefined,
+      null,
+      1,
+      {},
+      new SharedArrayBuffer(8),
+      new WebAssembly.Memory({ initial: 1 }),
+    ]) {
       expect(other).not.toBeInstanceOf(wn.Module);
       expect(other).not.toBeInstanceOf(wn.Memory);
     }
@@ -137,13 +144,15 @@ describe('a posted Module is there though nobody else has it', () => {
        const memory = new wn.Memory({ initial: 2, maximum: 3, shared: true });
        console.log(new wn.Instance(message, { e: { m: memory } }).exports.size());
        port1.close();`,
-      { flags: ['--expose-gc'], modules: { m: bytes } }
+      { flags: ['--expose-gc'], modules: { m: bytes } },
     );
     expect([stdout, stderr]).toEqual(['true 2\n2\n', '']);
   });
 
   test('made by a Worker that has ended', async () => {
-    const made = worker(`parentPort.postMessage(new wn.Module(workerData, { fuel: true }))`, { workerData: bytes });
+    const made = worker(`parentPort.postMessage(new wn.Module(workerData, { fuel: true }))`, {
+      workerData: bytes,
+    });
     const [[module]] = await Promise.all([once(made, 'message'), once(made, 'exit')]);
     expect(module).toBeInstanceOf(wn.Module);
     expect(wn.Module.imports(module)).toEqual([{ module: 'e', name: 'm', kind: 'memory' }]);
@@ -153,12 +162,22 @@ describe('a posted Module is there though nobody else has it', () => {
 
 test('nothing else is cloned or posted', async () => {
   const tag = new wn.Tag({ parameters: [] });
-  const inst = await instance('(module (memory (export "m") 1) (table (export "t") 1 funcref) (func (export "f")))');
+  const inst = await instance(
+    '(module (memory (export "m") 1) (table (export "t") 1 funcref) (func (export "f")))',
+  );
   const { m, t, f } = inst.exports;
   class Own extends wn.Global {}
   const things = [
-    new wn.Memory({ initial: 1 }), new wn.Table({ element: 'anyfunc', initial: 1 }),
-    new wn.Global({ value: 'i32' }), inst, tag, new wn.Exception(tag, []), m, t, f, wn.JSTag,
+    new wn.Memory({ initial: 1 }),
+    new wn.Table({ element: 'anyfunc', initial: 1 }),
+    new wn.Global({ value: 'i32' }),
+    inst,
+    tag,
+    new wn.Exception(tag, []),
+    m,
+    t,
+    f,
+    wn.JSTag,
     new Own({ value: 'i32' }),
   ];
   const { port1 } = new MessageChannel();

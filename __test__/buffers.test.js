@@ -31,10 +31,12 @@ function inBothStyles(code, options = {}) {
 
 describe('the buffer of a memory', () => {
   test('is detached by growing, also by nothing and from nothing, and a new one takes its place', async () => {
-    const { memory, grow } = (await instance(
-      `(module (memory (export "memory") 0 5)
-        (func (export "grow") (param i32) (result i32) (memory.grow (local.get 0))))`
-    )).exports;
+    const { memory, grow } = (
+      await instance(
+        `(module (memory (export "memory") 0 5)
+        (func (export "grow") (param i32) (result i32) (memory.grow (local.get 0))))`,
+      )
+    ).exports;
     const isDetached = (buffer) => {
       try {
         return new Uint8Array(buffer).length < 0;
@@ -75,9 +77,11 @@ describe('the buffer of a memory', () => {
     expect(before.byteLength).toBe(65536);
   });
 
-  test('stays memory, whoever took it, while its memory grows and goes', () => {
-    inBothStyles(
-      `const taken = [];
+  test(
+    'stays memory, whoever took it, while its memory grows and goes',
+    () => {
+      inBothStyles(
+        `const taken = [];
        const take = async (buffer) => {
          // As a demanding library would, past any method of the buffer's own.
          try { taken.push(ArrayBuffer.prototype.transfer.call(buffer)); } catch {}
@@ -98,12 +102,16 @@ describe('the buffer of a memory', () => {
        for (const buffer of taken) new Uint8Array(buffer).fill(7);
        if (others.some(({ buffer }) => new Uint8Array(buffer).includes(7))) throw new Error('seen by others');
        console.log('fine');`,
-      { flags: isBun ? [] : ['--expose-gc'], ...(isBun ? { load: true } : {}) }
-    );
-  }, LONG);
+        { flags: isBun ? [] : ['--expose-gc'], ...(isBun ? { load: true } : {}) },
+      );
+    },
+    LONG,
+  );
 
-  test('stays memory after its Worker has ended, whoever got it', () => {
-    const worker = `
+  test(
+    'stays memory after its Worker has ended, whoever got it',
+    () => {
+      const worker = `
       const { parentPort, workerData } = require('node:worker_threads');
       const wn = require(workerData);
       (async () => {
@@ -127,12 +135,12 @@ describe('the buffer of a memory', () => {
         post(new Uint8Array(fs.readFile('/f').buffer));
         parentPort.postMessage('done');
       })();`;
-    inBothStyles(
-      `const { Worker } = require('node:worker_threads');
+      inBothStyles(
+        `const { Worker } = require('node:worker_threads');
        const got = [];
        for (let i = 0; i < 3; i++) {
          const worker = new Worker(${JSON.stringify(worker)}, { eval: true, workerData: require.resolve(${JSON.stringify(
-           require.resolve('..')
+           require.resolve('..'),
          )}) });
          // Its last message may come together with its end.
          const ended = new Promise((resolve) => worker.on('exit', resolve));
@@ -148,13 +156,17 @@ describe('the buffer of a memory', () => {
        }
        // Only now: two of them may be over the bytes of one memory.
        for (const view of got) view.fill(6);
-       console.log('fine');`
-    );
-  }, LONG);
+       console.log('fine');`,
+      );
+    },
+    LONG,
+  );
 
-  test('can be worked on by the threads of the pool while the memory grows and goes', () => {
-    inBothStyles(
-      `const crypto = require('node:crypto');
+  test(
+    'can be worked on by the threads of the pool while the memory grows and goes',
+    () => {
+      inBothStyles(
+        `const crypto = require('node:crypto');
        const fs = require('node:fs');
        const zlib = require('node:zlib');
        const source = fs.openSync(process.execPath);
@@ -177,13 +189,17 @@ describe('the buffer of a memory', () => {
        for (let i = 0; i < 10; i++) { globalThis.gc?.(); await new Promise(setImmediate); }
        await Promise.all(busy);
        console.log('fine');`,
-      { flags: isBun ? [] : ['--expose-gc'] }
-    );
-  }, LONG);
+        { flags: isBun ? [] : ['--expose-gc'] },
+      );
+    },
+    LONG,
+  );
 
-  test('over 4 GiB is one, or an error of its own', () => {
-    const { status, signal, stdout, stderr } = child(
-      `const { memory, grow } = new wn.Instance(new wn.Module(bytes.wide)).exports;
+  test(
+    'over 4 GiB is one, or an error of its own',
+    () => {
+      const { status, signal, stdout, stderr } = child(
+        `const { memory, grow } = new wn.Instance(new wn.Module(bytes.wide)).exports;
        if (grow(65600n) !== 1n) throw new Error('no room');
        for (let i = 0; i < 3; i++) {
          try {
@@ -194,11 +210,13 @@ describe('the buffer of a memory', () => {
          globalThis.gc?.();
          await new Promise(setImmediate);
        }`,
-      { modules, flags: isBun ? [] : ['--expose-gc'] }
-    );
-    expect({ status, signal, stderr }).toMatchObject({ status: 0, signal: null });
-    for (const line of stdout.trim().split('\n')) {
-      expect(['4299227136', 'true ERR_WASI_RANGE']).toContain(line);
-    }
-  }, LONG);
+        { modules, flags: isBun ? [] : ['--expose-gc'] },
+      );
+      expect({ status, signal, stderr }).toMatchObject({ status: 0, signal: null });
+      for (const line of stdout.trim().split('\n')) {
+        expect(['4299227136', 'true ERR_WASI_RANGE']).toContain(line);
+      }
+    },
+    LONG,
+  );
 });

@@ -32,7 +32,7 @@ const TYPES = {
 /** A guest that imports these functions; in its memory lie the names that it uses. */
 function guest(names, body, module = 'wasi_snapshot_preview1') {
   const imports = names.map(
-    (name) => `(import "${module}" "${name}" (func $${name} (param ${TYPES[name]}) (result i32)))`
+    (name) => `(import "${module}" "${name}" (func $${name} (param ${TYPES[name]}) (result i32)))`,
   );
   return `(module ${imports.join('\n')}
     (memory (export "memory") 1)
@@ -55,7 +55,7 @@ const WRITE = guest(
     (if (local.get $errno) (then (return (local.get $errno))))
     (i32.store (i32.const 0) (i32.const 120))
     (i32.store (i32.const 4) (i32.const 4))
-    (call $fd_write (i32.load (i32.const 16)) (i32.const 0) (i32.const 1) (i32.const 8)))`
+    (call $fd_write (i32.load (i32.const 16)) (i32.const 0) (i32.const 1) (i32.const 8)))`,
 );
 
 /** Reads the file to address 200: errno and length. */
@@ -67,7 +67,7 @@ const READ = guest(
     (i32.store (i32.const 0) (i32.const 200))
     (i32.store (i32.const 4) (i32.const 1000))
     (call $fd_read (i32.load (i32.const 16)) (i32.const 0) (i32.const 1) (i32.const 8))
-    (i32.load (i32.const 8)))`
+    (i32.load (i32.const 8)))`,
 );
 
 /** Tries in seven ways to change its directory: their errnos. */
@@ -89,7 +89,7 @@ const CHANGE = guest(
     (call $path_symlink (i32.const 120) (i32.const 4) (i32.const 3) (i32.const 110) (i32.const 3))
     (call $path_rename (i32.const 3) (i32.const 100) (i32.const 4)
       (i32.const 3) (i32.const 110) (i32.const 3))
-    (call $path_unlink_file (i32.const 3) (i32.const 100) (i32.const 4)))`
+    (call $path_unlink_file (i32.const 3) (i32.const 100) (i32.const 4)))`,
 );
 
 /** Reads the realtime clock to address 200 and random bytes to 208. */
@@ -97,7 +97,7 @@ const CLOCK_AND_RANDOM = guest(
   ['clock_time_get', 'random_get'],
   `(func (export "run") (result i32 i32)
     (call $clock_time_get (i32.const 0) (i64.const 1) (i32.const 200))
-    (call $random_get (i32.const 208) (i32.const 32)))`
+    (call $random_get (i32.const 208) (i32.const 32)))`,
 );
 
 let directory;
@@ -163,7 +163,9 @@ describe('a preopened directory', () => {
       thrownBy(() => new wn.WASI({ version: 'preview1', preopens: { '/d': value } }));
     expect(failure({ path: directory, wirte: false })).toMatchObject({
       code: 'ERR_INVALID_ARG_VALUE',
-      message: expect.stringMatching(/options\.preopens\["\/d"\]\.wirte' is not known: did you mean "write"\?/),
+      message: expect.stringMatching(
+        /options\.preopens\["\/d"\]\.wirte' is not known: did you mean "write"\?/,
+      ),
     });
     expect(failure({ path: directory, write: 0 }).code).toBe('ERR_INVALID_ARG_TYPE');
     expect(failure({ path: directory, mode: 'r' }).code).toBe('ERR_INVALID_ARG_VALUE');
@@ -231,7 +233,9 @@ describe('MemoryFS', () => {
     expect(thrownBy(() => memory.readFile(5)).code).toBe('ERR_INVALID_ARG_TYPE');
     expect(thrownBy(() => memory.readFile('d/f', 'utf9'))).toMatchObject({
       code: 'ERR_INVALID_ARG_VALUE',
-      message: expect.stringMatching(/'encoding' must be an encoding that Buffer knows, such as 'utf8'. Received 'utf9'/),
+      message: expect.stringMatching(
+        /'encoding' must be an encoding that Buffer knows, such as 'utf8'. Received 'utf9'/,
+      ),
     });
     expect(thrownBy(() => memory.readFile('d/f', { encode: 'utf8' })).message).toMatch(/"encoding"/);
     expect(thrownBy(() => memory.readFile('d/f', 5)).code).toBe('ERR_INVALID_ARG_TYPE');
@@ -292,7 +296,7 @@ describe('allow and deny', () => {
     const text = guest(['path_open', 'fd_write'], '').replace(
       '(module',
       `(module (import "env" "log" (func)) (import "env" "table" (table 1 funcref))
-       (import "wasi_unstable" "fd_read" (func)) (import "wasi_native_ext" "fd_lock" (func))`
+       (import "wasi_unstable" "fd_read" (func)) (import "wasi_native_ext" "fd_lock" (func))`,
     );
     const report = {
       granted: ['wasi_snapshot_preview1.fd_write'],
@@ -372,10 +376,10 @@ test('limits bound what a program may hold, and are checked', async () => {
   expect((await run(READ, { preopens, limits: { path: 3 } }))[0]).toBe(ENAMETOOLONG);
   const failure = (options) => thrownBy(() => new wn.WASI({ version: 'preview1', ...options }));
   expect(failure({ limits: { strings: 4 }, args: ['long'] }).message).toMatch(
-    /exceed the limit of 4 bytes; .*raise options\.limits\.strings/
+    /exceed the limit of 4 bytes; .*raise options\.limits\.strings/,
   );
   expect(failure({ preopens, limits: { descriptors: 3 } }).message).toMatch(
-    /"\/": EMFILE; raise options\.limits\.descriptors/
+    /"\/": EMFILE; raise options\.limits\.descriptors/,
   );
   expect(failure({ limits: { descriptors: 2 } }).code).toBe('ERR_OUT_OF_RANGE');
   expect(failure({ limits: { files: 4 } }).code).toBe('ERR_INVALID_ARG_VALUE');
@@ -414,7 +418,7 @@ describe('trace', () => {
       await wat(`(module
         (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
         (memory (export "memory") 1)
-        (func (export "_start") (call $exit (i32.const 3))))`)
+        (func (export "_start") (call $exit (i32.const 3))))`),
     );
     expect(wasi.start(new wn.Instance(module, wasi.getImportObject()))).toBe(3);
     expect(lines).toEqual(['proc_exit(rval: 3) = ?']);

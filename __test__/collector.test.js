@@ -28,7 +28,10 @@ function answer(body) {
     /** Has V8 hear of so much that it collects. */
     const press = () => { for (let k = 0; k < 40; k++) new wn.Instance(module).exports.fill(); };
     (async () => { ${body} })().then((value) => console.log(JSON.stringify(value)));`;
-  const { stdout, stderr, status } = spawnSync(process.execPath, ['-e', program], { encoding: 'utf8', timeout: 120_000 });
+  const { stdout, stderr, status } = spawnSync(process.execPath, ['-e', program], {
+    encoding: 'utf8',
+    timeout: 120_000,
+  });
   expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
   return JSON.parse(stdout);
 }
@@ -46,8 +49,11 @@ describe('native memory that nobody has any more', () => {
   });
 
   inNode('is given back in a loop without any await', () => {
-    expect(answer('for (let k = 0; k < 90; k++) { new wn.Instance(module).exports.fill(); look(); } return peak / MiB;'))
-      .toBeLessThan(1024);
+    expect(
+      answer(
+        'for (let k = 0; k < 90; k++) { new wn.Instance(module).exports.fill(); look(); } return peak / MiB;',
+      ),
+    ).toBeLessThan(1024);
   });
 
   inNode('leaves its address space to others: memories beyond what the kernel maps', () => {

@@ -29,6 +29,7 @@ function slow(functions = 3000) {
 }
 
 test('thousands of modules of one function each', () => {
+  // prettier-ignore
   const bytes = (k) =>
     Buffer.from([
       ...Buffer.from('\0asm\x01\0\0\0', 'latin1'), 1, 6, 1, 0x60, 1, 0x7f, 1, 0x7f, 3, 2, 1, 0, 7, 5, 1, 1, 0x66, 0, 0,
@@ -130,7 +131,9 @@ test('a module that wants threads of guests is told so', async () => {
     (func (export "_start")))`);
   const module = new wn.Module(bytes);
   const wasi = new wn.WASI({ version: 'preview1' });
-  expect(() => new wn.Instance(module, wasi.getImportObject())).toThrow(/wasm32-wasip1-threads.*not supported yet/);
+  expect(() => new wn.Instance(module, wasi.getImportObject())).toThrow(
+    /wasm32-wasip1-threads.*not supported yet/,
+  );
   await expect(wasi.run(module)).rejects.toThrow(/wasm32-wasip1-threads.*not supported yet/);
   const memory = new wn.Memory({ initial: 1, maximum: 2, shared: true });
   const given = { env: { memory }, wasi: { 'thread-spawn': () => 1 } };
@@ -139,7 +142,14 @@ test('a module that wants threads of guests is told so', async () => {
 
 test('a custom section is found by its name, not by what half a character becomes', () => {
   const name = [...Buffer.from('\u{fffd}')];
-  const bytes = Buffer.from([...Buffer.from('\0asm\x01\0\0\0', 'latin1'), 0, name.length + 2, name.length, ...name, 42]);
+  const bytes = Buffer.from([
+    ...Buffer.from('\0asm\x01\0\0\0', 'latin1'),
+    0,
+    name.length + 2,
+    name.length,
+    ...name,
+    42,
+  ]);
   const module = new wn.Module(bytes);
   expect(wn.Module.customSections(module, '\u{fffd}')).toHaveLength(1);
   expect(wn.Module.customSections(module, '\ud800')).toHaveLength(0);
@@ -149,7 +159,11 @@ test('the limits that the JavaScript interface sets are ours', () => {
   const leb = (n) => (n < 128 ? [n] : [(n & 127) | 128, ...leb(n >>> 7)]);
   const module = (id, count, item) => {
     const items = Buffer.concat([Buffer.from(leb(count)), ...Array(count).fill(Buffer.from(item))]);
-    return Buffer.concat([Buffer.from('\0asm\x01\0\0\0', 'latin1'), Buffer.from([id, ...leb(items.length)]), items]);
+    return Buffer.concat([
+      Buffer.from('\0asm\x01\0\0\0', 'latin1'),
+      Buffer.from([id, ...leb(items.length)]),
+      items,
+    ]);
   };
   expect(wn.validate(module(5, 100, [0, 0]))).toBe(true);
   expect(() => new wn.Module(module(5, 101, [0, 0]))).toThrow(wn.CompileError);
@@ -162,7 +176,13 @@ test('imports in the compact form', () => {
   const name = (text) => [text.length, ...Buffer.from(text)];
   const bytes = (imports) => {
     const types = [1, 4, 1, 0x60, 0, 0];
-    return Buffer.from([...Buffer.from('\0asm\x01\0\0\0', 'latin1'), ...types, 2, imports.length, ...imports]);
+    return Buffer.from([
+      ...Buffer.from('\0asm\x01\0\0\0', 'latin1'),
+      ...types,
+      2,
+      imports.length,
+      ...imports,
+    ]);
   };
   // One name of a module for several items; the second form has one type for all of them, too.
   const one = bytes([1, ...name('m'), ...name(''), 0x7f, 2, ...name('a'), 0, 0, ...name('b'), 0, 0]);

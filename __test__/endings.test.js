@@ -60,7 +60,7 @@ describe('a process ends', () => {
        const imports = { ...wasi.getImportObject(), m: { call: () => process.exit(3) } };
        wasi.start(new wn.Instance(new wn.Module(bytes.calls), imports));
        console.log('not reached');`,
-      { modules }
+      { modules },
     );
     expect([stderr, stdout, status]).toEqual(['', 'exit 3\n', 3]);
   });
@@ -72,7 +72,7 @@ describe('a process ends', () => {
        const call = () => { if (++running === 3) setTimeout(() => process.exit(4), 20); };
        for (let i = 0; i < 3; i++) wasi.run(bytes.spins, { imports: { m: { call } } });
        for (let i = 0; i < 3; i++) wn.compile(bytes.m);`,
-      { modules }
+      { modules },
     );
     expect([stderr, status]).toEqual(['', 4]);
   });
@@ -82,7 +82,7 @@ describe('a process ends', () => {
       `${INSTANCE}
        setImmediate(() => make(() => { throw new Error('of the import'); }).out());
        setTimeout(() => process.exit(0), 5000);`,
-      { modules }
+      { modules },
     );
     expect(stderr).toContain('of the import');
     expect(status).not.toBe(0);
@@ -92,7 +92,7 @@ describe('a process ends', () => {
          console.log(message, make().load(0));
        });
        setImmediate(() => make(() => { throw new Error('of the import'); }).out());`,
-      { modules }
+      { modules },
     );
     expect([goesOn.stdout, goesOn.status]).toEqual(['of the import 0\n', 0]);
   });
@@ -103,7 +103,7 @@ describe('a process ends', () => {
        const call = async () => { throw new Error('of the asynchronous import'); };
        wasi.run(bytes.spins, { imports: { m: { call } } });
        setTimeout(() => process.exit(0), 5000);`,
-      { modules }
+      { modules },
     );
     expect(stderr).toContain('of the asynchronous import');
     expect(status).not.toBe(0);
@@ -133,10 +133,10 @@ describe('a process ends', () => {
          for (let i = 0; i < 100; i++) try { make().load(-1); } catch { count++; }
          make(() => process.report.getReport()).out();
          console.log(count);`,
-        { modules, flags: [flag] }
+        { modules, flags: [flag] },
       );
       expect([stdout, status]).toEqual(['100\n', 0]);
-    }
+    },
   );
 });
 
@@ -147,17 +147,18 @@ describe('a Worker', () => {
        const wn = require(${JSON.stringify(PACKAGE)});
        ${INSTANCE}
        ${code}`,
-      { eval: true, workerData: data }
+      { eval: true, workerData: data },
     );
-  const message = (of) =>
-    new Promise((resolve, reject) => of.once('message', resolve).once('error', reject));
+  const message = (of) => new Promise((resolve, reject) => of.once('message', resolve).once('error', reject));
 
   // In Bun a terminated Worker is only told between two turns of its loop.
   const inNode = isBun ? test.skip : test;
 
-  inNode('ends when it is terminated while wasm spins, a hundred times, the addon only there', () => {
-    const { status, stdout, stderr } = child(
-      `const { Worker } = require('node:worker_threads');
+  inNode(
+    'ends when it is terminated while wasm spins, a hundred times, the addon only there',
+    () => {
+      const { status, stdout, stderr } = child(
+        `const { Worker } = require('node:worker_threads');
        const code = \`
          const { workerData: bytes, parentPort } = require('node:worker_threads');
          const wn = require(${JSON.stringify(PACKAGE)});
@@ -176,42 +177,47 @@ describe('a Worker', () => {
        const wn = require(${JSON.stringify(PACKAGE)});
        ${INSTANCE}
        try { make().load(-1); } catch (error) { console.log(error instanceof wn.RuntimeError); }`,
-      { modules, load: false }
-    );
-    expect([stderr, stdout, status]).toEqual(['', 'true\ntrue\n', 0]);
-  }, LONG);
+        { modules, load: false },
+      );
+      expect([stderr, stdout, status]).toEqual(['', 'true\ntrue\n', 0]);
+    },
+    LONG,
+  );
 
-  inNode('ends while its programs spin on threads of their own', async () => {
-    for (let round = 0; round < 10; round++) {
-      const spinning = worker(
-        `const wasi = new wn.WASI({ version: 'preview1' });
+  inNode(
+    'ends while its programs spin on threads of their own',
+    async () => {
+      for (let round = 0; round < 10; round++) {
+        const spinning = worker(
+          `const wasi = new wn.WASI({ version: 'preview1' });
          let running = 0;
          const call = () => { if (++running === 2) parentPort.postMessage('spin'); };
          for (let i = 0; i < 2; i++) wasi.run(bytes.spins, { imports: { m: { call } } }).catch(() => {});`,
-        modules
-      );
-      await message(spinning);
-      expect(await spinning.terminate()).toBe(1);
-    }
-  }, LONG);
+          modules,
+        );
+        await message(spinning);
+        expect(await spinning.terminate()).toBe(1);
+      }
+    },
+    LONG,
+  );
 
   test('computes the same, however often it is asked whether to go on', async () => {
     const { exports } = new wn.Instance(new wn.Module(modules.m), { m: { call() {} } });
     const rounds = 20_000_000;
-    const asked = worker(
-      `parentPort.postMessage([1, 2, 3].map(() => make().compute(${rounds})));`,
-      modules
-    );
+    const asked = worker(`parentPort.postMessage([1, 2, 3].map(() => make().compute(${rounds})));`, modules);
     const expected = exports.compute(rounds);
     expect(await message(asked)).toEqual([expected, expected, expected]);
     await asked.terminate();
   });
 
-  inNode('can be debugged: what is evaluated while wasm loops may call wasm, and that may trap', async () => {
-    const { exports } = new wn.Instance(new wn.Module(modules.m), { m: { call() {} } });
-    const rounds = 20_000_000;
-    const debugged = worker(
-      `const { Session } = require('node:inspector');
+  inNode(
+    'can be debugged: what is evaluated while wasm loops may call wasm, and that may trap',
+    async () => {
+      const { exports } = new wn.Instance(new wn.Module(modules.m), { m: { call() {} } });
+      const rounds = 20_000_000;
+      const debugged = worker(
+        `const { Session } = require('node:inspector');
        const { compute } = make();
        const other = make();
        let trapped = 0;
@@ -238,31 +244,36 @@ describe('a Worker', () => {
        const results = [];
        for (let i = 0; i < 200 && trapped < 5; i++) results.push(compute(${rounds}));
        parentPort.postMessage([trapped >= 5, [...new Set(results)]]);`,
-      modules
-    );
-    expect(await message(debugged)).toEqual([true, [exports.compute(rounds)]]);
-    await debugged.terminate();
-  }, LONG);
+        modules,
+      );
+      expect(await message(debugged)).toEqual([true, [exports.compute(rounds)]]);
+      await debugged.terminate();
+    },
+    LONG,
+  );
 
-  test('loads the package beside others, all at once', async () => {
-    const answers = Array.from({ length: 6 }, async () => {
-      const one = worker(
-        `let count = 0;
+  test(
+    'loads the package beside others, all at once',
+    async () => {
+      const answers = Array.from({ length: 6 }, async () => {
+        const one = worker(
+          `let count = 0;
          for (let i = 0; i < 200; i++) try { make().load(-1); } catch { count++; }
          parentPort.postMessage(count);`,
-        modules
-      );
-      const count = await message(one);
-      await one.terminate();
-      return count;
-    });
-    expect(await Promise.all(answers)).toEqual(Array(6).fill(200));
-  }, LONG);
+          modules,
+        );
+        const count = await message(one);
+        await one.terminate();
+        return count;
+      });
+      expect(await Promise.all(answers)).toEqual(Array(6).fill(200));
+    },
+    LONG,
+  );
 });
 
 test("traps on threads of their own live beside V8's on this one", async () => {
-  const { load } = new WebAssembly.Instance(new WebAssembly.Module(modules.m), { m: { call() {} } })
-    .exports;
+  const { load } = new WebAssembly.Instance(new WebAssembly.Module(modules.m), { m: { call() {} } }).exports;
   const wasi = new wn.WASI({ version: 'preview1' });
   const module = await wn.compile(modules.traps);
   const imports = { m: { call: async () => {} } };
@@ -277,9 +288,11 @@ test("traps on threads of their own live beside V8's on this one", async () => {
   expect(theirs).toBe(10_000);
 });
 
-test('handles are collected in any order', () => {
-  const { status, stdout, stderr } = child(
-    `const random = (() => { let x = 88172645463325252n; return (n) => {
+test(
+  'handles are collected in any order',
+  () => {
+    const { status, stdout, stderr } = child(
+      `const random = (() => { let x = 88172645463325252n; return (n) => {
        x ^= x << 13n; x &= (1n << 64n) - 1n; x ^= x >> 7n; x ^= x << 17n; x &= (1n << 64n) - 1n;
        return Number(x % BigInt(n));
      }; })();
@@ -321,10 +334,12 @@ test('handles are collected in any order', () => {
      await new Promise(setImmediate);
      gc();
      console.log('done');`,
-    { modules, flags: ['--expose-gc'] }
-  );
-  expect([stderr, stdout, status]).toEqual(['', 'done\n', 0]);
-}, LONG);
+      { modules, flags: ['--expose-gc'] },
+    );
+    expect([stderr, stdout, status]).toEqual(['', 'done\n', 0]);
+  },
+  LONG,
+);
 
 test('a buffer that is held while its memory grows is detached, and the bytes stay for who has them', () => {
   const { exports } = new wn.Instance(new wn.Module(modules.m), { m: { call() {} } });
@@ -363,15 +378,17 @@ test('two copies of the package are two worlds that live beside each other', asy
      const wasi = new wn.WASI({ version: 'preview1' });
      try { wasi.initialize({ exports: { memory } }); } catch (error) { results.push(error.code); }
      console.log(results.join());`,
-    { modules }
+    { modules },
   );
   expect([stderr, stdout, status]).toEqual(['', 'true,true,TypeError,ERR_INVALID_ARG_TYPE\n', 0]);
 });
 
-test('ten thousand instances leave no descriptor, no thread and little memory behind', () => {
-  if (process.platform !== 'linux' || isBun) return;
-  const { stdout, stderr } = child(
-    `const fs = require('node:fs');
+test(
+  'ten thousand instances leave no descriptor, no thread and little memory behind',
+  () => {
+    if (process.platform !== 'linux' || isBun) return;
+    const { stdout, stderr } = child(
+      `const fs = require('node:fs');
      const count = (name) => fs.readdirSync('/proc/self/' + name).length;
      const module = new wn.Module(bytes.calls);
      const run = async (times) => {
@@ -386,20 +403,22 @@ test('ten thousand instances leave no descriptor, no thread and little memory be
      const before = await run(1000);
      const after = await run(10000);
      console.log(JSON.stringify([before, after]));`,
-    { modules, flags: ['--expose-gc'] }
-  );
-  expect(stderr).toBe('');
-  const [before, after] = JSON.parse(stdout);
-  expect(after[0]).toBeLessThanOrEqual(before[0] + 5);
-  expect(after[1]).toBeLessThanOrEqual(before[1]);
-  expect(after[2]).toBeLessThan(before[2] + 60);
-}, LONG);
+      { modules, flags: ['--expose-gc'] },
+    );
+    expect(stderr).toBe('');
+    const [before, after] = JSON.parse(stdout);
+    expect(after[0]).toBeLessThanOrEqual(before[0] + 5);
+    expect(after[1]).toBeLessThanOrEqual(before[1]);
+    expect(after[2]).toBeLessThan(before[2] + 60);
+  },
+  LONG,
+);
 
 test('as many compilations as one likes share a single thread of the pool', async () => {
   const large = `(module ${Array.from(
     { length: 600 },
     (_, i) => `(func (export "f${i}") (param i32) (result i32)
-      (i32.add (i32.mul (local.get 0) (i32.const ${i})) (i32.popcnt (local.get 0))))`
+      (i32.add (i32.mul (local.get 0) (i32.const ${i})) (i32.popcnt (local.get 0))))`,
   ).join('\n')})`;
   const { stdout, stderr } = child(
     `const tasks = () => require('node:fs').readdirSync('/proc/self/task').length;
@@ -413,7 +432,7 @@ test('as many compilations as one likes share a single thread of the pool', asyn
     {
       modules: { large: await wat(large) },
       env: { ...process.env, UV_THREADPOOL_SIZE: '1' },
-    }
+    },
   );
   expect(stderr).toBe('');
   expect(stdout).toBe(`${Array(8).fill(17).join()} true\n`);

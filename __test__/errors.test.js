@@ -18,12 +18,13 @@ test('docs/errors.md has every code that the package gives, and no others', () =
   const documented = new Set(
     fs
       .readFileSync(path.join(PACKAGE, 'docs', 'errors.md'), 'utf8')
-      .match(/(?<=^\| `)(ERR_[A-Z_]+|ABORT_ERR)(?=`)/gm)
+      .match(/(?<=^\| `)(ERR_[A-Z_]+|ABORT_ERR)(?=`)/gm),
   );
   expect([...documented].sort()).toEqual([...given].sort());
 });
 
-const program = (body) => wat(`(module
+const program = (body) =>
+  wat(`(module
   (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
   (memory (export "memory") 1) ${body})`);
 
@@ -45,7 +46,9 @@ const CASES = [
     async () => {
       const wasi = new wn.WASI({ version, deny: ['random_get'] });
       const module = new wn.Module(
-        await wat('(module (import "wasi_snapshot_preview1" "random_get" (func (param i32 i32) (result i32))))')
+        await wat(
+          '(module (import "wasi_snapshot_preview1" "random_get" (func (param i32 i32) (result i32))))',
+        ),
       );
       new wn.Instance(module, wasi.getImportObject());
     },
@@ -60,31 +63,76 @@ const CASES = [
       wasi.initialize(new wn.Instance(module, wasi.getImportObject()));
     },
   ],
-  ['RangeError', 'ERR_WASI_RANGE', /cannot grow by 5/, () => new wn.Memory({ initial: 1, maximum: 2 }).grow(5)],
-  ['Error', 'ERR_WASI_OPTION', /options\.preopens\["\/a"\].*"\/not there".*create/, () =>
-    new wn.WASI({ version, preopens: { '/a': '/not there' } })],
-  ['Error', 'ERR_WASI_OPTION', /options\.allow.*"fd_wirte".*write the name/, () =>
-    new wn.WASI({ version, allow: ['fd_wirte'] })],
-  ['Error', 'ERR_WASI_OPTION', /limits\.strings/, () =>
-    new wn.WASI({ version, args: ['far too long'], limits: { strings: 5 } }).getImportObject()],
-  ['Error', 'ERR_WASI_NO_COMMAND', /_start.*instantiate/, async () =>
-    new wn.WASI({ version }).run(await wat('(module)'))],
-  ['Error', 'ERR_WASI_TIMEOUT', /20/, async () =>
-    new wn.WASI({ version }).run(await program('(func (export "_start") (loop (br 0)))'), { timeout: 20 })],
-  ['AbortError', 'ABORT_ERR', /aborted/, async () =>
-    new wn.WASI({ version }).run(await program('(func (export "_start") (loop (br 0)))'), {
-      signal: AbortSignal.abort(),
-    })],
-  ['RuntimeError', 'ERR_WASI_LIMIT', /limits\.fuel/, async () =>
-    new wn.WASI({ version, limits: { fuel: 1000 } }).run(
-      await program('(func (export "_start") (loop (br 0)))')
-    )],
-  ['RangeError', 'ERR_WASI_LIMIT', /limits\.memory/, async () =>
-    new wn.WASI({ version, limits: { memory: 65536 } }).run(
-      await wat('(module (memory (export "memory") 2) (func (export "_start")))')
-    )],
-  ['TypeError', 'ERR_INVALID_ARG_VALUE', /options\.limits\.memroy.*did you mean "memory"/, () =>
-    new wn.WASI({ version, limits: { memroy: 5 } })],
+  [
+    'RangeError',
+    'ERR_WASI_RANGE',
+    /cannot grow by 5/,
+    () => new wn.Memory({ initial: 1, maximum: 2 }).grow(5),
+  ],
+  [
+    'Error',
+    'ERR_WASI_OPTION',
+    /options\.preopens\["\/a"\].*"\/not there".*create/,
+    () => new wn.WASI({ version, preopens: { '/a': '/not there' } }),
+  ],
+  [
+    'Error',
+    'ERR_WASI_OPTION',
+    /options\.allow.*"fd_wirte".*write the name/,
+    () => new wn.WASI({ version, allow: ['fd_wirte'] }),
+  ],
+  [
+    'Error',
+    'ERR_WASI_OPTION',
+    /limits\.strings/,
+    () => new wn.WASI({ version, args: ['far too long'], limits: { strings: 5 } }).getImportObject(),
+  ],
+  [
+    'Error',
+    'ERR_WASI_NO_COMMAND',
+    /_start.*instantiate/,
+    async () => new wn.WASI({ version }).run(await wat('(module)')),
+  ],
+  [
+    'Error',
+    'ERR_WASI_TIMEOUT',
+    /20/,
+    async () =>
+      new wn.WASI({ version }).run(await program('(func (export "_start") (loop (br 0)))'), { timeout: 20 }),
+  ],
+  [
+    'AbortError',
+    'ABORT_ERR',
+    /aborted/,
+    async () =>
+      new wn.WASI({ version }).run(await program('(func (export "_start") (loop (br 0)))'), {
+        signal: AbortSignal.abort(),
+      }),
+  ],
+  [
+    'RuntimeError',
+    'ERR_WASI_LIMIT',
+    /limits\.fuel/,
+    async () =>
+      new wn.WASI({ version, limits: { fuel: 1000 } }).run(
+        await program('(func (export "_start") (loop (br 0)))'),
+      ),
+  ],
+  [
+    'RangeError',
+    'ERR_WASI_LIMIT',
+    /limits\.memory/,
+    async () =>
+      new wn.WASI({ version, limits: { memory: 65536 } }).run(
+        await wat('(module (memory (export "memory") 2) (func (export "_start")))'),
+      ),
+  ],
+  [
+    'TypeError',
+    'ERR_INVALID_ARG_VALUE',
+    /options\.limits\.memroy.*did you mean "memory"/,
+    () => new wn.WASI({ version, limits: { memroy: 5 } }),
+  ],
   ['TypeError', 'ERR_INVALID_ARG_TYPE', /options\.stdin.*stream/, () => new wn.WASI({ version, stdin: {} })],
   ['Error', 'ENOENT', /MemoryFS\.readFile\("none"\)/, () => new wn.MemoryFS().readFile('none')],
 ];
@@ -92,7 +140,7 @@ const CASES = [
 test.each(CASES)('%s %s says %s', async (name, code, message, run) => {
   const error = await (async () => run())().then(
     () => undefined,
-    (thrown) => thrown
+    (thrown) => thrown,
   );
   expect([error?.name, error?.code]).toEqual([name, code]);
   expect(error.message).toMatch(message);

@@ -96,7 +96,7 @@ describe('Tag', () => {
     expect(await link(new wn.Tag({ parameters: ['i32'] }))).toBeInstanceOf(wn.Instance);
   });
 
-  test("the JSTag does not make one group of all who import it", async () => {
+  test('the JSTag does not make one group of all who import it', async () => {
     const { stdout } = child(
       `let gone = 0;
        const registry = globalThis.registry = new FinalizationRegistry(() => gone++);
@@ -111,8 +111,10 @@ describe('Tag', () => {
        console.log(gone >= 40);`,
       {
         flags: ['--expose-gc'],
-        modules: { m: await wat('(module (import "m" "js" (tag (param externref))) (memory (export "memory") 1))') },
-      }
+        modules: {
+          m: await wat('(module (import "m" "js" (tag (param externref))) (memory (export "memory") 1))'),
+        },
+      },
     );
     expect(stdout).toBe('true\n');
   });
@@ -130,8 +132,16 @@ describe('Exception', () => {
     for (const payload of [[1], [1, 2, 3], 'ab', 5, null, {}]) {
       expect(() => new wn.Exception(tag, payload)).toThrow(TypeError);
     }
-    for (const [type, value] of [['i32', 1n], ['i32', Symbol()], ['f32', 1n], ['i64', undefined],
-      ['i64', 1], ['anyfunc', () => {}], ['anyfunc', undefined], ['v128', 1]]) {
+    for (const [type, value] of [
+      ['i32', 1n],
+      ['i32', Symbol()],
+      ['f32', 1n],
+      ['i64', undefined],
+      ['i64', 1],
+      ['anyfunc', () => {}],
+      ['anyfunc', undefined],
+      ['v128', 1],
+    ]) {
       expect(() => new wn.Exception(new wn.Tag({ parameters: [type] }), [value])).toThrow(TypeError);
     }
     expect(() => new wn.Exception(wn.JSTag, [{}])).toThrow(TypeError);
@@ -241,7 +251,7 @@ describe('an exception of wasm', () => {
           (block $caught (result v128 i32)
             (try_table (catch $t $caught) (call $f)) unreachable)
           (local.set $n) (i64x2.extract_lane 1) (local.get $n)))`,
-      { m: { f: () => f() } }
+      { m: { f: () => f() } },
     );
     const exception = thrownBy(() => own.throw());
     expect(exception.getArg(own.t, 1)).toBe(9);
@@ -281,7 +291,7 @@ describe('what JavaScript throws', () => {
         (memory (export "memory") 1)
         (func (export "_start")
           (block $caught (try_table (catch_all $caught) (call $exit (i32.const 7))))))`,
-      wasi.getImportObject()
+      wasi.getImportObject(),
     );
     expect(wasi.start(program)).toBe(7);
   });
@@ -321,7 +331,7 @@ test('exceptions and what they carry live no longer than somebody holds them', a
      }
      // What the last call left on the stack may still look alive.
      console.log(gone >= 396, gone <= 400, attempt(() => exports.throwKept()).getArg(tag, 1).name);`,
-    { flags: ['--expose-gc'], modules: { m: await wat(MODULE) } }
+    { flags: ['--expose-gc'], modules: { m: await wat(MODULE) } },
   );
   expect(stderr).toBe('');
   expect(stdout).toBe('true true kept\n');

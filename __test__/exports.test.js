@@ -27,23 +27,38 @@ function run(flags, name, text) {
 const NAMES = Object.keys(wn);
 
 test('every export is a property that spreads', () => {
-  for (const name of [...Object.keys(wn.WebAssembly), 'Module', 'Memory', 'WASI', 'MemoryFS', 'JSTag', 'WebAssembly']) {
+  for (const name of [
+    ...Object.keys(wn.WebAssembly),
+    'Module',
+    'Memory',
+    'WASI',
+    'MemoryFS',
+    'JSTag',
+    'WebAssembly',
+  ]) {
     expect(NAMES).toContain(name);
     expect({ ...wn }[name]).toBe(wn[name]);
   }
 });
 
 test('every export can be imported by name', () => {
-  const { stdout, stderr } = run([], 'names.mjs', `
+  const { stdout, stderr } = run(
+    [],
+    'names.mjs',
+    `
     import * as all from ${URL_OF};
     import { ${NAMES.join(', ')} } from 'wasi-native';
-    console.log([${NAMES.join(', ')}].every((value) => value !== undefined), WASI === all.default.WASI);`);
+    console.log([${NAMES.join(', ')}].every((value) => value !== undefined), WASI === all.default.WASI);`,
+  );
   expect([stdout, stderr]).toEqual(['true true\n', '']);
 });
 
 test('tools that put something of their own in the place of `module.exports` can load it', () => {
   // As Vite does with packages that it runs itself.
-  const { stdout, stderr } = run([], 'vite.cjs', `
+  const { stdout, stderr } = run(
+    [],
+    'vite.cjs',
+    `
     const fs = require('node:fs');
     const path = require('node:path');
     const file = require.resolve('wasi-native');
@@ -54,6 +69,7 @@ test('tools that put something of their own in the place of `module.exports` can
     };
     const within = (name) => require(path.join(path.dirname(file), name));
     new Function('module', 'exports', 'require', fs.readFileSync(file, 'utf8'))(own, exported, within);
-    console.log(typeof exported.Module, typeof exported.WebAssembly.Module);`);
+    console.log(typeof exported.Module, typeof exported.WebAssembly.Module);`,
+  );
   expect([stdout, stderr]).toEqual(['function function\n', '']);
 });

@@ -110,7 +110,11 @@ describe('calling an export', () => {
     expect(exports.add(value('a', 1), value('b', 2))).toBe(3);
     expect(exports.mixed(value('c', 1), value('d', 2n), value('e', 4), value('f', 8))).toBe(15);
     expect(order).toEqual(['a', 'b', 'c', 'd', 'e', 'f']);
-    const fails = { valueOf: () => { throw new Error('from valueOf'); } };
+    const fails = {
+      valueOf: () => {
+        throw new Error('from valueOf');
+      },
+    };
     expect(() => exports.add(fails, value('never', 1))).toThrow('from valueOf');
     expect(order).toHaveLength(6);
   });
@@ -144,10 +148,10 @@ test('code generation from strings may be off', async () => {
         multi: await wat(`(module (import "m" "f" (func $f (param i32 f64) (result f64 i64)))
           (func (export "run") (result f64 i64) (call $f (i32.const 4) (f64.const 2.5))))`),
       },
-    }
+    },
   );
   expect(stderr).toBe('');
-  expect(stdout).toBe("3 5n [ 2n, 1 ] x true 3.75 [ 1, 2 ] 7 2\n[ 2.5, 4n ]\n");
+  expect(stdout).toBe('3 5n [ 2n, 1 ] x true 3.75 [ 1, 2 ] 7 2\n[ 2.5, 4n ]\n');
   expect(status).toBe(0);
 });
 
@@ -176,7 +180,7 @@ describe('importing a JavaScript function', () => {
         (func (export "l") (result i64) call $l)
         (func (export "f") (result f32) call $f)
         (func (export "none") (param externref) local.get 0 call $none))`,
-      imports
+      imports,
     );
     expect(exports.i()).toBe(41);
     expect(exports.l()).toBe(1n);
@@ -190,7 +194,7 @@ describe('importing a JavaScript function', () => {
     const { exports } = await instance(
       `(module (import "m" "f" (func $f (result i32 i64 externref)))
         (func (export "run") (result i32 i64 externref) call $f))`,
-      { m: { f: () => returned } }
+      { m: { f: () => returned } },
     );
     returned = [1, 2n, 'three'];
     expect(exports.run()).toEqual([1, 2n, 'three']);
@@ -214,7 +218,7 @@ describe('importing a JavaScript function', () => {
             throw thrown[index];
           },
         },
-      }
+      },
     );
     const thrown = [new Error('e'), { any: 'object' }, 'text', 5, undefined, null, Symbol('s')];
     thrown.forEach((value, index) => expect(thrownBy(() => exports.run(index))).toBe(value));
@@ -240,7 +244,7 @@ describe('importing a JavaScript function', () => {
             }
           },
         },
-      }
+      },
     );
     expect(thrownBy(() => exports.go(2))).toBe(error);
     expect(layers).toEqual([true, true]);
@@ -257,7 +261,7 @@ describe('importing a JavaScript function', () => {
             (else (i64.add
               (call $fib (i32.sub (local.get 0) (i32.const 1)))
               (call $fib (i32.sub (local.get 0) (i32.const 2))))))))`,
-      { m: { fib: (n) => exports.fib(n) } }
+      { m: { fib: (n) => exports.fib(n) } },
     );
     expect(exports.fib(15)).toBe(610n);
   });
@@ -270,7 +274,7 @@ describe('importing a JavaScript function', () => {
           (loop
             (local.set 1 (call $f (local.get 1)))
             (br_if 0 (i32.lt_s (local.get 1) (local.get 0))))))`,
-      { m: { f: (n) => (count++, n + 1) } }
+      { m: { f: (n) => (count++, n + 1) } },
     );
     exports.run(300000);
     expect(count).toBe(300000);
@@ -281,7 +285,7 @@ describe('importing a JavaScript function', () => {
     const b = await instance(
       `(module (import "m" "f" (func $f (result i32))) (export "again" (func $f))
         (func (export "run") (result i32) call $f))`,
-      { m: { f: a.exports.f } }
+      { m: { f: a.exports.f } },
     );
     expect(b.exports.again).toBe(a.exports.f);
     expect(b.exports.run()).toBe(5);
@@ -291,7 +295,7 @@ describe('importing a JavaScript function', () => {
     const f = (a) => a + 1;
     const { exports } = await instance(
       '(module (import "m" "f" (func $f (param i32) (result i32))) (export "f" (func $f)))',
-      { m: { f } }
+      { m: { f } },
     );
     expect(exports.f).not.toBe(f);
     expect(exports.f('4')).toBe(5);
@@ -359,7 +363,7 @@ describe('linking', () => {
         (import "a" "e" (global $e externref)) (import "a" "r" (global $r funcref))
         (export "i" (global $i)) (export "l" (global $l))
         (export "e" (global $e)) (export "r" (global $r)))`,
-      { a: { i: 7.9, l: 2n ** 63n, e: 'any', r: null } }
+      { a: { i: 7.9, l: 2n ** 63n, e: 'any', r: null } },
     );
     const values = Object.values(exports).map((global) => global.value);
     expect(values).toEqual([7, -(2n ** 63n), 'any', null]);
@@ -397,8 +401,10 @@ describe('calling back and forth', () => {
   });
 
   test('instances made inside of an import, whose start functions call imports', async () => {
-    const module = new wn.Module(await wat(`(module (import "m" "s" (func $s))
-      (func $start (call $s) (call $s)) (start $start))`));
+    const module = new wn.Module(
+      await wat(`(module (import "m" "s" (func $s))
+      (func $start (call $s) (call $s)) (start $start))`),
+    );
     let started = 0;
     const { exports } = await instance(LOOP, {
       m: { f: (i) => (new wn.Instance(module, { m: { s: () => started++ } }), i) },
@@ -436,7 +442,7 @@ describe('calling back and forth', () => {
        gc(); await new Promise((resolve) => setTimeout(resolve, 50)); gc();
        await new Promise((resolve) => setTimeout(resolve, 50));
        if (made !== 2000 || gone < 1900) throw new Error(made + ' made, ' + gone + ' gone');`,
-      { flags: ['--expose-gc'], modules: { loop: loopBytes } }
+      { flags: ['--expose-gc'], modules: { loop: loopBytes } },
     );
     expect([status, stderr]).toEqual([0, '']);
   });
@@ -453,7 +459,7 @@ describe('calling back and forth', () => {
          exports.push(new wn.Instance(new wn.Module(bytes.loop), { m: { f: (n) => n + i } }).exports);
        }
        exports.forEach(({ loop }, i) => { if (loop(2) !== 2 * i + 1) throw new Error('realm ' + i + ': ' + loop(2)); });`,
-      { modules: { loop: loopBytes } }
+      { modules: { loop: loopBytes } },
     );
     expect([status, stderr]).toEqual([0, '']);
   });
@@ -467,8 +473,11 @@ test('references to less than all functions and values are checked', () => {
   const name = (text) => [text.length, ...Buffer.from(text)];
   const body = (...code) => [code.length + 2, 0, ...code, 0x0b];
   const exported = ['via', 'seven', 'same', 'call', 'value', 'other'].map((text, k) => [
-    ...name(text), 0, k === 0 ? 6 : k,
+    ...name(text),
+    0,
+    k === 0 ? 6 : k,
   ]);
+  // prettier-ignore
   const bytes = Uint8Array.from([
     0, 0x61, 0x73, 0x6d, 1, 0, 0, 0,
     ...section(1,

@@ -31,7 +31,7 @@ async function run(name, { input = '', ...options }) {
   const file = (stream) => path.join(scratch, stream);
   fs.writeFileSync(file('stdin'), input);
   const [stdin, stdout, stderr] = ['stdin', 'stdout', 'stderr'].map((stream) =>
-    fs.openSync(file(stream), stream === 'stdin' ? 'r' : 'w')
+    fs.openSync(file(stream), stream === 'stdin' ? 'r' : 'w'),
   );
   const wasi = new wn.WASI({ version: 'preview1', stdin, stdout, stderr, ...options });
   const instance = new wn.Instance(await program(name), wasi.getImportObject());
@@ -130,7 +130,12 @@ test("Go's net/http serves on a listener that is handed in, and shuts down", asy
   const listener = net.createServer().listen(0, '127.0.0.1');
   await once(listener, 'listening');
   const { port } = listener.address();
-  const wasi = new wn.WASI({ version: 'preview1', args: ['server', '3'], sockets: [listener], stdin: 'ignore' });
+  const wasi = new wn.WASI({
+    version: 'preview1',
+    args: ['server', '3'],
+    sockets: [listener],
+    stdin: 'ignore',
+  });
   listener.close(); // The program's is its own.
   const ended = wasi.run(await program('server'), { stderr: 'pipe', timeout: 120000 });
   const ask = async (path, Numbers) => {

@@ -61,7 +61,10 @@ async function outputOfPackage(name, engine) {
   const { stdout, stderr } = await promisify(execFile)(process.execPath, program, options);
   // Stacks of JavaScript errors have no frames of our wasm: V8 knows of none.
   // And Node warns of its own WASI.
-  return { stdout, stderr: stderr.replace(/^ +at .*\n|^\(.*\) ExperimentalWarning: WASI .*\n\(Use .*\n/gm, '') };
+  return {
+    stdout,
+    stderr: stderr.replace(/^ +at .*\n|^\(.*\) ExperimentalWarning: WASI .*\n\(Use .*\n/gm, ''),
+  };
 }
 
 /** What `run` throws. */

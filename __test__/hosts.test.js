@@ -12,7 +12,7 @@ const rejection = (promise) =>
     () => {
       throw new Error('it resolved');
     },
-    (error) => error
+    (error) => error,
   );
 
 /** What a call comes to fail with, thrown or rejected. */
@@ -80,7 +80,10 @@ const plugin = async (make, { ask = (value) => value, data, ...options } = {}) =
 describe.each(KINDS)('%s', (_, make) => {
   test('a call that takes too long is ended, and the instance goes on', async () => {
     const instance = await plugin(make);
-    for (const [name, args] of [['spin', []], ['sleep', []]]) {
+    for (const [name, args] of [
+      ['spin', []],
+      ['sleep', []],
+    ]) {
       const error = await failure(() => instance.call(name, args, { timeout: 30 }));
       expect(error).toMatchObject({ code: 'ERR_WASI_TIMEOUT' });
       expect(error.message).toMatch(`"${name}" did not end within 30 ms`);
@@ -114,7 +117,9 @@ describe.each(KINDS)('%s', (_, make) => {
       expect(error).toBeInstanceOf(wn.RuntimeError);
       expect(await instance.call('recurse', [50], { fuel: 10_000 })).toBe(1);
     }
-    expect(await failure(() => instance.call('recurse', [50], { fuel: 100 }))).toMatchObject({ code: 'ERR_WASI_LIMIT' });
+    expect(await failure(() => instance.call('recurse', [50], { fuel: 100 }))).toMatchObject({
+      code: 'ERR_WASI_LIMIT',
+    });
     expect(await instance.exports.recurse(50)).toBe(1);
     instance.close();
   });
@@ -133,7 +138,9 @@ describe.each(KINDS)('%s', (_, make) => {
     expect((await failure(() => instance.call('nothing'))).message).toMatch(/it exports add, ask.*'nothing'/);
     expect((await failure(() => instance.call('memory'))).message).toMatch(/no exported function/);
     expect((await failure(() => instance.call('add', 5))).code).toBe('ERR_INVALID_ARG_TYPE');
-    expect((await failure(() => instance.call('add', [], { timout: 5 }))).message).toMatch(/did you mean "timeout"/);
+    expect((await failure(() => instance.call('add', [], { timout: 5 }))).message).toMatch(
+      /did you mean "timeout"/,
+    );
     expect((await failure(() => instance.call('add', [], { fuel: -1 }))).code).toBe('ERR_OUT_OF_RANGE');
     instance.close();
   });
@@ -169,7 +176,12 @@ describe.each(KINDS)('%s', (_, make) => {
   test('its start function has a caller, too', async () => {
     let seen;
     const module = await wn.compile(await wat('(module (import "env" "f" (func $f)) (start $f))'));
-    const { instance } = await make(wasi(), module, { env: { f: () => (seen = wn.caller().data) } }, { data: 7 });
+    const { instance } = await make(
+      wasi(),
+      module,
+      { env: { f: () => (seen = wn.caller().data) } },
+      { data: 7 },
+    );
     expect(seen).toBe(7);
     instance.close();
   });
@@ -238,7 +250,7 @@ describe.each(KINDS)('%s', (_, make) => {
           (memory.fill (i32.const 100000) (i32.const 1) (i32.const 162144)))
         (func (export "get") (result i32 i32 i32)
           (global.get $n) (i32.load (i32.const 70000)) (i32.load (i32.const 4095)))
-        (func (export "sum") (result i32) (i32.add (i32.load (i32.const 100000)) (i32.load (i32.const 262140)))))`)
+        (func (export "sum") (result i32) (i32.add (i32.load (i32.const 100000)) (i32.load (i32.const 262140)))))`),
     );
     const { instance } = await make(wasi(), module, { env: { ask: () => ++asked } });
     for (let round = 0; round < 3; round++) {
@@ -285,7 +297,7 @@ describe.each(KINDS)('%s', (_, make) => {
         (global $g (mut externref) (ref.null extern)) (memory (export "memory") 1)
         (func (export "_initialize") (global.set $g (call $value)))
         (func (export "set") (param externref) (global.set $g (local.get 0)))
-        (func (export "get") (result externref) (global.get $g)))`)
+        (func (export "get") (result externref) (global.get $g)))`),
     );
     const first = { first: true };
     const { instance } = await make(wasi(), module, { env: { value: () => first } });
@@ -377,7 +389,9 @@ describe('an instance with a thread of its own', () => {
     expect(left).toBeLessThan(5000);
     expect(await failure(() => instance.call('spin'))).toMatchObject({ code: 'ERR_WASI_LIMIT' });
     expect(instance.fuel).toBe(0);
-    expect(await failure(() => instance.call('add', [1, 2], { fuel: 1000 }))).toMatchObject({ code: 'ERR_WASI_LIMIT' });
+    expect(await failure(() => instance.call('add', [1, 2], { fuel: 1000 }))).toMatchObject({
+      code: 'ERR_WASI_LIMIT',
+    });
     instance.fuel = 5000;
     expect(instance.fuel).toBe(5000);
     await instance.call('recurse', [10]);
@@ -403,7 +417,10 @@ describe('an instance with a thread of its own', () => {
   test('reset() comes in its turn', async () => {
     const instance = await spawn();
     const results = await Promise.all([
-      instance.call('count'), instance.call('count'), instance.reset(), instance.call('count'),
+      instance.call('count'),
+      instance.call('count'),
+      instance.reset(),
+      instance.call('count'),
     ]);
     expect(results).toEqual([2, 3, undefined, 2]);
     instance.close();
@@ -421,7 +438,7 @@ describe('an instance with a thread of its own', () => {
             (call $open (i32.const 3) (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 0)
               (i64.const 2) (i64.const 0) (i32.const 0) (i32.const 16))
             (then (i32.const -1)) (else (i32.load (i32.const 16)))))
-        (func (export "close") (param i32) (result i32) (call $close (local.get 0))))`)
+        (func (export "close") (param i32) (result i32) (call $close (local.get 0))))`),
     );
     const fs = new wn.MemoryFS({ files: { f: 'text' } });
     const { instance } = await wasi({ preopens: { '/': fs } }).spawn(module);
@@ -439,7 +456,7 @@ describe('an instance with a thread of its own', () => {
     const module = await wn.compile(
       await wat(`(module (import "env" "log" (func $log (param i32)))
         (memory (export "memory") 1) (data (i32.const 8) "hello\\00")
-        (func (export "_start") (call $log (i32.const 8))))`)
+        (func (export "_start") (call $log (i32.const 8))))`),
     );
     const texts = [];
     const env = { log: (pointer) => void texts.push(wn.caller().memory.readString(pointer)) };
@@ -466,7 +483,9 @@ describe('an instance on this thread', () => {
     });
     inner = await make();
     expect(instance.call('ask', [1], { timeout: 60_000 })).toBe(3);
-    expect(await failure(() => instance.call('ask', [2], { timeout: 30 }))).toMatchObject({ code: 'ERR_WASI_TIMEOUT' });
+    expect(await failure(() => instance.call('ask', [2], { timeout: 30 }))).toMatchObject({
+      code: 'ERR_WASI_TIMEOUT',
+    });
     instance.call('ask', [2], { fuel: 5000 });
     expect(codes).toEqual(['ERR_WASI_TIMEOUT', 'ERR_WASI_TRAP', 'ERR_WASI_LIMIT']);
     expect(inner.call('add', [1, 2])).toBe(3);
@@ -480,7 +499,8 @@ describe('an instance on this thread', () => {
     expect(error.message).toMatch(/wasi\.spawn\(\)/);
     expect(instance.exports.add(1, 2)).toBe(3);
     // The interface of WebAssembly has it otherwise.
-    const text = '(module (import "env" "f" (func $f (result i32))) (func (export "f") (result i32) (call $f)))';
+    const text =
+      '(module (import "env" "f" (func $f (result i32))) (func (export "f") (result i32) (call $f)))';
     const plain = new wn.Instance(await wn.compile(await wat(text)), { env: { f: async () => 5 } });
     expect(plain.exports.f()).toBe(0);
   });
@@ -580,7 +600,9 @@ describe('output', () => {
     check(ran);
     expect(ran.stderr.toString()).toBe(LINE.repeat(91).slice(0, 1000));
     const started = wasi(options);
-    const error = await failure(() => started.start(new wn.Instance(new wn.Module(bytes), started.getImportObject())));
+    const error = await failure(() =>
+      started.start(new wn.Instance(new wn.Module(bytes), started.getImportObject())),
+    );
     check(error);
     expect(error.stderr).toHaveLength(1000);
     expect(started.takeOutput().stderr).toEqual(error.stderr);
@@ -638,7 +660,10 @@ describe('output', () => {
       },
     });
     const program = wasi({ stdout: { lines: slow }, stderr });
-    const source = PRINTS.replace('(func (export "big")', '(func (export "fail") (call $puts (i32.const 2)) unreachable) (func (export "big")');
+    const source = PRINTS.replace(
+      '(func (export "big")',
+      '(func (export "fail") (call $puts (i32.const 2)) unreachable) (func (export "big")',
+    );
     const { instance } = await program.spawn(await wat(source));
     for (let round = 1; round < 5; round++) {
       await instance.exports.print(20);
@@ -656,7 +681,10 @@ describe('output', () => {
     const results = [];
     let instance;
     const stdout = async () => void results.push(await instance.call('big2', []));
-    const source = PRINTS.replace('(func (export "big")', '(func (export "big2") (result i32) (i32.const 2)) (func (export "big")');
+    const source = PRINTS.replace(
+      '(func (export "big")',
+      '(func (export "big2") (result i32) (i32.const 2)) (func (export "big")',
+    );
     ({ instance } = await wasi({ stdout }).spawn(await wat(source)));
     await instance.call('print', [2]);
     expect(results.length).toBeGreaterThan(0);
@@ -684,7 +712,11 @@ describe('errors that are told later have the stack of who asked', () => {
       askTheExport: () => instance.exports._start(),
     };
     for (const [name, ask] of Object.entries(asks)) {
-      const holder = { async [name]() { return ask(); } };
+      const holder = {
+        async [name]() {
+          return ask();
+        },
+      };
       const error = await rejection(holder[name]());
       const lines = error.stack.split('\n').filter((line) => /^ {4}at /.test(line));
       expect(lines[0]).toMatch(/boom.*wasm-function\[0\]/);
@@ -692,7 +724,8 @@ describe('errors that are told later have the stack of who asked', () => {
       expect(error.stack).toMatch(name);
       expect(error.stack).not.toMatch(/wasi-native|\/lib\//);
     }
-    const askToSpawn = async () => wasi().spawn(await wat('(module (func $start unreachable) (start $start))'));
+    const askToSpawn = async () =>
+      wasi().spawn(await wat('(module (func $start unreachable) (start $start))'));
     expect((await rejection(askToSpawn())).stack).toMatch(/start.*\n.*hosts\.test\.js/);
     const slow = await wat('(module (memory (export "memory") 1) (func (export "_start") (loop (br 0))))');
     const askInTime = async () => wasi().run(slow, { timeout: 20 });

@@ -174,14 +174,22 @@ describe('Memory', () => {
     const { object, seen } = spy({ address: 'i32', initial: 1, maximum: 1, shared: true });
     make({ __proto__: object, shared: undefined });
     expect(seen).toEqual([
-      'address', 'address converted', 'initial', 'initial converted', 'maximum', 'maximum converted',
+      'address',
+      'address converted',
+      'initial',
+      'initial converted',
+      'maximum',
+      'maximum converted',
     ]);
-    const proxy = new Proxy({}, {
-      has: () => {
-        throw new Error('has');
+    const proxy = new Proxy(
+      {},
+      {
+        has: () => {
+          throw new Error('has');
+        },
+        get: (_, key) => (['initial', 'maximum'].includes(key) ? 0 : undefined),
       },
-      get: (_, key) => (['initial', 'maximum'].includes(key) ? 0 : undefined),
-    });
+    );
     expect(make(proxy).buffer.byteLength).toBe(0);
   });
 
@@ -269,7 +277,7 @@ describe('Table', () => {
     const { object, seen } = spy({ address: 'i32', element: 'anyfunc', initial: 1, maximum: 1 });
     make(object);
     expect(seen).toEqual(
-      ['element', 'address', 'initial', 'maximum'].flatMap((name) => [name, `${name} converted`])
+      ['element', 'address', 'initial', 'maximum'].flatMap((name) => [name, `${name} converted`]),
     );
   });
 
@@ -346,7 +354,7 @@ describe('Table', () => {
     const bytes = Buffer.from(
       // (import "m" "t" (table i64 1 funcref)) (export "t" (table 0))
       '0061736d01000000' + '020901016d0174017004' + '01' + '0705010174' + '0100',
-      'hex'
+      'hex',
     );
     const table = make({ element: 'anyfunc', address: 'i64', initial: 1n });
     const { exports } = new wn.Instance(new wn.Module(bytes), { m: { t: table } });
@@ -382,8 +390,17 @@ describe('Global', () => {
   });
 
   test.each(['i32', 'f32', 'f64'])('converts numbers, for %s', (type) => {
-    const given = [[undefined, 0], [null, 0], [true, 1], [false, 0], [2, 2], ['3', 3],
-      [{ toString: () => '5' }, 5], [{ valueOf: () => '8' }, 8], [{ toString: () => 6 }, 6]];
+    const given = [
+      [undefined, 0],
+      [null, 0],
+      [true, 1],
+      [false, 0],
+      [2, 2],
+      ['3', 3],
+      [{ toString: () => '5' }, 5],
+      [{ valueOf: () => '8' }, 8],
+      [{ toString: () => 6 }, 6],
+    ];
     for (const [value, expected] of given) {
       const global = make(type, value);
       expect([global.value, global.valueOf()]).toEqual([expected, expected]);
@@ -393,8 +410,15 @@ describe('Global', () => {
   });
 
   test('converts BigInts, for i64', () => {
-    const given = [[undefined, 0n], [true, 1n], ['3', 3n], [123n, 123n], [2n ** 63n, -(2n ** 63n)],
-      [{ toString: () => '5' }, 5n], [{ valueOf: () => 9n }, 9n]];
+    const given = [
+      [undefined, 0n],
+      [true, 1n],
+      ['3', 3n],
+      [123n, 123n],
+      [2n ** 63n, -(2n ** 63n)],
+      [{ toString: () => '5' }, 5n],
+      [{ valueOf: () => 9n }, 9n],
+    ];
     for (const [value, expected] of given) expect(make('i64', value).value).toBe(expected);
     for (const value of [null, 666, { valueOf: () => 8 }, Symbol()]) {
       expect(() => make('i64', value)).toThrow(TypeError);
@@ -443,10 +467,15 @@ describe('Instance', () => {
       (import "a" "m" (memory 0)) (import "a" "i" (global i32)))`;
     const seen = [];
     const fields = (module, values) =>
-      Object.defineProperties({}, Object.fromEntries(Object.entries(values).map(([name, value]) => [
-        name,
-        { get: () => (seen.push(`${module}.${name}`), value) },
-      ])));
+      Object.defineProperties(
+        {},
+        Object.fromEntries(
+          Object.entries(values).map(([name, value]) => [
+            name,
+            { get: () => (seen.push(`${module}.${name}`), value) },
+          ]),
+        ),
+      );
     const imports = {
       get a() {
         seen.push('a');
@@ -506,12 +535,14 @@ describe('Instance', () => {
   });
 
   test('exports the same objects for the same things', async () => {
-    const module = new wn.Module(await wat(`(module (import "m" "f" (func $f (param i32)))
+    const module = new wn.Module(
+      await wat(`(module (import "m" "f" (func $f (param i32)))
       (import "m" "t" (table $t 1 funcref)) (import "m" "g" (global $g (mut i32)))
       (import "m" "m" (memory $m 1))
       (export "f" (func $f)) (export "t" (table $t)) (export "g" (global $g)) (export "m" (memory $m))
       (func $own (export "own")) (export "again" (func $own))
-      (elem (i32.const 0) func $own))`));
+      (elem (i32.const 0) func $own))`),
+    );
     const imports = {
       f: () => {},
       t: new wn.Table({ element: 'anyfunc', initial: 1 }),
@@ -526,7 +557,10 @@ describe('Instance', () => {
     const second = new wn.Instance(module, { m: { ...imports, f: first.f } }).exports;
     expect(second.f).toBe(first.f);
     expect(new wn.Instance(module, { m: imports }).exports.f).not.toBe(first.f);
-    for (const [key, index, length] of [['own', '1', 0], ['f', '0', 1]]) {
+    for (const [key, index, length] of [
+      ['own', '1', 0],
+      ['f', '0', 1],
+    ]) {
       expect([first[key].name, first[key].length]).toEqual([index, length]);
       expect(() => new first[key]()).toThrow(TypeError);
       expect(Object.hasOwn(first[key], 'prototype')).toBe(false);
@@ -571,9 +605,7 @@ describe('promises', () => {
   });
 
   test('the start function runs after instantiate has returned', async () => {
-    const module = new wn.Module(
-      await wat('(module (import "m" "f" (func $f)) (start $f))')
-    );
+    const module = new wn.Module(await wat('(module (import "m" "f" (func $f)) (start $f))'));
     let started = false;
     const f = () => {
       started = true;
@@ -609,7 +641,11 @@ describe('promises', () => {
     await used.arrayBuffer();
     await refused(() => used, /has been read/);
     await refused(() => Promise.reject(new RangeError('network')), 'network', RangeError);
-    await refused(() => response('application/wasm', {}, null), /compileStreaming|instantiateStreaming/, wn.CompileError);
+    await refused(
+      () => response('application/wasm', {}, null),
+      /compileStreaming|instantiateStreaming/,
+      wn.CompileError,
+    );
     await expect(wn.instantiateStreaming(response('application/wasm'))).rejects.toThrow(TypeError);
     await expect(wn.instantiateStreaming(response('application/wasm'), 1)).rejects.toThrow(TypeError);
     const error = await wn.compileStreaming(response('text/html')).catch((error) => error);
@@ -641,11 +677,19 @@ test('several results are taken from an iterable before any is converted', async
     `(module (import "m" "f" (func $f (param f64 i32) (result i32 f64)))
       (func (export "f") (result f64) (local f64)
         (call $f (f64.const 4.2) (i32.const 7)) (local.set 0) (drop) (local.get 0)))`,
-    { m: { f: (...args) => (seen.push(...args), iterable) } }
+    { m: { f: (...args) => (seen.push(...args), iterable) } },
   );
   expect(exports.f()).toBe(7.3);
   expect(seen).toEqual([
-    4.2, 7, 'iterator', 'next', 'next 0', 'next 0', 'next 0', 'converted 0', 'converted 1',
+    4.2,
+    7,
+    'iterator',
+    'next',
+    'next 0',
+    'next 0',
+    'next 0',
+    'converted 0',
+    'converted 1',
   ]);
 });
 
@@ -654,9 +698,17 @@ test('a Proxy, a generator or a null for several results is what JavaScript says
   const { exports } = await instance(
     `(module (import "m" "f" (func $f (result i32 i32)))
       (func (export "f") (result i32 i32) (call $f)))`,
-    { m: { f: () => given } }
+    { m: { f: () => given } },
   );
-  for (given of [new Proxy([1, 2], {}), (function* () { yield 1; yield 2; })(), new Set([1, 2]), '12']) {
+  for (given of [
+    new Proxy([1, 2], {}),
+    (function* () {
+      yield 1;
+      yield 2;
+    })(),
+    new Set([1, 2]),
+    '12',
+  ]) {
     expect(exports.f()).toEqual([1, 2]);
   }
   for (given of [null, undefined, 1, {}, [1], [1, 2, 3], { [Symbol.iterator]: 1 }]) {

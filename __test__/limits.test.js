@@ -15,7 +15,9 @@ describe('limits.total', () => {
   const program = (body) => wat(`(module ${body} (func (export "_start")))`);
 
   test('is by default 64 MiB more than limits.memory, for all memories and tables together', async () => {
-    const many = await program(`(memory (export "memory") 64) (table 8000000 externref) ${times(20, '(table 1000000 externref)')}`);
+    const many = await program(
+      `(memory (export "memory") 64) (table 8000000 externref) ${times(20, '(table 1000000 externref)')}`,
+    );
     const few = await program('(memory (export "memory") 64) (table 8000000 externref)');
     const limits = { memory: 4 * MIB };
     await expect(wasi(limits).run(few)).resolves.toMatchObject({ code: 0 });
@@ -30,7 +32,7 @@ describe('limits.total', () => {
   test('counts all instances of a WASI object together, until they are collected or closed', async () => {
     const module = new wn.Module(
       await wat(`(module (import "wasi_snapshot_preview1" "sched_yield" (func (result i32)))
-        (memory (export "memory") 16))`)
+        (memory (export "memory") 16))`),
     );
     const one = wasi({ total: 3 * MIB });
     const make = () => new wn.Instance(module, one.getImportObject());
@@ -53,7 +55,11 @@ describe('limits.total', () => {
     const shared = await wat(`(module
       (memory (export "memory") 1 1000 shared)
       (func (export "memory.grow") (param i32) (result i32) (memory.grow (local.get 0))))`);
-    for (const [bytes, name] of [[grows, 'memory.grow'], [grows, 'table.grow'], [shared, 'memory.grow']]) {
+    for (const [bytes, name] of [
+      [grows, 'memory.grow'],
+      [grows, 'table.grow'],
+      [shared, 'memory.grow'],
+    ]) {
       const { exports } = await wasi({ total: MIB }).spawn(bytes, {});
       expect(await exports[name](name === 'table.grow' ? 1000 : 2)).toBe(1);
       expect(await exports[name](name === 'table.grow' ? 200_000 : 20)).toBe(-1);
@@ -64,11 +70,13 @@ describe('limits.total', () => {
 });
 
 describe('where there is no more', () => {
-  test('exceptions that hold the one before end the program, not the process', () => {
-    // (loop: try_table catches the last one and throws it as the payload of the next), in binary by
-    // hand: the tag (param exnref), and a table that keeps the newest.
-    const { status, signal, stdout, stderr } = child(
-      `const leb = (n) => { const b = []; do { let x = n & 127; n >>>= 7; b.push(n ? x | 128 : x); } while (n); return b; };
+  test(
+    'exceptions that hold the one before end the program, not the process',
+    () => {
+      // (loop: try_table catches the last one and throws it as the payload of the next), in binary by
+      // hand: the tag (param exnref), and a table that keeps the newest.
+      const { status, signal, stdout, stderr } = child(
+        `const leb = (n) => { const b = []; do { let x = n & 127; n >>>= 7; b.push(n ? x | 128 : x); } while (n); return b; };
        const section = (id, body) => [id, ...leb(body.length), ...body];
        const body = [0, // no locals
          0x03, 0x40, // loop
@@ -92,18 +100,20 @@ describe('where there is no more', () => {
        await wasi({ memory: 65536 }).run(module).then(console.log, told);
        await wasi({}).run(module).then(console.log, told);
        try { new wn.Instance(new wn.Module(module)).exports._start(); } catch (error) { told(error); }
-       if (process.memoryUsage().rss > 1.5e9) throw new Error('too much: ' + process.memoryUsage().rss);`
-    );
-    expect({ status, signal, stderr }).toMatchObject({ status: 0, signal: null });
-    expect(stdout).toBe('RangeError ERR_WASI_LIMIT\n'.repeat(3));
-  }, LONG);
+       if (process.memoryUsage().rss > 1.5e9) throw new Error('too much: ' + process.memoryUsage().rss);`,
+      );
+      expect({ status, signal, stderr }).toMatchObject({ status: 0, signal: null });
+      expect(stdout).toBe('RangeError ERR_WASI_LIMIT\n'.repeat(3));
+    },
+    LONG,
+  );
 
   const { spawnSync } = require('node:child_process');
   /** As `child`, with so many KiB of address space. */
   const within = (kib, code, modules) => {
     const text = `const wn = require(${JSON.stringify(require.resolve('..'))});
       const bytes = Object.fromEntries(${JSON.stringify(
-        Object.entries(modules).map(([name, bytes]) => [name, Buffer.from(bytes).toString('base64')])
+        Object.entries(modules).map(([name, bytes]) => [name, Buffer.from(bytes).toString('base64')]),
       )}.map(([name, text]) => [name, Buffer.from(text, 'base64')]));
       (async () => { ${code} })().catch((error) => { console.error(error); process.exit(99); });`;
     const shell = `ulimit -v ${kib}; exec "$0" --disable-wasm-trap-handler --expose-gc -e "$1"`;
@@ -111,19 +121,23 @@ describe('where there is no more', () => {
   };
   const onLinux = process.platform === 'linux' && !isBun ? test : test.skip;
 
-  onLinux('tables and memories beyond the address space are errors, and less works then', async () => {
-    const modules = {
-      tables: await wat(`(module (memory (export "memory") 1) ${times(90, '(table 10000000 externref)')}
+  onLinux(
+    'tables and memories beyond the address space are errors, and less works then',
+    async () => {
+      const modules = {
+        tables: await wat(`(module (memory (export "memory") 1) ${times(90, '(table 10000000 externref)')}
         (func (export "_start")))`),
-      one: await wat('(module (memory (export "memory") 1) (table 1000 externref) (func (export "_start")))'),
-      grows: await wat(`(module (memory (export "memory") 1) (table $t 1 externref)
+        one: await wat(
+          '(module (memory (export "memory") 1) (table 1000 externref) (func (export "_start")))',
+        ),
+        grows: await wat(`(module (memory (export "memory") 1) (table $t 1 externref)
         (func (export "_start")
           (loop (br_if 0 (i32.ne (i32.const -1) (table.grow $t (ref.null extern) (i32.const 500000)))))
           (loop (br_if 0 (i32.ne (i32.const -1) (memory.grow (i32.const 100)))))))`),
-    };
-    const { status, signal, stdout, stderr } = within(
-      3_000_000,
-      `const wasi = () => new wn.WASI({ version: 'preview1', stdin: 'ignore' });
+      };
+      const { status, signal, stdout, stderr } = within(
+        3_000_000,
+        `const wasi = () => new wn.WASI({ version: 'preview1', stdin: 'ignore' });
        const told = ({ name, code }) => console.log(name, code);
        await wasi().run(bytes.tables).then(console.log, told);
        try { new wn.Instance(new wn.Module(bytes.tables)); } catch (error) { told(error); }
@@ -133,10 +147,12 @@ describe('where there is no more', () => {
        if (kept.length < 5) throw new Error('too few: ' + kept.length);
        kept.length = 0;
        console.log(new wn.Memory({ initial: 1 }).buffer.byteLength);`,
-      modules
-    );
-    expect({ status, signal, stderr }).toMatchObject({ status: 0, signal: null });
-    const refused = 'RangeError ERR_WASI_RESOURCE\n';
-    expect(stdout).toBe(`${refused}${refused}0 0\n${refused}65536\n`);
-  }, LONG);
+        modules,
+      );
+      expect({ status, signal, stderr }).toMatchObject({ status: 0, signal: null });
+      const refused = 'RangeError ERR_WASI_RESOURCE\n';
+      expect(stdout).toBe(`${refused}${refused}0 0\n${refused}65536\n`);
+    },
+    LONG,
+  );
 });

@@ -182,7 +182,7 @@ describe('instantiate', () => {
   test('exports are frozen and have no prototype', async () => {
     const { instance } = await wn.instantiate(
       await wat(`(module (func (export "f")) (func (export "__proto__")) (memory (export "m") 1)
-        (table (export "t") 1 funcref) (global (export "g") i32 (i32.const 3)))`)
+        (table (export "t") 1 funcref) (global (export "g") i32 (i32.const 3)))`),
     );
     expect(Object.isFrozen(instance.exports)).toBe(true);
     expect(Object.getPrototypeOf(instance.exports)).toBe(null);

@@ -119,12 +119,7 @@ const OPTIONS = [
     ['Error', 'ERR_WASI_OPTION'],
     'the message names the option and the descriptor',
   ],
-  [
-    { version, args: ['a\0b'] },
-    'made',
-    ['Error', 'ERR_WASI_OPTION'],
-    'the guest would see two arguments',
-  ],
+  [{ version, args: ['a\0b'] }, 'made', ['Error', 'ERR_WASI_OPTION'], 'the guest would see two arguments'],
   [
     { version, env: { A: 'a\0B=b' } },
     'made',
@@ -152,7 +147,7 @@ const BEHAVIOUR = [
     name: 'what is no instance is refused',
     run: ({ wasi }) =>
       [undefined, null, 5, 'text', [], {}, { exports: null }, { exports: {} }].map((value) =>
-        outcome(() => wasi().start(value))
+        outcome(() => wasi().start(value)),
       ),
     same: Array(8).fill(typeError),
   },

@@ -10,7 +10,7 @@ describe('Memory', () => {
     const { exports } = await instance(
       `(module (memory (export "m") 1)
         (func (export "load") (param i32) (result i32) (i32.load8_u (local.get 0)))
-        (func (export "store") (param i32 i32) (i32.store8 (local.get 0) (local.get 1))))`
+        (func (export "store") (param i32 i32) (i32.store8 (local.get 0) (local.get 1))))`,
     );
     const bytes = new Uint8Array(exports.m.buffer);
     expect(bytes).toHaveLength(PAGE);
@@ -52,7 +52,7 @@ describe('Memory', () => {
       `(module (import "m" "look" (func $look)) (memory (export "m") 1)
         (func (export "grow") (param i32) (result i32) (memory.grow (local.get 0)))
         (func (export "growAndLook") (drop (memory.grow (i32.const 1))) call $look))`,
-      { m: { look: () => seen.push(memory.buffer.byteLength, view.byteLength) } }
+      { m: { look: () => seen.push(memory.buffer.byteLength, view.byteLength) } },
     );
     memory = exports.m;
     let view = new Uint8Array(memory.buffer);
@@ -118,7 +118,7 @@ describe('Table', () => {
         (func $f (export "f") (result i32) i32.const 1)
         (func $g (result i32) i32.const 2)
         (func (export "call") (param i32) (result i32)
-          (call_indirect (type $i) (local.get 0))))`
+          (call_indirect (type $i) (local.get 0))))`,
     );
     const { t, f, call } = exports;
     expect(t.length).toBe(3);
@@ -199,7 +199,7 @@ describe('Global', () => {
       `(module (import "m" "g" (global $g (mut i32))) (export "again" (global $g))
         (global (export "fixed") i32 (i32.const 3))
         (func (export "bump") (global.set $g (i32.add (global.get $g) (i32.const 1)))))`,
-      { m: { g: shared } }
+      { m: { g: shared } },
     );
     expect(exports.again).toBe(shared);
     shared.value = 10;
@@ -211,7 +211,7 @@ describe('Global', () => {
 
   test('holds functions', async () => {
     const { exports } = await instance(
-      `(module (global (export "g") (mut funcref) (ref.func $f)) (func $f (export "f")))`
+      `(module (global (export "g") (mut funcref) (ref.func $f)) (func $f (export "f")))`,
     );
     expect(exports.g.value).toBe(exports.f);
     exports.g.value = null;
@@ -229,7 +229,7 @@ describe('lifetimes', () => {
          for (let i = 0; i < 5; i++) { gc(); await new Promise((go) => setTimeout(go, 5)); }
        };
        ${code}`,
-      { flags: ['--expose-gc'], modules: encoded }
+      { flags: ['--expose-gc'], modules: encoded },
     );
     expect(stderr).toBe('');
     expect(status).toBe(0);
@@ -283,7 +283,8 @@ describe('lifetimes', () => {
     const keeper = `(module (table 1 funcref) (type $i (func (result i32)))
       (func (export "put") (param funcref) (table.set (i32.const 0) (local.get 0)))
       (func (export "call") (result i32) (call_indirect (type $i) (i32.const 0))))`;
-    const given = '(module (memory 1) (func (export "f") (result i32) (i32.load8_u (i32.const 0))) (data (i32.const 0) "\\2a"))';
+    const given =
+      '(module (memory 1) (func (export "f") (result i32) (i32.load8_u (i32.const 0))) (data (i32.const 0) "\\2a"))';
     const code = `
       const keeper = new wn.Instance(new wn.Module(bytes.keeper)).exports;
       keeper.put(new wn.Instance(new wn.Module(bytes.given)).exports.f);

@@ -14,7 +14,13 @@ const programs = require('./programs');
 
 const version = 'preview1';
 const wasi = (options) => new wn.WASI({ version, ...options });
-const rejection = async (promise) => promise.then(() => { throw new Error('it was resolved'); }, (error) => error);
+const rejection = async (promise) =>
+  promise.then(
+    () => {
+      throw new Error('it was resolved');
+    },
+    (error) => error,
+  );
 
 describe('an option that is not known', () => {
   const empty = () => programs.hello();
@@ -28,22 +34,42 @@ describe('an option that is not known', () => {
     ['new WASI', 'options.returnonexit', 'returnOnExit', () => wasi({ returnonexit: false })],
     ['new WASI', 'options.random-seed', 'randomSeed', () => wasi({ 'random-seed': 1 })],
     ['the limits', 'options.limits.memroy', 'memory', () => wasi({ limits: { memroy: 65536 } })],
-    ['a directory', 'options.preopens["/d"].wirte', 'write', () => wasi({ preopens: { '/d': { path: '.', wirte: false } } })],
+    [
+      'a directory',
+      'options.preopens["/d"].wirte',
+      'write',
+      () => wasi({ preopens: { '/d': { path: '.', wirte: false } } }),
+    ],
     ['a socket', 'options.sockets[0].listne', 'listen', () => wasi({ sockets: [{ listne: { port: 1 } }] })],
-    ['an address', 'options.sockets[0].listen.prot', 'port', () => wasi({ sockets: [{ listen: { prot: 1 } }] })],
+    [
+      'an address',
+      'options.sockets[0].listen.prot',
+      'port',
+      () => wasi({ sockets: [{ listen: { prot: 1 } }] }),
+    ],
     ['input', 'options.stdin.inputs', 'input', () => wasi({ stdin: { input: '', inputs: '' } })],
     ['lines', 'options.stdout.line', 'lines', () => wasi({ stdout: { lines() {}, line() {} } })],
     ['run', 'options.time_out', 'timeout', async () => wasi().run(await empty(), { time_out: 1 })],
     ['run', 'options.stdut', 'stdout', async () => wasi().run(await empty(), { stdut: 'pipe' })],
     ['spawn', 'options.time-out', 'timeout', async () => wasi().spawn(await empty(), {}, { 'time-out': 1 })],
-    ['a call', 'options.fule', 'fuel', async () => {
-      const { instance } = await wasi().spawn(await library());
-      return instance.call('run', [], { fule: 1 }).finally(() => instance.close());
-    }],
-    ['a call on this thread', 'options.sginal', 'signal', async () => {
-      const { instance } = await wasi().instantiate(await library());
-      return instance.call('run', [], { sginal: null });
-    }],
+    [
+      'a call',
+      'options.fule',
+      'fuel',
+      async () => {
+        const { instance } = await wasi().spawn(await library());
+        return instance.call('run', [], { fule: 1 }).finally(() => instance.close());
+      },
+    ],
+    [
+      'a call on this thread',
+      'options.sginal',
+      'signal',
+      async () => {
+        const { instance } = await wasi().instantiate(await library());
+        return instance.call('run', [], { sginal: null });
+      },
+    ],
     ['instantiate', 'options.dta', 'data', async () => wasi().instantiate(await empty(), {}, { dta: true })],
     ['spawn', 'options.singal', 'signal', async () => wasi().spawn(await empty(), {}, { singal: null })],
     ['compile', 'options.fule', 'fuel', async () => wn.compile(await empty(), { fule: true })],
@@ -71,16 +97,22 @@ describe('an option that is not known', () => {
   ])('but elsewhere is refused with the place that it belongs to: %s', async (key, place, make) => {
     const error = await rejection((async () => make())());
     expect(error.code).toBe('ERR_INVALID_ARG_VALUE');
-    expect(error.message).toMatch(new RegExp(`'options\\.${key}' is not known: "${key}" is an option of .*${place.source}`));
+    expect(error.message).toMatch(
+      new RegExp(`'options\\.${key}' is not known: "${key}" is an option of .*${place.source}`),
+    );
   });
 
   test('in place of the imports is refused', async () => {
     const bytes = await empty();
     for (const make of ['instantiate', 'instantiateSync', 'spawn']) {
       const { message } = await rejection((async () => wasi()[make](bytes, { timeout: 5 }))());
-      expect(message).toMatch(/'imports\.timeout' is no module of imports: "timeout" is an option of wasi\.spawn\(\); options come after the imports/);
+      expect(message).toMatch(
+        /'imports\.timeout' is no module of imports: "timeout" is an option of wasi\.spawn\(\); options come after the imports/,
+      );
       const threaded = await rejection((async () => wasi()[make](bytes, { thread: true }))());
-      expect(threaded.message).toMatch(/'imports\.thread' is no module of imports: .* is made by wasi\.spawn\(\)/);
+      expect(threaded.message).toMatch(
+        /'imports\.thread' is no module of imports: .* is made by wasi\.spawn\(\)/,
+      );
     }
     const { instance } = await wasi().instantiate(bytes, { timeout: {}, signal: () => {} });
     expect(instance).toBeInstanceOf(wn.Instance);
@@ -88,7 +120,9 @@ describe('an option that is not known', () => {
 
   test('and like none is refused with all that there are', () => {
     const { message } = thrownBy(() => new wn.MemoryFS({ whatever: 1 }));
-    expect(message).toBe("The property 'options.whatever' is not known: new MemoryFS() has files and quota. Received 1");
+    expect(message).toBe(
+      "The property 'options.whatever' is not known: new MemoryFS() has files and quota. Received 1",
+    );
   });
 
   test('counts where an object inherits it, as known ones do; but not from all objects', () => {
@@ -108,7 +142,12 @@ describe('an option that is not known', () => {
 
   test('but not where the interface of WebAssembly has it ignored', async () => {
     const bytes = await empty();
-    for (const options of [{ builtins: ['js-string'], importedStringConstants: 'x', whatever: 1 }, 0, null, 'text']) {
+    for (const options of [
+      { builtins: ['js-string'], importedStringConstants: 'x', whatever: 1 },
+      0,
+      null,
+      'text',
+    ]) {
       expect(await wn.compile(bytes, options)).toBeInstanceOf(wn.Module);
     }
     expect((await rejection(wn.compile(bytes, { limits: {} }))).message).toMatch(/new WASI\(\)/);
@@ -150,19 +189,27 @@ describe('a program', () => {
   const foreign = (name, object) => Object.assign(object, { [Symbol.toStringTag]: name });
 
   test.each([
-    ["the text of a URL of a file, as import.meta.resolve gives it", () => `${pathToFileURL(file)}`],
-    ["a URL of another package's class", () => foreign('URL', { href: `${pathToFileURL(file)}`, protocol: 'file:' })],
+    ['the text of a URL of a file, as import.meta.resolve gives it', () => `${pathToFileURL(file)}`],
+    [
+      "a URL of another package's class",
+      () => foreign('URL', { href: `${pathToFileURL(file)}`, protocol: 'file:' }),
+    ],
     ['a Blob', (bytes) => new Blob([bytes])],
     ['a promise of a Response', async (bytes) => new Response(bytes)],
     ['a promise of bytes', async (bytes) => bytes],
     ['a promise of a Module', (bytes) => wn.compile(bytes)],
-    ["a Response of another package's class", (bytes) =>
-      foreign('Response', { ok: true, arrayBuffer: async () => new Uint8Array(bytes).buffer })],
-    ["another realm's ArrayBuffer", (bytes) => {
-      const buffer = vm.runInNewContext(`new ArrayBuffer(${bytes.length})`);
-      new Uint8Array(buffer).set(bytes);
-      return buffer;
-    }],
+    [
+      "a Response of another package's class",
+      (bytes) => foreign('Response', { ok: true, arrayBuffer: async () => new Uint8Array(bytes).buffer }),
+    ],
+    [
+      "another realm's ArrayBuffer",
+      (bytes) => {
+        const buffer = vm.runInNewContext(`new ArrayBuffer(${bytes.length})`);
+        new Uint8Array(buffer).set(bytes);
+        return buffer;
+      },
+    ],
   ])('is taken as %s', async (_, sourceOf) => {
     const program = wasi({ stdout: 'pipe', stderr: 'ignore' });
     const { code } = await program.run(sourceOf(await programs.hello()));
@@ -176,13 +223,22 @@ describe('a program', () => {
     ['https://example.org/a.wasm', 'ERR_INVALID_ARG_VALUE', /new URL/],
     ['file://other.host/a.wasm', 'ERR_INVALID_ARG_VALUE', /no URL of a file/],
     [null, 'ERR_INVALID_ARG_TYPE', /a path, a URL, bytes, a Blob, a Response.*Received null/],
-    [new Response('', { status: 404 }), 'ERR_WASI_FETCH', /^WASI\.run\(\): the program could not be fetched: the server answered 404$/],
+    [
+      new Response('', { status: 404 }),
+      'ERR_WASI_FETCH',
+      /^WASI\.run\(\): the program could not be fetched: the server answered 404$/,
+    ],
   ])('that is none is refused with words: %p', async (source, code, message) => {
-    expect(await rejection(wasi().run(source))).toMatchObject({ code, message: expect.stringMatching(message) });
+    expect(await rejection(wasi().run(source))).toMatchObject({
+      code,
+      message: expect.stringMatching(message),
+    });
   });
 
   test('that cannot be fetched is named, with what the server said', async () => {
-    const server = http.createServer((_, response) => response.writeHead(404).end('no')).listen(0, '127.0.0.1');
+    const server = http
+      .createServer((_, response) => response.writeHead(404).end('no'))
+      .listen(0, '127.0.0.1');
     await once(server, 'listening');
     const url = new URL(`http://127.0.0.1:${server.address().port}/a.wasm`);
     const missing = await rejection(wasi().run(url));
@@ -190,7 +246,9 @@ describe('a program', () => {
     server.closeAllConnections();
     await once(server, 'close');
     expect(missing).toMatchObject({ name: 'TypeError', code: 'ERR_WASI_FETCH' });
-    expect(missing.message).toBe(`WASI.run(): the program at ${url} could not be fetched: the server answered 404 Not Found`);
+    expect(missing.message).toBe(
+      `WASI.run(): the program at ${url} could not be fetched: the server answered 404 Not Found`,
+    );
     const unreachable = await rejection(wasi().run(url));
     expect(unreachable.code).toBe('ERR_WASI_FETCH');
     expect(unreachable.message).toMatch(/could not be fetched: .*ECONNREFUSED/);
@@ -243,7 +301,10 @@ test('globals that Node loads late are left alone unless an option is one', asyn
     await wn.compileStreaming({}).catch(() => {});
     wn.validate(bytes.hello);
     console.log(JSON.stringify(touched));`;
-  expect(child(code, { load: false, modules: { hello: await programs.hello() } })).toMatchObject({ stderr: '', stdout: '[]\n' });
+  expect(child(code, { load: false, modules: { hello: await programs.hello() } })).toMatchObject({
+    stderr: '',
+    stdout: '[]\n',
+  });
 });
 
 describe('a signal', () => {
@@ -260,14 +321,20 @@ describe('a signal', () => {
     const program = await programs.endless['a tight loop']();
     const signal = new Signal();
     setTimeout(() => signal.abort(), 20);
-    expect(await rejection(wasi().run(program, { signal }))).toMatchObject({ name: 'AbortError', code: 'ABORT_ERR' });
+    expect(await rejection(wasi().run(program, { signal }))).toMatchObject({
+      name: 'AbortError',
+      code: 'ABORT_ERR',
+    });
     expect(await rejection(wasi().run(program, { signal }))).toMatchObject({ code: 'ABORT_ERR' });
   });
 
   test('that is none is refused', async () => {
     for (const signal of [null, {}, 5, { aborted: false }, new EventTarget()]) {
       const error = await rejection(wasi().run(await programs.hello(), { signal }));
-      expect(error).toMatchObject({ code: 'ERR_INVALID_ARG_TYPE', message: expect.stringMatching(/options\.signal.*AbortSignal/) });
+      expect(error).toMatchObject({
+        code: 'ERR_INVALID_ARG_TYPE',
+        message: expect.stringMatching(/options\.signal.*AbortSignal/),
+      });
     }
   });
 });
@@ -286,13 +353,20 @@ describe('a directory', () => {
   });
 
   test.each([
-    [null, 'ERR_INVALID_ARG_TYPE', /options\.preopens\["\/d"\]" property must be a path, a file: URL.*Received null/],
+    [
+      null,
+      'ERR_INVALID_ARG_TYPE',
+      /options\.preopens\["\/d"\]" property must be a path, a file: URL.*Received null/,
+    ],
     [undefined, 'ERR_INVALID_ARG_TYPE', /a path.*Received undefined/],
     [5, 'ERR_INVALID_ARG_TYPE', /a path/],
     ['', 'ERR_INVALID_ARG_VALUE', /must not be empty; the working directory is "\."/],
     [{ mode: 'ro' }, 'ERR_INVALID_ARG_TYPE', /\.path" property must be given as a path/],
     [new URL('https://example.org/'), 'ERR_INVALID_ARG_VALUE', /scheme "file:"/],
   ])('that is none is refused with words: %p', (given, code, message) => {
-    expect(thrownBy(() => wasi({ preopens: { '/d': given } }))).toMatchObject({ code, message: expect.stringMatching(message) });
+    expect(thrownBy(() => wasi({ preopens: { '/d': given } }))).toMatchObject({
+      code,
+      message: expect.stringMatching(message),
+    });
   });
 });

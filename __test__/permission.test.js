@@ -52,7 +52,7 @@ function permitted(code, flags = ['--allow-wasi']) {
         `--allow-fs-write=${place('write')}/*`,
         ...flags,
       ],
-    }
+    },
   );
   expect(stderr).toBe('');
   return stdout;
@@ -82,7 +82,9 @@ const denied = (permission, resource) => ({
 // Bun has none.
 (process.versions.bun ? describe.skip : describe)('with the permission model on', () => {
   test('a preopen gets what the process may do', () => {
-    expect(asked(`{ preopens: { '/a': { path: place('read'), mode: 'ro' }, '/b': place('write') } }`)).toBe('made');
+    expect(asked(`{ preopens: { '/a': { path: place('read'), mode: 'ro' }, '/b': place('write') } }`)).toBe(
+      'made',
+    );
     expect(asked('{}')).toBe('made');
     expect(asked('{ preopens: { "/tmp": new wn.MemoryFS() } }')).toBe('made');
   });
@@ -92,35 +94,33 @@ const denied = (permission, resource) => ({
     expect(given).toEqual(denied('FileSystemWrite', place('read')));
     expect(given.message).toBe(
       `options.preopens["/a"]: to change ${JSON.stringify(place('read'))}: Node's permission model ` +
-        `is on and refuses it; start Node with --allow-fs-write=${place('read')} to permit it`
+        `is on and refuses it; start Node with --allow-fs-write=${place('read')} to permit it`,
     );
     const remove = `{ path: place('read'), write: false, create: false, remove: true }`;
-    expect(asked(`{ preopens: { '/a': ${remove} } }`)).toEqual(
-      denied('FileSystemWrite', place('read'))
-    );
+    expect(asked(`{ preopens: { '/a': ${remove} } }`)).toEqual(denied('FileSystemWrite', place('read')));
   });
 
   test('one that may not be read at all is refused', () => {
     expect(asked(`{ preopens: { '/a': { path: '/etc', mode: 'ro' } } }`)).toEqual(
-      denied('FileSystemRead', '/etc')
+      denied('FileSystemRead', '/etc'),
     );
   });
 
   test('nor is one of which a single file may be read', () => {
     expect(asked(`{ preopens: { '/a': { path: place('other'), mode: 'ro' } } }`)).toEqual(
-      denied('FileSystemRead', place('other'))
+      denied('FileSystemRead', place('other')),
     );
   });
 
   test('nor one behind a link that leads elsewhere', () => {
     expect(asked(`{ preopens: { '/a': { path: place('read/link'), mode: 'ro' } } }`)).toEqual(
-      denied('FileSystemRead', place('other'))
+      denied('FileSystemRead', place('other')),
     );
   });
 
   test('nor the directory above what a link leads to, which its text does not name', () => {
     expect(asked(`{ preopens: { '/a': place('write/within/..') } }`)).toEqual(
-      denied('FileSystemRead', place('secret'))
+      denied('FileSystemRead', place('secret')),
     );
     expect(asked(`{ preopens: { '/a': place('write/within/../../write') } }`)).toBe('made');
   });
@@ -161,7 +161,7 @@ const denied = (permission, resource) => ({
     expect(permitted(made)).toBe(`${EPERM}\n`);
     expect(permitted(made, ['--allow-wasi', '--allow-fs-read=*', '--allow-fs-write=*'])).toBe('0\n');
     expect(asked(`{ preopens: { '/a': { path: place('write'), symlinks: true } } }`)).toEqual(
-      denied('FileSystemWrite', '*')
+      denied('FileSystemWrite', '*'),
     );
     expect(asked(`{ preopens: { '/a': { path: new wn.MemoryFS(), symlinks: true } } }`)).toBe('made');
   });
@@ -188,7 +188,7 @@ const denied = (permission, resource) => ({
   test('a program is not read from where the process may not read', () => {
     const { stdout } = child(
       `new wn.WASI({ version: 'preview1' }).run('/etc/passwd').catch(({ code }) => console.log(code));`,
-      { flags: [ON, '--no-warnings', '--allow-addons', '--allow-wasi', `--allow-fs-read=${PACKAGE}/*`] }
+      { flags: [ON, '--no-warnings', '--allow-addons', '--allow-wasi', `--allow-fs-read=${PACKAGE}/*`] },
     );
     expect(stdout).toBe('ERR_ACCESS_DENIED\n');
   });
@@ -196,7 +196,7 @@ const denied = (permission, resource) => ({
   test('nor by a link to such a place', () => {
     const run = (path) =>
       permitted(
-        `new wn.WASI({ version: 'preview1' }).run(${path}).catch((error) => console.log(error.code, error.resource));`
+        `new wn.WASI({ version: 'preview1' }).run(${path}).catch((error) => console.log(error.code, error.resource));`,
       );
     const secret = place('secret/text');
     expect(run(`place('read/program.wasm')`)).toBe(`ERR_ACCESS_DENIED ${secret}\n`);

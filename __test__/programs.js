@@ -34,7 +34,7 @@ const hello = () =>
     `(drop (call $write (i32.const 1) (i32.const 100) (i32.const 4)))
      (drop (call $write (i32.const 2) (i32.const 104) (i32.const 4)))
      (call $proc_exit (i32.const 7))`,
-    `(data (i32.const 100) "out\\0aerr\\0a")`
+    `(data (i32.const 100) "out\\0aerr\\0a")`,
   );
 
 /** Copies its input to its output. Exits with the errno of a write that fails. */
@@ -46,7 +46,7 @@ const cat = () =>
        (if (i32.eqz (local.get $n)) (then (call $proc_exit (i32.const 0))))
        (local.set $n (call $write (i32.const 1) (i32.const 1024) (local.get $n)))
        (if (local.get $n) (then (call $proc_exit (local.get $n))))
-       (br $next))`
+       (br $next))`,
   );
 
 /** Writes without end. Exits with the errno of a write that fails. */
@@ -55,7 +55,7 @@ const yes = () =>
     `(loop $next
        (local.set $n (call $write (i32.const 1) (i32.const 1024) (i32.const 32768)))
        (if (local.get $n) (then (call $proc_exit (local.get $n))))
-       (br $next))`
+       (br $next))`,
   );
 
 /** Programs that do not end, by what they do. */
@@ -67,7 +67,7 @@ const endless = {
       `(func $fib (param i64) (result i64)
          (if (result i64) (i64.lt_u (local.get 0) (i64.const 2)) (then (i64.const 1))
            (else (i64.add (call $fib (i64.sub (local.get 0) (i64.const 1)))
-             (call $fib (i64.sub (local.get 0) (i64.const 2)))))))`
+             (call $fib (i64.sub (local.get 0) (i64.const 2)))))))`,
     ),
   'bulk fills': () =>
     wat(`(module (memory (export "memory") 1024)
@@ -80,10 +80,9 @@ const endless = {
     command(
       `(i32.store (i32.const 216) (i32.const 1))
        (i64.store (i32.const 224) (i64.const 3600000000000))
-       (drop (call $poll_oneoff (i32.const 200) (i32.const 300) (i32.const 1) (i32.const 8)))`
+       (drop (call $poll_oneoff (i32.const 200) (i32.const 300) (i32.const 1) (i32.const 8)))`,
     ),
-  'reading input that does not come': () =>
-    command('(drop (call $read (i32.const 1024) (i32.const 1)))'),
+  'reading input that does not come': () => command('(drop (call $read (i32.const 1024) (i32.const 1)))'),
   'waiting for an import': () =>
     wat(`(module (import "env" "never" (func $never)) (memory (export "memory") 1)
       (func (export "_start") (call $never)))`),

@@ -33,35 +33,45 @@ describe('the examples compile as strict TypeScript', () => {
     project = fs.mkdtempSync(path.join(os.tmpdir(), 'wasi-native-'));
     fs.mkdirSync(path.join(project, 'node_modules'));
     fs.symlinkSync(PACKAGE, path.join(project, 'node_modules', 'wasi-native'));
-    fs.symlinkSync(path.join(PACKAGE, 'node_modules', '@types'), path.join(project, 'node_modules', '@types'));
+    fs.symlinkSync(
+      path.join(PACKAGE, 'node_modules', '@types'),
+      path.join(project, 'node_modules', '@types'),
+    );
     names.forEach((name, index) => fs.writeFileSync(path.join(project, name), moduleOf(examples[index])));
   });
   afterAll(() => fs.rmSync(project, { recursive: true }));
 
-  test.each(found)('with the resolution %s', (_, module, moduleResolution) => {
-    const program = ts.createProgram(names.map((name) => path.join(project, name)), {
-      strict: true,
-      noUncheckedIndexedAccess: true,
-      exactOptionalPropertyTypes: true,
-      noEmit: true,
-      target: ts.ScriptTarget.ES2023,
-      module,
-      moduleResolution,
-      types: ['node'],
-      typeRoots: [path.join(project, 'node_modules', '@types')],
-    });
-    // Of these alone: others' declarations are theirs, and take long.
-    const checked = [...names.map((name) => path.join(project, name)), path.join(PACKAGE, 'index.d.ts')];
-    const diagnostics = checked.flatMap((name) => {
-      const file = program.getSourceFile(name);
-      return [...program.getSyntacticDiagnostics(file), ...program.getSemanticDiagnostics(file)];
-    });
-    const report = ts.formatDiagnostics(diagnostics, {
-      getCanonicalFileName: (name) => name,
-      getCurrentDirectory: () => project,
-      getNewLine: () => '\n',
-    });
-    expect(report).toBe('');
-    expect(names.length).toBeGreaterThan(5);
-  }, 180_000);
+  test.each(found)(
+    'with the resolution %s',
+    (_, module, moduleResolution) => {
+      const program = ts.createProgram(
+        names.map((name) => path.join(project, name)),
+        {
+          strict: true,
+          noUncheckedIndexedAccess: true,
+          exactOptionalPropertyTypes: true,
+          noEmit: true,
+          target: ts.ScriptTarget.ES2023,
+          module,
+          moduleResolution,
+          types: ['node'],
+          typeRoots: [path.join(project, 'node_modules', '@types')],
+        },
+      );
+      // Of these alone: others' declarations are theirs, and take long.
+      const checked = [...names.map((name) => path.join(project, name)), path.join(PACKAGE, 'index.d.ts')];
+      const diagnostics = checked.flatMap((name) => {
+        const file = program.getSourceFile(name);
+        return [...program.getSyntacticDiagnostics(file), ...program.getSemanticDiagnostics(file)];
+      });
+      const report = ts.formatDiagnostics(diagnostics, {
+        getCanonicalFileName: (name) => name,
+        getCurrentDirectory: () => project,
+        getNewLine: () => '\n',
+      });
+      expect(report).toBe('');
+      expect(names.length).toBeGreaterThan(5);
+    },
+    180_000,
+  );
 });

@@ -62,10 +62,13 @@ test('an import at the beginning of a program gets ours', () => {
   expect(run('import.mjs', '--import', 'wasi-native/register')).toBe(true);
 });
 
-test.each(['--import', '--require'])('%s wasi-native/register/webassembly gives the namespace, too', (flag) => {
-  const found = run('program.cjs', flag, 'wasi-native/register/webassembly');
-  expect(found).toEqual({ wasi: all, webAssembly: true });
-});
+test.each(['--import', '--require'])(
+  '%s wasi-native/register/webassembly gives the namespace, too',
+  (flag) => {
+    const found = run('program.cjs', flag, 'wasi-native/register/webassembly');
+    expect(found).toEqual({ wasi: all, webAssembly: true });
+  },
+);
 
 test('Workers get the same as the thread that makes them', () => {
   const found = run('worker.cjs', '--import', 'wasi-native/register/webassembly');

@@ -16,7 +16,7 @@ const rejection = (promise) =>
     (value) => {
       throw new Error(`it resolved to ${JSON.stringify(value)}`);
     },
-    (error) => error
+    (error) => error,
   );
 
 /** An import that never answers, for the program that waits for one. */
@@ -67,7 +67,13 @@ describe('run', () => {
     const refused = await rejection(wasi({ deny: ['fd_read'] }).run(await programs.hello()));
     expect(refused).toBeInstanceOf(wn.LinkError);
     expect(refused.message).toMatch(/fd_read/);
-    for (const options of [{ timeout: -1 }, { timeout: '1' }, { signal: {} }, { encoding: 'x' }, { time: 1 }]) {
+    for (const options of [
+      { timeout: -1 },
+      { timeout: '1' },
+      { signal: {} },
+      { encoding: 'x' },
+      { time: 1 },
+    ]) {
       expect((await rejection(wasi().run(await programs.hello(), options))).code).toMatch(/^ERR_/);
     }
   });
@@ -95,7 +101,7 @@ describe('run', () => {
        (drop (call $write (i32.const 1) (i32.const 4096) (i32.load (i32.const 20))))
        (drop (call $environ_sizes_get (i32.const 16) (i32.const 20)))
        (drop (call $environ_get (i32.const 1024) (i32.const 4096)))
-       (drop (call $write (i32.const 1) (i32.const 4096) (i32.load (i32.const 20))))`
+       (drop (call $write (i32.const 1) (i32.const 4096) (i32.load (i32.const 20))))`,
     );
     const shared = wasi({ args: ['one'], env: { A: '1' }, stdout: 'pipe' });
     const out = async (options) => (await shared.run(print, { encoding: 'utf8', ...options })).stdout;
@@ -105,7 +111,10 @@ describe('run', () => {
     let text = '';
     expect(await out({ stdout: (chunk) => void (text += chunk) })).toBe(null);
     expect(text).toBe('one\0A=1\0');
-    const { stdout } = await shared.run(await programs.cat(), { stdin: { input: 'input' }, encoding: 'utf8' });
+    const { stdout } = await shared.run(await programs.cat(), {
+      stdin: { input: 'input' },
+      encoding: 'utf8',
+    });
     expect(stdout).toBe('input');
     expect((await rejection(shared.run(print, { args: 'text' }))).code).toBe('ERR_INVALID_ARG_TYPE');
     expect((await rejection(shared.run(print, { stdin: 'pipe' }))).message).toMatch(/new WASI/);
@@ -114,7 +123,7 @@ describe('run', () => {
   test('a trap is a RuntimeError with the wasm stack, and has what was captured before', async () => {
     const program = await programs.command(
       '(drop (call $write (i32.const 1) (i32.const 100) (i32.const 3))) (call $fails)',
-      '(data (i32.const 100) "abc") (func $fails unreachable)'
+      '(data (i32.const 100) "abc") (func $fails unreachable)',
     );
     const error = await rejection(wasi({ stdout: 'pipe' }).run(program));
     expect(error).toBeInstanceOf(wn.RuntimeError);
@@ -154,7 +163,7 @@ describe('run', () => {
   test('trace tells of the calls of a program on its thread', async () => {
     const lines = [];
     await wasi({ stdout: 'ignore', stderr: 'ignore', trace: (line) => lines.push(line) }).run(
-      await programs.hello()
+      await programs.hello(),
     );
     expect(lines.filter((line) => /^fd_write/.test(line))).toHaveLength(2);
     expect(lines.at(-1)).toMatch(/^proc_exit/);
@@ -167,12 +176,12 @@ describe('run', () => {
         (module
           (import "wasi_snapshot_preview1" "sched_yield" (func $yield (result i32)))
           (memory (export "memory") 1)
-          (func (export "_start") (loop (drop (call $yield)) (br 0))))`)
+          (func (export "_start") (loop (drop (call $yield)) (br 0))))`),
     );
     let lines = 0;
     const trace = () => {
       lines++;
-      for (const end = performance.now() + 1; performance.now() < end; );
+      for (const end = performance.now() + 1; performance.now() < end;);
     };
     const controller = new AbortController();
     let turns = 0;
@@ -225,10 +234,12 @@ describe('stopping', () => {
           ;; one subscription: the monotonic clock, in an hour
           (data (i32.const 16) "\\01\\00\\00\\00\\00\\00\\00\\00\\00\\a0\\b8\\30\\46\\03\\00\\00")
           (func $sleep (export "sleep") (drop (call $poll (i32.const 0) (i32.const 64) (i32.const 1) (i32.const 128))))
-          (func (export "_start") (call $sleep)))`)
+          (func (export "_start") (call $sleep)))`),
     );
     const owner = wasi();
-    const trivial = new wn.Module(await wat('(module (memory (export "memory") 1) (func (export "_start")))'));
+    const trivial = new wn.Module(
+      await wat('(module (memory (export "memory") 1) (func (export "_start")))'),
+    );
     owner.start(new wn.Instance(trivial));
     const imports = { host: owner.getImportObject().wasi_snapshot_preview1 };
     const timeout = await rejection(wasi().run(sleeper, { imports, timeout: 50 }));
@@ -255,7 +266,11 @@ describe('stopping', () => {
        const codes = await Promise.all(runs);
        console.log(codes.every((code) => code === 'ERR_WASI_TIMEOUT'));
        process.exit(0);`,
-      { modules: { spin: await wat('(module (memory (export "memory") 1) (func (export "_start") (loop (br 0))))') } }
+      {
+        modules: {
+          spin: await wat('(module (memory (export "memory") 1) (func (export "_start") (loop (br 0))))'),
+        },
+      },
     );
     expect([stdout, status]).toEqual(['true\n', 0]);
   }, 120_000);
@@ -277,7 +292,8 @@ describe('stopping', () => {
       const rejected = rejection(run);
       await new Promise(setImmediate);
       const size = () => fs.fstatSync(output).size;
-      const wait = (milliseconds) => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, milliseconds);
+      const wait = (milliseconds) =>
+        Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, milliseconds);
       for (let i = 0; i < 200 && size() === 0; i++) wait(50);
       expect(size()).toBeGreaterThan(0);
       // It has ended when its output does not grow any more, before this thread has had a turn.
@@ -413,7 +429,9 @@ describe('limits', () => {
     const memory = await rejection(wasi({ limits: { memory: 65535 } }).run(spin));
     expect(memory.code).toBe('ERR_WASI_LIMIT');
     expect(memory.message).toMatch(/65536 bytes .* 65535 \(limits\.memory\)/);
-    const tables = await wat('(module (memory (export "memory") 1) (table 11 funcref) (func (export "_start")))');
+    const tables = await wat(
+      '(module (memory (export "memory") 1) (table 11 funcref) (func (export "_start")))',
+    );
     const table = await rejection(wasi({ limits: { table: 10 } }).run(tables));
     expect(table.message).toMatch(/11 elements .* 10 \(limits\.table\)/);
     const options = { stdin: Buffer.alloc(2000), stdout: 'pipe', limits: { output: 1000 } };
@@ -424,7 +442,9 @@ describe('limits', () => {
   });
 
   test('a memory does not grow past its limit', async () => {
-    const grows = await programs.command('(call $proc_exit (i32.sub (memory.grow (i32.const 1)) (i32.const -5)))');
+    const grows = await programs.command(
+      '(call $proc_exit (i32.sub (memory.grow (i32.const 1)) (i32.const -5)))',
+    );
     expect((await wasi({ limits: { memory: 3 << 16 } }).run(grows)).code).toBe(6);
     expect((await wasi({ limits: { memory: 1 << 16 } }).run(grows)).code).toBe(4);
   });
@@ -462,7 +482,7 @@ describe('limits', () => {
       `(global $deepest (mut i32) (i32.const 0))
        (func $down (param i32) (result i32)
          (if (i32.eq (local.get 0) (i32.const 30000)) (then (return (i32.const 3))))
-         (i32.add (call $down (i32.add (local.get 0) (i32.const 1))) (i32.const 0)))`
+         (i32.add (call $down (i32.add (local.get 0) (i32.const 1))) (i32.const 0)))`,
     );
     expect((await wasi({ limits: { stack: 16 << 20 } }).run(recurses)).code).toBe(3);
     const error = await rejection(wasi({ limits: { stack: 64 << 10 } }).run(recurses));
@@ -473,7 +493,12 @@ describe('limits', () => {
     const module = new wn.Module(await programs.hello());
     const { PassThrough } = require('node:stream');
     const stdout = new PassThrough();
-    for (const options of [{ limits: { fuel: 1 } }, { limits: { stack: 1 << 20 } }, { stdin: 'pipe' }, { stdout }]) {
+    for (const options of [
+      { limits: { fuel: 1 } },
+      { limits: { stack: 1 << 20 } },
+      { stdin: 'pipe' },
+      { stdout },
+    ]) {
       const program = wasi(options);
       const instance = new wn.Instance(module, program.getImportObject());
       expect(() => program.start(instance)).toThrow(/wasi\.run\(\)/);

@@ -51,7 +51,7 @@ const make = (initial = 1, maximum = 10) => new wn.Memory({ initial, maximum, sh
 async function bytewise(text) {
   const from = Buffer.from(await wat(text));
   const parts = [from.subarray(0, 8)];
-  for (let place = 8; place < from.length; ) {
+  for (let place = 8; place < from.length;) {
     const id = from[place++];
     let size = 0;
     for (let shift = 0, byte = 0x80; byte & 0x80; shift += 7) {
@@ -64,7 +64,10 @@ async function bytewise(text) {
       ? // eslint-disable-next-line no-control-regex -- the section is bytes, not text
         section.replace(/([\x03\x07])Xc/, (_, flags) => `${String.fromCharCode(flags.charCodeAt(0) | 8)}Xc\0`)
       : section;
-    parts.push(Buffer.from([id, (patched.length & 0x7f) | 0x80, patched.length >> 7]), Buffer.from(patched, 'latin1'));
+    parts.push(
+      Buffer.from([id, (patched.length & 0x7f) | 0x80, patched.length >> 7]),
+      Buffer.from(patched, 'latin1'),
+    );
   }
   return Buffer.concat(parts);
 }
@@ -95,9 +98,12 @@ describe('a shared Memory', () => {
     expect(() => new wn.Memory({ initial: 1, shared: true })).toThrow(TypeError);
     expect(() => new wn.Memory({ initial: 2, maximum: 1, shared: true })).toThrow(RangeError);
     const seen = [];
-    const descriptor = new Proxy({ initial: 1, maximum: 1 }, {
-      get: (target, key) => (seen.push(key), target[key]),
-    });
+    const descriptor = new Proxy(
+      { initial: 1, maximum: 1 },
+      {
+        get: (target, key) => (seen.push(key), target[key]),
+      },
+    );
     expect(new wn.Memory(descriptor)).toBeInstanceOf(wn.Memory);
     expect(seen).toEqual(['address', 'initial', 'maximum', 'shared']);
     class Sub extends wn.Memory {}
@@ -141,7 +147,7 @@ describe('a shared Memory', () => {
     expect(link(make(0, 10))).toThrow(wn.LinkError);
     expect(link(make(1, 9))).not.toThrow();
     await expect(
-      instance('(module (import "m" "memory" (memory 1 10)))', { m: { memory: make() } })
+      instance('(module (import "m" "memory" (memory 1 10)))', { m: { memory: make() } }),
     ).rejects.toThrow(wn.LinkError);
   });
 
@@ -228,7 +234,7 @@ describe('between threads', () => {
        post([exports.grow(1), data.memory instanceof wn.Memory, data.memory.buffer.byteLength]);
        await new Promise((resolve) => require('node:worker_threads').parentPort.once('message', resolve));
        post([exports.size(), exports.load8(4 * 65536 - 1), data.memory.buffer.byteLength]);`,
-      { bytes, memory }
+      { bytes, memory },
     );
     expect(await other.next()).toEqual([1, true, 2 * 65536]);
     expect([wasm.load(0), wasm.size()]).toEqual([11, 2]);
@@ -266,7 +272,7 @@ describe('between threads', () => {
        post(exports.wait64(8, 0n, -1n));
        post(exports.wait(0, 1, -1n));
        post(exports.wait(0, 0, 1000000n));`,
-      { bytes, memory }
+      { bytes, memory },
     );
     await other.next();
     const until = async (notify) => {
@@ -286,7 +292,7 @@ describe('between threads', () => {
     const other = worker(
       `post('ready');
        post(Atomics.wait(new Int32Array(data.memory.buffer), 1, 0));`,
-      { memory }
+      { memory },
     );
     await other.next();
     let woken = 0;
@@ -367,7 +373,7 @@ describe('between threads', () => {
        const { exports } = new wn.Instance(new wn.Module(data.bytes), { m: { memory } });
        exports.store(0, 77);
        post(memory);`,
-      { bytes }
+      { bytes },
     );
     const memory = await other.next();
     const wasm = over(memory);
@@ -512,7 +518,7 @@ describe("of a kind that V8 has none of, a module's shared memory", () => {
       `const { exports } = await new wn.WASI({ version: 'preview1' }).instantiate(data.library);
        post(exports.wait(0, 0, 200000000n));
        post('ready'); exports.wait(0, 0, -1n); post('woken');`,
-      { library }
+      { library },
     );
     expect(await other.next()).toBe(2);
     await other.next();
@@ -530,7 +536,7 @@ describe("of a kind that V8 has none of, a module's shared memory", () => {
        const { add, memory } = new Instance(new Module(bytes.m)).exports;
        console.log(add(0, 2), add(0, 0), memory.grow(1));
        try { memory.buffer; } catch (error) { console.log(error.code, error.message); }`,
-      { modules: { m: await wat(text) } }
+      { modules: { m: await wat(text) } },
     );
     expect(stderr).toBe('');
     expect(stdout).toMatch(/^0 2 1\nERR_WASI_NO_BUFFER .*this process has no WebAssembly of V8's/);
@@ -565,7 +571,9 @@ describe("of a kind that V8 has none of, a module's shared memory", () => {
     } catch (error) {
       length = error.message;
     }
-    expect(length).toEqual(hasWide ? 65537 * 65536 : expect.stringMatching(/no shared memory of 65537 pages/));
+    expect(length).toEqual(
+      hasWide ? 65537 * 65536 : expect.stringMatching(/no shared memory of 65537 pages/),
+    );
   });
 });
 
@@ -596,7 +604,7 @@ test('memories come and go, in whatever order their parts do', async () => {
        gc();
      }
      console.log(gone >= 290);`,
-    { flags: ['--expose-gc'], modules: { m: bytes } }
+    { flags: ['--expose-gc'], modules: { m: bytes } },
   );
   expect(stderr).toBe('');
   expect(stdout).toBe('true\n');
@@ -609,7 +617,7 @@ test('a process without WebAssembly has no shared memory and says so', async () 
      const { Memory } = require(${JSON.stringify(PACKAGE)});
      try { new Memory({ initial: 1, maximum: 1, shared: true }); }
      catch (error) { console.log(error.name, error.message); }
-     console.log(new Memory({ initial: 1 }).buffer.byteLength);`
+     console.log(new Memory({ initial: 1 }).buffer.byteLength);`,
   );
   expect(stderr).toBe('');
   expect(stdout).toMatch(/^RangeError .*no shared memories\n65536\n$/);
@@ -621,7 +629,7 @@ test('the package may be loaded again when it has taken the place of WebAssembly
      for (const key of Object.keys(require.cache)) delete require.cache[key];
      const again = require(${JSON.stringify(PACKAGE)});
      const memory = new again.Memory({ initial: 1, maximum: 2, shared: true });
-     console.log(again !== wn, memory instanceof again.Memory, memory.buffer.byteLength);`
+     console.log(again !== wn, memory instanceof again.Memory, memory.buffer.byteLength);`,
   );
   expect(stdout).toBe('true true 65536\n');
 });

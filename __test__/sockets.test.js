@@ -94,7 +94,7 @@ function client(port) {
 }
 
 describe.each([
-  ["on our engine", wn],
+  ['on our engine', wn],
   ["on V8's engine", WebAssembly],
 ])('a program %s', (_, namespace) => {
   test('accepts from a net.Server, receives, answers and shuts down', async () => {
@@ -130,7 +130,7 @@ const ECHO = TALKER.replace(
       (i32.const 4)) (then unreachable))
     (if (call $send (local.get $fd) (i32.const 8) (i32.const 1) (i32.const 0) (i32.const 0))
       (then unreachable))
-    (if (call $shutdown (local.get $fd) (i32.const ${SHUT_WR})) (then unreachable))))`
+    (if (call $shutdown (local.get $fd) (i32.const ${SHUT_WR})) (then unreachable))))`,
 );
 
 describe('a program on a thread of its own', () => {
@@ -255,9 +255,7 @@ test('what is no socket is refused with words', async () => {
   });
   expect(failure([new net.Socket()]).message).toMatch(/wait for its "connect" event/);
   expect(failure([{}]).message).toMatch(/either "listen" or "connect"/);
-  expect(failure([{ listen: { port: 1 }, connect: { port: 1 } }]).code).toBe(
-    'ERR_INVALID_ARG_VALUE'
-  );
+  expect(failure([{ listen: { port: 1 }, connect: { port: 1 } }]).code).toBe('ERR_INVALID_ARG_VALUE');
   const both = failure([{ listen: { port: 1 }, socket: 3 }]);
   expect(both.message).toMatch(/either "listen" or "connect" or "socket"/);
   expect(failure([{ socket: 'x' }]).code).toBe('ERR_INVALID_ARG_TYPE');
@@ -274,7 +272,7 @@ test('what is no socket is refused with words', async () => {
   expect(failure([file]).message).toMatch(/^options\.sockets\[0\]: cannot use descriptor \d+: Bad/);
   const { server, port } = await listening();
   expect(failure([{ listen: { port } }]).message).toMatch(
-    new RegExp(`^options\\.sockets\\[0\\]: cannot listen on 127\\.0\\.0\\.1, port ${port}: Addr`)
+    new RegExp(`^options\\.sockets\\[0\\]: cannot listen on 127\\.0\\.0\\.1, port ${port}: Addr`),
   );
   server.close();
   await once(server, 'close');
@@ -377,7 +375,7 @@ describe('fd_give', () => {
     expect(giver.give(FD_READ)[0]).toBe(0);
   });
 
-  test('works over the host\'s directories and within the other program\'s limit', async () => {
+  test("works over the host's directories and within the other program's limit", async () => {
     fs.writeFileSync(path.join(directory, 'file'), 'on the disk');
     const giver = { preopens: { '/': { path: directory, mode: 'ro' } } };
     const { wasi, giver: refused } = await pair({

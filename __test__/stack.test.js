@@ -37,12 +37,16 @@ test('has the names of Rust as they were written', () => {
 test('has demangled names without debug information, too', async () => {
   const text = '(module (func $_ZN5outer5innerEi (export "f") (param i32) unreachable))';
   const [line] = wasmLines(await wat(text), 'f');
-  expect(line).toMatch(/^ {4}at outer::inner\(int\) \(wasm:\/\/wasm\/[0-9a-f]{8}:wasm-function\[0\]:0x[0-9a-f]+\)$/);
+  expect(line).toMatch(
+    /^ {4}at outer::inner\(int\) \(wasm:\/\/wasm\/[0-9a-f]{8}:wasm-function\[0\]:0x[0-9a-f]+\)$/,
+  );
 });
 
 test('names the module: by a hash of its bytes, and by its name if it has one', async () => {
-  const text = (number) => `(module (func (export "f") (param i32) (drop (i32.const ${number})) unreachable))`;
-  const place = async (bytes) => wasmLines(bytes, 'f')[0].match(/^ {4}at wasm:\/\/wasm\/(.*):wasm-function\[0\]/)[1];
+  const text = (number) =>
+    `(module (func (export "f") (param i32) (drop (i32.const ${number})) unreachable))`;
+  const place = async (bytes) =>
+    wasmLines(bytes, 'f')[0].match(/^ {4}at wasm:\/\/wasm\/(.*):wasm-function\[0\]/)[1];
   const plain = Buffer.from(await wat(text(1)));
   expect(await place(plain)).toMatch(/^[0-9a-f]{8}$/);
   expect(await place(plain)).toBe(await place(plain));
@@ -73,7 +77,7 @@ describe('of an Error that JavaScript makes while wasm runs', () => {
         (func $outer (export "outer") (result i32) (i32.add (call $inner) (i32.const 1)))
         (func $number (export "number") (param i32 i32) (result i32) (local.get 0))
         (func $trap (export "trap") unreachable))`,
-      { e: { act: () => act() } }
+      { e: { act: () => act() } },
     ));
   });
 
@@ -88,7 +92,9 @@ describe('of an Error that JavaScript makes while wasm runs', () => {
     (function caller() {
       exports.outer();
     })();
-    expect(read).toMatch(/imported[^]*\n {4}at inner \(wasm:\/\/wasm\/[^]*\n {4}at outer \(wasm:\/\/wasm\/[^]*caller/);
+    expect(read).toMatch(
+      /imported[^]*\n {4}at inner \(wasm:\/\/wasm\/[^]*\n {4}at outer \(wasm:\/\/wasm\/[^]*caller/,
+    );
     expect(read).not.toMatch(isGlue);
   });
 
@@ -133,9 +139,12 @@ describe('of an Error that JavaScript makes while wasm runs', () => {
     (function caller() {
       exports.outer();
     })();
-    expect(read.match(/at .*(convert|imported|inner|outer)\b/g).map((line) => /\w+$/.exec(line)[0]).slice(0, 4)).toEqual([
-      'convert', 'imported', 'inner', 'outer',
-    ]);
+    expect(
+      read
+        .match(/at .*(convert|imported|inner|outer)\b/g)
+        .map((line) => /\w+$/.exec(line)[0])
+        .slice(0, 4),
+    ).toEqual(['convert', 'imported', 'inner', 'outer']);
   });
 
   test("Error.stackTraceLimit holds for wasm's functions, too", () => {
@@ -145,7 +154,9 @@ describe('of an Error that JavaScript makes while wasm runs', () => {
       act = () => {
         throw new Error('here');
       };
-      return [thrownBy(exports.trap), thrownBy(exports.outer)].map(({ stack }) => (stack ?? '').split('\n').length - 1);
+      return [thrownBy(exports.trap), thrownBy(exports.outer)].map(
+        ({ stack }) => (stack ?? '').split('\n').length - 1,
+      );
     });
     Error.stackTraceLimit = stackTraceLimit;
     expect(lines.map(([trap]) => trap)).toEqual([0, 1, 2, 3]);
@@ -199,7 +210,7 @@ describe('of an Error that JavaScript makes while wasm runs', () => {
        f();
        console.log(text.split('\\n')[0], /at f \\(wasm:/.test(text));
        console.log(Error.prepareStackTrace, Object.keys(Error).join());`,
-      { modules: { m: wasmOfF } }
+      { modules: { m: wasmOfF } },
     );
     expect(stdout).toMatch(/^TypeError \[ERR_INVALID_ARG_TYPE\]: The "size" argument .* true\n/);
   });
@@ -223,10 +234,10 @@ test('code generation from strings may be off, and stacks are the same', async (
      (function caller() { f(1); })();
      try { t(); } catch (error) { text += '\\n' + error.stack; }
      console.log(text.replace(/^ *at (\\S+) .*$/gm, '$1').split('\\n').join(' '));`,
-    { flags: ['--disallow-code-generation-from-strings'], modules: { m } }
+    { flags: ['--disallow-code-generation-from-strings'], modules: { m } },
   );
   expect(stdout).toMatch(
-    /^Error: here (\S+\.)?imported f caller .*Error: converted (\S+\.)?valueOf f caller .*RuntimeError: unreachable t /
+    /^Error: here (\S+\.)?imported f caller .*Error: converted (\S+\.)?valueOf f caller .*RuntimeError: unreachable t /,
   );
 });
 
@@ -246,7 +257,9 @@ test('errors of the interface have nothing to see but what V8 has', async () => 
 });
 
 test('exported functions show no source of ours', async () => {
-  const { exports } = await instance('(module (func) (func (export "f") (param i64) (result i64) (local.get 0)))');
+  const { exports } = await instance(
+    '(module (func) (func (export "f") (param i64) (result i64) (local.get 0)))',
+  );
   expect(exports.f.toString()).toBe('function 1() { [native code] }');
   expect(`${exports.f}`).toBe('function 1() { [native code] }');
   expect(Object.keys(exports.f)).toEqual([]);

@@ -22,10 +22,13 @@ describe('standard input', () => {
     ['a view of bytes', new Uint8Array(Buffer.from('--some text--')).subarray(2, 11)],
     ['a readable stream', () => Readable.from(['some', ' ', 'text'])],
     ['a stream of the Web', () => new Blob(['some text']).stream()],
-    ["a stream of the Web by another package's class", () => {
-      const stream = new Blob(['some text']).stream();
-      return { getReader: () => stream.getReader(), [Symbol.toStringTag]: 'ReadableStream' };
-    }],
+    [
+      "a stream of the Web by another package's class",
+      () => {
+        const stream = new Blob(['some text']).stream();
+        return { getReader: () => stream.getReader(), [Symbol.toStringTag]: 'ReadableStream' };
+      },
+    ],
   ])('is %s', async (_, stdin) => {
     const given = typeof stdin === 'function' ? stdin() : stdin;
     const { code, stdout } = await copy({ stdin: given, stdout: 'pipe' }, { encoding: 'utf8' });
@@ -126,8 +129,16 @@ describe('standard output', () => {
 
   test('goes to a function by lines, whatever the chunks are', async () => {
     const lines = [];
-    const stdin = Readable.from([Buffer.from('on'), Buffer.from('e\ntwo\n\nzw\xf6', 'latin1'), Buffer.from('lf')]);
-    const utf8 = Readable.from(['e\n\u20ac'.slice(0, 2), Buffer.from('\u20ac').subarray(0, 1), Buffer.from('\u20ac').subarray(1)]);
+    const stdin = Readable.from([
+      Buffer.from('on'),
+      Buffer.from('e\ntwo\n\nzw\xf6', 'latin1'),
+      Buffer.from('lf'),
+    ]);
+    const utf8 = Readable.from([
+      'e\n\u20ac'.slice(0, 2),
+      Buffer.from('\u20ac').subarray(0, 1),
+      Buffer.from('\u20ac').subarray(1),
+    ]);
     await copy({ stdin, stdout: { lines: (line) => void lines.push(line) } });
     expect(lines).toEqual(['one', 'two', '', 'zw\ufffdlf']);
     lines.length = 0;
@@ -208,23 +219,29 @@ describe('standard output', () => {
     expect(wasi().takeOutput()).toEqual({ stdout: null, stderr: null });
   });
 
-  test.each(['ours', "V8's"])('goes to functions while a program runs on this thread, in an instance of %s', async (whose) => {
-    const namespace = whose === 'ours' ? wn : WebAssembly;
-    const chunks = [];
-    const lines = [];
-    const program = wasi({ stdout: (chunk) => void chunks.push(`${chunk}`), stderr: { lines: (line) => void lines.push(line) } });
-    const module = await namespace.compile(
-      await programs.command(
-        `(drop (call $write (i32.const 1) (i32.const 100) (i32.const 3)))
+  test.each(['ours', "V8's"])(
+    'goes to functions while a program runs on this thread, in an instance of %s',
+    async (whose) => {
+      const namespace = whose === 'ours' ? wn : WebAssembly;
+      const chunks = [];
+      const lines = [];
+      const program = wasi({
+        stdout: (chunk) => void chunks.push(`${chunk}`),
+        stderr: { lines: (line) => void lines.push(line) },
+      });
+      const module = await namespace.compile(
+        await programs.command(
+          `(drop (call $write (i32.const 1) (i32.const 100) (i32.const 3)))
          (drop (call $write (i32.const 1) (i32.const 100) (i32.const 5)))
          (drop (call $write (i32.const 2) (i32.const 100) (i32.const 5)))`,
-        '(data (i32.const 100) "ab\\0acd")'
-      )
-    );
-    expect(program.start(new namespace.Instance(module, program.getImportObject()))).toBe(0);
-    expect(chunks).toEqual(['ab\n', 'ab\ncd']);
-    expect(lines).toEqual(['ab', 'cd']);
-  });
+          '(data (i32.const 100) "ab\\0acd")',
+        ),
+      );
+      expect(program.start(new namespace.Instance(module, program.getImportObject()))).toBe(0);
+      expect(chunks).toEqual(['ab\n', 'ab\ncd']);
+      expect(lines).toEqual(['ab', 'cd']);
+    },
+  );
 
   test('what a function throws ends a program on this thread', async () => {
     const program = wasi({

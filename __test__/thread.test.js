@@ -10,7 +10,7 @@ const rejection = (promise) =>
     () => {
       throw new Error('it resolved');
     },
-    (error) => error
+    (error) => error,
   );
 
 const LIBRARY = `(module
@@ -71,7 +71,8 @@ describe('an instance on a thread of its own', () => {
 
   test('an import may call its exports while the instance waits for it, at any depth', async () => {
     let exports;
-    const ask = async (value) => (value === 0 ? 0 : (await exports.ask(value - 1)) + (await exports.add(1, 0)));
+    const ask = async (value) =>
+      value === 0 ? 0 : (await exports.ask(value - 1)) + (await exports.add(1, 0));
     const made = await library(ask);
     exports = made.exports;
     expect(await exports.ask(20)).toBe(20);
@@ -114,9 +115,7 @@ describe('an instance on a thread of its own', () => {
   test('many compute at the same time from one module', async () => {
     const module = await wn.compile(await wat(LIBRARY));
     const env = { ask: async (value) => value * 2 };
-    const instances = await Promise.all(
-      Array.from({ length: 50 }, () => wasi().spawn(module, { env }))
-    );
+    const instances = await Promise.all(Array.from({ length: 50 }, () => wasi().spawn(module, { env })));
     const results = await Promise.all(instances.map(({ exports }, k) => exports.ask(k)));
     expect(results).toEqual(instances.map((_, k) => k * 2));
     instances.forEach(({ instance }) => instance.close());
@@ -272,7 +271,9 @@ describe('an instance on this thread', () => {
     expect(sync.instance).toBeInstanceOf(wn.Instance);
     expect(sync.module).toBeInstanceOf(wn.Module);
     const signal = new AbortController().signal;
-    expect((await rejection(wasi().instantiate(reactor, { env }, { signal }))).message).toMatch(/wasi\.spawn\(\)/);
+    expect((await rejection(wasi().instantiate(reactor, { env }, { signal }))).message).toMatch(
+      /wasi\.spawn\(\)/,
+    );
   });
 });
 
@@ -314,7 +315,7 @@ describe('close() of an instance on this thread', () => {
 
   test('is refused while wasm runs', async () => {
     const module = await wn.compile(
-      await wat('(module (import "env" "f" (func $f)) (func (export "go") (call $f)))')
+      await wat('(module (import "env" "f" (func $f)) (func (export "go") (call $f)))'),
     );
     const instance = new wn.Instance(module, { env: { f: () => instance.close() } });
     expect(() => instance.exports.go()).toThrow(expect.objectContaining({ code: 'ERR_WASI_BUSY' }));
@@ -327,7 +328,7 @@ describe('close() of an instance on this thread', () => {
       await wat(`(module (import "env" "load" (func $load (result i32))) (import "env" "memory" (memory 0))
         (func (export "load") (result i32) (call $load))
         (func (export "own") (result i32) (i32.load (i32.const 8)))
-        (func (export "grow") (result i32) (memory.grow (i32.const 1))))`)
+        (func (export "grow") (result i32) (memory.grow (i32.const 1))))`),
     );
     const outer = new wn.Instance(module, { env: inner.exports });
     inner.close();
@@ -346,7 +347,7 @@ test('limits hold for instances on this thread, too', async () => {
   const module = await wn.compile(
     await wat(`(module (import "wasi_snapshot_preview1" "sched_yield" (func (result i32)))
       (memory (export "memory") 1) (table (export "table") 2 funcref)
-      (func (export "grow") (result i32) (memory.grow (i32.const 1))))`)
+      (func (export "grow") (result i32) (memory.grow (i32.const 1))))`),
   );
   const make = (limits) => new wn.Instance(module, wasi({ limits }).getImportObject());
   expect(() => make({ memory: 65535 })).toThrow(expect.objectContaining({ code: 'ERR_WASI_LIMIT' }));
@@ -369,8 +370,11 @@ test('close() closes the descriptors of a program at once', async () => {
   expect(error.code).toBe('ERR_WASI_CLOSED');
 });
 
-test.each(['thread', 'threads'])('the option %s says where instances get threads of their own', async (key) => {
-  const error = await rejection(wasi().instantiate(await wat('(module)'), {}, { [key]: true }));
-  expect(error.code).toBe('ERR_INVALID_ARG_VALUE');
-  expect(error.message).toMatch(/wasi\.spawn\(\)/);
-});
+test.each(['thread', 'threads'])(
+  'the option %s says where instances get threads of their own',
+  async (key) => {
+    const error = await rejection(wasi().instantiate(await wat('(module)'), {}, { [key]: true }));
+    expect(error.code).toBe('ERR_INVALID_ARG_VALUE');
+    expect(error.message).toMatch(/wasi\.spawn\(\)/);
+  },
+);

@@ -71,7 +71,7 @@ describe('a trap', () => {
       `(module (import "m" "f" (func $f (param i32) (result i32)))
         (func (export "f") (param i32) (result i32)
           (call $f (i32.add (local.get 0) (i32.const 1)))))`,
-      { m: { f: (n) => nested.f(n) } }
+      { m: { f: (n) => nested.f(n) } },
     );
     const error = thrownBy(() => nested.f(0));
     expect(error.name).toBe('RangeError');
@@ -99,7 +99,7 @@ describe('a trap', () => {
             }
           },
         },
-      }
+      },
     );
     expect(outer.run()).toBe(42);
   });
@@ -122,7 +122,7 @@ const INTERLEAVE = `
 test("10,000 of our traps live beside 10,000 of V8's", async () => {
   const { stdout, stderr, status } = child(
     `const { bytes: all } = { bytes }; { const bytes = all.m; ${INTERLEAVE} console.log(counts.join()); }`,
-    { modules: { m: await wat(TRAPS) } }
+    { modules: { m: await wat(TRAPS) } },
   );
   expect(stderr).toBe('');
   expect(stdout).toBe('10000,10000,10000\n');
@@ -137,7 +137,7 @@ test('the same in a worker, while this thread traps too', async () => {
      const bytes = workerData;
      ${INTERLEAVE}
      parentPort.postMessage(counts);`,
-    { eval: true, workerData: bytes }
+    { eval: true, workerData: bytes },
   );
   const done = new Promise((resolve, reject) => worker.on('message', resolve).on('error', reject));
   const { exports } = await instance(TRAPS);
@@ -160,12 +160,10 @@ test('workers come and go', async () => {
        const wn = require(${JSON.stringify(PACKAGE)});
        const { load } = new wn.Instance(new wn.Module(workerData)).exports;
        try { load(-1); } catch (error) { parentPort.postMessage(error.message); }`,
-      { eval: true, workerData: bytes }
+      { eval: true, workerData: bytes },
     );
     const exited = new Promise((resolve) => worker.on('exit', resolve));
-    const message = await new Promise((resolve, reject) =>
-      worker.on('message', resolve).on('error', reject)
-    );
+    const message = await new Promise((resolve, reject) => worker.on('message', resolve).on('error', reject));
     expect(message).toBe('out of bounds memory access');
     expect(await exited).toBe(0);
   }
@@ -181,9 +179,9 @@ test('a worker can be terminated inside an import', async () => {
     {
       eval: true,
       workerData: await wat(
-        '(module (import "m" "f" (func $f)) (func (export "run") (loop (call $f) (br 0))))'
+        '(module (import "m" "f" (func $f)) (func (export "run") (loop (call $f) (br 0))))',
       ),
-    }
+    },
   );
   await new Promise((resolve, reject) => worker.on('message', resolve).on('error', reject));
   expect(await worker.terminate()).toBe(1);
@@ -202,7 +200,7 @@ test('the stack is exhausted ten thousand times in a row, here and in a worker',
      const wn = require(${JSON.stringify(PACKAGE)});
      ${exhaust}
      parentPort.postMessage(counted);`,
-    { eval: true, workerData: bytes }
+    { eval: true, workerData: bytes },
   );
   const done = new Promise((resolve, reject) => worker.on('message', resolve).on('error', reject));
   expect(new Function('wn', 'bytes', `${exhaust}; return counted;`)(wn, bytes)).toBe(10000);
@@ -221,7 +219,7 @@ describe.each([
        for (const trap of [() => divide(1, 0), () => load(-1), () => deep(0)]) {
          try { trap(); } catch (error) { console.log(error.message); }
        }`,
-      { modules: { m: await wat(TRAPS) }, env: { ...process.env, ...env } }
+      { modules: { m: await wat(TRAPS) }, env: { ...process.env, ...env } },
     );
     expect(stdout.split('\n')).toEqual([
       'integer divide by zero',
@@ -245,7 +243,7 @@ test('a real segmentation fault still kills the process', async () => {
      try { load(-1); } catch {}
      process.kill(process.pid, 'SIGSEGV');
      setTimeout(() => process.exit(0), 2000);`,
-    { modules: { m: await wat(TRAPS) } }
+    { modules: { m: await wat(TRAPS) } },
   );
   expect(status).toBe(null);
   expect(signal).toBe('SIGSEGV');

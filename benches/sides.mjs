@@ -10,7 +10,14 @@ import { fileURLToPath } from 'node:url';
 import { nativeKernels, node26 } from './modules.mjs';
 
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
-const jsSide = (name, node = process.execPath, ...flags) => [node, '--no-warnings', '--expose-gc', ...flags, here('js-side.mjs'), name];
+const jsSide = (name, node = process.execPath, ...flags) => [
+  node,
+  '--no-warnings',
+  '--expose-gc',
+  ...flags,
+  here('js-side.mjs'),
+  name,
+];
 
 export const commands = {
   ours: () => jsSide('ours'),
@@ -75,7 +82,15 @@ export class Side {
 function wasmtimePeer() {
   if (!existsSync(here('wasmtime/target'))) console.error('building wasmtime, once: this takes some minutes');
   const words = ['build', '--release', '--quiet', '--message-format=json-render-diagnostics'];
-  const options = { cwd: here('wasmtime'), encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'], maxBuffer: 1 << 28 };
-  const messages = execFileSync('cargo', words, options).trim().split('\n').map((line) => JSON.parse(line));
+  const options = {
+    cwd: here('wasmtime'),
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'inherit'],
+    maxBuffer: 1 << 28,
+  };
+  const messages = execFileSync('cargo', words, options)
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line));
   return messages.findLast((message) => message.executable).executable;
 }

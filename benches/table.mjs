@@ -16,7 +16,11 @@ export class Table {
     console.log(`\n${title}`);
     for (const note of notes) console.log(`  ${note}`);
     // A side's name may say after a comma how it is run; the group's notes tell that.
-    line('', 'wasi-native', others.flatMap((side) => [side.split(',')[0], 'ours/it']));
+    line(
+      '',
+      'wasi-native',
+      others.flatMap((side) => [side.split(',')[0], 'ours/it']),
+    );
   }
 
   /** `times` is nanoseconds by side, or what `show` takes; `problems` are lines that say why one is missing. */
@@ -42,7 +46,9 @@ export class Table {
 }
 
 function line(name, ours, cells) {
-  console.log(`  ${name.padEnd(NAME)}${[ours, ...cells].map((cell) => cell.padStart(CELL)).join('')}`.trimEnd());
+  console.log(
+    `  ${name.padEnd(NAME)}${[ours, ...cells].map((cell) => cell.padStart(CELL)).join('')}`.trimEnd(),
+  );
 }
 
 /** Of kilobytes. */
@@ -52,7 +58,8 @@ export function memory(size) {
 
 function duration(time) {
   if (time === undefined) return '-';
-  const [size, unit] = time < 1e3 ? [1, 'ns'] : time < 1e6 ? [1e3, 'us'] : time < 1e10 ? [1e6, 'ms'] : [1e9, 's'];
+  const [size, unit] =
+    time < 1e3 ? [1, 'ns'] : time < 1e6 ? [1e3, 'us'] : time < 1e10 ? [1e6, 'ms'] : [1e9, 's'];
   const value = time / size;
   return `${value.toFixed(value < 10 ? 2 : value < 100 ? 1 : 0)} ${unit}`;
 }

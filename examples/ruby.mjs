@@ -32,7 +32,9 @@ copyFileSync(join(here, 'report.rb'), join(work, 'report.rb'));
 if (process.platform !== 'win32') symlinkSync('/etc/passwd', join(work, 'innocent.txt'));
 
 const bytes = readFileSync(require.resolve('@ruby/3.4-wasm-wasi/dist/ruby+stdlib.wasm'));
-const module = await timed(`compiled  ruby+stdlib.wasm, ${(bytes.length / 1e6).toFixed(1)} MB,`, () => wasm.compile(bytes));
+const module = await timed(`compiled  ruby+stdlib.wasm, ${(bytes.length / 1e6).toFixed(1)} MB,`, () =>
+  wasm.compile(bytes),
+);
 
 const ruby = await timed('started   CRuby', () => {
   const wasi = new WASI({ version: 'preview1', args: ['ruby'], env: {}, preopens: { '/work': work } });

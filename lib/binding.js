@@ -35,9 +35,9 @@ function load() {
     `wasi-native has no native addon for ${process.platform}-${process.arch} here. Tried:\n` +
       `${tried.join('\n')}\n` +
       (forbidden
-        ? "Node may not load addons: with its permission model it wants --allow-addons, and --no-addons forbids them"
+        ? 'Node may not load addons: with its permission model it wants --allow-addons, and --no-addons forbids them'
         : 'Reinstall it with optional dependencies (npm install wasi-native --include=optional), ' +
-          'or in a checkout build it with: npm run build')
+          'or in a checkout build it with: npm run build'),
   );
   error.code = 'ERR_WASI_NO_ADDON';
   throw error;

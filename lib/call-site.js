@@ -50,7 +50,11 @@ function linesOf(stack) {
 
 /** The lines of what made the error: this package, and the event loop. */
 function isInternal(line) {
-  return line.includes(`${__dirname}${path.sep}`) || /\(?node:internal\//.test(line) || line.includes('<anonymous>');
+  return (
+    line.includes(`${__dirname}${path.sep}`) ||
+    /\(?node:internal\//.test(line) ||
+    line.includes('<anonymous>')
+  );
 }
 
 module.exports = { callSite, withSite };

@@ -57,7 +57,8 @@ function coded(Class, code, message) {
 
 /** What the functions of a `WASI` object say before it has started a program. */
 function notStarted() {
-  const text = 'wasi.start() has not been called: a command is run by it, and wasi.initialize() makes a library ready';
+  const text =
+    'wasi.start() has not been called: a command is run by it, and wasi.initialize() makes a library ready';
   return coded(Error, 'ERR_WASI_NOT_STARTED', text);
 }
 
@@ -127,11 +128,7 @@ function errorOf(kind, message, frames) {
     case 'file':
       return coded(Error, message.slice(0, message.indexOf(':')), message);
     default:
-      return coded(
-        Error,
-        'ERR_WASI_INTERNAL',
-        `a bug in wasi-native, please report it: ${message}`
-      );
+      return coded(Error, 'ERR_WASI_INTERNAL', `a bug in wasi-native, please report it: ${message}`);
   }
 }
 

@@ -173,7 +173,8 @@ function list(iterable, count) {
 function refusePromise(value, { owner }) {
   if (!owner?.strict || typeof value?.then !== 'function') return;
   const text = 'an imported function returned a promise, and an instance on this thread cannot wait for it';
-  const advice = 'give it a thread of its own: wasi.spawn() in place of instantiate(), wasi.run() in place of start()';
+  const advice =
+    'give it a thread of its own: wasi.spawn() in place of instantiate(), wasi.run() in place of start()';
   throw coded(TypeError, 'ERR_WASI_ASYNC_IMPORT', `${text}; ${advice}`);
 }
 
@@ -279,7 +280,9 @@ const source = {
   import: (params, results) => {
     const variables = source.names(results);
     const cannotWait = /[ilfd]/.test(results) ? `if (typeof r === 'object') refusePromise(r, holder);` : '';
-    const take = ['', 'let a0 = r;', `let [${variables}] = list(r, ${results.length});`][Math.min(results.length, 2)];
+    const take = ['', 'let a0 = r;', `let [${variables}] = list(r, ${results.length});`][
+      Math.min(results.length, 2)
+    ];
     return `
     return (f, holder) => () => {
       const outer = here.owner;
@@ -299,8 +302,10 @@ const source = {
   },
 };
 
+// prettier-ignore
 const environment = {
-  call, here, refusePromise, i32, i64, f32, f64, toBigInt, toAddress, fromAddress, toReference, fromReference, sweep, list,
+  call, here, refusePromise, i32, i64, f32, f64, toBigInt, toAddress, fromAddress, toReference, fromReference,
+  sweep, list,
 };
 
 /** Declares them. V8 takes a constant for what it is, and a parameter for what it may become. */

@@ -7,7 +7,14 @@ const { Existing, Group, objectAt } = require('./group');
 const { describe, isObject, privateParts, settle, uncloneable } = require('./webidl');
 
 const LETTERS = {
-  i32: 'i', i64: 'l', f32: 'f', f64: 'd', v128: 'x', anyfunc: 'r', funcref: 'r', externref: 'e',
+  i32: 'i',
+  i64: 'l',
+  f32: 'f',
+  f64: 'd',
+  v128: 'x',
+  anyfunc: 'r',
+  funcref: 'r',
+  externref: 'e',
 };
 const DEFAULTS = { i: 0, l: 0n, f: 0, d: 0, r: null, e: undefined };
 

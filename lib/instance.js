@@ -98,7 +98,8 @@ class Linking {
       return parts.handle;
     });
     const { limits } = this;
-    const make = () => native.instantiate(realm, what, module.handle, externs, shared, limits, limits?.budget);
+    const make = () =>
+      native.instantiate(realm, what, module.handle, externs, shared, limits, limits?.budget);
     const list = whileLinking(group, make);
     this.handle = list[0];
     keep(group, list[0]);
@@ -222,8 +223,9 @@ function refuseThreads(what, wanted, given) {
   if (!threads || given?.wasi?.['thread-spawn'] !== undefined) return;
   const text = 'the module imports wasi.thread-spawn, so it was built for wasm32-wasip1-threads, and';
   throw coded(
-    LinkError, 'ERR_WASI_LINK',
-    `${what}: ${text} threads of guests are not supported yet; build it for wasm32-wasip1, or give the import`
+    LinkError,
+    'ERR_WASI_LINK',
+    `${what}: ${text} threads of guests are not supported yet; build it for wasm32-wasip1, or give the import`,
   );
 }
 
@@ -241,7 +243,10 @@ function explainMissing({ what }, { name }, fields) {
 function checkGiven({ module, name }, fields, what) {
   if (isObject(fields)) return;
   const wanted = `the module imports ${JSON.stringify(module)} ${JSON.stringify(name)}`;
-  const found = fields === undefined ? 'there is no such module among the imports' : `that module is given as ${given(fields)}`;
+  const found =
+    fields === undefined
+      ? 'there is no such module among the imports'
+      : `that module is given as ${given(fields)}`;
   const advice = `give { ${JSON.stringify(module)}: { ${JSON.stringify(name)}: ... } }`;
   throw coded(LinkError, 'ERR_WASI_LINK', `${what}: ${wanted}, and ${found}; ${advice}`);
 }
@@ -275,4 +280,14 @@ const EXPORT = {
   tag: tagFor,
 };
 
-module.exports = { Instance, Linking, checkGiven, checkImportObject, importOf, instantiate, link, refuse, refuseThreads };
+module.exports = {
+  Instance,
+  Linking,
+  checkGiven,
+  checkImportObject,
+  importOf,
+  instantiate,
+  link,
+  refuse,
+  refuseThreads,
+};

@@ -12,6 +12,7 @@ const PROGRAM = ['args', 'env', 'stdin', 'stdout', 'stderr'];
 const OPTIONS = {
   wasi: {
     of: 'new WASI()',
+    // prettier-ignore
     keys: [
       'version', 'args', 'env', 'preopens', 'sockets', 'stdin', 'stdout', 'stderr', 'returnOnExit', 'allow',
       'deny', 'onRefused', 'now', 'randomSeed', 'limits', 'trace',
@@ -26,6 +27,7 @@ const OPTIONS = {
   finalizeBindings: { of: 'wasi.finalizeBindings()', keys: ['memory'] },
   limits: {
     of: 'options.limits',
+    // prettier-ignore
     keys: [
       'descriptors', 'buffers', 'path', 'subscriptions', 'strings', 'output', 'memory', 'table', 'total', 'stack',
       'fuel',
@@ -94,7 +96,9 @@ function elsewhereOf(key) {
 
 /** How messages call the options objects that have such a key. */
 function placesOf(key) {
-  return Object.values(OPTIONS).filter(({ keys }) => keys.includes(key)).map(({ of }) => of);
+  return Object.values(OPTIONS)
+    .filter(({ keys }) => keys.includes(key))
+    .map(({ of }) => of);
 }
 
 /** What to do about a key that is not known. */
@@ -122,7 +126,10 @@ function suggestion(word, words) {
   for (const candidate of words) {
     const known = plain(candidate);
     const steps = distance(given, known);
-    if (steps < least && (steps <= Math.ceil(Math.max(given.length, known.length) / 4) || shares(given, known))) {
+    if (
+      steps < least &&
+      (steps <= Math.ceil(Math.max(given.length, known.length) / 4) || shares(given, known))
+    ) {
       best = candidate;
       least = steps;
     }

@@ -56,8 +56,11 @@ class LibraryInstance extends Instance {
       spent = native.endBudget(realm, budget);
     }
     if (spent) {
-      const reason = signal?.aborted ? new AbortError(signal.reason) : timeoutError(`the call of "${name}"`, timeout);
-      if (!signal?.aborted) Object.defineProperty(reason, 'cause', { value: outcome.error, writable: true, configurable: true });
+      const reason = signal?.aborted
+        ? new AbortError(signal.reason)
+        : timeoutError(`the call of "${name}"`, timeout);
+      if (!signal?.aborted)
+        Object.defineProperty(reason, 'cause', { value: outcome.error, writable: true, configurable: true });
       throw reason;
     }
     if ('error' in outcome) throw outcome.error;
@@ -96,7 +99,8 @@ function libraryMemory(instance) {
 
 function accessOf(exports) {
   const memories = Object.entries(exports).filter(([, value]) => value instanceof Memory);
-  const [, memory] = memories.find(([name]) => name === 'memory') ?? (memories.length === 1 ? memories[0] : []);
+  const [, memory] =
+    memories.find(([name]) => name === 'memory') ?? (memories.length === 1 ? memories[0] : []);
   return memory === undefined ? undefined : accessTo(memory);
 }
 

@@ -32,7 +32,8 @@ class MemoryAccess {
   readString(offset, length = undefined, encoding = 'utf8') {
     const what = 'memory.readString()';
     const from = toIndex(offset, `${what}: Argument 0`);
-    if (!Buffer.isEncoding(encoding)) throw check.invalidValue('encoding', encoding, 'is no encoding that Buffer knows');
+    if (!Buffer.isEncoding(encoding))
+      throw check.invalidValue('encoding', encoding, 'is no encoding that Buffer knows');
     if (length !== undefined) {
       return this.#source.read(from, toIndex(length, `${what}: Argument 1`)).toString(encoding);
     }

@@ -5,7 +5,15 @@
 const { native, realm } = require('./binding');
 const { coded } = require('./errors');
 const { Existing, Group, objectAt } = require('./group');
-const { adopt, isKnown, isShared, lacking, makeV8Memory, sharedBufferOf, toLimits: limitsOf } = require('./shared');
+const {
+  adopt,
+  isKnown,
+  isShared,
+  lacking,
+  makeV8Memory,
+  sharedBufferOf,
+  toLimits: limitsOf,
+} = require('./shared');
 const { bufferOf, toFixedLength, toResizable } = require('./v8');
 const {
   describe,
@@ -122,7 +130,11 @@ function resizableBuffers({ prototype }) {
 /** A memory that cannot have a resizable buffer has no method for it: programs look before they call it. */
 function notResizable(memory) {
   if (toResizable !== undefined) {
-    Object.defineProperty(memory, 'toResizableBuffer', { value: undefined, writable: true, configurable: true });
+    Object.defineProperty(memory, 'toResizableBuffer', {
+      value: undefined,
+      writable: true,
+      configurable: true,
+    });
   }
 }
 
@@ -141,7 +153,7 @@ let locked;
 const REFUSING = Object.fromEntries(
   ['transfer', 'transferToFixedLength']
     .filter((name) => name in ArrayBuffer.prototype)
-    .map((name) => [name, { value: { [name]: refuse }[name], writable: true, configurable: true }])
+    .map((name) => [name, { value: { [name]: refuse }[name], writable: true, configurable: true }]),
 );
 
 function refuse() {
@@ -229,7 +241,8 @@ function sharedBuffer(memory, parts) {
 
 function noBuffer(lacks) {
   const text = `${lacks}, and only V8 can make a SharedArrayBuffer; the bytes stay with instances of this thread`;
-  const advice = 'copy them by instance.memory.read() and write() of an instance that WASI.instantiate() made';
+  const advice =
+    'copy them by instance.memory.read() and write() of an instance that WASI.instantiate() made';
   return coded(Error, 'ERR_WASI_NO_BUFFER', `WebAssembly.Memory.buffer: ${text}: ${advice}`);
 }
 

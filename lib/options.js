@@ -23,7 +23,8 @@ function parse(options) {
   if (options.preopens !== undefined) {
     check.isObject(options.preopens, 'options.preopens');
     for (const [guest, value] of Object.entries(options.preopens)) {
-      if (guest.includes('\0')) throw check.invalidValue('options.preopens', guest, 'has a path with a NUL byte');
+      if (guest.includes('\0'))
+        throw check.invalidValue('options.preopens', guest, 'has a path with a NUL byte');
       mounts.push(mount(guest, value, `options.preopens[${JSON.stringify(guest)}]`));
     }
   }
@@ -95,7 +96,8 @@ function parseStreams(options, otherwise) {
 
 /** What a value of `preopens` means: `{preopen, memory}`. */
 function mount(guest, value, name) {
-  const plain = typeof value !== 'object' || value === null || isURL(value) || memoryFsHandle(value) !== undefined;
+  const plain =
+    typeof value !== 'object' || value === null || isURL(value) || memoryFsHandle(value) !== undefined;
   const { path, mode, ...given } = plain ? { path: value } : value;
   if (!plain) checkKeys('preopen', value, name);
   for (const [key, permission] of Object.entries(given)) {

@@ -28,7 +28,7 @@ function denied(scope, what, resource) {
   const error = coded(
     Error,
     'ERR_ACCESS_DENIED',
-    `${what}: Node's permission model is on and refuses it; start Node with ${value} to permit it`
+    `${what}: Node's permission model is on and refuses it; start Node with ${value} to permit it`,
   );
   return Object.assign(error, { permission, resource: resource ?? '' });
 }
@@ -68,7 +68,8 @@ function checkOpened(preopens, paths) {
 /** A file that was opened to be read: `place` is where it lies, null if nobody knows. */
 function checkFile(name, path, place) {
   const what = `${name}: to read ${JSON.stringify(place ?? path)}`;
-  if (place === null || !process.permission.has('fs.read', place)) throw denied('fs.read', what, place ?? undefined);
+  if (place === null || !process.permission.has('fs.read', place))
+    throw denied('fs.read', what, place ?? undefined);
 }
 
 function checkPlace(name, place, { read, ...changes }) {

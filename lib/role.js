@@ -29,14 +29,17 @@ const NAMES = { i: 'i32', l: 'i64', f: 'f32', d: 'f64', x: 'v128', e: 'externref
 
 /** A signature as people write it. */
 function signature(type) {
-  const [params, results] = type.split(':').map((letters) => Array.from(letters, (letter) => NAMES[letter] ?? 'a reference'));
+  const [params, results] = type
+    .split(':')
+    .map((letters) => Array.from(letters, (letter) => NAMES[letter] ?? 'a reference'));
   return `(${params.join(', ')}) -> (${results.join(', ')})`;
 }
 
 /** The place of a command's `_start` among its exports. Throws if the module is none. */
 function commandOf(parts, what) {
   const code = 'ERR_WASI_NO_COMMAND';
-  if (roleOf(parts, what, code) === 'command') return parts.exports().findIndex(({ name }) => name === '_start');
+  if (roleOf(parts, what, code) === 'command')
+    return parts.exports().findIndex(({ name }) => name === '_start');
   const text = `${what}: the module is no command: it exports no function _start. `;
   throw coded(Error, code, `${text}For a library there is wasi.instantiate()`);
 }

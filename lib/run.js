@@ -70,7 +70,10 @@ class Program {
     this.streams = new Streams(stdio, fail);
     try {
       this.context = native.wasiContext(
-        realm, template, { ...options, stdio: this.streams.options }, this.#lines
+        realm,
+        template,
+        { ...options, stdio: this.streams.options },
+        this.#lines,
       );
     } catch (error) {
       this.streams.abandon();

@@ -41,9 +41,10 @@ function makeV8Memory({ initial, maximum: declared, wide }, what) {
   if (V8Memory === undefined) throw new RangeError(`${what}: this process has no shared memories`);
   // Past these ours just cannot grow.
   const maximum = Math.min(declared, most(wide));
-  const limits = wide && hasWide
-    ? { address: 'i64', initial: BigInt(initial), maximum: BigInt(maximum) }
-    : { initial, maximum };
+  const limits =
+    wide && hasWide
+      ? { address: 'i64', initial: BigInt(initial), maximum: BigInt(maximum) }
+      : { initial, maximum };
   try {
     return new V8Memory({ ...limits, shared: true });
   } catch (error) {
@@ -90,7 +91,7 @@ function declaredMaximum(memory, wide) {
 /** Whether V8 links the memory with a module that imports one of at most so many pages. */
 function linksWith(memory, maximum, wide) {
   const flags = wide ? 7 : 3;
-  const leb = [maximum & 0x7f | 0x80, (maximum >> 7) & 0x7f | 0x80, maximum >> 14];
+  const leb = [(maximum & 0x7f) | 0x80, ((maximum >> 7) & 0x7f) | 0x80, maximum >> 14];
   // (import "" "" (memory 0 maximum shared))
   const bytes = [0, 0x61, 0x73, 0x6d, 1, 0, 0, 0, 2, 9, 1, 0, 0, 2, flags, 0, ...leb];
   try {
@@ -119,8 +120,7 @@ function hostOf(current, grow) {
   const requests = [
     () => new Uint8Array(current()),
     (delta) => (grow(delta) ? 1 : 0),
-    (place, low, high, timeout) =>
-      ANSWERS.indexOf(Atomics.wait(view(), place, low | 0, timeout)),
+    (place, low, high, timeout) => ANSWERS.indexOf(Atomics.wait(view(), place, low | 0, timeout)),
     (place, low, high, timeout) => {
       const expected = BigInt.asIntN(64, (BigInt(high) << 32n) | BigInt(low));
       view();

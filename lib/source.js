@@ -43,14 +43,23 @@ async function bytesOf(source, what, passed) {
   if (isURL(source)) return bytesOf(await fetched(source.href, what, passed), what);
   if (isResponse(source)) {
     if (source.ok) return source.arrayBuffer();
-    throw unfetched(what, source.url, `the server answered ${[source.status, source.statusText].join(' ').trim()}`);
+    throw unfetched(
+      what,
+      source.url,
+      `the server answered ${[source.status, source.statusText].join(' ').trim()}`,
+    );
   }
   if (isBlob(source)) return source.arrayBuffer();
   if (ArrayBuffer.isView(source) || isAnyArrayBuffer(source)) return source;
   if (source?.[Symbol.toStringTag] === 'WebAssembly.Module') {
-    throw check.invalidValue('source', source, "is a module of V8's; compile its bytes with compile() of wasi-native");
+    throw check.invalidValue(
+      'source',
+      source,
+      "is a module of V8's; compile its bytes with compile() of wasi-native",
+    );
   }
-  const expected = 'a path, a URL, bytes, a Blob, a Response, a Module of wasi-native, or a promise of one of these';
+  const expected =
+    'a path, a URL, bytes, a Blob, a Response, a Module of wasi-native, or a promise of one of these';
   throw check.invalidType('source', expected, source);
 }
 
@@ -92,7 +101,8 @@ async function fetched(url, what, passed) {
 function unfetched(what, url, why, cause) {
   const from = url ? `the program at ${url}` : 'the program';
   const error = coded(TypeError, 'ERR_WASI_FETCH', `${what}: ${from} could not be fetched: ${why}`);
-  if (cause !== undefined) Object.defineProperty(error, 'cause', { value: cause, writable: true, configurable: true });
+  if (cause !== undefined)
+    Object.defineProperty(error, 'cause', { value: cause, writable: true, configurable: true });
   return error;
 }
 

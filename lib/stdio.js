@@ -58,14 +58,24 @@ function parseWord(word, number, name) {
       ? 'Give text that the program reads as { input: text }'
       : 'To write to a file, give a stream of it: fs.createWriteStream(path)',
   ];
-  throw check.invalidValue(name, word, `must be 'inherit', 'ignore' or 'pipe' if it is a string; ${advice.join(' ')}`);
+  throw check.invalidValue(
+    name,
+    word,
+    `must be 'inherit', 'ignore' or 'pipe' if it is a string; ${advice.join(' ')}`,
+  );
 }
 
 function parseInput(value, name) {
   const bytes = inputBytes(value);
   if (bytes !== undefined) return { kind: 'bytes', bytes };
   // Anew for each program.
-  if (isBlob(value)) return { kind: 'source', get stream() { return fromWeb(value.stream()); } };
+  if (isBlob(value))
+    return {
+      kind: 'source',
+      get stream() {
+        return fromWeb(value.stream());
+      },
+    };
   if (isReadableStream(value)) return { kind: 'source', stream: fromWeb(value) };
   if (typeof value?.pipe === 'function' && typeof value.on === 'function') {
     return { kind: 'source', stream: value };
@@ -75,7 +85,8 @@ function parseInput(value, name) {
   const { input } = value;
   if (typeof input === 'string') return { kind: 'bytes', bytes: Buffer.from(input) };
   const given = inputBytes(input);
-  if (given === undefined) throw check.invalidType(`${name}.input`, 'of type string or a view of bytes', input);
+  if (given === undefined)
+    throw check.invalidType(`${name}.input`, 'of type string or a view of bytes', input);
   return { kind: 'bytes', bytes: given };
 }
 
@@ -252,7 +263,7 @@ class Polled {
   }
 
   async *[Symbol.asyncIterator]() {
-    for (let pause = 1; this.#descriptor !== undefined; ) {
+    for (let pause = 1; this.#descriptor !== undefined;) {
       const pending = native.pipePending(this.#descriptor);
       if (pending < 0) return;
       if (pending > 0) {

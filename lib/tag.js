@@ -6,7 +6,14 @@ const { Existing, Group, keep, objectAt } = require('./group');
 const { describe, isObject, privateParts, settle, uncloneable } = require('./webidl');
 
 const LETTERS = {
-  i32: 'i', i64: 'l', f32: 'f', f64: 'd', v128: 'x', anyfunc: 'r', funcref: 'r', externref: 'e',
+  i32: 'i',
+  i64: 'l',
+  f32: 'f',
+  f64: 'd',
+  v128: 'x',
+  anyfunc: 'r',
+  funcref: 'r',
+  externref: 'e',
 };
 
 /**

@@ -73,7 +73,15 @@ class Guest {
     this.ended.catch(() => {});
     const handles = imports.map((given) => (given.call === undefined ? given : null));
     this.#handle = native.startThread(
-      realm, this.#number, module.handle, program, handles, limits, command, initialize, deadline.left
+      realm,
+      this.#number,
+      module.handle,
+      program,
+      handles,
+      limits,
+      command,
+      initialize,
+      deadline.left,
     );
     this.#begin();
   }
@@ -97,7 +105,8 @@ class Guest {
   async reset() {
     if (this.#over !== undefined) throw this.#over.reason;
     if (this.#frame() !== undefined) {
-      const text = 'instance.reset(): the instance waits for the import that asks; reset it when the call is over';
+      const text =
+        'instance.reset(): the instance waits for the import that asks; reset it when the call is over';
       throw coded(Error, 'ERR_WASI_BUSY', text);
     }
     await this.#ask(':', {}, 'reset()', (number) => native.resetThread(this.#handle, number));
@@ -192,7 +201,7 @@ class Guest {
     }
     Promise.resolve(returned).then(
       (value) => this.#answer(frame, results, value),
-      (error) => this.#fail(frame, error)
+      (error) => this.#fail(frame, error),
     );
   }
 
@@ -440,7 +449,7 @@ function exportsOf(guest, module) {
     const what = `the call of "${name}"`;
     const called = (...args) => withSite(callSite(called), guest.call(place, type, args, what));
     calls.set(called, (args, options, entry) =>
-      withSite(callSite(entry), guest.call(place, type, args, what, options))
+      withSite(callSite(entry), guest.call(place, type, args, what, options)),
     );
     Object.defineProperty(called, 'name', { value: name });
     return [name, Object.defineProperty(called, 'length', { value: type.indexOf(':') })];

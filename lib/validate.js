@@ -6,7 +6,8 @@ const { coded } = require('./errors');
 
 function received(value) {
   if (value === null || value === undefined) return `Received ${value}`;
-  if (typeof value === 'function') return value.name ? `Received function ${value.name}` : 'Received a function';
+  if (typeof value === 'function')
+    return value.name ? `Received function ${value.name}` : 'Received a function';
   if (typeof value === 'object') {
     const name = value.constructor?.name;
     if (name) return `Received an instance of ${name}`;

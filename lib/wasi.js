@@ -198,7 +198,7 @@ class WASI {
   capabilities(module) {
     const what = 'WASI.capabilities()';
     if (!isModule(module) && !isV8Module(module)) {
-      throw check.invalidType('module', "an instance of Module, of wasi-native or of V8", module);
+      throw check.invalidType('module', 'an instance of Module, of wasi-native or of V8', module);
     }
     const imports = isModule(module) ? partsOf(module, what).imports() : v8Imports(module);
     const wanted = imports.filter(({ kind }) => kind === 'function');

@@ -17,7 +17,8 @@ function is(name, methods, value) {
 }
 
 const isResponse = (value) => is('Response', ['arrayBuffer'], value);
-const isBlob = (value) => is('Blob', ['arrayBuffer', 'stream'], value) || is('File', ['arrayBuffer', 'stream'], value);
+const isBlob = (value) =>
+  is('Blob', ['arrayBuffer', 'stream'], value) || is('File', ['arrayBuffer', 'stream'], value);
 const isReadableStream = (value) => is('ReadableStream', ['getReader'], value);
 const isWritableStream = (value) => is('WritableStream', ['getWriter'], value);
 
@@ -43,7 +44,12 @@ function filePath(value, name) {
 
 /** What can fire: with what of AbortSignal is used here. */
 function isAbortSignal(value) {
-  return typeof value === 'object' && value !== null && 'aborted' in value && typeof value.addEventListener === 'function';
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    'aborted' in value &&
+    typeof value.addEventListener === 'function'
+  );
 }
 
 /** A stream of Node's for one of the Web. */

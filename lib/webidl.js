@@ -33,10 +33,7 @@ function toBytes(value, what) {
 }
 
 const byteLength = Object.getOwnPropertyDescriptor(ArrayBuffer.prototype, 'byteLength').get;
-const sharedByteLength = Object.getOwnPropertyDescriptor(
-  SharedArrayBuffer.prototype,
-  'byteLength'
-).get;
+const sharedByteLength = Object.getOwnPropertyDescriptor(SharedArrayBuffer.prototype, 'byteLength').get;
 
 /** `value` if it is an ArrayBuffer or a shared one, of whatever realm; throws otherwise. */
 function toBuffer(value) {
@@ -84,8 +81,7 @@ function toLimits(descriptor, wide, what) {
   if (given === undefined) throw new TypeError(`${what}: property 'initial' is required`);
   const initial = toAddress(given, wide, `${what}: property 'initial'`);
   const most = descriptor.maximum;
-  const maximum =
-    most === undefined ? undefined : toAddress(most, wide, `${what}: property 'maximum'`);
+  const maximum = most === undefined ? undefined : toAddress(most, wide, `${what}: property 'maximum'`);
   return { initial, maximum };
 }
 

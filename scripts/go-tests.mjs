@@ -32,13 +32,19 @@ async function main(wanted) {
   for (const name of wanted.length > 0 ? wanted : PACKAGES) {
     const program = join(cache, `go-${name.replaceAll('/', '-')}.test.wasm`);
     const folder = join(root, 'src', name);
-    execFileSync(go, ['test', '-c', '-o', program, name], { cwd: folder, env, stdio: ['ignore', 'inherit', 'inherit'] });
+    execFileSync(go, ['test', '-c', '-o', program, name], {
+      cwd: folder,
+      env,
+      stdio: ['ignore', 'inherit', 'inherit'],
+    });
     const ours = verdicts(process.execPath, [here, '--run', program], folder);
     const theirs = verdicts('python3', ['-c', WASMTIME, program], folder, { PYTHONPATH: wasmtime });
     const only = [...ours.failed].filter((test) => !theirs.failed.has(test));
     const missing = [...theirs.passed].filter((test) => !ours.passed.has(test) && !ours.failed.has(test));
     console.log(`${name}: ${ours.passed.size} pass, ${ours.failed.size} fail: ${[...ours.failed].join(' ')}`);
-    console.log(`  on wasmtime ${theirs.passed.size} pass, ${theirs.failed.size} fail: ${[...theirs.failed].join(' ')}`);
+    console.log(
+      `  on wasmtime ${theirs.passed.size} pass, ${theirs.failed.size} fail: ${[...theirs.failed].join(' ')}`,
+    );
     for (const [what, tests] of Object.entries({ 'fail on ours alone': only, 'did not run': missing })) {
       if (tests.length === 0) continue;
       failed = true;

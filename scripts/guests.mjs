@@ -14,12 +14,22 @@ const output = join(cache, 'guest.wasm');
 
 const programs = {
   'posix.c': (source) =>
-    run(fromPyPI('ziglang==0.15.2', 'ziglang/zig'), ['cc', '-target', 'wasm32-wasi', '-Os', '-s', '-Wall', source, '-o', output], {
-      ZIG_GLOBAL_CACHE_DIR: join(cache, 'zig'),
-    }),
+    run(
+      fromPyPI('ziglang==0.15.2', 'ziglang/zig'),
+      ['cc', '-target', 'wasm32-wasi', '-Os', '-s', '-Wall', source, '-o', output],
+      {
+        ZIG_GLOBAL_CACHE_DIR: join(cache, 'zig'),
+      },
+    ),
   'std.rs': (source) => {
     const flags = ['opt-level=s', 'lto', 'panic=abort', 'strip=symbols', 'codegen-units=1'];
-    const words = ['--edition', '2024', '--target', 'wasm32-wasip1', ...flags.flatMap((flag) => ['-C', flag])];
+    const words = [
+      '--edition',
+      '2024',
+      '--target',
+      'wasm32-wasip1',
+      ...flags.flatMap((flag) => ['-C', flag]),
+    ];
     run('rustc', [...words, source, '-o', output]);
   },
   'program.go': go,

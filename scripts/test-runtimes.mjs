@@ -80,9 +80,7 @@ function bunTest(bun) {
   const differs = JSON.parse(readFileSync('__test__/bun.json', 'utf8'));
   const isTest = (file) => file.endsWith('.test.js') && !ONCE.includes(file);
   const files = readdirSync('__test__').filter(isTest);
-  const chosen = files.filter(
-    (file) => toJest.length === 0 || toJest.some((part) => file.includes(part))
-  );
+  const chosen = files.filter((file) => toJest.length === 0 || toJest.some((part) => file.includes(part)));
   return chosen.map((file) => bunFile(bun, file, differs[file] ?? {})).every(Boolean);
 }
 

@@ -23,7 +23,15 @@ import {
   instantiateStreaming,
   validate,
 } from 'wasi-native';
-import type { Capabilities, ErrorCode, Imports, Signal, ThreadMemory, WASIError, WASIOptions } from 'wasi-native';
+import type {
+  Capabilities,
+  ErrorCode,
+  Imports,
+  Signal,
+  ThreadMemory,
+  WASIError,
+  WASIOptions,
+} from 'wasi-native';
 import wasiNative = require('wasi-native');
 
 const bytes: Buffer = fs.readFileSync('program.wasm');
@@ -138,7 +146,7 @@ function wasi(module: Module): void {
   // An instance of V8's will do as well.
   const theirs = new WebAssembly.Instance(
     new WebAssembly.Module(new Uint8Array(bytes)),
-    program.getImportObject()
+    program.getImportObject(),
   );
   program.start(theirs);
   program.finalizeBindings(theirs, { memory: new WebAssembly.Memory({ initial: used }) });
@@ -204,7 +212,10 @@ async function typed(signal: Signal): Promise<void> {
     stdin: { input: 'text' },
   } as const);
   await program.run(fetch('https://example.org/tool.wasm'), { signal, args });
-  await program.run(new Blob([new Uint8Array(bytes)]), { signal: AbortSignal.timeout(5), stdin: new Blob(['text']) });
+  await program.run(new Blob([new Uint8Array(bytes)]), {
+    signal: AbortSignal.timeout(5),
+    stdin: new Blob(['text']),
+  });
   await program.run(compile(bytes), { stdin: { input: bytes } });
 
   const { exports } = await program.instantiate<Library>('file:///lib.wasm');

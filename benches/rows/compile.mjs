@@ -4,7 +4,9 @@ const modules = { MicroPython: micropython, SQLite: sqlite, CPython: python, CRu
 
 export default {
   title: 'Compile time, for each MB of the code section',
-  notes: ['Each side uses all cores. V8 has only read and checked the code by then: it compiles on first call.'],
+  notes: [
+    'Each side uses all cores. V8 has only read and checked the code by then: it compiles on first call.',
+  ],
   peers: ['node', 'wasmtime'],
   rows: Object.entries(modules).map(([name, module]) => {
     const row = { name, warmUps: 0, rounds: 3 };

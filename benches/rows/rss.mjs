@@ -16,8 +16,10 @@ export default {
     const table = new Table(
       "Peak of resident memory: packages from npm as they come, ours in V8's place",
       ['node'],
-      [`a process that loads wasi-native and nothing else: ${memory(ours)}, one of Node alone: ${memory(node)}`],
-      memory
+      [
+        `a process that loads wasi-native and nothing else: ${memory(ours)}, one of Node alone: ${memory(node)}`,
+      ],
+      memory,
     );
     for (const name of [...packages, ...large].filter(wanted)) {
       const peaks = { ours: Infinity, node: Infinity };
@@ -41,7 +43,17 @@ export default {
 /** Kilobytes of a process that runs one program of glue.js. */
 async function peak(name, side) {
   const ours = side === 'ours' ? ['--require', here('../../__test__/glue-ours.js')] : [];
-  const args = ['--no-warnings', '--require', here('../peak.cjs'), ...ours, here('../../__test__/glue.js'), name];
-  const { stderr } = await promisify(execFile)(process.execPath, args, { timeout: 300_000, maxBuffer: 1 << 28 });
+  const args = [
+    '--no-warnings',
+    '--require',
+    here('../peak.cjs'),
+    ...ours,
+    here('../../__test__/glue.js'),
+    name,
+  ];
+  const { stderr } = await promisify(execFile)(process.execPath, args, {
+    timeout: 300_000,
+    maxBuffer: 1 << 28,
+  });
   return Number(stderr.match(/^peak (\d+)$/m)[1]);
 }

@@ -6,7 +6,8 @@ const scripts = {
   floats: '(1..100_000).sum { |i| 1.0 / (i * i) }',
   strings: '(1..30_000).map { |i| "#{i}:#{i * i}" }.join(",").split(",").map(&:reverse).sort.last',
   hash: 'h = Hash.new(0); 150_000.times { |i| h[i * 7919 % 1009] += i }; h.values.max',
-  objects: 'P = Struct.new(:x, :y) unless defined?(P); (1..40_000).map { |i| P.new(i, -i) }.sum { |p| p.x * p.y }',
+  objects:
+    'P = Struct.new(:x, :y) unless defined?(P); (1..40_000).map { |i| P.new(i, -i) }.sum { |p| p.x * p.y }',
   regexp: '("ab1cd22efg333" * 10_000).scan(/[a-z]+(\\d+)/).sum { |(n)| n.to_i }',
   bignum: '(1..3_000).inject(:*).to_s.size',
 };
@@ -26,7 +27,8 @@ export default {
     await side.ask('load', 'ruby', ruby());
     await side.ask('call', 'ruby', '_initialize');
     const words = [];
-    for (const word of ['ruby\0', '-EUTF-8\0', '-e_=0\0']) words.push(...(await allocate(side, Buffer.from(word), 1)));
+    for (const word of ['ruby\0', '-EUTF-8\0', '-e_=0\0'])
+      words.push(...(await allocate(side, Buffer.from(word), 1)));
     const [list] = await allocate(side, Buffer.from(Int32Array.from(words).buffer), 4);
     await side.ask('call', 'ruby', 'ruby-init: func(args: list<string>) -> ()', list, words.length / 2);
   },

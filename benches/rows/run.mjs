@@ -12,11 +12,16 @@ export default {
     const path = program('hello');
     const side = new Side('ours');
     const other = new Side('node');
-    const table = new Table('A hello program from a compiled module', ['node'], [
-      'start: a new WASI, an instance and its start(). run: a new WASI and its run(), from call to resolve.',
-    ]);
+    const table = new Table(
+      'A hello program from a compiled module',
+      ['node'],
+      [
+        'start: a new WASI, an instance and its start(). run: a new WASI and its run(), from call to resolve.',
+      ],
+    );
     const least = { start: {}, run: {} };
-    const note = (row, name, time) => (least[row][name] = Math.min(Number(time) / COUNT, least[row][name] ?? Infinity));
+    const note = (row, name, time) =>
+      (least[row][name] = Math.min(Number(time) / COUNT, least[row][name] ?? Infinity));
     for (let round = 0; round < ROUNDS; round++) {
       note('start', 'ours', (await side.ask('start', path, COUNT))[0]);
       note('run', 'ours', (await side.ask('run', path, COUNT))[0]);
@@ -28,7 +33,9 @@ export default {
     console.log(`  run takes ${beyond.toFixed(0)} us more than start`);
     const [time, kib] = await side.ask('crowd', path, CROWD);
     const seconds = (Number(time) / 1e9).toFixed(2);
-    console.log(`  ${CROWD} runs at once, each of which sleeps 2 s: ${seconds} s; ${kib} KiB of memory for each`);
+    console.log(
+      `  ${CROWD} runs at once, each of which sleeps 2 s: ${seconds} s; ${kib} KiB of memory for each`,
+    );
     await side.close();
     await other.close();
   },

@@ -10,9 +10,13 @@ const ROUNDS = 20;
 // Not in relation to anybody: node:wasi and wasmtime's command cannot be asked to stop a program.
 export default {
   async run() {
-    console.log('\nFrom the signal to the rejection of run(), and how late a timer of 5 ms came meanwhile, in ms');
+    console.log(
+      '\nFrom the signal to the rejection of run(), and how late a timer of 5 ms came meanwhile, in ms',
+    );
     const cells = (values) => values.map((value) => value.toFixed(2).padStart(10)).join('');
-    console.log(`  ${''.padEnd(34)}${['least', 'median', 'most', 'timer'].map((name) => name.padStart(10)).join('')}`);
+    console.log(
+      `  ${''.padEnd(34)}${['least', 'median', 'most', 'timer'].map((name) => name.padStart(10)).join('')}`,
+    );
     for (const [name, program] of Object.entries(endless)) {
       const module = await wn.compile(await program());
       const times = [];
