@@ -1,19 +1,24 @@
 'use strict';
 // The package: what the WebAssembly namespace has, with `WASI` beside it, and the namespace itself.
 
-const { caller } = require('./lib/caller');
-const { CompileError, LinkError, RuntimeError } = require('./lib/errors');
-const { Exception, JSTag } = require('./lib/exception');
-const { Global } = require('./lib/global');
-const { Instance, checkImportObject, instantiate: instantiateModule } = require('./lib/instance');
-const { Memory } = require('./lib/memory');
-const { MemoryFS } = require('./lib/memoryfs');
-const { Module, compile: compileBytes, isModule, validate: validateBytes } = require('./lib/module');
-const { responseBytes } = require('./lib/streaming');
-const { Table } = require('./lib/table');
-const { Tag } = require('./lib/tag');
-const { WASI } = require('./lib/wasi');
-const { tag } = require('./lib/webidl');
+const { caller } = require('./lib/native/caller');
+const { CompileError, LinkError, RuntimeError } = require('./lib/util/errors');
+const { Exception, JSTag } = require('./lib/webassembly/exception');
+const { Global } = require('./lib/webassembly/global');
+const { Instance, checkImportObject, instantiate: instantiateModule } = require('./lib/webassembly/instance');
+const { Memory } = require('./lib/webassembly/memory');
+const { MemoryFS } = require('./lib/wasi/memoryfs');
+const {
+  Module,
+  compile: compileBytes,
+  isModule,
+  validate: validateBytes,
+} = require('./lib/webassembly/module');
+const { responseBytes } = require('./lib/webassembly/streaming');
+const { Table } = require('./lib/webassembly/table');
+const { Tag } = require('./lib/webassembly/tag');
+const { WASI } = require('./lib/wasi/wasi');
+const { tag } = require('./lib/util/webidl');
 
 // Methods, because the namespace's functions cannot be constructed. Of the options that newer
 // versions of the interface take in a last argument there is only one, and it is ours: `fuel`.

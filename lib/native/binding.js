@@ -5,7 +5,7 @@
 const fs = require('node:fs');
 const path = require('node:path');
 const { isMainThread } = require('node:worker_threads');
-const { makeError } = require('./errors');
+const { makeError } = require('../util/errors');
 
 const ABIS = { linux: ['gnu', 'musl'], win32: ['msvc'] };
 
@@ -20,7 +20,7 @@ function load() {
   const tried = [];
   let forbidden = false;
   for (const platform of platforms()) {
-    const file = path.join(__dirname, '..', `wasi-native.${platform}.node`);
+    const file = path.join(__dirname, '..', '..', `wasi-native.${platform}.node`);
     const candidates = fs.existsSync(file) ? [file] : [`wasi-native-${platform}`];
     for (const candidate of candidates) {
       try {

@@ -1,10 +1,10 @@
 'use strict';
 // WebAssembly.Table.
 
-const { native, realm } = require('./binding');
-const { coded } = require('./errors');
-const { convert, load, store, sweep } = require('./functions');
-const { Existing, Group, objectAt } = require('./group');
+const { native, realm } = require('../native/binding');
+const { coded } = require('../util/errors');
+const { convert, load, store, sweep } = require('../native/functions');
+const { Existing, Group, objectAt } = require('../native/group');
 const {
   describe,
   fromAddress,
@@ -15,7 +15,7 @@ const {
   toAddress,
   toLimits,
   uncloneable,
-} = require('./webidl');
+} = require('../util/webidl');
 
 const LETTERS = { anyfunc: 'r', funcref: 'r', externref: 'e' };
 

@@ -1,7 +1,7 @@
 'use strict';
 // What a module is to WASI, told by its exports: a command, which is run once, or a library.
 
-const { coded } = require('./errors');
+const { coded } = require('../util/errors');
 
 /** For each export that WASI gives a meaning: what it must be. */
 const MEANINGS = { _start: 'function', _initialize: 'function', memory: 'memory' };

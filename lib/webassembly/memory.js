@@ -2,9 +2,9 @@
 // WebAssembly.Memory. A shared one is an object of V8's with our prototype: V8 lets it be posted to
 // other threads, and imports it. Only those of modules that V8 has not are objects of ours.
 
-const { native, realm } = require('./binding');
-const { coded } = require('./errors');
-const { Existing, Group, objectAt } = require('./group');
+const { native, realm } = require('../native/binding');
+const { coded } = require('../util/errors');
+const { Existing, Group, objectAt } = require('../native/group');
 const {
   adopt,
   isKnown,
@@ -26,7 +26,7 @@ const {
   toAddress,
   toLimits,
   uncloneable,
-} = require('./webidl');
+} = require('../util/webidl');
 
 /** How many pages there may be: at most, and to be declared. */
 const NARROW = { size: 65536, type: 65536 };

@@ -3,9 +3,9 @@
 
 const { isAnyArrayBuffer } = require('node:util/types');
 
-const { native, realm } = require('./binding');
-const { checkKeys } = require('./keys');
-const check = require('./validate');
+const { native, realm } = require('../native/binding');
+const { checkKeys } = require('../util/keys');
+const check = require('../util/validate');
 
 const DEFAULT_QUOTA = 64 * 1024 * 1024;
 

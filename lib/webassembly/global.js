@@ -1,10 +1,10 @@
 'use strict';
 // WebAssembly.Global.
 
-const { native, realm } = require('./binding');
-const { convert, load, store, sweep } = require('./functions');
-const { Existing, Group, objectAt } = require('./group');
-const { describe, isObject, privateParts, settle, uncloneable } = require('./webidl');
+const { native, realm } = require('../native/binding');
+const { convert, load, store, sweep } = require('../native/functions');
+const { Existing, Group, objectAt } = require('../native/group');
+const { describe, isObject, privateParts, settle, uncloneable } = require('../util/webidl');
 
 const LETTERS = {
   i32: 'i',

@@ -2,9 +2,9 @@
 // The `sockets` option of WASI: which sockets of this process a program starts with.
 
 const net = require('node:net');
-const { checkKeys } = require('./keys');
+const { checkKeys } = require('../util/keys');
 const { checkNet } = require('./permission');
-const check = require('./validate');
+const check = require('../util/validate');
 
 /** Checks the option and gives each socket the form that native code takes. */
 function parseSockets(sockets) {

@@ -1,8 +1,8 @@
 'use strict';
 // The bytes of a Response, as the WebAssembly Web API wants it.
 
-const { coded } = require('./errors');
-const { isObject } = require('./webidl');
+const { coded } = require('../util/errors');
+const { isObject } = require('../util/webidl');
 
 /** The bytes of a Response or of the promise of one, checked as Node checks it. */
 async function responseBytes(source, what) {

@@ -15,7 +15,7 @@
 
 const binding = require('./binding');
 const { here } = require('./caller');
-const { coded } = require('./errors');
+const { coded } = require('../util/errors');
 const { join, objectAt } = require('./group');
 const { toReference, fromReference, sweep } = require('./references');
 const { SCRIPTS, SHIM, callsInLine, watch } = require('./stack');

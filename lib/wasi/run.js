@@ -1,19 +1,19 @@
 'use strict';
 // Programs on threads of their own: `WASI.run`. Libraries on such threads are in spawn.js.
 
-const { native, realm } = require('./binding');
+const { native, realm } = require('../native/binding');
 const { Deadline, checkDeadline } = require('./deadline');
-const { Exit } = require('./errors');
-const { Linking, checkGiven, importOf, refuse, refuseThreads } = require('./instance');
-const { checkKeys } = require('./keys');
-const { partsOf } = require('./module');
+const { Exit } = require('../util/errors');
+const { Linking, checkGiven, importOf, refuse, refuseThreads } = require('../webassembly/instance');
+const { checkKeys } = require('../util/keys');
+const { partsOf } = require('../webassembly/module');
 const { parseProgram } = require('./options');
 const { commandOf } = require('./role');
 const { moduleOf } = require('./source');
 const { Streams } = require('./stdio');
 const { Guest, ThreadInstance } = require('./thread');
-const check = require('./validate');
-const { EXTENSIONS, wasiFunctionParts } = require('./wasi-imports');
+const check = require('../util/validate');
+const { EXTENSIONS, wasiFunctionParts } = require('../native/wasi-imports');
 
 /** How often the lines of a trace are taken from a program that runs, in milliseconds. */
 const TRACE_INTERVAL = 10;

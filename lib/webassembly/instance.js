@@ -1,20 +1,20 @@
 'use strict';
 // WebAssembly.Instance, and linking.
 
-const { native, realm } = require('./binding');
-const { LinkError, coded } = require('./errors');
-const { convert, functionAt, recordOf, shim, store, sweep } = require('./functions');
+const { native, realm } = require('../native/binding');
+const { LinkError, coded } = require('../util/errors');
+const { convert, functionAt, recordOf, shim, store, sweep } = require('../native/functions');
 const { whileLinking } = require('./exception');
 const { globalFor, globalParts } = require('./global');
-const { Group, join, keep } = require('./group');
+const { Group, join, keep } = require('../native/group');
 const { adopted, makeShared, memoryFor, memoryParts } = require('./memory');
 const { partsOf } = require('./module');
 const { lacking } = require('./shared');
 const { tableFor, tableParts } = require('./table');
 const { settleTag, tagFor, tagParts } = require('./tag');
-const { isTyped } = require('./typed');
-const { wasiFunctionParts, wasiImportsParts } = require('./wasi-imports');
-const { closeable, describe, isObject, privateParts, settle, uncloneable } = require('./webidl');
+const { isTyped } = require('../native/typed');
+const { wasiFunctionParts, wasiImportsParts } = require('../native/wasi-imports');
+const { closeable, describe, isObject, privateParts, settle, uncloneable } = require('../util/webidl');
 
 /** The private parts of an Instance: its `exports` and its native `handle`. */
 const { put, of } = privateParts();

@@ -13,10 +13,10 @@ const { PassThrough } = require('node:stream');
 const { StringDecoder } = require('node:string_decoder');
 const { isAnyArrayBuffer } = require('node:util/types');
 
-const { native, realm } = require('./binding');
-const { checkKeys, suggestion } = require('./keys');
-const check = require('./validate');
-const { fromWeb, isBlob, isReadableStream, isWritableStream } = require('./web');
+const { native, realm } = require('../native/binding');
+const { checkKeys, suggestion } = require('../util/keys');
+const check = require('../util/validate');
+const { fromWeb, isBlob, isReadableStream, isWritableStream } = require('../util/web');
 
 /** The streams whose callback runs in this asynchronous context: it cannot be waited for there. */
 const delivering = new AsyncLocalStorage();

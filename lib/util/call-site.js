@@ -4,6 +4,9 @@
 
 const path = require('node:path');
 
+/** Where the files of this package are. */
+const PACKAGE = path.dirname(__dirname) + path.sep;
+
 /** Errors that have the lines of their caller. One may reject several calls; the first has it. */
 const placed = new WeakSet();
 
@@ -50,11 +53,7 @@ function linesOf(stack) {
 
 /** The lines of what made the error: this package, and the event loop. */
 function isInternal(line) {
-  return (
-    line.includes(`${__dirname}${path.sep}`) ||
-    /\(?node:internal\//.test(line) ||
-    line.includes('<anonymous>')
-  );
+  return line.includes(PACKAGE) || /\(?node:internal\//.test(line) || line.includes('<anonymous>');
 }
 
 module.exports = { callSite, withSite };

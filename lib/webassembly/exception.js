@@ -2,14 +2,14 @@
 // WebAssembly.Exception and JSTag, and what exceptions are at the other side of the edge
 // (src/node/exceptions.rs). None of this runs in a call that returns.
 
-const binding = require('./binding');
-const { isUncatchable } = require('./errors');
-const { convert, load, store } = require('./functions');
-const { Existing, Group } = require('./group');
-const { fromAnywhere, toReference } = require('./references');
-const { left, note } = require('./stack');
+const binding = require('../native/binding');
+const { isUncatchable } = require('../util/errors');
+const { convert, load, store } = require('../native/functions');
+const { Existing, Group } = require('../native/group');
+const { fromAnywhere, toReference } = require('../native/references');
+const { left, note } = require('../native/stack');
 const { eternalTag, homeOf, tagFor, tagParts } = require('./tag');
-const { describe, isObject, privateParts, settle, toUint32, uncloneable } = require('./webidl');
+const { describe, isObject, privateParts, settle, toUint32, uncloneable } = require('../util/webidl');
 
 const { native, realm, i32, TARGET } = binding;
 

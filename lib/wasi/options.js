@@ -1,14 +1,14 @@
 'use strict';
 // The options of `WASI`: checked in node:wasi's order, and in the form that native code takes.
 
-const { checkKeys } = require('./keys');
+const { checkKeys } = require('../util/keys');
 const { memoryFsHandle } = require('./memoryfs');
 const { checkDirectory, checkSymlinks, maySymlink } = require('./permission');
 const { parseSockets } = require('./sockets');
 const { parseStdio } = require('./stdio');
-const check = require('./validate');
-const { MODULES } = require('./wasi-imports');
-const { filePath, isURL } = require('./web');
+const check = require('../util/validate');
+const { MODULES } = require('../native/wasi-imports');
+const { filePath, isURL } = require('../util/web');
 
 function parse(options) {
   checkKeys('wasi', options, 'options');

@@ -4,8 +4,8 @@
 // posted to other threads, and its waiting threads are those that `Atomics` wakes. Where V8 has no such
 // memory, the bytes of a module's are ours and stay with its instances: JavaScript gets copies.
 
-const { native, realm } = require('./binding');
-const { Group, keep } = require('./group');
+const { native, realm } = require('../native/binding');
+const { Group, keep } = require('../native/group');
 const { V8Instance, V8Memory, V8Module, bufferOf, growMemory, toFixedLength } = require('./v8');
 
 const PAGE = 65536;

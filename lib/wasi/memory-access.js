@@ -1,10 +1,10 @@
 'use strict';
 // The bytes of an instance's memory, for hosts: the same for instances on this thread and on others.
 
-const { native, realm } = require('./binding');
-const { coded } = require('./errors');
-const { handleWithoutBuffer } = require('./memory');
-const check = require('./validate');
+const { native, realm } = require('../native/binding');
+const { coded } = require('../util/errors');
+const { handleWithoutBuffer } = require('../webassembly/memory');
+const check = require('../util/validate');
 
 /** How much `readString` looks at first for the end of a string. */
 const FIRST = 256;

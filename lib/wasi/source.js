@@ -4,12 +4,12 @@
 const { open, readFile } = require('node:fs/promises');
 const { isAnyArrayBuffer, isPromise } = require('node:util/types');
 
-const { native } = require('./binding');
-const { coded } = require('./errors');
-const { compile, isModule, partsOf } = require('./module');
+const { native } = require('../native/binding');
+const { coded } = require('../util/errors');
+const { compile, isModule, partsOf } = require('../webassembly/module');
 const { checkFile, isOn } = require('./permission');
-const check = require('./validate');
-const { filePath, isBlob, isResponse, isURL } = require('./web');
+const check = require('../util/validate');
+const { filePath, isBlob, isResponse, isURL } = require('../util/web');
 
 /** A promise of a program may fail before somebody waits for it: that is told then, and ends no process. */
 function expectLater(source) {

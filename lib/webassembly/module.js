@@ -1,12 +1,20 @@
 'use strict';
 // WebAssembly.Module, and compiling.
 
-const { native, realm } = require('./binding');
-const { CompileError, coded } = require('./errors');
-const { checkOurKeys } = require('./keys');
+const { native, realm } = require('../native/binding');
+const { CompileError, coded } = require('../util/errors');
+const { checkOurKeys } = require('../util/keys');
 const { toLimits } = require('./shared');
 const { V8Module, sectionsOf } = require('./v8');
-const { describe, isObject, privateParts, recognize, settle, toBytes, uncloneable } = require('./webidl');
+const {
+  describe,
+  isObject,
+  privateParts,
+  recognize,
+  settle,
+  toBytes,
+  uncloneable,
+} = require('../util/webidl');
 
 /** The private parts of a module: `{handle, imports(), exports(), exportsMemory(), sharedMemories()}`. */
 const { put, of } = privateParts();

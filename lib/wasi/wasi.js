@@ -1,24 +1,24 @@
 'use strict';
 // WASI: node:wasi's class over our host.
 
-const { native, realm } = require('./binding');
-const { callSite, withSite } = require('./call-site');
-const { here } = require('./caller');
-const { Exit, coded, notStarted } = require('./errors');
-const { checkGiven } = require('./instance');
-const { checkImports, checkKeys } = require('./keys');
+const { native, realm } = require('../native/binding');
+const { callSite, withSite } = require('../util/call-site');
+const { here } = require('../native/caller');
+const { Exit, coded, notStarted } = require('../util/errors');
+const { checkGiven } = require('../webassembly/instance');
+const { checkImports, checkKeys } = require('../util/keys');
 const { libraryMemory, makeLibrary } = require('./library');
-const { handleWithoutBuffer, memoryParts } = require('./memory');
-const { Module, isModule, partsOf } = require('./module');
+const { handleWithoutBuffer, memoryParts } = require('../webassembly/memory');
+const { Module, isModule, partsOf } = require('../webassembly/module');
 const { parse } = require('./options');
 const { run } = require('./run');
 const { roleOf } = require('./role');
 const { expectLater, moduleOf } = require('./source');
 const { spawn } = require('./spawn');
 const { checkOpened, checkWasi, isOn } = require('./permission');
-const check = require('./validate');
-const { EXTENSIONS, MODULES, addFunctions, withOurs } = require('./wasi-imports');
-const { closeable } = require('./webidl');
+const check = require('../util/validate');
+const { EXTENSIONS, MODULES, addFunctions, withOurs } = require('../native/wasi-imports');
+const { closeable } = require('../util/webidl');
 
 /** The `buffer` of V8's memories, as it was before anyone could replace the namespace. */
 const v8Buffer =

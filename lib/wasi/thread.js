@@ -6,18 +6,18 @@
 // that the import makes go to it at once and come in between; calls by anybody else wait until
 // the guest has done what was asked before. Which are which, the asynchronous context tells.
 
-const { native, realm } = require('./binding');
-const { within } = require('./caller');
-const { callSite, withSite } = require('./call-site');
+const { native, realm } = require('../native/binding');
+const { within } = require('../native/caller');
+const { callSite, withSite } = require('../util/call-site');
 const { Deadline } = require('./deadline');
-const { coded } = require('./errors');
-const { convert, list, load, store } = require('./functions');
+const { coded } = require('../util/errors');
+const { convert, list, load, store } = require('../native/functions');
 const { checkCall, checkFuel, exported } = require('./library');
 const { MemoryAccess } = require('./memory-access');
 const { delivering } = require('./stdio');
-const { isTyped } = require('./typed');
-const check = require('./validate');
-const { closeable } = require('./webidl');
+const { isTyped } = require('../native/typed');
+const check = require('../util/validate');
+const { closeable } = require('../util/webidl');
 
 /** Guests with something under way, by their numbers. Others are only kept by who uses them. */
 const busy = new Map();

@@ -1,7 +1,7 @@
 'use strict';
 // The error classes of the WebAssembly namespace, and the errors that native code throws.
 
-const { addFrames } = require('./stack');
+const { addFrames } = require('../native/stack');
 const { settle } = require('./webidl');
 
 /** A class like the native errors: callable without `new`, its name on the prototype. */

@@ -2,13 +2,13 @@
 // Libraries on threads of their own: `WASI.spawn`.
 
 const { Deadline, checkDeadline } = require('./deadline');
-const { checkImports, checkKeys } = require('./keys');
-const { partsOf } = require('./module');
+const { checkImports, checkKeys } = require('../util/keys');
+const { partsOf } = require('../webassembly/module');
 const { roleOf } = require('./role');
 const { Program, importsOf } = require('./run');
 const { moduleOf } = require('./source');
 const { Guest, ThreadInstance } = require('./thread');
-const check = require('./validate');
+const check = require('../util/validate');
 
 /** `WASI.spawn`: resolves when the instance can be called. `wasi` is `{parsed, template, moduleName}`. */
 async function spawn(wasi, source, imports = {}, options = {}) {

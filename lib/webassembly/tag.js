@@ -1,9 +1,9 @@
 'use strict';
 // WebAssembly.Tag.
 
-const { native, realm } = require('./binding');
-const { Existing, Group, keep, objectAt } = require('./group');
-const { describe, isObject, privateParts, settle, uncloneable } = require('./webidl');
+const { native, realm } = require('../native/binding');
+const { Existing, Group, keep, objectAt } = require('../native/group');
+const { describe, isObject, privateParts, settle, uncloneable } = require('../util/webidl');
 
 const LETTERS = {
   i32: 'i',

@@ -3,7 +3,7 @@
 // refuses to this process is refused here, before a program gets it.
 
 const path = require('node:path');
-const { coded } = require('./errors');
+const { coded } = require('../util/errors');
 
 /** Node's names of the permissions, as its own errors have them. */
 const PERMISSIONS = {

@@ -2,14 +2,14 @@
 // Instances that `WASI.instantiate` makes on this thread: what a host of plugins wants beside the
 // interface of WebAssembly. Those with threads of their own have the same (spawn.js).
 
-const { native, realm } = require('./binding');
+const { native, realm } = require('../native/binding');
 const { AbortError, checkDeadline, timeoutError } = require('./deadline');
-const { coded } = require('./errors');
-const { Instance, link } = require('./instance');
-const { checkKeys } = require('./keys');
+const { coded } = require('../util/errors');
+const { Instance, link } = require('../webassembly/instance');
+const { checkKeys } = require('../util/keys');
 const { accessTo } = require('./memory-access');
-const { Memory } = require('./memory');
-const check = require('./validate');
+const { Memory } = require('../webassembly/memory');
+const check = require('../util/validate');
 
 /** What an instance has: `{linking, module, context, data, memory}`. It is there before its exports. */
 const records = new WeakMap();
