@@ -26,7 +26,7 @@ export default {
       problem = `wasmtime: ${error.message}`;
     }
     for (let round = 0; round < ROUNDS; round++) {
-      const args = ['bench', '--quiet', '--package', 'wasi-native-engine', '--bench', 'edges', '--', path];
+      const args = ['bench', '--quiet', '--workspace', '--bench', 'edges', '--', path];
       const ours = execFileSync('cargo', args, { encoding: 'utf8' }).trim().split(' ').map(Number);
       ['enter', 'native', 'closure'].forEach((row, i) => note(row, 'ours', ours[i]));
       if (problem) continue;

@@ -13,7 +13,7 @@ export default {
     console.log('\nWhat the polls of loops cost: the hot kernels with them and without');
     execFileSync(
       'cargo',
-      ['bench', '--quiet', '--package', 'wasi-native-host', '--bench', 'interruption', '--', folder],
+      ['bench', '--quiet', '--workspace', '--bench', 'interruption', '--', folder],
       { stdio: 'inherit' },
     );
   },

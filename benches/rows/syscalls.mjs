@@ -4,7 +4,7 @@ import { execFileSync } from 'node:child_process';
 export default {
   run() {
     console.log('\nA WASI call in Rust beside the system call it stands for');
-    execFileSync('cargo', ['bench', '--quiet', '--package', 'wasi-native-wasi', '--bench', 'syscalls'], {
+    execFileSync('cargo', ['bench', '--quiet', '--workspace', '--bench', 'syscalls'], {
       stdio: 'inherit',
     });
   },
