@@ -1,26 +1,38 @@
 //! The WebAssembly engine: bytes to machine code, and what machine code needs to run.
 //!
-//! Knows neither WASI nor Node. The rooms: `module/` (bytes to validated declarations),
-//! `compile/` (bodies to plain data), `code/` (machine code in memory), `runtime/` (what compiled
-//! code touches), `sys/` (what differs by operating system).
+//! Knows neither WASI nor Node. The rooms, from the ground up; each uses only those above it in this
+//! list:
+//!
+//! - `error`, `types/`, `sys/` (what differs by operating system), `pages` (address space), `pool` (the
+//!   compile threads);
+//! - `parse/`: bytes to validated declarations;
+//! - `abi/`: what compiled code and the runtime agree on;
+//! - `compile/`: bodies to plain data;
+//! - `debug/`: names, and places in the source;
+//! - `code/`: machine code in memory;
+//! - `engine/`: settings, and modules;
+//! - `runtime/vm/`: what compiled code touches;
+//! - `runtime/api/`: what an embedder holds.
 
+mod abi;
 mod code;
-pub mod compile;
+mod compile;
+mod debug;
 mod engine;
 mod error;
-pub mod module;
-pub mod runtime;
+mod pages;
+mod parse;
+mod pool;
+mod runtime;
 mod sys;
-pub mod types;
+mod types;
 
-pub use code::registry::Frame;
-pub use compile::trap::TrapCode;
-pub use compile::{MemoryStyle, OptLevel};
-pub use engine::{Config, Engine, FEATURES, TrapMode};
+pub use abi::{MemoryStyle, TrapCode};
+pub use compile::OptLevel;
+pub use debug::{Frame, SourceFrame, demangle, source_frames};
+pub use engine::{Compiling, Config, Engine, ExportType, FEATURES, ImportType, Module, TrapMode, WeakModule};
 pub use error::{CompileError, LinkError};
-pub use module::demangle::demangle;
-pub use module::dwarf::{SourceFrame, source_frames};
-pub use module::{Compiling, ExportType, ImportType, Module, WeakModule};
+pub use pages::{GUARD_SIZE, check_spare};
 pub use runtime::*;
 pub use sys::{pin_library, stack_bounds};
 pub use types::*;

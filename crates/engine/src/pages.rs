@@ -1,16 +1,25 @@
 //! The pages that a memory lies in, and those that are kept for the next memory.
 //!
-//! For `memory.rs` and `shared_memory.rs`. Invariants: pages never move; those that were not yet
+//! For `runtime/vm/memory.rs` and `shared_memory.rs`; an engine has the pool. Invariants: pages never move; those that were not yet
 //! asked for fault, and read as zero when they are; pages that another memory had are the kernel's
 //! fresh ones.
 
-use super::memory::{GUARD_BEFORE, RESERVED, round_to_page};
-use crate::compile::GUARD_SIZE;
 use crate::sys::{Mmap, page_size};
 use std::io;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+
+/// Bytes that fault behind (and before) the 4 GiB of a reserved memory.
+pub const GUARD_SIZE: u64 = 32 << 20;
+const GUARD_BEFORE: usize = GUARD_SIZE as usize;
+
+/// Bytes of a reserved memory between its guards: all that a 32-bit index reaches.
+pub const RESERVED: usize = 4 << 30;
+
+pub fn round_to_page(bytes: usize) -> usize {
+    bytes.next_multiple_of(page_size())
+}
 
 /// Address space for reserved memories that nobody uses now. An engine has one.
 #[derive(Default)]

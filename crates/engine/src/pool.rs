@@ -4,13 +4,15 @@
 //! machine has cores, made when there is work and gone some time after it. Invariant: who compiles
 //! never depends on a free thread: it does its own work, and others help where they can.
 
+use crate::error::CompileError;
 use crate::sys::pin_library;
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Cranelift recurses over the code's structure, so its threads get room.
 const STACK: usize = 8 << 20;
@@ -158,6 +160,38 @@ impl Pool {
                 }
             }
         }
+    }
+}
+
+/// When to give a compilation up: nobody waits for it any more.
+pub struct Stop<'a> {
+    /// Set from anywhere.
+    pub flag: &'a AtomicBool,
+    /// Asked now and then, by the thread that compiles. False sets the flag.
+    pub go_on: &'a dyn Fn() -> bool,
+    asked: Cell<Instant>,
+}
+
+impl<'a> Stop<'a> {
+    const INTERVAL: Duration = Duration::from_millis(50);
+
+    pub fn new(flag: &'a AtomicBool, go_on: &'a dyn Fn() -> bool) -> Stop<'a> {
+        Stop { flag, go_on, asked: Cell::new(Instant::now()) }
+    }
+
+    /// To be called between functions.
+    pub fn is_set(&self) -> bool {
+        if self.asked.get().elapsed() > Stop::INTERVAL {
+            self.asked.set(Instant::now());
+            if !(self.go_on)() {
+                self.flag.store(true, Ordering::Relaxed);
+            }
+        }
+        self.flag.load(Ordering::Relaxed)
+    }
+
+    pub fn error() -> CompileError {
+        CompileError::general("the compilation was stopped")
     }
 }
 

@@ -7,7 +7,7 @@
 
 mod support;
 
-use engine::compile::GUARD_SIZE;
+use engine::GUARD_SIZE;
 use engine::{
     Config, Engine, Error, Extern, Func, Instance, Memory, MemoryType, Module, Store, Trap, TrapCode, Val,
 };

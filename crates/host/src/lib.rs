@@ -9,7 +9,7 @@
 pub mod thread;
 pub mod watchdog;
 
-use engine::runtime::vmcontext::VMMemoryDefinition;
+use engine::VMMemoryDefinition;
 use engine::{Error, FuncType, NativeFunc, TrapCode, VMHostContext, ValType};
 use std::ffi::c_void;
 use std::fmt;

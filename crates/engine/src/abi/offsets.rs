@@ -1,9 +1,9 @@
 //! The layout of a `VMContext`: the only place where an offset into it is written.
 //!
 //! The compiler reads it to address fields, the runtime to fill them. The structs themselves are
-//! in `runtime/vmcontext.rs`; the test below compares each offset with `offset_of!`.
+//! in `runtime/vm/vmcontext.rs`; a test there compares each offset with `offset_of!`.
 
-use crate::module::info::*;
+use crate::parse::info::*;
 
 pub const POINTER: u32 = 8;
 
@@ -60,7 +60,6 @@ pub mod memory {
 pub mod memory_definition {
     pub const BASE: i32 = 0;
     pub const LENGTH: i32 = 8;
-    pub const SIZE: u32 = 16;
 }
 
 pub mod table_definition {
@@ -77,7 +76,6 @@ pub const VALUE_SIZE: u32 = 16;
 pub struct VMOffsets {
     defined_globals: u32,
     memories: u32,
-    defined_memories: u32,
     defined_tables: u32,
     imported_tables: u32,
     imported_globals: u32,
@@ -106,11 +104,6 @@ impl VMOffsets {
             defined_tables: place(info.tables.len() - info.num_imported_tables, table_definition::SIZE, 8),
             imported_tables: place(info.num_imported_tables, POINTER, 8),
             imported_globals: place(info.num_imported_globals, POINTER, 8),
-            defined_memories: place(
-                info.memories.len() - info.num_imported_memories,
-                memory_definition::SIZE,
-                8,
-            ),
             imported_tags: place(info.num_imported_tags, POINTER, 8),
             defined_tags: place(info.tags.len() - info.num_imported_tags, POINTER, 8),
             type_ids: place(info.types.len(), 4, 4),
@@ -130,10 +123,6 @@ impl VMOffsets {
 
     pub fn memory(&self, index: MemoryIndex) -> i32 {
         (self.memories + index.as_u32() * memory::SIZE) as i32
-    }
-
-    pub fn defined_memory(&self, index: DefinedMemoryIndex) -> i32 {
-        (self.defined_memories + index.as_u32() * memory_definition::SIZE) as i32
     }
 
     pub fn defined_global(&self, index: DefinedGlobalIndex) -> i32 {
@@ -174,54 +163,5 @@ impl VMOffsets {
 
     pub fn func_ref(&self, index: FuncRefIndex) -> i32 {
         (self.func_refs + index.as_u32() * func_ref::SIZE) as i32
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::runtime::vmcontext::*;
-    use std::mem::{offset_of, size_of};
-
-    #[test]
-    fn compiler_and_runtime_agree_on_every_offset() {
-        assert_eq!(header::STORE as usize, offset_of!(VMHeader, store));
-        assert_eq!(header::LIBCALLS as usize, offset_of!(VMHeader, libcalls));
-        assert_eq!(header::SIZE as usize, size_of::<VMHeader>());
-        assert_eq!(host::CODE as usize, offset_of!(VMHostContext, code));
-        assert_eq!(store::STACK_LIMIT as usize, offset_of!(VMStoreContext, stack_limit));
-        assert_eq!(store::ENTRY_FP as usize, offset_of!(VMStoreContext, entry_fp));
-        assert_eq!(store::ENTRY_SP as usize, offset_of!(VMStoreContext, entry_sp));
-        assert_eq!(store::ENTRY_HANDLER as usize, offset_of!(VMStoreContext, entry_handler));
-        assert_eq!(store::EXIT_FP as usize, offset_of!(VMStoreContext, exit_fp));
-        assert_eq!(store::EXIT_PC as usize, offset_of!(VMStoreContext, exit_pc));
-        assert_eq!(store::RESUME as usize, offset_of!(VMStoreContext, resume));
-        assert_eq!(store::FUEL as usize, offset_of!(VMStoreContext, fuel));
-        let unwind = offset_of!(VMStoreContext, unwind);
-        assert_eq!(store::UNWIND_PC as usize, unwind + offset_of!(VMUnwind, pc));
-        assert_eq!(store::UNWIND_SP as usize, unwind + offset_of!(VMUnwind, sp));
-        assert_eq!(store::UNWIND_FP as usize, unwind + offset_of!(VMUnwind, fp));
-        assert_eq!(store::UNWIND_PAYLOAD as usize, unwind + offset_of!(VMUnwind, payload));
-        assert_eq!(exception::TAG as usize, offset_of!(VMException, tag));
-        assert_eq!(exception::VALUES as usize, offset_of!(VMException, values));
-        assert_eq!(func_ref::CODE as usize, offset_of!(VMFuncRef, code));
-        assert_eq!(func_ref::VMCTX as usize, offset_of!(VMFuncRef, vmctx));
-        assert_eq!(func_ref::TYPE_ID as usize, offset_of!(VMFuncRef, type_id));
-        assert_eq!(func_ref::SIZE as usize, size_of::<VMFuncRef>());
-        assert_eq!(function_import::CODE as usize, offset_of!(VMFunctionImport, code));
-        assert_eq!(function_import::VMCTX as usize, offset_of!(VMFunctionImport, vmctx));
-        assert_eq!(function_import::FUNC_REF as usize, offset_of!(VMFunctionImport, func_ref));
-        assert_eq!(function_import::SIZE as usize, size_of::<VMFunctionImport>());
-        assert_eq!(memory::BASE as usize, offset_of!(VMMemory, base));
-        assert_eq!(memory::DEFINITION as usize, offset_of!(VMMemory, definition));
-        assert_eq!(memory::SIZE as usize, size_of::<VMMemory>());
-        assert_eq!(memory_definition::BASE as usize, offset_of!(VMMemoryDefinition, base));
-        assert_eq!(memory_definition::LENGTH as usize, offset_of!(VMMemoryDefinition, length));
-        assert_eq!(memory_definition::SIZE as usize, size_of::<VMMemoryDefinition>());
-        assert_eq!(table_definition::BASE as usize, offset_of!(VMTableDefinition, base));
-        assert_eq!(table_definition::LENGTH as usize, offset_of!(VMTableDefinition, length));
-        assert_eq!(table_definition::SIZE as usize, size_of::<VMTableDefinition>());
-        assert_eq!(GLOBAL_SIZE as usize, size_of::<VMGlobalDefinition>());
-        assert_eq!(VALUE_SIZE as usize, size_of::<ValRaw>());
     }
 }

@@ -5,9 +5,9 @@
 
 use super::registry::{CodeInfo, Registration};
 use crate::compile::{CompiledFunction, CompiledModule, Handler, Trampolines};
+use crate::debug::DebugInfo;
 use crate::error::CompileError;
-use crate::module::dwarf::DebugInfo;
-use crate::module::info::{DefinedFuncIndex, ModuleInfo};
+use crate::parse::info::{DefinedFuncIndex, ModuleInfo};
 use crate::sys::arch::VENEER_SIZE;
 use crate::sys::{Mmap, page_size};
 use crate::types::TypeId;

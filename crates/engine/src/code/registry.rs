@@ -4,10 +4,10 @@
 //! reading takes no lock and allocates nothing, so it is safe inside a signal handler. Code that
 //! is running cannot go away, so its entry is stable while anybody asks for its addresses.
 
+use crate::abi::TrapCode;
 use crate::compile::Handler;
-use crate::compile::trap::TrapCode;
-use crate::module::dwarf::DebugInfo;
-use crate::module::info::{FuncIndex, ModuleInfo};
+use crate::debug::{DebugInfo, Frame};
+use crate::parse::info::{FuncIndex, ModuleInfo};
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -28,27 +28,6 @@ pub struct CodeInfo {
     pub module: Arc<ModuleInfo>,
     pub bytes: Arc<[u8]>,
     pub debug: Arc<DebugInfo>,
-}
-
-/// A place in guest code.
-#[derive(Clone, Debug)]
-pub struct Frame {
-    pub func_index: u32,
-    pub name: Option<String>,
-    /// Byte offset in the module.
-    pub wasm_offset: Option<u64>,
-    /// Of which entry into wasm the frame is: 0 for the innermost. Between two of them are frames of
-    /// the host.
-    pub entry: usize,
-    /// What tells the place in the source: see `source_frames`.
-    pub(crate) debug: Arc<DebugInfo>,
-}
-
-impl Frame {
-    /// The module that the frame's function is of: `wasm://wasm/<name>-<hash>`.
-    pub fn module_url(&self) -> String {
-        self.debug.module_url()
-    }
 }
 
 impl CodeInfo {

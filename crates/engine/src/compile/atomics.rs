@@ -6,10 +6,10 @@
 //! looked at, its bounds included.
 
 use super::environ;
-use super::libcalls::Libcall;
 use super::translate::FuncTranslator;
-use super::trap::TrapCode;
-use crate::module::info::MemoryIndex;
+use crate::abi::TrapCode;
+use crate::abi::libcalls::Libcall;
+use crate::parse::info::MemoryIndex;
 use cranelift_codegen::ir::types::{I8, I16, I32, I64};
 use cranelift_codegen::ir::{AtomicRmwOp, InstBuilder, MemFlagsData, Type, Value};
 use wasmparser::{MemArg, Operator};

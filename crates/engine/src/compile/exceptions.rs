@@ -7,12 +7,12 @@
 //! where the next operator is emitted.
 
 use super::environ::index;
-use super::libcalls::Libcall;
 use super::signatures::REFERENCE;
 use super::stack::{Frame, FrameKind, TryState};
 use super::translate::{Callee, FuncTranslator};
-use super::trap::TrapCode;
-use crate::module::info::TagIndex;
+use crate::abi::TrapCode;
+use crate::abi::libcalls::Libcall;
+use crate::parse::info::TagIndex;
 use cranelift_codegen::ir::{self, InstBuilder, Value};
 
 impl FuncTranslator<'_> {

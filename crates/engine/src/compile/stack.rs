@@ -3,7 +3,7 @@
 //! Used by the translator alone. Invariant: while code is reachable the operand stack is exactly
 //! the one the validator saw; in dead code only the depth of the control stack is kept.
 
-use crate::module::info::{ModuleInfo, TypeIndex};
+use crate::parse::info::{ModuleInfo, TypeIndex};
 use crate::types::ValType;
 use cranelift_codegen::ir::{Block, Value};
 use cranelift_entity::EntityRef;

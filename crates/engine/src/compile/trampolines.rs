@@ -7,10 +7,10 @@
 //! code returns a flag, and the exit trampoline continues at the handler the store names: the
 //! entry's, or that of a wasm frame which catches an exception.
 
-use super::libcalls::{Libcall, TRAPPED};
-use super::offsets;
 use super::signatures::*;
-use crate::module::info::ModuleInfo;
+use crate::abi::libcalls::{Libcall, TRAPPED};
+use crate::abi::offsets;
+use crate::parse::info::ModuleInfo;
 use crate::types::*;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{
@@ -178,7 +178,7 @@ fn emit_raise_if(b: &mut FunctionBuilder<'_>, isa: &dyn TargetIsa, store: Value,
     let resume = load_field(b, store, RESUME);
     let signature = b.import_signature(c_signature(isa, &[POINTER; 4], None));
     b.ins().call_indirect(signature, resume, &target);
-    b.ins().trap(super::trap::TrapCode::Unreachable.to_clif());
+    b.ins().trap(crate::abi::TrapCode::Unreachable.to_clif());
     b.switch_to_block(next);
 }
 

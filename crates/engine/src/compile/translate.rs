@@ -6,13 +6,13 @@
 
 use super::bounds::{self, HeapAccess};
 use super::environ::{FuncEnvironment, ModuleEnvironment, index};
-use super::libcalls::Libcall;
 use super::signatures::*;
 use super::stack::*;
-use super::trap::TrapCode;
 use super::{atomics, limits, numeric, simd};
+use crate::abi::TrapCode;
+use crate::abi::libcalls::Libcall;
 use crate::error::CompileError;
-use crate::module::info::*;
+use crate::parse::info::*;
 use crate::types::*;
 use cranelift_codegen::ir::{
     self, BlockArg, InstBuilder, JumpTableData, SourceLoc, Value, condcodes::IntCC, types,

@@ -8,8 +8,8 @@
 //! This is why gimli is used without addr2line: that one recurses as deep as inlined functions are
 //! nested, and keeps all rows and entries that it has read.
 
-use super::info::ModuleInfo;
-use crate::code::registry::Frame;
+use super::Frame;
+use crate::parse::info::ModuleInfo;
 use gimli::{
     AttributeValue, ColumnType, DebugInfoOffset, Dwarf, EndianSlice, LittleEndian, Reader, ReaderOffsetId,
     Unit, UnitOffset, UnitRef, constants as dw,

@@ -5,10 +5,10 @@
 //! compilation that nobody waits for any more stops. The hash is one that nobody can find collisions of,
 //! and an engine has one set of settings, so equal hashes mean equal code.
 
-use super::{Inner, Module, WeakModule};
-use crate::compile::{Stop, pool};
-use crate::engine::Engine;
+use super::Engine;
+use super::module::{Inner, Module, WeakModule};
 use crate::error::CompileError;
+use crate::pool::{self, Stop};
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};

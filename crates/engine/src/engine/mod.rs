@@ -1,13 +1,20 @@
 //! The engine: settings and the compiler, shared by every thread of the process.
 
-use super::code::CodeObject;
-use super::compile::{CompiledModule, Compiler, MemoryStyle, OptLevel, Tunables};
-use super::error::CompileError;
-use super::module::info::ModuleInfo;
-use super::module::making::Modules;
-use super::runtime::Pool;
-use super::sys::Mmap;
-use super::types::{SharedFuncType, TypeId};
+mod making;
+mod module;
+
+pub use making::Compiling;
+pub use module::{ExportType, ImportType, Module, WeakModule};
+
+use crate::abi::{MemoryStyle, Tunables};
+use crate::code::CodeObject;
+use crate::compile::{CompiledModule, Compiler, OptLevel};
+use crate::error::CompileError;
+use crate::pages::Pool;
+use crate::parse::info::ModuleInfo;
+use crate::sys::Mmap;
+use crate::types::{SharedFuncType, TypeId};
+use making::Modules;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use wasmparser::WasmFeatures;
@@ -136,16 +143,16 @@ impl Engine {
     }
 
     /// Address space for memories.
-    pub(super) fn pool(&self) -> &Arc<Pool> {
+    pub(crate) fn pool(&self) -> &Arc<Pool> {
         &self.0.pool
     }
 
-    pub(super) fn compiler(&self) -> &Compiler {
+    pub(crate) fn compiler(&self) -> &Compiler {
         &self.0.compiler
     }
 
     /// Trampolines for a host function that no module has made any for.
-    pub(super) fn compile_edges(&self, ty: &SharedFuncType) -> Result<Arc<CodeObject>, CompileError> {
+    pub(crate) fn compile_edges(&self, ty: &SharedFuncType) -> Result<Arc<CodeObject>, CompileError> {
         let mut edges = self.0.edges.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = edges.get(&ty.id()).and_then(Weak::upgrade) {
             return Ok(known);
@@ -160,7 +167,7 @@ impl Engine {
         Ok(code)
     }
 
-    pub(super) fn modules(&self) -> &Modules {
+    pub(crate) fn modules(&self) -> &Modules {
         &self.0.modules
     }
 }

@@ -1,31 +1,23 @@
 //! Modules: bytes, what they declare, and their machine code.
 
-pub mod demangle;
-pub mod dwarf;
-mod foreign;
-pub mod info;
-pub(super) mod making;
-pub(super) mod parse;
-
-pub use making::Compiling;
-
-use super::code::CodeObject;
-use super::compile::Stop;
-use super::compile::offsets::VMOffsets;
-use super::engine::Engine;
-use super::error::CompileError;
-use super::types::{ExternType, MemoryType};
-use info::{FuncIndex, ModuleInfo};
+use super::Engine;
+use super::making::{self, Compiling};
+use crate::abi::offsets::VMOffsets;
+use crate::code::CodeObject;
+use crate::error::CompileError;
+use crate::parse::{self, info::ModuleInfo};
+use crate::pool::Stop;
+use crate::types::{ExternType, MemoryType};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Weak};
 
 /// A compiled module: immutable, and shared by every thread of the process.
 #[derive(Clone)]
-pub struct Module(Arc<Inner>);
+pub struct Module(pub(super) Arc<Inner>);
 
 /// A module that this does not keep.
 #[derive(Clone)]
-pub struct WeakModule(Weak<Inner>);
+pub struct WeakModule(pub(super) Weak<Inner>);
 
 impl WeakModule {
     pub fn upgrade(&self) -> Option<Module> {
@@ -33,9 +25,9 @@ impl WeakModule {
     }
 }
 
-struct Inner {
-    engine: Engine,
-    hash: making::Hash,
+pub(super) struct Inner {
+    pub(super) engine: Engine,
+    pub(super) hash: making::Hash,
     info: Arc<ModuleInfo>,
     bytes: Arc<[u8]>,
     offsets: VMOffsets,
@@ -91,7 +83,7 @@ impl Module {
         }
     }
 
-    fn compile(
+    pub(super) fn compile(
         engine: &Engine,
         bytes: Arc<[u8]>,
         hash: making::Hash,
@@ -171,7 +163,7 @@ impl Module {
         self.0.code.len()
     }
 
-    pub(super) fn info(&self) -> &ModuleInfo {
+    pub(crate) fn info(&self) -> &ModuleInfo {
         &self.0.info
     }
 
@@ -179,41 +171,11 @@ impl Module {
         &self.0.bytes
     }
 
-    pub(super) fn offsets(&self) -> &VMOffsets {
+    pub(crate) fn offsets(&self) -> &VMOffsets {
         &self.0.offsets
     }
 
-    pub(super) fn code(&self) -> &CodeObject {
+    pub(crate) fn code(&self) -> &CodeObject {
         &self.0.code
-    }
-}
-
-/// Bytes of a function's name that anybody is told. A name section may give a function one of many
-/// megabytes, and 64 frames of a stack have it each. Mangled names of programs are shorter.
-const MAX_NAME: usize = 4096;
-/// Bytes of a module's own name that frames show.
-const MAX_MODULE_NAME: usize = 256;
-
-impl ModuleInfo {
-    /// How frames call the module of which `bytes` is the binary: its name, if it has one, and the
-    /// beginning of its hash.
-    pub fn url(&self, bytes: &[u8]) -> String {
-        let name = self.name.clone().and_then(|range| bytes.get(range)).unwrap_or_default();
-        let name = String::from_utf8_lossy(&name[..name.len().min(MAX_MODULE_NAME)]);
-        let hash = u32::from_be_bytes(self.hash);
-        let dash = if name.is_empty() { "" } else { "-" };
-        format!("wasm://wasm/{name}{dash}{hash:08x}")
-    }
-
-    /// The function's name in the name section of the module of which `bytes` is the binary; the
-    /// beginning of a very long one, and a mark.
-    pub fn function_name(&self, bytes: &[u8], index: FuncIndex) -> Option<String> {
-        let place = self.function_names.binary_search_by_key(&index, |(index, _)| *index).ok()?;
-        let (_, range) = self.function_names.get(place)?;
-        let name = bytes.get(range.clone())?;
-        let Some(start) = name.get(..MAX_NAME) else {
-            return Some(String::from_utf8_lossy(name).into_owned());
-        };
-        Some(format!("{}…", String::from_utf8_lossy(start)))
     }
 }

@@ -29,16 +29,12 @@ index_space! {
     DefinedTableIndex = "defined_table";
     /// Index of a memory, imports first.
     MemoryIndex = "memory";
-    /// Index of a memory among those the module defines.
-    DefinedMemoryIndex = "defined_memory";
     /// Index of a global, imports first.
     GlobalIndex = "global";
     /// Index of a global among those the module defines.
     DefinedGlobalIndex = "defined_global";
     /// Index of a tag, imports first.
     TagIndex = "tag";
-    /// Index of a tag among those the module defines.
-    DefinedTagIndex = "defined_tag";
     /// Index of an element segment.
     ElemIndex = "elem";
     /// Index of a data segment.
@@ -209,24 +205,52 @@ impl ModuleInfo {
 
 /// Splits an index space into imports and definitions.
 macro_rules! defined {
-    ($($to_defined:ident, $to_index:ident: $index:ident <-> $defined:ident, $imported:ident;)*) => {
+    ($($to_defined:ident: $index:ident -> $defined:ident, $imported:ident;)*) => {
         impl ModuleInfo {$(
             /// The place among the module's own definitions, or `None` for an import.
             pub fn $to_defined(&self, index: $index) -> Option<$defined> {
                 index.0.checked_sub(self.$imported as u32).map($defined)
-            }
-
-            pub fn $to_index(&self, index: $defined) -> $index {
-                $index(index.0 + self.$imported as u32)
             }
         )*}
     };
 }
 
 defined! {
-    defined_func, func_index: FuncIndex <-> DefinedFuncIndex, num_imported_functions;
-    defined_table, table_index: TableIndex <-> DefinedTableIndex, num_imported_tables;
-    defined_memory, memory_index: MemoryIndex <-> DefinedMemoryIndex, num_imported_memories;
-    defined_global, global_index: GlobalIndex <-> DefinedGlobalIndex, num_imported_globals;
-    defined_tag, tag_index: TagIndex <-> DefinedTagIndex, num_imported_tags;
+    defined_func: FuncIndex -> DefinedFuncIndex, num_imported_functions;
+    defined_table: TableIndex -> DefinedTableIndex, num_imported_tables;
+    defined_global: GlobalIndex -> DefinedGlobalIndex, num_imported_globals;
+}
+
+/// Bytes of a function's name that anybody is told. A name section may give a function one of many
+/// megabytes, and 64 frames of a stack have it each. Mangled names of programs are shorter.
+const MAX_NAME: usize = 4096;
+/// Bytes of a module's own name that frames show.
+const MAX_MODULE_NAME: usize = 256;
+
+impl ModuleInfo {
+    pub fn func_index(&self, index: DefinedFuncIndex) -> FuncIndex {
+        FuncIndex(index.0 + self.num_imported_functions as u32)
+    }
+
+    /// How frames call the module of which `bytes` is the binary: its name, if it has one, and the
+    /// beginning of its hash.
+    pub fn url(&self, bytes: &[u8]) -> String {
+        let name = self.name.clone().and_then(|range| bytes.get(range)).unwrap_or_default();
+        let name = String::from_utf8_lossy(&name[..name.len().min(MAX_MODULE_NAME)]);
+        let hash = u32::from_be_bytes(self.hash);
+        let dash = if name.is_empty() { "" } else { "-" };
+        format!("wasm://wasm/{name}{dash}{hash:08x}")
+    }
+
+    /// The function's name in the name section of the module of which `bytes` is the binary; the
+    /// beginning of a very long one, and a mark.
+    pub fn function_name(&self, bytes: &[u8], index: FuncIndex) -> Option<String> {
+        let place = self.function_names.binary_search_by_key(&index, |(index, _)| *index).ok()?;
+        let (_, range) = self.function_names.get(place)?;
+        let name = bytes.get(range.clone())?;
+        let Some(start) = name.get(..MAX_NAME) else {
+            return Some(String::from_utf8_lossy(name).into_owned());
+        };
+        Some(format!("{}…", String::from_utf8_lossy(start)))
+    }
 }

@@ -4,12 +4,14 @@
 //! been validated when this returns `Ok`. An error of a section is reported before one of a body;
 //! of the bodies' errors it is the first by byte offset, in however many threads they were checked.
 
-use super::foreign;
-use super::info::*;
-use crate::compile::{Stop, pool};
+mod foreign;
+pub mod info;
+
 use crate::error::CompileError;
+use crate::pool::{self, Stop};
 use crate::types::*;
 use cranelift_entity::EntityRef;
+use info::*;
 use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};

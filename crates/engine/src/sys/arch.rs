@@ -1,8 +1,9 @@
 //! What is particular to a processor: the few instructions no compiler emits for us, called from
 //! compiled code (`VMStoreContext::resume`), and constants for the compiler and loader.
 
-use crate::runtime::traps::asked;
+use super::fault::Asking;
 use core::arch::naked_asm;
+use core::mem::offset_of;
 
 /// A feature of the processor, by its Cranelift flag, without which Cranelift calls the C library.
 #[cfg(target_arch = "x86_64")]
@@ -40,8 +41,8 @@ pub unsafe extern "C" fn resume(pc: usize, sp: usize, fp: usize, payload: usize)
 }
 
 /// Where the fault handler sends a loop of wasm that is to be asked whether it goes on: saves all that
-/// the loop may have in registers, has [`asked`] ask, and continues at the loop's poll with everything as
-/// it was, or where `asked` says. The address of the store's `VMAsking` is in `rax`.
+/// the loop may have in registers, calls [`Asking::asked`], and continues at the loop's poll with everything as
+/// it was, or where that says. The address of the [`Asking`] is in `rax`.
 ///
 /// Compiled code has values in the general registers, the flags, and the low 128 bits of the sixteen
 /// vector registers: no type of wasm is wider, and Cranelift uses neither the upper halves, nor the other
@@ -94,7 +95,7 @@ pub unsafe extern "C" fn ask() {
         "movaps [rsp + 240], xmm15",
         "cld",
         "mov rdi, rbp",
-        "call {asked}",
+        "call [rax + {asked}]",
         "test rax, rax",
         "jnz 2f",
         "movaps xmm0, [rsp]",
@@ -138,12 +139,12 @@ pub unsafe extern "C" fn ask() {
         "mov rdx, [rax + 16]",
         "mov rcx, [rax + 24]",
         "jmp {resume}",
-        asked = sym asked,
+        asked = const offset_of!(Asking, asked),
         resume = sym resume,
     )
 }
 
-/// As on x86-64, with the address of the store's `VMAsking` in `x17`: Cranelift keeps no value there from
+/// As on x86-64, with the address of the [`Asking`] in `x17`: Cranelift keeps no value there from
 /// one operator to the next, and where it makes the address of a load in pieces they are in `x16`. So it
 /// is also the register to come back by. `x18` is the platform's.
 ///
@@ -192,7 +193,8 @@ pub unsafe extern "C" fn ask() {
         "stp x29, x0, [sp, #240]",
         "add x29, sp, #240",
         "mov x0, x29",
-        "bl {asked}",
+        "ldr x1, [x17, {asked}]",
+        "blr x1",
         "cbnz x0, 2f",
         "ldp q0, q1, [sp, #256]",
         "ldp q2, q3, [sp, #288]",
@@ -235,7 +237,7 @@ pub unsafe extern "C" fn ask() {
         "ldp x0, x1, [x4]",
         "ldp x2, x3, [x4, #16]",
         "b {resume}",
-        asked = sym asked,
+        asked = const offset_of!(Asking, asked),
         resume = sym resume,
     )
 }

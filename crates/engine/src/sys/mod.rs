@@ -4,6 +4,9 @@
 //! Used by `code/` and `runtime/`. Each platform folder has the same names.
 
 pub mod arch;
+mod fault;
+
+pub use fault::{Answer, Asking, Fault, Resume};
 
 #[cfg(unix)]
 mod unix;

@@ -97,11 +97,6 @@ impl ValType {
             (a, b) => a == b,
         }
     }
-
-    /// Whether a variable of this type has a default value (spec: "defaultable").
-    pub fn is_defaultable(self) -> bool {
-        !matches!(self, ValType::Ref(RefType { nullable: false, .. }))
-    }
 }
 
 impl fmt::Display for ValType {

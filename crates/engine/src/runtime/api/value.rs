@@ -1,26 +1,13 @@
 //! Values as the embedder holds them.
 
-use super::exception::Exception;
 use super::func::Func;
-use super::group::Group;
-use super::store::Store;
-use super::traps::Error;
-use super::vmcontext::ValRaw;
+use crate::runtime::vm::exception::Exception;
+use crate::runtime::vm::group::Group;
+use crate::runtime::vm::store::Store;
+use crate::runtime::vm::traps::Error;
+use crate::runtime::vm::vmcontext::{ExternRef, ValRaw};
 use crate::types::*;
-use std::num::NonZeroU32;
 use std::ptr::NonNull;
-
-/// A host value as the guest holds it: an index into a table that the embedder keeps. The engine
-/// never interprets it.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct ExternRef(pub NonZeroU32);
-
-impl ExternRef {
-    /// The host value that a guest's reference stands for; none for null.
-    pub(super) fn of(raw: u64) -> Option<ExternRef> {
-        NonZeroU32::new(raw as u32).map(ExternRef)
-    }
-}
 
 /// A WebAssembly value. Floats are bits, so that NaNs keep theirs.
 #[derive(Clone, Debug)]
@@ -72,7 +59,7 @@ impl Val {
     }
 
     /// Makes what the value refers to live at least as long as the group.
-    pub(super) fn live_with(&self, group: &Group) -> Result<(), Error> {
+    pub(crate) fn live_with(&self, group: &Group) -> Result<(), Error> {
         match self {
             Val::Func(Some(func)) => {
                 func.make_callable()?;
@@ -88,7 +75,7 @@ impl Val {
         Ok(())
     }
 
-    pub(super) fn to_raw(&self) -> ValRaw {
+    pub(crate) fn to_raw(&self) -> ValRaw {
         let mut raw = ValRaw::ZERO;
         match self {
             Val::I32(v) => raw.i32 = *v,
@@ -108,7 +95,7 @@ impl Val {
     /// # Safety
     /// `raw` holds a value of type `ty`; a function reference in it belongs to `store` and is
     /// alive.
-    pub(super) unsafe fn from_raw(store: &Store, raw: ValRaw, ty: ValType) -> Val {
+    pub(crate) unsafe fn from_raw(store: &Store, raw: ValRaw, ty: ValType) -> Val {
         // SAFETY: `ty` says which field was written, by this function's contract.
         unsafe {
             match ty {

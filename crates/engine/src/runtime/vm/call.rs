@@ -13,7 +13,7 @@ use std::ptr::NonNull;
 
 /// What host code called from wasm may use of the thread's stack at least, in bytes. Small
 /// threads give a quarter.
-pub(super) const HOST_RESERVE: usize = 256 << 10;
+pub(crate) const HOST_RESERVE: usize = 256 << 10;
 
 /// How far a stack pointer may be from the one that the stack limit was made for: most entries then
 /// do with the limit of the one before, and to change it is dear.
@@ -124,7 +124,7 @@ impl FastEntry {
 /// # Safety
 /// As for [`enter`], with the same arguments as before and nothing done in between.
 #[cold]
-pub(super) unsafe fn finish(
+pub(crate) unsafe fn finish(
     outcome: EntryOutcome,
     store: &Store,
     func: NonNull<VMFuncRef>,
@@ -196,7 +196,7 @@ unsafe fn enter_anew(store: &Store, func: NonNull<VMFuncRef>, values: *mut ValRa
 /// `func` is alive for the whole call, has an entry trampoline and belongs to `store`; `values`
 /// has room for its parameters and its results and holds arguments of its parameter types.
 #[inline]
-pub(super) unsafe fn enter(
+pub(crate) unsafe fn enter(
     store: &Store,
     func: NonNull<VMFuncRef>,
     values: *mut ValRaw,

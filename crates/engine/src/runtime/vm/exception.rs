@@ -8,8 +8,7 @@ use super::group::{Group, WeakGroup};
 use super::limits::{Budget, Charge, OverLimit};
 use super::store::Store;
 use super::traps::Error;
-use super::value::{ExternRef, Val};
-use super::vmcontext::{VMException, VMStoreContext, VMUnwind, ValRaw};
+use super::vmcontext::{ExternRef, VMException, VMStoreContext, VMUnwind, ValRaw};
 use crate::code::registry;
 use crate::types::{FuncType, SharedFuncType, ValType};
 use std::cell::{Cell, RefCell};
@@ -39,7 +38,7 @@ pub struct TagObj {
 }
 
 impl TagObj {
-    pub(super) fn new(ty: SharedFuncType) -> Box<TagObj> {
+    pub(crate) fn new(ty: SharedFuncType) -> Box<TagObj> {
         Box::new(TagObj { ty })
     }
 }
@@ -61,7 +60,7 @@ impl Tag {
         Tag { owner: Owner::Store { _store: store.clone() }, obj: pointer }
     }
 
-    pub(super) fn of(group: Group, obj: NonNull<TagObj>) -> Tag {
+    pub(crate) fn of(group: Group, obj: NonNull<TagObj>) -> Tag {
         Tag { owner: Owner::Group(group), obj }
     }
 
@@ -75,21 +74,21 @@ impl Tag {
         self.obj.as_ptr() as usize
     }
 
-    pub(super) fn group(&self) -> Option<&Group> {
+    pub(crate) fn group(&self) -> Option<&Group> {
         match &self.owner {
             Owner::Group(group) => Some(group),
             Owner::Store { .. } => None,
         }
     }
 
-    pub(super) fn as_ptr(&self) -> NonNull<TagObj> {
+    pub(crate) fn as_ptr(&self) -> NonNull<TagObj> {
         self.obj
     }
 }
 
 /// A handle to an exception, which it keeps alive.
 pub struct Exception {
-    store: Store,
+    pub(crate) store: Store,
     /// Keeps the tag and the functions among the values.
     group: Option<Group>,
     obj: NonNull<ExceptionObj>,
@@ -117,7 +116,7 @@ impl ExceptionObj {
 
 /// The exceptions of a store.
 #[derive(Default)]
-pub(super) struct Exceptions {
+pub(crate) struct Exceptions {
     alive: RefCell<HashSet<*mut VMException>>,
     /// How many may be alive before the next look for dead ones while wasm runs.
     threshold: Cell<usize>,
@@ -132,32 +131,12 @@ const FIRST_THRESHOLD: usize = 1024;
 const MOST_BYTES: usize = 256 << 20;
 
 impl Exceptions {
-    pub(super) fn any(&self) -> bool {
+    pub(crate) fn any(&self) -> bool {
         !self.alive.borrow().is_empty()
     }
 }
 
 impl Exception {
-    /// A new exception with a value for each of the tag's parameters.
-    pub fn new(store: &Store, tag: &Tag, values: &[Val]) -> Result<Exception, Error> {
-        let ty = tag.ty();
-        let params = &ty.ty().params;
-        let fits =
-            values.len() == params.len() && values.iter().zip(params).all(|(value, ty)| value.is_a(*ty));
-        if !fits {
-            return Err(Error::Internal(format!("{values:?} are no values for a tag of {}", ty.ty())));
-        }
-        let group = tag.group().cloned().unwrap_or_else(|| Group::new(store));
-        for value in values {
-            if let Val::Func(Some(func)) = value {
-                func.make_callable()?;
-                group.join(func.group());
-            }
-        }
-        let raw = values.iter().map(Val::to_raw).collect();
-        store.new_exception(tag.id(), ty, raw, &group, store.budget())
-    }
-
     pub fn is(&self, tag: &Tag) -> bool {
         self.vm().tag == tag.id()
     }
@@ -166,17 +145,6 @@ impl Exception {
     pub fn tag(&self) -> Option<Tag> {
         let obj = NonNull::new(self.vm().tag as *mut TagObj)?;
         Some(Tag::of(self.group.clone()?, obj))
-    }
-
-    /// The values it carries.
-    pub fn values(&self) -> Vec<Val> {
-        // SAFETY: a handle keeps the object; its values have the types of its tag and are alive
-        // with the group.
-        unsafe {
-            let obj = self.obj.as_ref();
-            let tys = obj.ty.ty().params.iter();
-            obj.values.iter().zip(tys).map(|(raw, ty)| Val::from_raw(&self.store, *raw, *ty)).collect()
-        }
     }
 
     /// Another exception of the same tag and values, without a host's object.
@@ -200,22 +168,29 @@ impl Exception {
         unsafe { self.obj.as_ref() }.host.set(Some(object));
     }
 
+    /// The values it carries, with their types.
+    pub(crate) fn raw_values(&self) -> impl Iterator<Item = (ValRaw, ValType)> {
+        // SAFETY: a handle keeps the object.
+        let obj = unsafe { self.obj.as_ref() };
+        obj.values.iter().copied().zip(obj.ty.ty().params.iter().copied())
+    }
+
     fn vm(&self) -> &VMException {
         // SAFETY: a handle keeps the object.
         unsafe { &self.obj.as_ref().vm }
     }
 
-    pub(super) fn raw(&self) -> *mut VMException {
+    pub(crate) fn raw(&self) -> *mut VMException {
         self.obj.as_ptr().cast()
     }
 
-    pub(super) fn group(&self) -> Option<&Group> {
+    pub(crate) fn group(&self) -> Option<&Group> {
         self.group.as_ref()
     }
 
     /// # Safety
     /// `raw` is an exception of the store that is alive.
-    pub(super) unsafe fn from_raw(store: &Store, raw: NonNull<VMException>) -> Exception {
+    pub(crate) unsafe fn from_raw(store: &Store, raw: NonNull<VMException>) -> Exception {
         let obj = raw.cast::<ExceptionObj>();
         // SAFETY: by this function's contract.
         let group = unsafe {
@@ -245,15 +220,9 @@ impl Drop for Exception {
     }
 }
 
-impl std::fmt::Debug for Exception {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Exception{:?}", self.values())
-    }
-}
-
 impl Store {
     /// An exception made by a member of `group`, which counts in this budget.
-    pub(super) fn new_exception(
+    pub(crate) fn new_exception(
         &self,
         tag: usize,
         ty: SharedFuncType,
@@ -297,7 +266,7 @@ impl Store {
     }
 
     /// Calls `f` with every host value that an exception holds.
-    pub(super) fn for_each_externref_thrown(&self, f: &mut dyn FnMut(ExternRef)) {
+    pub(crate) fn for_each_externref_thrown(&self, f: &mut dyn FnMut(ExternRef)) {
         for raw in self.exceptions().alive.borrow().iter() {
             // SAFETY: the set holds exceptions that are alive.
             let obj = unsafe { &*raw.cast::<ExceptionObj>() };
@@ -312,7 +281,7 @@ impl Store {
     }
 
     /// Frees exceptions that nobody holds any more.
-    pub(super) fn sweep_exceptions(&self) {
+    pub(crate) fn sweep_exceptions(&self) {
         let exceptions = self.exceptions();
         if !exceptions.any() {
             return;
@@ -387,7 +356,7 @@ impl Store {
     ///
     /// # Safety
     /// Called from a function that wasm called through an exit trampoline.
-    pub(super) unsafe fn throw(&self, exception: Exception) {
+    pub(crate) unsafe fn throw(&self, exception: Exception) {
         let vm = self.vm();
         // SAFETY: by this function's contract the exit record is that of a live frame.
         match unsafe { find_handler(vm) } {

@@ -5,8 +5,8 @@
 //! handle to a member can follow every pointer. Groups only ever join.
 
 use super::exception::TagObj;
-use super::func::HostFunc;
 use super::global::HostGlobal;
+use super::host_func::HostFunc;
 use super::instance::InstanceObj;
 use super::memory::MemoryObj;
 use super::store::Store;
@@ -122,7 +122,7 @@ impl Group {
 }
 
 impl WeakGroup {
-    pub(super) fn upgrade(&self) -> Option<Group> {
+    pub(crate) fn upgrade(&self) -> Option<Group> {
         self.0.upgrade().map(Group)
     }
 

@@ -12,14 +12,14 @@
 use super::parking::Parker;
 use super::traps::NEVER;
 use super::vmcontext::VMStoreContext;
-use crate::compile::POLL_SIZE;
+use crate::abi::POLL_SIZE;
 use crate::sys::{Mmap, page_size};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
 /// The poll area and the context behind it.
-pub(super) struct StoreMemory {
+pub(crate) struct StoreMemory {
     mapping: Mmap,
     signals: bool,
     /// The stack limit of the innermost entry, whatever stands in the context.
@@ -29,13 +29,13 @@ pub(super) struct StoreMemory {
 }
 
 /// What a store asks whether to go on.
-pub(super) struct Checkpoint {
+pub(crate) struct Checkpoint {
     pub memory: Arc<StoreMemory>,
     pub go_on: Box<dyn Fn() -> bool>,
 }
 
 /// What a loop has met that found its poll area not accessible.
-pub(super) enum Met {
+pub(crate) enum Met {
     Interruption,
     /// `Checkpoint::go_on` is to be called.
     Question,
@@ -74,7 +74,7 @@ pub struct InterruptHandle {
 const CONTEXT: usize = POLL_SIZE as usize;
 
 impl StoreMemory {
-    pub(super) fn new(context: VMStoreContext, signals: bool) -> io::Result<Arc<StoreMemory>> {
+    pub(crate) fn new(context: VMStoreContext, signals: bool) -> io::Result<Arc<StoreMemory>> {
         const { assert!(size_of::<VMStoreContext>() <= 4096) };
         let mapping = Mmap::reserve(CONTEXT + page_size())?;
         mapping.make_writable(0..CONTEXT + page_size())?;
@@ -85,12 +85,12 @@ impl StoreMemory {
         Ok(Arc::new(memory))
     }
 
-    pub(super) fn context(&self) -> *mut VMStoreContext {
+    pub(crate) fn context(&self) -> *mut VMStoreContext {
         self.mapping.start().wrapping_add(CONTEXT).cast()
     }
 
     /// The stack limit of the innermost entry.
-    pub(super) fn stack_limit(&self) -> usize {
+    pub(crate) fn stack_limit(&self) -> usize {
         self.limit.load(Ordering::Relaxed)
     }
 
@@ -99,13 +99,13 @@ impl StoreMemory {
         unsafe { &(*self.context()).stack_limit }
     }
 
-    pub(super) fn is_interrupted(&self) -> bool {
+    pub(crate) fn is_interrupted(&self) -> bool {
         // SAFETY: as above.
         unsafe { (*self.context()).interrupted.load(Ordering::SeqCst) }
     }
 
     /// Sets the stack limit of the innermost entry, unless the guest is to stop.
-    pub(super) fn set_stack_limit(&self, limit: usize) {
+    pub(crate) fn set_stack_limit(&self, limit: usize) {
         // Most entries happen at the depth of the one before, and the store below is dear.
         if self.limit_in_context().load(Ordering::Relaxed) == limit && self.stack_limit() == limit {
             return;
@@ -134,7 +134,7 @@ impl StoreMemory {
         Ok(())
     }
 
-    pub(super) fn clear(&self) -> io::Result<()> {
+    pub(crate) fn clear(&self) -> io::Result<()> {
         // SAFETY: as in `limit_in_context`.
         unsafe { (*self.context()).interrupted.store(false, Ordering::SeqCst) };
         self.limit_in_context().store(self.stack_limit(), Ordering::SeqCst);
@@ -143,7 +143,7 @@ impl StoreMemory {
 }
 
 impl InterruptHandle {
-    pub(super) fn new(memory: Arc<StoreMemory>, parker: Arc<Parker>) -> InterruptHandle {
+    pub(crate) fn new(memory: Arc<StoreMemory>, parker: Arc<Parker>) -> InterruptHandle {
         InterruptHandle { memory, parker }
     }
 

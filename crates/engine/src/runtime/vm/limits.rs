@@ -69,25 +69,25 @@ impl Default for Limits {
 }
 
 impl Limits {
-    pub(super) fn allow_memory(&self, bytes: usize) -> bool {
+    pub(crate) fn allow_memory(&self, bytes: usize) -> bool {
         bytes <= self.memory_bytes
     }
 
-    pub(super) fn allow_table(&self, elements: u64) -> bool {
+    pub(crate) fn allow_table(&self, elements: u64) -> bool {
         elements <= self.table_elements
     }
 
-    pub(super) fn check_memory(&self, bytes: usize) -> Result<(), Error> {
+    pub(crate) fn check_memory(&self, bytes: usize) -> Result<(), Error> {
         let over = OverLimit::Memory { bytes, limit: self.memory_bytes };
         self.allow_memory(bytes).then_some(()).ok_or(Error::Limit(over))
     }
 
-    pub(super) fn check_table(&self, elements: u64) -> Result<(), Error> {
+    pub(crate) fn check_table(&self, elements: u64) -> Result<(), Error> {
         let over = OverLimit::Table { elements, limit: self.table_elements };
         self.allow_table(elements).then_some(()).ok_or(Error::Limit(over))
     }
 
-    pub(super) fn check_instances(&self, alive: usize) -> Result<(), Error> {
+    pub(crate) fn check_instances(&self, alive: usize) -> Result<(), Error> {
         let over = OverLimit::Instances { limit: self.instances };
         (alive < self.instances).then_some(()).ok_or(Error::Limit(over))
     }
@@ -109,7 +109,7 @@ impl Budget {
 }
 
 /// Bytes that an object has, counted in its program's budget and among all bytes of its store.
-pub(super) struct Charge {
+pub(crate) struct Charge {
     budget: Budget,
     of_store: Rc<Cell<usize>>,
     bytes: usize,
@@ -117,12 +117,12 @@ pub(super) struct Charge {
 
 impl Charge {
     /// Nothing yet.
-    pub(super) fn new(budget: Budget, of_store: Rc<Cell<usize>>) -> Charge {
+    pub(crate) fn new(budget: Budget, of_store: Rc<Cell<usize>>) -> Charge {
         Charge { budget, of_store, bytes: 0 }
     }
 
     /// Counts so many bytes from now on, unless that is too much.
-    pub(super) fn set(&mut self, bytes: usize) -> Result<(), Error> {
+    pub(crate) fn set(&mut self, bytes: usize) -> Result<(), Error> {
         let Counts { limit, used } = &*self.budget.0;
         let total = (used.get() - self.bytes).saturating_add(bytes);
         if bytes > self.bytes && total > *limit {
@@ -134,7 +134,7 @@ impl Charge {
         Ok(())
     }
 
-    pub(super) fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
 }

@@ -4,28 +4,20 @@
 //! moves only in a reset, and the pages past its length fault; no bytes move or go while there is a
 //! [`Pin`] of them. What threads share is in `shared_memory.rs`, where the pages come from in `pages.rs`.
 
-use super::group::{Group, WeakGroup};
 use super::limits::{Charge, Limits};
-use super::pages::Pages;
 use super::shared_memory::{MemoryHost, SharedMemory};
 use super::store::Store;
 use super::traps::Error;
 use super::vmcontext::VMMemoryDefinition;
-use crate::compile::{GUARD_SIZE, MemoryStyle};
+use crate::abi::MemoryStyle;
+use crate::pages::{Pages, RESERVED, round_to_page};
 use crate::sys::page_size;
 use crate::types::MemoryType;
 use std::io;
 use std::ops::Range;
-use std::ptr::{self, NonNull};
+use std::ptr;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-
-/// A handle to a memory.
-#[derive(Clone)]
-pub struct Memory {
-    group: Group,
-    obj: NonNull<MemoryObj>,
-}
 
 /// A memory, owned by its group.
 pub enum MemoryObj {
@@ -62,10 +54,6 @@ pub struct SharedShare {
 pub struct Pin {
     held: Rc<()>,
 }
-
-/// Bytes that fault before a reserved memory.
-pub(super) const GUARD_BEFORE: usize = GUARD_SIZE as usize;
-pub(super) const RESERVED: usize = 4 << 30;
 
 /// The most address space that a memory with a 64-bit index gets ahead: what V8 lets it have at most.
 const RESERVED_64: usize = 16 << 30;
@@ -211,7 +199,7 @@ fn room(ty: &MemoryType, limits: &Limits) -> usize {
 
 impl MemoryObj {
     /// A zeroed memory of the type's minimum size.
-    pub(super) fn new(store: &Store, ty: MemoryType) -> Result<Box<MemoryObj>, Error> {
+    pub(crate) fn new(store: &Store, ty: MemoryType) -> Result<Box<MemoryObj>, Error> {
         Ok(Box::new(if ty.shared {
             let bytes = byte_len(&ty, ty.minimum).ok_or_else(|| too_large(&ty))?;
             store.limits().check_memory(bytes)?;
@@ -224,41 +212,83 @@ impl MemoryObj {
         }))
     }
 
-    pub(super) fn ty(&self) -> MemoryType {
+    /// This group's share of a shared memory.
+    pub(crate) fn of_shared(
+        store: &Store,
+        memory: SharedMemory,
+        host: Option<Rc<dyn MemoryHost>>,
+    ) -> Box<MemoryObj> {
+        let (limits, charge) = (store.limits(), store.charge());
+        Box::new(MemoryObj::Shared(SharedShare { memory, host, limits, charge }))
+    }
+
+    /// The memory itself, if it is shared, and its host, if that has the bytes.
+    pub(crate) fn shared(&self) -> Option<(&SharedMemory, Option<&dyn MemoryHost>)> {
+        match self {
+            MemoryObj::Own(_) => None,
+            MemoryObj::Shared(share) => Some((&share.memory, share.host.as_deref())),
+        }
+    }
+
+    /// See `Memory::generation`.
+    pub(crate) fn generation(&self) -> u64 {
+        match self {
+            MemoryObj::Own(own) => own.generation,
+            MemoryObj::Shared(_) => 0,
+        }
+    }
+
+    /// See `Memory::pin`.
+    pub(crate) fn pin(&self) -> Pin {
+        let held = match self {
+            MemoryObj::Own(own) => own.pins.clone(),
+            MemoryObj::Shared(_) => Rc::default(),
+        };
+        Pin { held }
+    }
+
+    /// See `Memory::abandon`.
+    pub(crate) fn abandon(&mut self, pin: &Pin) {
+        if let MemoryObj::Own(own) = self {
+            own.pages_of(pin).abandon();
+        }
+    }
+
+    pub(crate) fn ty(&self) -> MemoryType {
         match self {
             MemoryObj::Own(own) => own.ty,
             MemoryObj::Shared(share) => share.memory.ty(),
         }
     }
 
-    pub(super) fn definition(&self) -> *mut VMMemoryDefinition {
+    pub(crate) fn definition(&self) -> *mut VMMemoryDefinition {
         match self {
             MemoryObj::Own(own) => ptr::from_ref(&*own.definition).cast_mut(),
             MemoryObj::Shared(share) => share.memory.definition(),
         }
     }
 
-    pub(super) fn base(&self) -> *mut u8 {
+    pub(crate) fn base(&self) -> *mut u8 {
         match self {
             MemoryObj::Own(own) => own.definition.base,
             MemoryObj::Shared(share) => share.memory.base(),
         }
     }
 
-    pub(super) fn byte_len(&self) -> usize {
+    pub(crate) fn byte_len(&self) -> usize {
         match self {
             MemoryObj::Own(own) => own.byte_len(),
             MemoryObj::Shared(share) => share.memory.byte_len(),
         }
     }
 
-    pub(super) fn pages(&self) -> u64 {
+    pub(crate) fn pages(&self) -> u64 {
         self.byte_len() as u64 >> self.ty().page_size_log2
     }
 
     /// Grows by `delta` pages and returns the old size, or `None` where the type, the engine or
     /// the machine has no more.
-    pub(super) fn grow(&mut self, delta: u64) -> Option<u64> {
+    pub(crate) fn grow(&mut self, delta: u64) -> Option<u64> {
         match self {
             MemoryObj::Own(own) => own.grow(delta),
             MemoryObj::Shared(share) => share.grow(delta),
@@ -266,7 +296,7 @@ impl MemoryObj {
     }
 
     /// Who keeps the bytes, if they are the host's.
-    pub(super) fn host(&self) -> Option<&Rc<dyn MemoryHost>> {
+    pub(crate) fn host(&self) -> Option<&Rc<dyn MemoryHost>> {
         match self {
             MemoryObj::Own(_) => None,
             MemoryObj::Shared(share) => share.host.as_ref(),
@@ -274,14 +304,14 @@ impl MemoryObj {
     }
 
     /// Gives bytes and address space back, but for what is pinned or others', too.
-    pub(super) fn release(&mut self) {
+    pub(crate) fn release(&mut self) {
         if let MemoryObj::Own(own) = self {
             own.release();
         }
     }
 
     /// Gives the bytes back at once; those of a shared memory are others', too, and stay.
-    pub(super) fn close(&mut self) {
+    pub(crate) fn close(&mut self) {
         if let MemoryObj::Own(own) = self {
             own.close();
         }
@@ -290,7 +320,7 @@ impl MemoryObj {
     /// Has no more than `len` bytes, which may be zero or what they were. Where somebody has pinned the
     /// bytes a reserved memory gets others: what has its base has to ask anew
     /// (`InstanceObj::refresh_memories`). Shared memories stay as they are.
-    pub(super) fn shrink(&mut self, len: usize) -> Result<(), Error> {
+    pub(crate) fn shrink(&mut self, len: usize) -> Result<(), Error> {
         match self {
             MemoryObj::Own(own) => own.shrink(len),
             MemoryObj::Shared(..) => Ok(()),
@@ -298,7 +328,7 @@ impl MemoryObj {
     }
 
     /// Makes bytes zero by giving their pages back. Inside the memory.
-    pub(super) fn discard(&mut self, range: Range<usize>) -> Result<(), Error> {
+    pub(crate) fn discard(&mut self, range: Range<usize>) -> Result<(), Error> {
         match self {
             MemoryObj::Own(own) => own.zero(range),
             MemoryObj::Shared(..) => Ok(()),
@@ -306,7 +336,7 @@ impl MemoryObj {
     }
 
     /// Whether `len` bytes at `start` are inside.
-    pub(super) fn holds(&self, start: u64, len: u64) -> bool {
+    pub(crate) fn holds(&self, start: u64, len: u64) -> bool {
         start.checked_add(len).is_some_and(|end| end <= self.byte_len() as u64)
     }
 }
@@ -334,12 +364,8 @@ impl SharedShare {
     }
 }
 
-pub(super) fn round_to_page(bytes: usize) -> usize {
-    bytes.next_multiple_of(page_size())
-}
-
 /// The size of so many pages, if the engine can hold it.
-pub(super) fn byte_len(ty: &MemoryType, pages: u64) -> Option<usize> {
+pub(crate) fn byte_len(ty: &MemoryType, pages: u64) -> Option<usize> {
     let bytes = usize::try_from(pages.checked_shl(u32::from(ty.page_size_log2))?).ok()?;
     let intact = bytes as u64 >> ty.page_size_log2 == pages;
     // The size in pages must fit the index type, of which 2^32 pages of one byte do not.
@@ -349,7 +375,7 @@ pub(super) fn byte_len(ty: &MemoryType, pages: u64) -> Option<usize> {
 }
 
 /// The size after growing from `old` pages, if the type and the engine allow it.
-pub(super) fn grown_len(ty: &MemoryType, old: u64, delta: u64) -> Option<usize> {
+pub(crate) fn grown_len(ty: &MemoryType, old: u64, delta: u64) -> Option<usize> {
     let pages = old.checked_add(delta)?;
     if ty.maximum.is_some_and(|maximum| pages > maximum) {
         return None;
@@ -357,128 +383,10 @@ pub(super) fn grown_len(ty: &MemoryType, old: u64, delta: u64) -> Option<usize> 
     byte_len(ty, pages)
 }
 
-pub(super) fn too_large(ty: &MemoryType) -> Error {
+pub(crate) fn too_large(ty: &MemoryType) -> Error {
     Error::OutOfMemory(format!("a memory of {} pages is more than this engine can hold", ty.minimum))
 }
 
-pub(super) fn cannot_allocate(bytes: usize, e: io::Error) -> Error {
+pub(crate) fn cannot_allocate(bytes: usize, e: io::Error) -> Error {
     Error::OutOfMemory(format!("cannot allocate a memory of {bytes} bytes: {e}"))
-}
-
-impl Memory {
-    pub fn new(store: &Store, ty: MemoryType) -> Result<Memory, Error> {
-        Ok(Memory::adopt(store, MemoryObj::new(store, ty)?))
-    }
-
-    pub(super) fn of_shared(store: &Store, shared: SharedMemory, host: Option<Rc<dyn MemoryHost>>) -> Memory {
-        let (limits, charge) = (store.limits(), store.charge());
-        Memory::adopt(
-            store,
-            Box::new(MemoryObj::Shared(SharedShare { memory: shared, host, limits, charge })),
-        )
-    }
-
-    fn adopt(store: &Store, obj: Box<MemoryObj>) -> Memory {
-        let group = Group::new(store);
-        let ptr = NonNull::from(&*obj);
-        group.add(|members| members.memories.push(obj));
-        Memory { group, obj: ptr }
-    }
-
-    pub(super) fn of(group: Group, obj: NonNull<MemoryObj>) -> Memory {
-        Memory { group, obj }
-    }
-
-    fn obj(&self) -> &MemoryObj {
-        // SAFETY: our group keeps the object; mutable access is only taken inside `grow`, which
-        // calls nothing that could come back here.
-        unsafe { self.obj.as_ref() }
-    }
-
-    /// What other threads need to use this memory, if its type is shared and the bytes are ours.
-    pub fn share(&self) -> Option<SharedMemory> {
-        match self.obj() {
-            // Another thread could not keep the host's bytes.
-            MemoryObj::Shared(share) if share.host.is_none() => Some(share.memory.clone()),
-            _ => None,
-        }
-    }
-
-    /// The declared type; its minimum stays what it was when the memory was made.
-    pub fn ty(&self) -> MemoryType {
-        self.obj().ty()
-    }
-
-    /// Where the memory starts. Moves only when a bounded memory that is not shared and has no [`Pin`]
-    /// grows.
-    pub fn base(&self) -> *mut u8 {
-        self.obj().base()
-    }
-
-    pub fn byte_len(&self) -> usize {
-        self.obj().byte_len()
-    }
-
-    /// Current size in pages.
-    pub fn size(&self) -> u64 {
-        self.obj().pages()
-    }
-
-    /// Notes that the host's bytes may have become more.
-    pub fn follow_host(&self) {
-        if let MemoryObj::Shared(SharedShare { memory, host: Some(host), .. }) = self.obj() {
-            memory.follow(&**host);
-        }
-    }
-
-    /// What can reach the memory, without keeping it.
-    pub fn weak_group(&self) -> WeakGroup {
-        self.group.root().downgrade()
-    }
-
-    /// Changes whenever the memory grows, also by nothing, and when it is closed. Those who have
-    /// addresses of its bytes see then that they are to look again; what is shared never asks for it.
-    pub fn generation(&self) -> u64 {
-        match self.obj() {
-            MemoryObj::Own(own) => own.generation,
-            MemoryObj::Shared(_) => 0,
-        }
-    }
-
-    /// Has the bytes stay where they are as long as the pin and the memory live. Shared ones do anyway.
-    pub fn pin(&self) -> Pin {
-        let held = match self.obj() {
-            MemoryObj::Own(own) => own.pins.clone(),
-            MemoryObj::Shared(_) => Rc::default(),
-        };
-        Pin { held }
-    }
-
-    /// Has the pages stay mapped for ever. For the holder of a [`Pin`] who will not hear when the last
-    /// user of the bytes goes.
-    pub fn abandon(&self, pin: &Pin) {
-        // SAFETY: as in `grow`.
-        if let MemoryObj::Own(own) = unsafe { &mut *self.obj.as_ptr() } {
-            own.pages_of(pin).abandon();
-        }
-    }
-
-    /// Grows by `delta` pages; the old size, or `None` if it cannot.
-    pub fn grow(&self, delta: u64) -> Option<u64> {
-        // SAFETY: as in `obj`; no reference to the object is held here.
-        unsafe { (*self.obj.as_ptr()).grow(delta) }
-    }
-
-    /// The same for the same memory, in whichever stores a shared one is.
-    pub fn id(&self) -> usize {
-        self.obj().definition() as usize
-    }
-
-    pub(super) fn group(&self) -> &Group {
-        &self.group
-    }
-
-    pub(super) fn as_ptr(&self) -> NonNull<MemoryObj> {
-        self.obj
-    }
 }

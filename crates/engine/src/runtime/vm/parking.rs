@@ -60,7 +60,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// Sleeps until `address` is notified, unless `as_expected` says no. It is asked under the lock
 /// that [`notify`] takes, so who changes the value and then notifies is not missed. `go_on` is what the
 /// host says when somebody has asked ([`Parker::ask`]): the wait is interrupted if it says no.
-pub(super) fn wait(
+pub(crate) fn wait(
     parker: &Arc<Parker>,
     address: usize,
     as_expected: impl FnOnce() -> bool,
@@ -92,7 +92,7 @@ pub(super) fn wait(
 
 /// Wakes at most `count` of those who wait at an address, the first who came first. Returns how
 /// many.
-pub(super) fn notify(address: usize, count: u32) -> u32 {
+pub(crate) fn notify(address: usize, count: u32) -> u32 {
     let mut woken = 0;
     lock(queue(address)).retain(|waiter| {
         let chosen = waiter.address == address && woken < count;
@@ -148,7 +148,7 @@ impl Parker {
     }
 
     /// Has the thread that waits, or the next time that it does, ask its host whether to go on.
-    pub(super) fn ask(&self) {
+    pub(crate) fn ask(&self) {
         lock(&self.state).asked = true;
         self.wake.notify_one();
     }

@@ -8,17 +8,16 @@
 //! The bytes are ours, or those of a host that shares memory with its own code. Then each handle has
 //! a [`MemoryHost`], which keeps the bytes, makes them more, and lets threads wait among the host's.
 
-use super::memory::{self, Memory};
-use super::pages::Pages;
+use super::memory;
 use super::parking::Wait;
 use super::store::Store;
 use super::traps::Error;
 use super::vmcontext::VMMemoryDefinition;
-use crate::compile::MemoryStyle;
+use crate::abi::MemoryStyle;
 use crate::engine::Engine;
+use crate::pages::Pages;
 use crate::types::MemoryType;
 use std::ptr;
-use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
@@ -95,16 +94,6 @@ impl SharedMemory {
         Ok(SharedMemory(Arc::new(Inner { ty, style, bytes, definition, growing })))
     }
 
-    /// A handle for a store. Fails if the store's engine takes for granted a way of lying in
-    /// memory that is not this one's, and for bytes that a host must keep.
-    pub fn to_memory(&self, store: &Store) -> Result<Memory, Error> {
-        self.check_style(store)?;
-        if let Bytes::Host = self.0.bytes {
-            return Err(Error::Internal("a memory of the host's without the host".into()));
-        }
-        Ok(Memory::of_shared(store, self.clone(), None))
-    }
-
     /// A memory over bytes of the host's, for [`SharedMemory::with_host`].
     ///
     /// # Safety
@@ -116,13 +105,13 @@ impl SharedMemory {
         SharedMemory(Arc::new(Inner { ty, style, bytes: Bytes::Host, definition, growing }))
     }
 
-    /// [`SharedMemory::to_memory`] for a memory of the host's.
-    pub fn with_host(self, store: &Store, host: Rc<dyn MemoryHost>) -> Result<Memory, Error> {
-        self.check_style(store)?;
-        Ok(Memory::of_shared(store, self, Some(host)))
+    /// Whether the bytes are a host's.
+    pub(crate) fn is_hosts(&self) -> bool {
+        matches!(self.0.bytes, Bytes::Host)
     }
 
-    fn check_style(&self, store: &Store) -> Result<(), Error> {
+    /// Fails if a store's code takes for granted that memories lie in another way.
+    pub(crate) fn check_style(&self, store: &Store) -> Result<(), Error> {
         let assumed = store.engine().tunables().style_of(&self.0.ty);
         if assumed == MemoryStyle::Reserved && self.0.style == MemoryStyle::Bounded {
             return Err(Error::Internal("a bounded memory in a store whose code assumes guard pages".into()));
@@ -154,7 +143,7 @@ impl SharedMemory {
     }
 
     /// As [`SharedMemory::grow`]. What the host's code has grown counts, too.
-    pub(super) fn grow_with(&self, delta: u64, host: Option<&dyn MemoryHost>) -> Option<u64> {
+    pub(crate) fn grow_with(&self, delta: u64, host: Option<&dyn MemoryHost>) -> Option<u64> {
         let Inner { ty, bytes, definition, growing, .. } = &*self.0;
         let _one_at_a_time = growing.lock().unwrap_or_else(PoisonError::into_inner);
         let old = match host {
@@ -179,7 +168,7 @@ impl SharedMemory {
     }
 
     /// Takes over the length that the host's bytes have by now; the size in pages.
-    pub(super) fn follow(&self, host: &dyn MemoryHost) -> u64 {
+    pub(crate) fn follow(&self, host: &dyn MemoryHost) -> u64 {
         let (base, length) = host.bytes();
         let definition = self.definition();
         if length > self.byte_len() {
@@ -197,7 +186,7 @@ impl SharedMemory {
         WeakSharedMemory(Arc::downgrade(&self.0))
     }
 
-    pub(super) fn definition(&self) -> *mut VMMemoryDefinition {
+    pub(crate) fn definition(&self) -> *mut VMMemoryDefinition {
         ptr::from_ref(&self.0.definition).cast_mut()
     }
 }

@@ -10,7 +10,7 @@ use super::instance::InstanceObj;
 use super::memory::MemoryObj;
 use super::traps::Error;
 use super::vmcontext::VMGlobalDefinition;
-use crate::module::info::ModuleInfo;
+use crate::parse::info::ModuleInfo;
 use crate::types::RefType;
 use std::ops::Range;
 
@@ -20,12 +20,12 @@ const PIECE: usize = 4096;
 /// Zeros that are longer are given back to the system rather than written.
 const LONG: usize = 64 << 10;
 
-pub(super) struct State {
+pub(crate) struct State {
     memories: Vec<Bytes>,
     tables: Vec<Vec<u64>>,
     globals: Vec<VMGlobalDefinition>,
-    pub(super) elems: Vec<Box<[u64]>>,
-    pub(super) data: Vec<Range<usize>>,
+    pub(crate) elems: Vec<Box<[u64]>>,
+    pub(crate) data: Vec<Range<usize>>,
 }
 
 /// What a memory holds: pieces in order, and zeros between them.
@@ -74,7 +74,7 @@ impl Bytes {
 }
 
 /// Makes bytes of a memory zero.
-pub(super) fn zero(memory: &mut MemoryObj, range: Range<usize>) -> Result<(), Error> {
+pub(crate) fn zero(memory: &mut MemoryObj, range: Range<usize>) -> Result<(), Error> {
     if range.len() > LONG {
         return memory.discard(range);
     }

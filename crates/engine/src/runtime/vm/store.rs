@@ -8,9 +8,9 @@ use super::group::Group;
 use super::interrupt::{Checkpoint, InterruptHandle, StoreMemory};
 use super::limits::{Budget, Charge, Limits};
 use super::parking::Parker;
-use super::traps::{self, Current, Error, Frame, NEVER, TrapRecord};
-use super::value::ExternRef;
-use super::vmcontext::{VMAsking, VMStoreContext, VMUnwind};
+use super::traps::{self, Current, Error, NEVER, TrapRecord};
+use super::vmcontext::{ExternRef, VMStoreContext, VMUnwind};
+use crate::debug::Frame;
 use crate::engine::Engine;
 use crate::sys;
 use crate::types::RefType;
@@ -25,7 +25,7 @@ pub struct Store(Rc<StoreInner>);
 
 /// What objects inside a store hold: they must not keep it alive.
 #[derive(Clone)]
-pub(super) struct WeakStore(Weak<StoreInner>);
+pub(crate) struct WeakStore(Weak<StoreInner>);
 
 struct StoreInner {
     engine: Engine,
@@ -78,7 +78,7 @@ impl Store {
             quick_from: NEVER,
             outer: std::ptr::null(),
             trap: TrapRecord::new(),
-            asking: VMAsking::default(),
+            asking: sys::Asking { pc: 0, register: 0, asked: traps::asked },
             checkpoint: std::ptr::null(),
         };
         let memory = StoreMemory::new(vm, engine.tunables().signals)
@@ -138,7 +138,7 @@ impl Store {
     }
 
     /// What the checkpoint says, true if there is none. For what the runtime does on behalf of wasm.
-    pub(super) fn goes_on(&self) -> bool {
+    pub(crate) fn goes_on(&self) -> bool {
         self.0.checkpoint.get().is_none_or(|checkpoint| (checkpoint.go_on)())
     }
 
@@ -149,7 +149,7 @@ impl Store {
     }
 
     /// Whether wasm was asked to stop: for what the runtime does on its behalf and takes long.
-    pub(super) fn is_interrupted(&self) -> bool {
+    pub(crate) fn is_interrupted(&self) -> bool {
         self.0.memory.is_interrupted()
     }
 
@@ -185,7 +185,7 @@ impl Store {
     }
 
     /// Calls `f` with every exception that a table or global holds, 0 for null.
-    pub(super) fn for_each_exnref(&self, f: &mut dyn FnMut(u64)) {
+    pub(crate) fn for_each_exnref(&self, f: &mut dyn FnMut(u64)) {
         self.for_each_reference(RefType::is_exn, f);
     }
 
@@ -194,11 +194,11 @@ impl Store {
         groups.iter().for_each(|group| group.for_each_reference(kind, f));
     }
 
-    pub(super) fn keep_tag(&self, tag: Box<TagObj>) {
+    pub(crate) fn keep_tag(&self, tag: Box<TagObj>) {
         self.0.tags.borrow_mut().push(tag);
     }
 
-    pub(super) fn exceptions(&self) -> &Exceptions {
+    pub(crate) fn exceptions(&self) -> &Exceptions {
         &self.0.exceptions
     }
 
@@ -210,7 +210,7 @@ impl Store {
     }
 
     /// Looks after what the store itself called for attention for.
-    pub(super) fn attend(&self) {
+    pub(crate) fn attend(&self) {
         self.sweep_exceptions();
         // SAFETY: as above.
         unsafe { (*self.vm()).attention = self.0.exceptions.any() };
@@ -228,7 +228,7 @@ impl Store {
         self.0.memory_growths.get()
     }
 
-    pub(super) fn note_memory_growth(&self) {
+    pub(crate) fn note_memory_growth(&self) {
         self.0.memory_growths.set(self.0.memory_growths.get() + 1);
         self.call_for_attention();
     }
@@ -250,20 +250,20 @@ impl Store {
         unsafe { (*self.vm()).quick_from = NEVER };
     }
 
-    pub(super) fn limits(&self) -> Limits {
+    pub(crate) fn limits(&self) -> Limits {
         self.0.limits.get()
     }
 
-    pub(super) fn budget(&self) -> Budget {
+    pub(crate) fn budget(&self) -> Budget {
         self.0.budget.borrow().clone()
     }
 
     /// Counts nothing yet, under the limits in force.
-    pub(super) fn charge(&self) -> Charge {
+    pub(crate) fn charge(&self) -> Charge {
         self.charge_to(self.budget())
     }
 
-    pub(super) fn charge_to(&self, budget: Budget) -> Charge {
+    pub(crate) fn charge_to(&self, budget: Budget) -> Charge {
         Charge::new(budget, self.0.bytes.clone())
     }
 
@@ -273,28 +273,28 @@ impl Store {
     }
 
     /// One more holder of the count of instances: the store itself is the first.
-    pub(super) fn live_instances(&self) -> Rc<()> {
+    pub(crate) fn live_instances(&self) -> Rc<()> {
         self.0.instances.clone()
     }
 
     #[inline]
-    pub(super) fn vm(&self) -> *mut VMStoreContext {
+    pub(crate) fn vm(&self) -> *mut VMStoreContext {
         self.0.vm
     }
 
-    pub(super) fn lowest_stack_limit(&self) -> usize {
+    pub(crate) fn lowest_stack_limit(&self) -> usize {
         self.0.lowest_stack_limit
     }
 
-    pub(super) fn max_wasm_stack(&self) -> usize {
+    pub(crate) fn max_wasm_stack(&self) -> usize {
         self.0.max_wasm_stack.get()
     }
 
-    pub(super) fn stack_limit(&self) -> usize {
+    pub(crate) fn stack_limit(&self) -> usize {
         self.0.memory.stack_limit()
     }
 
-    pub(super) fn set_stack_limit(&self, limit: usize) {
+    pub(crate) fn set_stack_limit(&self, limit: usize) {
         self.0.memory.set_stack_limit(limit);
     }
 
@@ -303,7 +303,7 @@ impl Store {
     ///
     /// # Safety
     /// Called from a function that wasm called through an exit trampoline.
-    pub(super) unsafe fn fail(&self, error: Error) {
+    pub(crate) unsafe fn fail(&self, error: Error) {
         match error {
             // SAFETY: by this function's contract.
             Error::Exception(exception) => unsafe { self.throw(exception) },
@@ -315,15 +315,15 @@ impl Store {
         }
     }
 
-    pub(super) fn set_pending(&self, error: Error) {
+    pub(crate) fn set_pending(&self, error: Error) {
         *self.0.pending.borrow_mut() = Some(error);
     }
 
-    pub(super) fn take_pending(&self) -> Option<Error> {
+    pub(crate) fn take_pending(&self) -> Option<Error> {
         self.0.pending.borrow_mut().take()
     }
 
-    pub(super) fn register(&self, group: &Group) {
+    pub(crate) fn register(&self, group: &Group) {
         let mut groups = self.0.groups.borrow_mut();
         let registered = self.0.registered.get() + 1;
         if registered > 64 && registered > groups.len() / 2 {
@@ -335,11 +335,11 @@ impl Store {
         groups.push(group.downgrade());
     }
 
-    pub(super) fn downgrade(&self) -> WeakStore {
+    pub(crate) fn downgrade(&self) -> WeakStore {
         WeakStore(Rc::downgrade(&self.0))
     }
 
-    pub(super) fn same(&self, other: &Store) -> bool {
+    pub(crate) fn same(&self, other: &Store) -> bool {
         Rc::ptr_eq(&self.0, &other.0)
     }
 }
@@ -351,7 +351,7 @@ impl Drop for StoreInner {
 }
 
 impl WeakStore {
-    pub(super) fn upgrade(&self) -> Option<Store> {
+    pub(crate) fn upgrade(&self) -> Option<Store> {
         self.0.upgrade().map(Store)
     }
 }

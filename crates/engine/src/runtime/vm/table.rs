@@ -3,23 +3,14 @@
 //! Invariant: the definition always tells the current place and size of the elements, and an
 //! element is null, a live function reference of the table's group, or a host value's index.
 
-use super::group::Group;
 use super::limits::{Charge, Limits};
-use super::pages::check_spare;
 use super::store::Store;
-use super::traps::{Error, TrapCode};
-use super::value::Val;
-use super::vmcontext::{VMTableDefinition, ValRaw};
-use crate::types::{RefType, TableType, ValType};
+use super::traps::Error;
+use super::vmcontext::VMTableDefinition;
+use crate::pages::check_spare;
+use crate::types::{RefType, TableType};
 use std::alloc::{Layout, alloc_zeroed};
 use std::ptr::NonNull;
-
-/// A handle to a table.
-#[derive(Clone)]
-pub struct Table {
-    group: Group,
-    obj: NonNull<TableObj>,
-}
 
 /// A table, owned by its group.
 pub struct TableObj {
@@ -34,7 +25,7 @@ pub struct TableObj {
 
 impl TableObj {
     /// A table with every element `init`; `definition` is where an instance keeps it.
-    pub(super) fn new(
+    pub(crate) fn new(
         store: &Store,
         ty: TableType,
         init: u64,
@@ -64,20 +55,25 @@ impl TableObj {
         unsafe { self.definition.write(current) };
     }
 
-    pub(super) fn ty(&self) -> TableType {
+    pub(crate) fn ty(&self) -> TableType {
         self.ty
     }
 
-    pub(super) fn definition(&self) -> *mut VMTableDefinition {
+    pub(crate) fn definition(&self) -> *mut VMTableDefinition {
         self.definition.as_ptr()
     }
 
-    pub(super) fn elements(&mut self) -> &mut [u64] {
+    pub(crate) fn elements(&mut self) -> &mut [u64] {
         &mut self.elements
     }
 
-    pub(super) fn grow(&mut self, delta: u64, init: u64) -> Option<u64> {
-        let old = self.elements.len() as u64;
+    /// Current number of elements.
+    pub(crate) fn size(&self) -> u64 {
+        self.elements.len() as u64
+    }
+
+    pub(crate) fn grow(&mut self, delta: u64, init: u64) -> Option<u64> {
+        let old = self.size();
         let size = old.checked_add(delta)?;
         if self.ty.maximum.is_some_and(|maximum| size > maximum) || !self.limits.allow_table(size) {
             return None;
@@ -98,7 +94,7 @@ impl TableObj {
     }
 
     /// Has these elements and no others.
-    pub(super) fn restore(&mut self, elements: &[u64]) -> Result<(), Error> {
+    pub(crate) fn restore(&mut self, elements: &[u64]) -> Result<(), Error> {
         self.elements.clear();
         self.elements
             .try_reserve(elements.len())
@@ -109,12 +105,12 @@ impl TableObj {
     }
 
     /// The elements of a range, if all of them are inside.
-    pub(super) fn range(&mut self, start: u64, len: u64) -> Option<&mut [u64]> {
+    pub(crate) fn range(&mut self, start: u64, len: u64) -> Option<&mut [u64]> {
         let end = start.checked_add(len)?;
         self.elements.get_mut(usize::try_from(start).ok()?..usize::try_from(end).ok()?)
     }
 
-    pub(super) fn for_each_reference(&self, kind: fn(RefType) -> bool, f: &mut dyn FnMut(u64)) {
+    pub(crate) fn for_each_reference(&self, kind: fn(RefType) -> bool, f: &mut dyn FnMut(u64)) {
         if kind(self.ty.element) {
             self.elements.iter().for_each(|element| f(*element));
         }
@@ -144,92 +140,4 @@ fn filled(count: u64, init: u64) -> Option<Vec<u64>> {
     let zeroes = NonNull::new(unsafe { alloc_zeroed(layout) })?;
     // SAFETY: allocated just now by the global allocator for so many u64, all of them zero.
     Some(unsafe { Vec::from_raw_parts(zeroes.as_ptr().cast(), count, count) })
-}
-
-impl Table {
-    /// A table of the type's minimum size with every element `init`.
-    pub fn new(store: &Store, ty: TableType, init: Val) -> Result<Table, Error> {
-        let group = Group::new(store);
-        let element = reference(&group, &init, ty)?;
-        let obj = TableObj::new(store, ty, element, None)?;
-        let ptr = NonNull::from(&*obj);
-        group.add(|members| members.tables.push(obj));
-        Ok(Table { group, obj: ptr })
-    }
-
-    pub(super) fn of(group: Group, obj: NonNull<TableObj>) -> Table {
-        Table { group, obj }
-    }
-
-    /// # Safety
-    /// The reference ends before anything else can touch the table.
-    #[allow(clippy::mut_from_ref, reason = "the object is behind a pointer")]
-    unsafe fn obj(&self) -> &mut TableObj {
-        // SAFETY: our group keeps the object; exclusive by this function's contract.
-        unsafe { &mut *self.obj.as_ptr() }
-    }
-
-    /// The declared type; its minimum stays what it was when the table was made.
-    pub fn ty(&self) -> TableType {
-        // SAFETY: copied out at once.
-        unsafe { self.obj() }.ty()
-    }
-
-    /// Current number of elements.
-    pub fn size(&self) -> u64 {
-        // SAFETY: copied out at once.
-        unsafe { self.obj() }.elements.len() as u64
-    }
-
-    pub fn get(&self, index: u64) -> Option<Val> {
-        // SAFETY: copied out at once.
-        let element = unsafe { self.obj().range(index, 1)?[0] };
-        let mut raw = ValRaw::ZERO;
-        raw.externref = element;
-        // SAFETY: an element of this table is a reference of its element type, and alive.
-        Some(unsafe { Val::from_raw(self.group.store(), raw, ValType::Ref(self.ty().element)) })
-    }
-
-    /// Traps past the end.
-    pub fn set(&self, index: u64, value: Val) -> Result<(), Error> {
-        let element = reference(&self.group, &value, self.ty())?;
-        // SAFETY: used at once.
-        match unsafe { self.obj().range(index, 1) } {
-            Some(slot) => {
-                slot[0] = element;
-                Ok(())
-            }
-            None => Err(TrapCode::TableOutOfBounds.into()),
-        }
-    }
-
-    /// Grows by `delta` elements of `init`; the old size, or `None` if it cannot.
-    pub fn grow(&self, delta: u64, init: Val) -> Result<Option<u64>, Error> {
-        let element = reference(&self.group, &init, self.ty())?;
-        // SAFETY: used at once.
-        Ok(unsafe { self.obj() }.grow(delta, element))
-    }
-
-    /// The same for the same table.
-    pub fn id(&self) -> usize {
-        self.obj.as_ptr() as usize
-    }
-
-    pub(super) fn group(&self) -> &Group {
-        &self.group
-    }
-
-    pub(super) fn as_ptr(&self) -> NonNull<TableObj> {
-        self.obj
-    }
-}
-
-/// The element for a value, which from now on lives as long as the group.
-fn reference(group: &Group, value: &Val, ty: TableType) -> Result<u64, Error> {
-    if !value.is_a(ValType::Ref(ty.element)) {
-        return Err(Error::Internal(format!("a table of {} cannot hold {value:?}", ty.element)));
-    }
-    value.live_with(group)?;
-    // SAFETY: a reference is 8 bytes in any of its forms.
-    Ok(unsafe { value.to_raw().externref })
 }

@@ -7,10 +7,11 @@
 use super::exception::Exception;
 use super::interrupt::Met;
 use super::limits::OverLimit;
-use super::vmcontext::{SavedEntry, VMAsking, VMStoreContext, VMUnwind};
+use super::vmcontext::{SavedEntry, VMStoreContext};
+use crate::abi::TrapCode;
 use crate::code::registry;
-pub use crate::code::registry::Frame;
-pub use crate::compile::trap::TrapCode;
+use crate::debug::Frame;
+use crate::sys::{Answer, Fault, Resume};
 use std::any::Any;
 use std::cell::{Cell, UnsafeCell};
 use std::fmt;
@@ -73,35 +74,9 @@ impl From<TrapCode> for Error {
 /// Backtraces keep this many frames.
 pub const MAX_FRAMES: usize = 64;
 
-/// An instruction that faulted.
-#[derive(Clone, Copy)]
-pub struct Fault {
-    pub pc: usize,
-    pub fp: usize,
-}
-
-/// How a fault of ours is answered.
-#[derive(Clone, Copy)]
-pub enum Answer {
-    /// By the same instruction once more.
-    Again,
-    Resume(Resume),
-    /// By `sys::arch::ask`, which has what it needs from here and comes to the same instruction again, or
-    /// ends the guest.
-    Ask(*mut VMAsking),
-}
-
-/// Where to continue.
-#[derive(Clone, Copy)]
-pub struct Resume {
-    pub pc: usize,
-    pub sp: usize,
-    pub fp: usize,
-}
-
 /// Above every stack, and so far from the end of the address space that what is added to a stack
 /// pointer does not wrap.
-pub(super) const NEVER: usize = isize::MAX as usize;
+pub(crate) const NEVER: usize = isize::MAX as usize;
 
 /// The trap that ended the innermost entry of a store, from where it was met to where it is told.
 pub struct TrapRecord {
@@ -196,7 +171,7 @@ unsafe fn frame((pc, entry): (usize, usize)) -> Option<Frame> {
 /// # Safety
 /// `store` is the thread's own and alive, and if wasm of it is on the stack, it is in a call of a
 /// function of the host.
-pub(super) unsafe fn backtrace(store: *const VMStoreContext) -> Vec<Frame> {
+pub(crate) unsafe fn backtrace(store: *const VMStoreContext) -> Vec<Frame> {
     // SAFETY: by this function's contract; code that runs is kept.
     unsafe {
         if !VMStoreContext::in_wasm(store) {
@@ -213,7 +188,7 @@ thread_local! {
 /// Which store's wasm runs on this thread, as the fault handler has to know. To ask a thread-local
 /// is dear beside a call into wasm, so it stays set after the call, and quick entries are possible
 /// only as long as it is.
-pub(super) struct Current {
+pub(crate) struct Current {
     /// The store that was current, if its wasm is on the stack and continues after us.
     outer: *mut VMStoreContext,
 }
@@ -224,7 +199,7 @@ impl Current {
     ///
     /// # Safety
     /// `store` is alive and its plain fields are this thread's.
-    pub(super) unsafe fn enter(store: *mut VMStoreContext) -> Current {
+    pub(crate) unsafe fn enter(store: *mut VMStoreContext) -> Current {
         let before = CURRENT.get();
         let mut outer = std::ptr::null_mut();
         // SAFETY: what is current is alive: a store that goes is forgotten. `store` is by contract.
@@ -244,7 +219,7 @@ impl Current {
 
     /// # Safety
     /// `store` is the one of [`Current::enter`], and alive.
-    pub(super) unsafe fn leave(self, store: *mut VMStoreContext) {
+    pub(crate) unsafe fn leave(self, store: *mut VMStoreContext) {
         if !self.outer.is_null() {
             // SAFETY: by this function's contract.
             unsafe { (*store).quick_from = NEVER };
@@ -254,7 +229,7 @@ impl Current {
     }
 
     /// To be called when a store goes.
-    pub(super) fn forget(store: *mut VMStoreContext) {
+    pub(crate) fn forget(store: *mut VMStoreContext) {
         if CURRENT.get() == store {
             CURRENT.set(std::ptr::null_mut());
         }
@@ -262,7 +237,7 @@ impl Current {
 }
 
 impl TrapRecord {
-    pub(super) const fn new() -> TrapRecord {
+    pub(crate) const fn new() -> TrapRecord {
         TrapRecord {
             code: Cell::new(None),
             depth: Cell::new(0),
@@ -298,7 +273,7 @@ impl TrapRecord {
     ///
     /// # Safety
     /// The entry is over just now, and the code it ran is still kept.
-    pub(super) unsafe fn take(&self) -> Option<Trap> {
+    pub(crate) unsafe fn take(&self) -> Option<Trap> {
         let code = self.code.take()?;
         let backtrace = (0..self.depth.get())
             .filter_map(|i| {
@@ -315,7 +290,7 @@ impl TrapRecord {
 ///
 /// # Safety
 /// Called from a function that wasm called through an exit trampoline.
-pub(super) unsafe fn record_trap(code: TrapCode) {
+pub(crate) unsafe fn record_trap(code: TrapCode) {
     let store = CURRENT.get();
     if store.is_null() {
         return;
@@ -332,7 +307,7 @@ pub(super) unsafe fn record_trap(code: TrapCode) {
 
 /// Answers a fault: where to continue if it is a trap of ours, `None` if it is somebody else's.
 /// Runs inside signal handlers.
-pub(super) fn on_fault(fault: Fault) -> Option<Answer> {
+pub(crate) fn on_fault(fault: Fault) -> Option<Answer> {
     // SAFETY: `pc` is where this thread runs.
     let code = unsafe { registry::with_code_at(fault.pc, |code| code.trap_at(fault.pc)) }??;
     let store = CURRENT.get();
@@ -365,7 +340,7 @@ pub(super) fn on_fault(fault: Fault) -> Option<Answer> {
 ///
 /// # Safety
 /// Called by `sys::arch::ask` after an [`Answer::Ask`].
-pub(crate) unsafe extern "C" fn asked(frame: *const [usize; 2]) -> *const VMUnwind {
+pub(crate) unsafe extern "C" fn asked(frame: *const [usize; 2]) -> *const [usize; 4] {
     let store = CURRENT.get();
     // SAFETY: `on_fault` has seen that there is a current store, which is alive as its wasm is on the
     // stack; these fields are this thread's. The frame is that of our caller. What the answer does may
@@ -382,6 +357,6 @@ pub(crate) unsafe extern "C" fn asked(frame: *const [usize; 2]) -> *const VMUnwi
         }
         TrapRecord::note(store, TrapCode::Interrupted, pc, fp);
         VMStoreContext::unwind_to_entry(store);
-        &raw const (*store).unwind
+        (&raw const (*store).unwind).cast()
     }
 }

@@ -1,12 +1,14 @@
 //! The memory that compiled code touches: `repr(C)` structs, the `VM*` family.
 //!
-//! Used by the runtime; the compiler knows the same layout through `compile/offsets.rs`, and a
-//! test there compares each offset with `offset_of!`. Invariant: a `VMContext` is one allocation,
-//! a [`VMHeader`] followed by the arrays `compile::offsets::VMOffsets` lays out for its module.
+//! Used by the runtime; the compiler knows the same layout through `abi/offsets.rs`, and
+//! the test below compares each offset with `offset_of!`. Invariant: a `VMContext` is one allocation,
+//! a [`VMHeader`] followed by the arrays `abi::offsets::VMOffsets` lays out for its module.
 
 use super::interrupt::Checkpoint;
 use super::traps::TrapRecord;
+use crate::sys::Asking;
 use std::ffi::c_void;
+use std::num::NonZeroU32;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 
@@ -29,7 +31,7 @@ pub struct VMHeader {
     pub store: *mut VMStoreContext,
     /// The `Instance` or `HostFunc` this context belongs to.
     pub owner: *mut c_void,
-    /// The libcalls, in the order of `compile::libcalls`; null in host contexts.
+    /// The libcalls, in the order of `abi::libcalls`; null in host contexts.
     pub libcalls: *const *const c_void,
 }
 
@@ -77,19 +79,9 @@ pub struct VMStoreContext {
     pub outer: *const SavedEntry,
     pub trap: TrapRecord,
     /// From a poll that faulted to `sys::arch::ask`.
-    pub asking: VMAsking,
+    pub asking: Asking,
     /// What a loop asks whether to go on; null if nobody is to be asked.
-    pub(super) checkpoint: *const Checkpoint,
-}
-
-/// What the fault handler keeps for `sys::arch::ask`, which it sends a loop to.
-#[repr(C)]
-#[derive(Clone, Copy, Default)]
-pub struct VMAsking {
-    /// Of the poll.
-    pub pc: usize,
-    /// What was in the register that now has the address of this.
-    pub register: usize,
+    pub(crate) checkpoint: *const Checkpoint,
 }
 
 /// A handler to continue at.
@@ -276,10 +268,70 @@ impl ValRaw {
     pub const ZERO: ValRaw = ValRaw { v128: 0 };
 }
 
+/// A host value as the guest holds it: an index into a table that the embedder keeps. The engine
+/// never interprets it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct ExternRef(pub NonZeroU32);
+
+impl ExternRef {
+    /// The host value that a guest's reference stands for; none for null.
+    pub(crate) fn of(raw: u64) -> Option<ExternRef> {
+        NonZeroU32::new(raw as u32).map(ExternRef)
+    }
+}
+
 impl VMContext {
     /// # Safety
     /// `this` must be a live context.
     pub unsafe fn header(this: *mut VMContext) -> *mut VMHeader {
         this.cast()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::abi::offsets::*;
+    use std::mem::{offset_of, size_of};
+
+    #[test]
+    fn compiler_and_runtime_agree_on_every_offset() {
+        assert_eq!(header::STORE as usize, offset_of!(VMHeader, store));
+        assert_eq!(header::LIBCALLS as usize, offset_of!(VMHeader, libcalls));
+        assert_eq!(header::SIZE as usize, size_of::<VMHeader>());
+        assert_eq!(host::CODE as usize, offset_of!(VMHostContext, code));
+        assert_eq!(store::STACK_LIMIT as usize, offset_of!(VMStoreContext, stack_limit));
+        assert_eq!(store::ENTRY_FP as usize, offset_of!(VMStoreContext, entry_fp));
+        assert_eq!(store::ENTRY_SP as usize, offset_of!(VMStoreContext, entry_sp));
+        assert_eq!(store::ENTRY_HANDLER as usize, offset_of!(VMStoreContext, entry_handler));
+        assert_eq!(store::EXIT_FP as usize, offset_of!(VMStoreContext, exit_fp));
+        assert_eq!(store::EXIT_PC as usize, offset_of!(VMStoreContext, exit_pc));
+        assert_eq!(store::RESUME as usize, offset_of!(VMStoreContext, resume));
+        assert_eq!(store::FUEL as usize, offset_of!(VMStoreContext, fuel));
+        let unwind = offset_of!(VMStoreContext, unwind);
+        assert_eq!(store::UNWIND_PC as usize, unwind + offset_of!(VMUnwind, pc));
+        assert_eq!(store::UNWIND_SP as usize, unwind + offset_of!(VMUnwind, sp));
+        assert_eq!(store::UNWIND_FP as usize, unwind + offset_of!(VMUnwind, fp));
+        assert_eq!(store::UNWIND_PAYLOAD as usize, unwind + offset_of!(VMUnwind, payload));
+        assert_eq!(exception::TAG as usize, offset_of!(VMException, tag));
+        assert_eq!(exception::VALUES as usize, offset_of!(VMException, values));
+        assert_eq!(func_ref::CODE as usize, offset_of!(VMFuncRef, code));
+        assert_eq!(func_ref::VMCTX as usize, offset_of!(VMFuncRef, vmctx));
+        assert_eq!(func_ref::TYPE_ID as usize, offset_of!(VMFuncRef, type_id));
+        assert_eq!(func_ref::SIZE as usize, size_of::<VMFuncRef>());
+        assert_eq!(function_import::CODE as usize, offset_of!(VMFunctionImport, code));
+        assert_eq!(function_import::VMCTX as usize, offset_of!(VMFunctionImport, vmctx));
+        assert_eq!(function_import::FUNC_REF as usize, offset_of!(VMFunctionImport, func_ref));
+        assert_eq!(function_import::SIZE as usize, size_of::<VMFunctionImport>());
+        assert_eq!(memory::BASE as usize, offset_of!(VMMemory, base));
+        assert_eq!(memory::DEFINITION as usize, offset_of!(VMMemory, definition));
+        assert_eq!(memory::SIZE as usize, size_of::<VMMemory>());
+        assert_eq!(memory_definition::BASE as usize, offset_of!(VMMemoryDefinition, base));
+        assert_eq!(memory_definition::LENGTH as usize, offset_of!(VMMemoryDefinition, length));
+        assert_eq!(table_definition::BASE as usize, offset_of!(VMTableDefinition, base));
+        assert_eq!(table_definition::LENGTH as usize, offset_of!(VMTableDefinition, length));
+        assert_eq!(table_definition::SIZE as usize, size_of::<VMTableDefinition>());
+        assert_eq!(GLOBAL_SIZE as usize, size_of::<VMGlobalDefinition>());
+        assert_eq!(VALUE_SIZE as usize, size_of::<ValRaw>());
     }
 }

@@ -1,11 +1,9 @@
 //! Faults of compiled code as traps, beside whoever else handles signals in the process (V8 does).
 //!
-//! Called by `runtime/traps.rs`. Invariant: a fault that is not ours reaches the handler that was
+//! Installed by `Store::new`, with who answers. Invariant: a fault that is not ours reaches the handler that was
 //! there before us, with everything it would have got without us.
 
-use crate::runtime::traps::{Answer, Fault};
-use crate::runtime::vmcontext::VMAsking;
-use crate::sys::arch;
+use crate::sys::{Answer, Fault, arch};
 use std::io;
 use std::mem::MaybeUninit;
 use std::sync::OnceLock;
@@ -72,7 +70,7 @@ extern "C" fn on_signal(signal: libc::c_int, info: *mut libc::siginfo_t, context
             let (pc, register) = registers::of_question(registers);
             // SAFETY: of the store whose loop has faulted, for this thread. Nothing of the loop runs
             // before `ask`, which reads it first.
-            unsafe { asking.write(VMAsking { pc: *pc as usize, register: *register as usize }) };
+            unsafe { ((*asking).pc, (*asking).register) = (*pc as usize, *register as usize) };
             *pc = arch::ask as *const () as _;
             *register = asking as _;
             return;
@@ -103,8 +101,7 @@ extern "C" fn on_signal(signal: libc::c_int, info: *mut libc::siginfo_t, context
 
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod registers {
-    use super::Fault;
-    use crate::runtime::traps::Resume;
+    use crate::sys::{Fault, Resume};
 
     pub fn fault(context: &libc::ucontext_t) -> Fault {
         let registers = &context.uc_mcontext.gregs;
@@ -133,8 +130,7 @@ mod registers {
 
 #[cfg(all(target_os = "linux", target_arch = "aarch64"))]
 mod registers {
-    use super::Fault;
-    use crate::runtime::traps::Resume;
+    use crate::sys::{Fault, Resume};
 
     pub fn fault(context: &libc::ucontext_t) -> Fault {
         let registers = &context.uc_mcontext;
@@ -157,8 +153,7 @@ mod registers {
 
 #[cfg(target_os = "macos")]
 mod registers {
-    use super::Fault;
-    use crate::runtime::traps::Resume;
+    use crate::sys::{Fault, Resume};
 
     #[cfg(target_arch = "x86_64")]
     pub fn fault(context: &libc::ucontext_t) -> Fault {

@@ -1,0 +1,74 @@
+//! Constant expressions: what globals, tables and segments begin with.
+
+use crate::parse::info::{ConstExpr, ConstOp, ElemItems};
+use crate::runtime::vm::instance::InstanceObj;
+use crate::runtime::vm::traps::Error;
+use crate::runtime::vm::vmcontext::ValRaw;
+use std::ptr::NonNull;
+
+impl InstanceObj {
+    /// Evaluates a constant expression (spec: "Constant Expressions").
+    pub(super) fn evaluate(&self, expr: &ConstExpr) -> ValRaw {
+        let mut stack: Vec<ValRaw> = Vec::new();
+        let pop = |stack: &mut Vec<ValRaw>| stack.pop().unwrap_or(ValRaw::ZERO);
+        for op in expr {
+            let mut raw = ValRaw::ZERO;
+            // SAFETY: validation typed the expression, so a popped value is what is read.
+            unsafe {
+                match *op {
+                    ConstOp::I32Const(value) => raw.i32 = value,
+                    ConstOp::I64Const(value) => raw.i64 = value,
+                    ConstOp::F32Const(bits) => raw.f32 = bits,
+                    ConstOp::F64Const(bits) => raw.f64 = bits,
+                    ConstOp::V128Const(bits) => raw.v128 = bits,
+                    ConstOp::RefNull => {}
+                    ConstOp::RefFunc(index) => raw.func = NonNull::new(self.func_ref(index)),
+                    ConstOp::GlobalGet(index) => raw = (*self.global(index)).value,
+                    ConstOp::I32Add | ConstOp::I32Sub | ConstOp::I32Mul => {
+                        let (b, a) = (pop(&mut stack).i32, pop(&mut stack).i32);
+                        raw.i32 = match op {
+                            ConstOp::I32Add => a.wrapping_add(b),
+                            ConstOp::I32Sub => a.wrapping_sub(b),
+                            _ => a.wrapping_mul(b),
+                        };
+                    }
+                    ConstOp::I64Add | ConstOp::I64Sub | ConstOp::I64Mul => {
+                        let (b, a) = (pop(&mut stack).i64, pop(&mut stack).i64);
+                        raw.i64 = match op {
+                            ConstOp::I64Add => a.wrapping_add(b),
+                            ConstOp::I64Sub => a.wrapping_sub(b),
+                            _ => a.wrapping_mul(b),
+                        };
+                    }
+                }
+            }
+            stack.push(raw);
+        }
+        pop(&mut stack)
+    }
+
+    /// A constant expression as an offset into a table or memory of the given index type.
+    pub(super) fn offset(&self, expr: &ConstExpr, is_64: bool) -> u64 {
+        let raw = self.evaluate(expr);
+        // SAFETY: the expression has the index type.
+        unsafe { if is_64 { raw.i64 as u64 } else { u64::from(raw.i32 as u32) } }
+    }
+
+    pub(super) fn elements(&self, items: &ElemItems) -> Result<Box<[u64]>, Error> {
+        let count = items.len();
+        let mut elements = Vec::new();
+        elements
+            .try_reserve_exact(count)
+            .map_err(|_| Error::OutOfMemory(format!("cannot allocate a segment of {count} elements")))?;
+        match items {
+            ElemItems::Functions(indices) => {
+                elements.extend(indices.iter().map(|index| self.func_ref(*index) as u64));
+            }
+            ElemItems::Expressions(exprs) => {
+                // SAFETY: the expressions are of a reference type.
+                elements.extend(exprs.iter().map(|expr| unsafe { self.evaluate(expr).externref }));
+            }
+        }
+        Ok(elements.into_boxed_slice())
+    }
+}

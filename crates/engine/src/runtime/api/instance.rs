@@ -1,0 +1,263 @@
+//! Instances as the embedder holds them.
+//!
+//! Invariant: a context is complete before anything runs in it, and everything it points to is in the
+//! instance's group.
+
+use super::externs::Extern;
+use super::func::Func;
+use super::link::{check_imports, link};
+use super::memory::Memory;
+use crate::abi::{TrapCode, Tunables};
+use crate::engine::{Engine, Module};
+use crate::error::LinkError;
+use crate::parse::info::FuncIndex;
+use crate::runtime::vm::group::{Group, WeakGroup};
+use crate::runtime::vm::instance::{Context, InstanceObj};
+use crate::runtime::vm::state::{self, State};
+use crate::runtime::vm::store::Store;
+use crate::runtime::vm::traps::Error;
+use crate::runtime::vm::vmcontext::*;
+use std::cell::RefCell;
+use std::ptr::{self, NonNull};
+use std::rc::Rc;
+
+/// Why a module could not be instantiated.
+#[derive(Debug)]
+pub enum InstantiateError {
+    Link(LinkError),
+    /// An active segment did not fit, or the start function did not return.
+    Error(Error),
+}
+
+impl From<Error> for InstantiateError {
+    fn from(error: Error) -> InstantiateError {
+        InstantiateError::Error(error)
+    }
+}
+
+impl From<TrapCode> for InstantiateError {
+    fn from(code: TrapCode) -> InstantiateError {
+        InstantiateError::Error(code.into())
+    }
+}
+
+/// A handle to an instance.
+#[derive(Clone)]
+pub struct Instance {
+    pub(super) group: Group,
+    pub(super) obj: NonNull<InstanceObj>,
+}
+
+impl Instance {
+    /// Links a module with its imports, in the order the module declares them, initialises it
+    /// and runs its start function (spec: "Instantiation").
+    pub fn new(store: &Store, module: &Module, imports: &[Extern]) -> Result<Instance, InstantiateError> {
+        Instance::with_shared_memories(store, module, imports, Vec::new())
+    }
+
+    /// As [`Instance::new`], with the shared memories that the module defines, where the host
+    /// makes those: in order, and of the module's types. For `None`, and for those that are left out,
+    /// the engine makes one with bytes of its own.
+    pub fn with_shared_memories(
+        store: &Store,
+        module: &Module,
+        imports: &[Extern],
+        shared_memories: Vec<Option<Memory>>,
+    ) -> Result<Instance, InstantiateError> {
+        // The code takes for granted how memories lie and who catches faults.
+        // Only the fuel of the store is there in any case.
+        let tunables = |engine: &Engine| Tunables { fuel: false, ..engine.tunables() };
+        if tunables(module.engine()) != tunables(store.engine()) {
+            let why = "the module was compiled by an engine with other settings than its store's";
+            return Err(Error::Internal(why.into()).into());
+        }
+        check_imports(store, module, imports).map_err(InstantiateError::Link)?;
+        let alive = store.live_instances();
+        store.limits().check_instances(Rc::strong_count(&alive) - 2)?;
+        let group = Group::new(store);
+        for import in imports.iter().filter_map(Extern::group) {
+            group.join(import);
+        }
+        let mut obj = Box::new(InstanceObj {
+            context: Context::new(module.offsets().size())?,
+            module: module.clone(),
+            store: store.downgrade(),
+            group: RefCell::new(group.root().downgrade()),
+            memories: Vec::new(),
+            tables: Vec::new(),
+            elems: Vec::new(),
+            data: Vec::new(),
+            kept: None,
+            budget: store.budget(),
+            _alive: alive,
+        });
+        for memory in shared_memories.iter().flatten() {
+            group.join(memory.group());
+        }
+        link(&mut obj, store, &group, imports, shared_memories)?;
+        let ptr = NonNull::from(&mut *obj);
+        group.add(|members| members.instances.push(obj));
+        let instance = Instance { group, obj: ptr };
+        instance.initialise()?;
+        Ok(instance)
+    }
+
+    pub(super) fn obj(&self) -> &InstanceObj {
+        // SAFETY: our group keeps the object. It is changed only by libcalls of running wasm,
+        // and no reference from here is held while wasm runs.
+        unsafe { self.obj.as_ref() }
+    }
+
+    /// Fills tables and memories from the active segments, then runs the start function. What a
+    /// segment wrote before one that does not fit stays (spec since 2.0).
+    fn initialise(&self) -> Result<(), InstantiateError> {
+        self.fill()?;
+        if let Some(start) = self.obj().info().start {
+            let mut none = [ValRaw::ZERO];
+            // SAFETY: a start function takes and returns nothing.
+            unsafe { self.func(start).call_raw(none.as_mut_ptr())? };
+        }
+        Ok(())
+    }
+
+    /// Keeps what the instance is now for [`Instance::reset`]. Needed where code has run, its start
+    /// function or `_initialize`: what there is otherwise, the module says.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] if there is no room for it.
+    pub fn keep_state(&self, store: &Store) -> Result<(), Error> {
+        if store.is_running() || self.has_shared_memory() {
+            return Ok(());
+        }
+        let kept = Box::new(State::of(self.obj())?);
+        // SAFETY: no wasm runs, and no reference to the object is held.
+        unsafe { (*self.obj.as_ptr()).kept = Some(kept) };
+        Ok(())
+    }
+
+    /// Whether it defines a shared memory: other threads may use it, so it cannot be reset.
+    pub fn has_shared_memory(&self) -> bool {
+        let info = self.obj().info();
+        info.memories.values().skip(info.num_imported_memories).any(|memory| memory.shared)
+    }
+
+    /// Has what the instance defines be as it was when that was kept, or else as it was before any of
+    /// its code ran: memories with their sizes, tables, globals, and which segments are dropped. What
+    /// it imports stays as it is. To be called while no wasm of the store runs.
+    ///
+    /// # Errors
+    /// If wasm runs, if a memory is shared, or if the machine has no memory; then only some of it has
+    /// come back.
+    pub fn reset(&self, store: &Store) -> Result<(), Error> {
+        let result = self.bring_back(store);
+        // Also where only some of it has come back.
+        self.group.add(|members| members.instances.iter().for_each(|instance| instance.refresh_memories()));
+        result
+    }
+
+    fn bring_back(&self, store: &Store) -> Result<(), Error> {
+        if store.is_running() || self.has_shared_memory() {
+            let why = "an instance cannot be reset while wasm runs, or if it defines a shared memory";
+            return Err(Error::Internal(why.into()));
+        }
+        let obj = self.obj();
+        let info = obj.info();
+        let own = info.memories.values().skip(info.num_imported_memories);
+        // SAFETY: a memory of our group, looked at for a moment.
+        if obj.own_memories().zip(own).any(|(memory, ty)| unsafe { memory.as_ref() }.pages() < ty.minimum) {
+            return Err(Error::Closed);
+        }
+        if let Some(kept) = &obj.kept {
+            kept.restore(obj)?;
+            let (elems, data) = (kept.elems.clone(), kept.data.clone());
+            // SAFETY: no wasm runs, and the references above are not used any more.
+            let obj = unsafe { &mut *self.obj.as_ptr() };
+            (obj.elems, obj.data) = (elems, data);
+            return Ok(());
+        }
+        for (mut memory, ty) in
+            obj.own_memories().zip(info.memories.values().skip(info.num_imported_memories))
+        {
+            // SAFETY: a memory of our group, to which nobody refers while no wasm runs.
+            let memory = unsafe { memory.as_mut() };
+            let len = usize::try_from(ty.minimum << ty.page_size_log2).unwrap_or(usize::MAX);
+            memory.shrink(len)?;
+            state::zero(memory, 0..len.min(memory.byte_len()))?;
+        }
+        for (index, global) in obj.own_globals() {
+            if let Some(init) = &info.globals[index].init {
+                // SAFETY: the field of a defined global.
+                unsafe { global.write(VMGlobalDefinition { value: obj.evaluate(init) }) };
+            }
+        }
+        let tables = info.tables.iter().filter(|(index, _)| info.defined_table(*index).is_some());
+        for (mut table, (_, wanted)) in obj.own_tables().zip(tables) {
+            // SAFETY: a table's type is one of references.
+            let init = wanted.init.as_ref().map_or(0, |init| unsafe { obj.evaluate(init).externref });
+            // SAFETY: as for memories.
+            let table = unsafe { table.as_mut() };
+            table.restore(&[])?;
+            table.grow(wanted.ty.minimum, init).ok_or_else(|| {
+                Error::Internal("no memory for the table of an instance that is reset".into())
+            })?;
+        }
+        self.fill().map_err(|error| match error {
+            InstantiateError::Error(error) => error,
+            InstantiateError::Link(error) => Error::Internal(error.to_string()),
+        })
+    }
+
+    /// Gives the bytes of the memories that the instance defines back, without waiting for the last
+    /// handle to go. They are empty from then on, and the host can call none of the instance's
+    /// functions ([`Error::Closed`]). False, and nothing happens, while wasm of the store runs.
+    pub fn close(&self, store: &Store) -> bool {
+        if store.is_running() {
+            return false;
+        }
+        let obj = self.obj();
+        let info = obj.module.info();
+        for mut memory in obj.memories.iter().skip(info.num_imported_memories).copied() {
+            // SAFETY: a memory of our group, to which nobody refers while no wasm runs.
+            unsafe { memory.as_mut() }.close();
+        }
+        for (place, index) in info.func_refs.iter() {
+            if info.defined_func(*index).is_some() {
+                let func_ref = obj.context.field::<VMFuncRef>(obj.module.offsets().func_ref(place));
+                // SAFETY: a function reference of this context; compiled code does not run.
+                unsafe { (*func_ref).entry = ptr::null() };
+            }
+        }
+        true
+    }
+
+    /// What can reach the instance, without keeping it.
+    pub fn weak_group(&self) -> WeakGroup {
+        self.group.root().downgrade()
+    }
+
+    pub(super) fn func(&self, index: FuncIndex) -> Func {
+        let raw = self.obj().func_ref(index);
+        Func::of(
+            self.group.clone(),
+            NonNull::new(raw).unwrap_or_else(|| {
+                unreachable!("an import is linked and an exported function has a reference")
+            }),
+        )
+    }
+
+    /// The tags that the module defines, by identity.
+    pub fn defined_tags(&self) -> Vec<usize> {
+        let info = self.obj().module.info();
+        let defined = info.tags.keys().skip(info.num_imported_tags);
+        defined.map(|index| self.obj().tag(index.as_u32()).0).collect()
+    }
+
+    pub fn module(&self) -> &Module {
+        &self.obj().module
+    }
+
+    /// The same for the same instance.
+    pub fn id(&self) -> usize {
+        self.obj.as_ptr() as usize
+    }
+}

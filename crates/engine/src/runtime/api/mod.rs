@@ -1,0 +1,21 @@
+//! What an embedder holds: handles, and what makes an instance of a module.
+
+mod const_expr;
+mod exception;
+mod externs;
+mod func;
+mod global;
+mod instance;
+mod link;
+mod memory;
+mod segments;
+mod table;
+mod value;
+
+pub use externs::Extern;
+pub use func::Func;
+pub use global::Global;
+pub use instance::{Instance, InstantiateError};
+pub use memory::Memory;
+pub use table::Table;
+pub use value::Val;

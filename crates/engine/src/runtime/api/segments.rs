@@ -1,0 +1,56 @@
+//! Segments: what an instance's tables and memories begin with.
+
+use super::instance::{Instance, InstantiateError};
+use crate::abi::TrapCode;
+use crate::parse::info::SegmentMode;
+use cranelift_entity::EntityRef;
+use std::ptr;
+
+impl Instance {
+    /// Writes the active segments, and has the passive ones ready.
+    pub(super) fn fill(&self) -> Result<(), InstantiateError> {
+        let module = self.obj().module.clone();
+        let info = module.info();
+        let mut elems = Vec::with_capacity(info.elems.len());
+        for elem in info.elems.values() {
+            match &elem.mode {
+                SegmentMode::Active { target, offset } => {
+                    let start = self.obj().offset(offset, info.tables[*target].ty.table64);
+                    let items = self.obj().elements(&elem.items)?;
+                    let mut table = self.obj().tables[target.index()];
+                    // SAFETY: tables of our group; nothing else refers to this one now.
+                    let slots = unsafe { table.as_mut() }.range(start, items.len() as u64);
+                    slots.ok_or(TrapCode::TableOutOfBounds)?.copy_from_slice(&items);
+                    elems.push(Box::default());
+                }
+                SegmentMode::Passive => elems.push(self.obj().elements(&elem.items)?),
+                SegmentMode::Declared => elems.push(Box::default()),
+            }
+        }
+        let mut passive = Vec::with_capacity(info.data.len());
+        for data in info.data.values() {
+            let SegmentMode::Active { target, offset } = &data.mode else {
+                passive.push(data.bytes.clone());
+                continue;
+            };
+            passive.push(0..0);
+            let start = self.obj().offset(offset, info.memories[*target].memory64);
+            // SAFETY: a memory of our group, borrowed for the copy below.
+            let memory = unsafe { self.obj().memories[target.index()].as_ref() };
+            let bytes = &module.bytes()[data.bytes.clone()];
+            if !memory.holds(start, bytes.len() as u64) {
+                return Err(TrapCode::MemoryOutOfBounds.into());
+            }
+            // SAFETY: the range was just checked; the module's bytes are not in the memory.
+            unsafe {
+                ptr::copy_nonoverlapping(bytes.as_ptr(), memory.base().add(start as usize), bytes.len());
+            }
+        }
+        // SAFETY: no other reference to the object is held, and no wasm of it has run yet.
+        unsafe {
+            let obj = &mut *self.obj.as_ptr();
+            (obj.elems, obj.data) = (elems, passive);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,106 @@
+//! Tables as the embedder holds them.
+
+use super::value::Val;
+use crate::abi::TrapCode;
+use crate::runtime::vm::group::Group;
+use crate::runtime::vm::store::Store;
+use crate::runtime::vm::table::TableObj;
+use crate::runtime::vm::traps::Error;
+use crate::runtime::vm::vmcontext::ValRaw;
+use crate::types::{TableType, ValType};
+use std::ptr::NonNull;
+
+/// A handle to a table.
+#[derive(Clone)]
+pub struct Table {
+    group: Group,
+    obj: NonNull<TableObj>,
+}
+
+impl Table {
+    /// A table of the type's minimum size with every element `init`.
+    pub fn new(store: &Store, ty: TableType, init: Val) -> Result<Table, Error> {
+        let group = Group::new(store);
+        let element = reference(&group, &init, ty)?;
+        let obj = TableObj::new(store, ty, element, None)?;
+        let ptr = NonNull::from(&*obj);
+        group.add(|members| members.tables.push(obj));
+        Ok(Table { group, obj: ptr })
+    }
+
+    pub(crate) fn of(group: Group, obj: NonNull<TableObj>) -> Table {
+        Table { group, obj }
+    }
+
+    /// # Safety
+    /// The reference ends before anything else can touch the table.
+    #[allow(clippy::mut_from_ref, reason = "the object is behind a pointer")]
+    unsafe fn obj(&self) -> &mut TableObj {
+        // SAFETY: our group keeps the object; exclusive by this function's contract.
+        unsafe { &mut *self.obj.as_ptr() }
+    }
+
+    /// The declared type; its minimum stays what it was when the table was made.
+    pub fn ty(&self) -> TableType {
+        // SAFETY: copied out at once.
+        unsafe { self.obj() }.ty()
+    }
+
+    /// Current number of elements.
+    pub fn size(&self) -> u64 {
+        // SAFETY: copied out at once.
+        unsafe { self.obj() }.size()
+    }
+
+    pub fn get(&self, index: u64) -> Option<Val> {
+        // SAFETY: copied out at once.
+        let element = unsafe { self.obj().range(index, 1)?[0] };
+        let mut raw = ValRaw::ZERO;
+        raw.externref = element;
+        // SAFETY: an element of this table is a reference of its element type, and alive.
+        Some(unsafe { Val::from_raw(self.group.store(), raw, ValType::Ref(self.ty().element)) })
+    }
+
+    /// Traps past the end.
+    pub fn set(&self, index: u64, value: Val) -> Result<(), Error> {
+        let element = reference(&self.group, &value, self.ty())?;
+        // SAFETY: used at once.
+        match unsafe { self.obj().range(index, 1) } {
+            Some(slot) => {
+                slot[0] = element;
+                Ok(())
+            }
+            None => Err(TrapCode::TableOutOfBounds.into()),
+        }
+    }
+
+    /// Grows by `delta` elements of `init`; the old size, or `None` if it cannot.
+    pub fn grow(&self, delta: u64, init: Val) -> Result<Option<u64>, Error> {
+        let element = reference(&self.group, &init, self.ty())?;
+        // SAFETY: used at once.
+        Ok(unsafe { self.obj() }.grow(delta, element))
+    }
+
+    /// The same for the same table.
+    pub fn id(&self) -> usize {
+        self.obj.as_ptr() as usize
+    }
+
+    pub(crate) fn group(&self) -> &Group {
+        &self.group
+    }
+
+    pub(crate) fn as_ptr(&self) -> NonNull<TableObj> {
+        self.obj
+    }
+}
+
+/// The element for a value, which from now on lives as long as the group.
+fn reference(group: &Group, value: &Val, ty: TableType) -> Result<u64, Error> {
+    if !value.is_a(ValType::Ref(ty.element)) {
+        return Err(Error::Internal(format!("a table of {} cannot hold {value:?}", ty.element)));
+    }
+    value.live_with(group)?;
+    // SAFETY: a reference is 8 bytes in any of its forms.
+    Ok(unsafe { value.to_raw().externref })
+}

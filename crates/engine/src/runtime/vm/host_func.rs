@@ -1,0 +1,213 @@
+//! Functions of the host as wasm calls them: closures, and typed native functions.
+//!
+//! Invariant: a host function's context and reference stay where they are as long as its group.
+
+use super::group::{Group, WeakGroup};
+use super::store::{Store, WeakStore};
+use super::traps::Error;
+use super::vmcontext::*;
+use crate::code::CodeObject;
+use crate::types::{FuncType, SharedFuncType};
+use std::any::Any;
+use std::cell::{OnceCell, RefCell};
+use std::ffi::c_void;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr::{self, NonNull};
+use std::sync::Arc;
+
+/// What a host function runs: arguments in, results out, in the same slots.
+type Body = dyn Fn(&mut [ValRaw]) -> Result<(), Error>;
+
+/// A host function in native code that takes its arguments as they are: `code` is
+/// `extern "C" fn(*mut VMHostContext, ...) -> i64` with a parameter for each of the type's, of
+/// the same width. It returns its `i32` result zero-extended, or a negative number after
+/// [`VMHostContext::fail`].
+#[derive(Clone)]
+pub struct NativeFunc {
+    ty: FuncType,
+    code: *const c_void,
+    data: Arc<dyn Any + Send + Sync>,
+}
+
+// SAFETY: `code` is the address of a function, and `data` is `Send + Sync`.
+unsafe impl Send for NativeFunc {}
+// SAFETY: as above.
+unsafe impl Sync for NativeFunc {}
+
+impl NativeFunc {
+    /// # Safety
+    /// `code` is a function of the C signature described at [`NativeFunc`] for `ty`, and treats
+    /// [`VMHostContext::data`] as a pointer to the `T` of `data`.
+    pub unsafe fn new<T: Send + Sync + 'static>(
+        ty: FuncType,
+        code: *const c_void,
+        data: Arc<T>,
+    ) -> NativeFunc {
+        NativeFunc { ty, code, data }
+    }
+
+    pub fn ty(&self) -> &FuncType {
+        &self.ty
+    }
+}
+
+/// A host function as its group owns it. Compiled code has pointers to `context` and `func_ref`.
+pub struct HostFunc {
+    context: VMHostContext,
+    func_ref: VMFuncRef,
+    pub(crate) ty: SharedFuncType,
+    /// How many values a call has room for.
+    slots: usize,
+    store: WeakStore,
+    pub(crate) group: RefCell<WeakGroup>,
+    body: HostBody,
+    /// Trampolines of its own, where none of a module served.
+    pub(crate) edges: OnceCell<Arc<CodeObject>>,
+}
+
+enum HostBody {
+    Closure(Box<Body>),
+    /// Kept for `VMHostContext::data`.
+    Native {
+        _data: Arc<dyn Any + Send + Sync>,
+    },
+}
+
+impl HostFunc {
+    pub(crate) fn set_group(&self, group: &Group) {
+        *self.group.borrow_mut() = group.downgrade();
+    }
+
+    fn create(
+        group: &Group,
+        ty: SharedFuncType,
+        context: VMHostContext,
+        body: HostBody,
+    ) -> NonNull<HostFunc> {
+        let mut func = Box::new(HostFunc {
+            func_ref: VMFuncRef {
+                code: ptr::null(),
+                entry: ptr::null(),
+                vmctx: ptr::null_mut(),
+                type_id: ty.id().0,
+                _pad: 0,
+            },
+            context,
+            slots: ty.ty().slots(),
+            ty,
+            store: group.store().downgrade(),
+            group: RefCell::new(group.root().downgrade()),
+            body,
+            edges: OnceCell::new(),
+        });
+        let raw = &raw mut *func;
+        func.context.header.owner = raw.cast();
+        func.func_ref.vmctx = (&raw mut func.context).cast();
+        let pointer = NonNull::from(&mut *func);
+        group.add(|members| members.funcs.push(func));
+        pointer
+    }
+
+    /// A function that runs a closure.
+    pub(crate) fn of_closure(
+        group: &Group,
+        ty: SharedFuncType,
+        body: impl Fn(&mut [ValRaw]) -> Result<(), Error> + 'static,
+    ) -> NonNull<VMFuncRef> {
+        let context = VMHostContext {
+            header: header(group.store()),
+            code: call_closure as *const c_void,
+            data: ptr::null(),
+            memory: ptr::null(),
+        };
+        let mut func = HostFunc::create(group, ty, context, HostBody::Closure(Box::new(body)));
+        // SAFETY: just made, and owned by `group`.
+        NonNull::from(unsafe { &mut func.as_mut().func_ref })
+    }
+
+    /// A typed native function bound for one importing instance, of which `memory` is.
+    pub(crate) fn bind_native(
+        group: &Group,
+        native: &NativeFunc,
+        ty: SharedFuncType,
+        memory: *const VMMemoryDefinition,
+        (code, entry): (*const c_void, *const c_void),
+    ) -> NonNull<VMFuncRef> {
+        let context = VMHostContext {
+            header: header(group.store()),
+            code: native.code,
+            data: Arc::as_ptr(&native.data).cast(),
+            memory,
+        };
+        let body = HostBody::Native { _data: native.data.clone() };
+        let mut func = HostFunc::create(group, ty, context, body);
+        // SAFETY: just made, and nobody else refers to it yet.
+        let func_ref = unsafe { &mut func.as_mut().func_ref };
+        (func_ref.code, func_ref.entry) = (code, entry);
+        NonNull::from(func_ref)
+    }
+}
+
+fn header(store: &Store) -> VMHeader {
+    VMHeader { magic: HOST_MAGIC, _pad: 0, store: store.vm(), owner: ptr::null_mut(), libcalls: ptr::null() }
+}
+
+impl VMHostContext {
+    /// Ends the guest with an error; the native function must now return a negative number.
+    ///
+    /// # Safety
+    /// `this` is the context a native function was called with, and that call still runs.
+    pub unsafe fn fail(this: *mut VMHostContext, error: Error) {
+        // SAFETY: a host context's owner is its `HostFunc`, which its group keeps while wasm of
+        // the group runs.
+        let func = unsafe { &*(*this).header.owner.cast::<HostFunc>() };
+        if let Some(store) = func.store.upgrade() {
+            // SAFETY: wasm called the function through an exit trampoline.
+            unsafe { store.fail(error) };
+        }
+    }
+}
+
+/// What the exit trampoline of a closure calls: 1, or 0 with an error pending.
+unsafe extern "C" fn call_closure(context: *mut VMHostContext, values: *mut ValRaw) -> u8 {
+    // SAFETY: a host context's owner is its `HostFunc`, which its group keeps while wasm of the
+    // group runs.
+    let func = unsafe { &*(*context).header.owner.cast::<HostFunc>() };
+    // SAFETY: the trampoline made room for this many values, arguments in front, and waits.
+    let values = unsafe { std::slice::from_raw_parts_mut(values, func.slots) };
+    let HostBody::Closure(body) = &func.body else { return 0 };
+    // Little of this may be in this frame: programs recurse through it.
+    match catch_unwind(AssertUnwindSafe(|| body(values).map_err(Box::new))) {
+        Ok(Ok(())) => 1,
+        failed => {
+            // SAFETY: wasm called us through an exit trampoline.
+            unsafe { fail_closure(func, failed) };
+            0
+        }
+    }
+}
+
+/// Tells the store why a host function failed.
+///
+/// # Safety
+/// As for [`Store::fail`].
+#[cold]
+#[inline(never)]
+unsafe fn fail_closure(func: &HostFunc, failed: std::thread::Result<Result<(), Box<Error>>>) {
+    let error = match failed {
+        Ok(Ok(())) => return,
+        Ok(Err(error)) => *error,
+        Err(panic) => {
+            let message = panic
+                .downcast_ref::<&str>()
+                .map(|message| message.to_string())
+                .or_else(|| panic.downcast_ref::<String>().cloned())
+                .unwrap_or_default();
+            Error::Internal(format!("a host function panicked: {message}"))
+        }
+    };
+    if let Some(store) = func.store.upgrade() {
+        // SAFETY: by this function's contract.
+        unsafe { store.fail(error) };
+    }
+}

@@ -1,0 +1,22 @@
+//! What compiled code touches, and what that stands on: contexts, the objects of instances, calls,
+//! traps and exceptions.
+//!
+//! For `runtime/api/`.
+
+pub mod call;
+pub mod exception;
+pub mod global;
+pub mod group;
+pub mod host_func;
+pub mod instance;
+pub mod interrupt;
+pub mod libcalls;
+pub mod limits;
+pub mod memory;
+pub mod parking;
+pub mod shared_memory;
+pub mod state;
+pub mod store;
+pub mod table;
+pub mod traps;
+pub mod vmcontext;
