@@ -96,7 +96,7 @@ pub fn compile_async(realm: &External<Rc<Realm>>, number: u32, bytes: &[u8], fue
         compilations.begin(realm, number);
         let queue = compilations.queue.clone();
         let done = move |result| queue.send(Compiled { number, result });
-        match caught(|| Ok(Module::start(engine, bytes, done))) {
+        match caught(|| Ok(Module::start(engine, bytes, true, done))) {
             Ok(compiling) => {
                 compilations.under_way.borrow_mut().insert(number, compiling);
                 Ok(())

@@ -21,7 +21,7 @@ pub fn compile(
 ) -> napi::Result<External<Module>> {
     run(realm, || {
         let go_on = || realm.goes_on.get().is_none_or(|goes_on| goes_on());
-        let compiled = Module::new_while(engine(fuel)?, bytes, &go_on);
+        let compiled = Module::new_while(engine(fuel)?, bytes, true, &go_on);
         let failed = |error| Failure::new(Kind::Compile, format!("{what}: {error}"));
         Ok(External::new(compiled.map_err(failed)?))
     })

@@ -28,6 +28,7 @@ mod sys;
 mod types;
 
 pub use abi::{MemoryStyle, TrapCode};
+pub use code::Cache;
 pub use compile::OptLevel;
 pub use debug::{Frame, SourceFrame, demangle, source_frames};
 pub use engine::{Compiling, Config, Engine, ExportType, FEATURES, ImportType, Module, TrapMode, WeakModule};

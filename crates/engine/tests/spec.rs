@@ -64,6 +64,7 @@ struct Runner {
     definitions: HashMap<String, Module>,
     last_definition: Option<Module>,
     current: Option<Instance>,
+    serialized: bool,
 }
 
 type Outcome = Result<(), String>;
@@ -79,6 +80,7 @@ impl Runner {
             definitions: HashMap::new(),
             last_definition: None,
             current: None,
+            serialized: config.opt_level == OptLevel::None,
             store,
         };
         let spectest = runner.spectest();
@@ -127,8 +129,20 @@ impl Runner {
     }
 
     fn compile(&self, wat: &mut QuoteWat<'_>) -> Result<Module, String> {
-        let bytes = wat.encode().map_err(|e| format!("text: {e}"))?;
-        Module::new(&self.engine, bytes).map_err(|e| format!("compile: {e}"))
+        self.module(wat.encode().map_err(|e| format!("text: {e}"))?)
+    }
+
+    /// Compiles; in half of the modes the module goes through its serialized form.
+    fn module(&self, bytes: Vec<u8>) -> Result<Module, String> {
+        let module = Module::new(&self.engine, bytes).map_err(|e| format!("compile: {e}"))?;
+        if !self.serialized {
+            return Ok(module);
+        }
+        let serialized = module.serialize().map_err(|e| format!("serialize: {e}"))?;
+        // The engine finds no module of the same bytes.
+        drop(module);
+        // SAFETY: what `serialize` gave.
+        unsafe { Module::deserialize(&self.engine, &serialized) }.map_err(|e| format!("deserialize: {e}"))
     }
 
     fn instantiate(&self, module: &Module) -> Result<Instance, String> {
@@ -174,7 +188,7 @@ impl Runner {
             },
             WastExecute::Wat(Wat::Module(module)) => {
                 let bytes = module.encode().map_err(|e| e.to_string())?;
-                let module = Module::new(&self.engine, bytes).map_err(|e| e.to_string())?;
+                let module = self.module(bytes)?;
                 self.instantiate(&module).map(|_| Vec::new())
             }
             WastExecute::Wat(_) => Err("components are not ours".into()),

@@ -1,6 +1,12 @@
-//! Machine code in memory: loaded, found again by address, freed with its last user.
+//! Machine code: linked, kept for later, found again by address, freed with its last user.
 
-mod image;
+mod artifact;
+mod cache;
+mod link;
+mod object;
 pub mod registry;
 
-pub use image::CodeObject;
+pub use artifact::{Artifact, Key, Refused};
+pub use cache::Cache;
+pub use link::link;
+pub use object::CodeObject;

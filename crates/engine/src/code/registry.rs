@@ -4,62 +4,65 @@
 //! reading takes no lock and allocates nothing, so it is safe inside a signal handler. Code that
 //! is running cannot go away, so its entry is stable while anybody asks for its addresses.
 
+use super::artifact::Artifact;
 use crate::abi::TrapCode;
-use crate::compile::Handler;
 use crate::debug::{DebugInfo, Frame};
-use crate::parse::info::{FuncIndex, ModuleInfo};
+use crate::parse::info::{DefinedFuncIndex, ModuleInfo};
+use cranelift_entity::EntityRef;
+use std::ops::Range;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// What is known about one module's code. Positions are byte offsets from `start`.
+/// What is known about one module's code.
 pub struct CodeInfo {
-    pub start: usize,
-    pub len: usize,
-    /// Start and wasm function of each piece of code, in order; `None` for trampolines.
-    pub functions: Vec<(u32, Option<FuncIndex>)>,
-    /// Instructions that may fault, in order, and why.
-    pub traps: Vec<u32>,
-    pub trap_codes: Vec<TrapCode>,
-    /// Where the code of a wasm operator starts, in order, and its byte offset in the module.
-    pub srclocs: Vec<(u32, u32)>,
-    /// Calls that catch exceptions, in order.
-    pub handlers: Vec<Handler>,
+    pub artifact: Artifact,
     pub module: Arc<ModuleInfo>,
     pub bytes: Arc<[u8]>,
     pub debug: Arc<DebugInfo>,
 }
 
 impl CodeInfo {
+    /// The addresses of the code.
+    fn addresses(&self) -> Range<usize> {
+        let text = self.artifact.text().as_ptr_range();
+        text.start as usize..text.end as usize
+    }
+
+    /// Where `pc` is in the text.
+    fn offset(&self, pc: usize) -> Option<u32> {
+        u32::try_from(pc.checked_sub(self.addresses().start)?).ok()
+    }
+
     /// The trap that the instruction at `pc` takes when it faults.
     pub fn trap_at(&self, pc: usize) -> Option<TrapCode> {
-        let offset = u32::try_from(pc.checked_sub(self.start)?).ok()?;
-        let place = self.traps.binary_search(&offset).ok()?;
-        self.trap_codes.get(place).copied()
+        let place = self.artifact.traps().binary_search(&self.offset(pc)?).ok()?;
+        self.artifact.trap_code(place)
     }
 
     /// The handler of the call that returns to `pc`: its address, and the size of the frame at
     /// the call.
     pub fn handler_at(&self, pc: usize) -> Option<(usize, usize)> {
-        let offset = u32::try_from(pc.checked_sub(self.start)?).ok()?;
-        let place = self.handlers.binary_search_by_key(&offset, |handler| handler.call).ok()?;
-        let handler = self.handlers.get(place)?;
-        Some((self.start + handler.handler as usize, handler.frame_size as usize))
+        let handlers = self.artifact.handlers();
+        let place = handlers.binary_search_by_key(&self.offset(pc)?, |handler| handler.call).ok()?;
+        let handler = handlers.get(place)?;
+        Some((self.addresses().start + handler.handler as usize, handler.frame_size as usize))
     }
 
     /// The guest code at `pc`; `None` in a trampoline. For a return address pass the address of
     /// the call: one less.
     pub fn frame_at(&self, pc: usize) -> Option<Frame> {
-        let offset = u32::try_from(pc.checked_sub(self.start)?).ok()?;
-        let place = self.functions.partition_point(|(start, _)| *start <= offset).checked_sub(1)?;
-        let (start, index) = *self.functions.get(place)?;
-        let index = index?;
-        let after = self.srclocs.partition_point(|(start, _)| *start <= offset);
-        let wasm_offset = after
-            .checked_sub(1)
-            .and_then(|place| self.srclocs.get(place))
-            .filter(|(at, _)| *at >= start)
-            .map(|(_, wasm)| u64::from(*wasm));
+        let offset = self.offset(pc)?;
+        let functions = self.artifact.functions();
+        let place = functions.partition_point(|start| *start <= offset).checked_sub(1)?;
+        if place >= self.module.bodies.len() {
+            return None;
+        }
+        let index = self.module.func_index(DefinedFuncIndex::new(place));
+        let map = self.artifact.source_map();
+        let after = map.partition_point(|at| at.code <= offset);
+        let at = after.checked_sub(1).and_then(|place| map.get(place));
+        let wasm_offset = at.filter(|at| at.code >= functions[place]).map(|at| u64::from(at.wasm));
         Some(Frame {
             func_index: index.as_u32(),
             name: self.module.function_name(&self.bytes, index),
@@ -142,7 +145,7 @@ pub struct Registration {
 impl Registration {
     pub fn new(info: CodeInfo) -> Registration {
         let info = Box::new(info);
-        let (start, end) = (info.start, info.start + info.len);
+        let Range { start, end } = info.addresses();
         let mut free = FREE.lock().unwrap_or_else(PoisonError::into_inner);
         let slot = free.pop().unwrap_or_else(|| {
             let chunk: &'static Chunk = Box::leak(Box::new(Chunk::new()));

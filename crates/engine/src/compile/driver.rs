@@ -3,6 +3,7 @@
 //! Called by `Module::new`. Invariant: the result depends on the module and the settings only,
 //! never on the number of threads or their timing: results are kept by index.
 
+use super::compiled::*;
 use super::environ::ModuleEnvironment;
 use super::signatures::{is_native, wasm_signature};
 use super::trampolines::Trampoline;
@@ -15,14 +16,14 @@ use crate::error::CompileError;
 use crate::parse::info::*;
 use crate::pool::{self, Stop};
 use crate::sys::arch::REQUIRED_FLAG;
-use crate::types::{FuncType, TypeId, ValType};
+use crate::types::{FuncType, ValType};
 use cranelift_codegen::isa::OwnedTargetIsa;
 use cranelift_codegen::settings::{self, Configurable};
 use cranelift_codegen::{Context, FinalizedMachExceptionHandler, ir};
 use cranelift_entity::EntityRef;
 use cranelift_frontend::FunctionBuilderContext;
 use cranelift_module::{FuncId, ModuleReloc, ModuleRelocTarget};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -35,47 +36,6 @@ pub enum OptLevel {
     /// Run fast.
     #[default]
     Speed,
-}
-
-/// One function as machine code. All positions are byte offsets from its start.
-#[derive(Clone, Default)]
-pub struct CompiledFunction {
-    pub code: Vec<u8>,
-    pub alignment: u32,
-    pub relocs: Vec<ModuleReloc>,
-    /// Instructions that may fault, in order.
-    pub traps: Vec<(u32, TrapCode)>,
-    /// Where code of a wasm operator starts and the operator's byte offset in the module, in
-    /// order of the code.
-    pub srclocs: Vec<(u32, u32)>,
-    /// Calls that catch exceptions, in order of the code.
-    pub handlers: Vec<Handler>,
-}
-
-/// Where a call continues when an exception comes out of it.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Handler {
-    /// The call's return address.
-    pub call: u32,
-    pub handler: u32,
-    /// From the frame pointer down to the stack pointer at the call, in bytes.
-    pub frame_size: u32,
-}
-
-/// A module as machine code: plain data.
-pub struct CompiledModule {
-    /// The module's own functions, then the libcall trampolines, then `trampolines`. A
-    /// relocation names a function by its place here. `None` for a libcall that nobody calls.
-    pub functions: Vec<Option<Arc<CompiledFunction>>>,
-    pub trampolines: Trampolines,
-}
-
-/// Where to find a trampoline among [`CompiledModule::functions`].
-#[derive(Clone, Debug, Default)]
-pub struct Trampolines {
-    pub entries: HashMap<TypeId, usize>,
-    pub hosts: HashMap<TypeId, usize>,
-    pub natives: HashMap<TypeId, usize>,
 }
 
 /// Cranelift, set up for this machine.
@@ -158,6 +118,15 @@ impl Compiler {
         Ok(Compiler { isa, quick_isa, plain_isa, known: KnownTrampolines::default() })
     }
 
+    /// Whatever the code depends on but for modules and `Tunables`, as text: Cranelift, the machine, settings.
+    pub fn settings(&self) -> String {
+        let each = [&self.isa, &self.quick_isa, &self.plain_isa].map(|isa| {
+            let flags: Vec<String> = isa.isa_flags().iter().map(|value| value.to_string()).collect();
+            format!("{} {} {flags:?}", isa.triple(), isa.flags())
+        });
+        format!("{} {each:?}", cranelift_codegen::VERSION)
+    }
+
     /// Compiles a module of which `bytes` is the binary, on up to `threads` threads.
     pub fn compile(
         &self,
@@ -170,23 +139,27 @@ impl Compiler {
     ) -> Result<CompiledModule, CompileError> {
         let bodies = info.bodies.len();
         let mut edges = Edges::new(bodies + Libcall::ALL.len());
-        let mut trampolines = Trampolines::default();
-        let mut edge = |known: &mut HashMap<TypeId, usize>,
-                        ty: TypeId,
-                        make: fn(FuncType) -> Trampoline,
-                        func: &FuncType| {
-            known.entry(ty).or_insert_with(|| edges.place(make(machine_type(func))));
+        let mut trampolines = Vec::new();
+        let mut known = HashSet::new();
+        let mut wanted = |kind: TrampolineKind, index: FuncIndex| {
+            let ty = info.func_type(index);
+            if known.insert((kind, ty.id())) {
+                let function = edges.place(kind.of_type(ty.ty())) as u32;
+                trampolines.push(TypeTrampoline {
+                    kind: kind as u32,
+                    ty: info.functions[index].ty.as_u32(),
+                    function,
+                });
+            }
         };
         for index in info.func_refs.values().filter(|index| info.defined_func(**index).is_some()) {
-            let ty = info.func_type(*index);
-            edge(&mut trampolines.entries, ty.id(), Trampoline::Entry, ty.ty());
+            wanted(TrampolineKind::Entry, *index);
         }
         for index in (0..info.num_imported_functions).map(FuncIndex::new) {
-            let ty = info.func_type(index);
-            edge(&mut trampolines.entries, ty.id(), Trampoline::Entry, ty.ty());
-            edge(&mut trampolines.hosts, ty.id(), Trampoline::Host, ty.ty());
-            if is_native(ty.ty()) {
-                edge(&mut trampolines.natives, ty.id(), Trampoline::Native, ty.ty());
+            wanted(TrampolineKind::Entry, index);
+            wanted(TrampolineKind::Host, index);
+            if is_native(info.func_type(index).ty()) {
+                wanted(TrampolineKind::Native, index);
             }
         }
         let module = ModuleEnvironment { isa: &*self.isa, info, offsets, tunables };
@@ -203,7 +176,7 @@ impl Compiler {
             functions[bodies + libcall as usize] = found.next();
         }
         functions.extend(found.map(Some));
-        Ok(CompiledModule { functions, trampolines })
+        Ok(CompiledModule { functions, bodies, trampolines })
     }
 
     /// The code of trampolines: what is not known yet is made.
@@ -229,7 +202,7 @@ impl Compiler {
     }
 
     /// Compiles trampolines alone, for a host function that no module imports yet.
-    pub fn compile_edges(&self, ty: &FuncType, id: TypeId) -> Result<CompiledModule, CompileError> {
+    pub fn compile_edges(&self, ty: &FuncType) -> Result<CompiledModule, CompileError> {
         let info = ModuleInfo::default();
         let Some(offsets) = VMOffsets::new(&info) else {
             return Err(CompileError::general("an empty module has no layout"));
@@ -242,14 +215,16 @@ impl Compiler {
             fuel: false,
         };
         let module = ModuleEnvironment { isa: &*self.isa, info: &info, offsets: &offsets, tunables };
-        let ty = machine_type(ty);
-        let wanted = vec![Trampoline::Entry(ty.clone()), Trampoline::Host(ty)];
+        let wanted = vec![TrampolineKind::Entry.of_type(ty), TrampolineKind::Host.of_type(ty)];
         let never = AtomicBool::new(false);
         let functions = self.trampolines(wanted, &module, 1, &Stop::new(&never, &|| true))?;
-        let mut trampolines = Trampolines::default();
-        trampolines.entries.insert(id, 0);
-        trampolines.hosts.insert(id, 1);
-        Ok(CompiledModule { functions: functions.into_iter().map(Some).collect(), trampolines })
+        let trampoline =
+            |kind: TrampolineKind, function| TypeTrampoline { kind: kind as u32, ty: 0, function };
+        Ok(CompiledModule {
+            functions: functions.into_iter().map(Some).collect(),
+            bodies: 0,
+            trampolines: vec![trampoline(TrampolineKind::Entry, 0), trampoline(TrampolineKind::Host, 1)],
+        })
     }
 }
 
@@ -271,6 +246,17 @@ impl Edges {
             self.list.push(trampoline.clone());
             self.first + self.list.len() - 1
         })
+    }
+}
+
+impl TrampolineKind {
+    fn of_type(self, ty: &FuncType) -> Trampoline {
+        let ty = machine_type(ty);
+        match self {
+            TrampolineKind::Entry => Trampoline::Entry(ty),
+            TrampolineKind::Host => Trampoline::Host(ty),
+            TrampolineKind::Native => Trampoline::Native(ty),
+        }
     }
 }
 
@@ -422,12 +408,12 @@ impl Worker {
         };
         let buffer = &compiled.buffer;
         let id = FuncId::from_u32(place as u32);
-        let mut srclocs: Vec<(u32, u32)> = Vec::new();
+        let mut source_map: Vec<SourceLocation> = Vec::new();
         for srcloc in buffer.get_srclocs_sorted() {
-            if srcloc.loc.is_default() || srclocs.last().is_some_and(|last| last.1 == srcloc.loc.bits()) {
-                continue;
+            let wasm = srcloc.loc.bits();
+            if !srcloc.loc.is_default() && source_map.last().is_none_or(|last| last.wasm != wasm) {
+                source_map.push(SourceLocation { code: srcloc.start, wasm });
             }
-            srclocs.push((srcloc.start, srcloc.loc.bits()));
         }
         let mut handlers = Vec::new();
         for site in buffer.call_sites() {
@@ -453,7 +439,7 @@ impl Worker {
                 .iter()
                 .filter_map(|trap| Some((trap.offset, TrapCode::from_clif(trap.code)?)))
                 .collect(),
-            srclocs,
+            source_map,
         })
     }
 }
@@ -519,7 +505,7 @@ mod tests {
         let serial = compile(1);
         for threads in [2, 3, 8] {
             for (a, b) in serial.iter().zip(compile(threads)) {
-                assert!(a.code == b.code && a.traps == b.traps && a.srclocs == b.srclocs);
+                assert!(a.code == b.code && a.traps == b.traps && a.source_map == b.source_map);
             }
         }
     }

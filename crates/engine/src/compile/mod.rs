@@ -5,6 +5,7 @@
 
 mod atomics;
 mod bounds;
+mod compiled;
 mod driver;
 mod environ;
 mod exceptions;
@@ -16,4 +17,5 @@ mod stack;
 mod trampolines;
 mod translate;
 
-pub use driver::{CompiledFunction, CompiledModule, Compiler, Handler, OptLevel, Trampolines};
+pub use compiled::*;
+pub use driver::{Compiler, OptLevel};

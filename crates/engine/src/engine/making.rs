@@ -31,6 +31,8 @@ struct Making {
     engine: Engine,
     hash: Hash,
     bytes: Arc<[u8]>,
+    /// Whether it may come from the engine's cache, and go there.
+    use_cache: bool,
     /// Nobody waits any more.
     abandoned: AtomicBool,
     state: Mutex<State>,
@@ -63,7 +65,7 @@ impl Modules {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn find(&self, engine: &Engine, bytes: &[u8]) -> Found {
+    fn find(&self, engine: &Engine, bytes: &[u8], use_cache: bool) -> Found {
         // Copied first: other threads may write to bytes that JavaScript shares.
         let bytes: Arc<[u8]> = bytes.into();
         let hash = *blake3::hash(&bytes).as_bytes();
@@ -88,6 +90,7 @@ impl Modules {
             engine: engine.clone(),
             hash,
             bytes,
+            use_cache,
             abandoned: AtomicBool::new(false),
             state: Mutex::new(State { waiting: 1, ..State::default() }),
             over: Condvar::new(),
@@ -118,8 +121,13 @@ impl Drop for Inner {
 }
 
 /// Makes a module, or finds it. `go_on` is asked now and then; false ends it with an error.
-pub fn make(engine: &Engine, bytes: &[u8], go_on: &dyn Fn() -> bool) -> Result<Module, CompileError> {
-    match engine.modules().find(engine, bytes) {
+pub fn make(
+    engine: &Engine,
+    bytes: &[u8],
+    use_cache: bool,
+    go_on: &dyn Fn() -> bool,
+) -> Result<Module, CompileError> {
+    match engine.modules().find(engine, bytes, use_cache) {
         Found::Made(module) => Ok(module),
         Found::Making(compiling, _) => {
             let making = &compiling.0;
@@ -130,8 +138,8 @@ pub fn make(engine: &Engine, bytes: &[u8], go_on: &dyn Fn() -> bool) -> Result<M
 
 /// As [`make`], on the compile threads: `done` is called there, or here if the module is there already.
 /// Without anybody's [`Compiling`] it may never be called.
-pub fn start(engine: &Engine, bytes: &[u8], done: Done) -> Option<Compiling> {
-    match engine.modules().find(engine, bytes) {
+pub fn start(engine: &Engine, bytes: &[u8], use_cache: bool, done: Done) -> Option<Compiling> {
+    match engine.modules().find(engine, bytes, use_cache) {
         Found::Made(module) => {
             done(Ok(module));
             None
@@ -144,6 +152,21 @@ pub fn start(engine: &Engine, bytes: &[u8], done: Done) -> Option<Compiling> {
             Some(compiling)
         }
     }
+}
+
+/// Makes a module known that was not compiled here, or returns the one that is known already.
+pub fn keep(module: Module) -> Module {
+    let mut known = module.0.engine.modules().lock();
+    if let Some(Known::Made(made)) = known.get(&module.0.hash)
+        && let Some(made) = made.upgrade()
+    {
+        drop(known);
+        return made;
+    }
+    // Who compiles it now finds that somebody else has taken the place, and only gives it to who waits.
+    known.insert(module.0.hash, Known::Made(module.downgrade()));
+    drop(known);
+    module
 }
 
 impl Drop for Compiling {
@@ -234,7 +257,7 @@ impl Making {
         // The flag is everybody's; that one caller gives up ends only this attempt.
         let stop = Stop::new(&self.abandoned, &go_on);
         // A panic is a bug in us or in Cranelift; who waits must hear of it.
-        let compile = || Module::compile(&self.engine, self.bytes.clone(), self.hash, &stop);
+        let compile = || Module::compile(&self.engine, self.bytes.clone(), self.hash, self.use_cache, &stop);
         let result = catch_unwind(AssertUnwindSafe(compile))
             .unwrap_or_else(|_| Err(CompileError::general("internal compiler error: it panicked")));
         if given_up.into_inner() && result.is_err() {
@@ -308,7 +331,9 @@ mod tests {
         let asked: Vec<_> = (0..8)
             .map(|_| {
                 let told = told.clone();
-                Module::start(&engine, &bytes, move |module| told.send(module).expect("somebody listens"))
+                Module::start(&engine, &bytes, true, move |module| {
+                    told.send(module).expect("somebody listens")
+                })
             })
             .collect();
         let here = Module::new(&engine, &bytes[..]).expect("valid");
@@ -323,7 +348,7 @@ mod tests {
     fn a_compilation_that_nobody_waits_for_stops_and_can_be_asked_for_again() {
         let (engine, bytes) = (engine(), large());
         let (told, heard) = mpsc::channel::<()>();
-        let compiling = Module::start(&engine, &bytes, move |_| drop(told));
+        let compiling = Module::start(&engine, &bytes, true, move |_| drop(told));
         drop(compiling);
         // Its callback is gone without having been called.
         assert!(heard.recv().is_err());
@@ -336,7 +361,7 @@ mod tests {
         let (engine, bytes) = (engine(), large());
         std::thread::scope(|scope| {
             let others: Vec<_> = (0..2).map(|_| scope.spawn(|| Module::new(&engine, &bytes[..]))).collect();
-            let _ = Module::new_while(&engine, &bytes, &|| false);
+            let _ = Module::new_while(&engine, &bytes, true, &|| false);
             for other in others {
                 assert!(other.join().expect("no panic").is_ok());
             }

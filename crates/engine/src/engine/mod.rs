@@ -7,11 +7,10 @@ pub use making::Compiling;
 pub use module::{ExportType, ImportType, Module, WeakModule};
 
 use crate::abi::{MemoryStyle, Tunables};
-use crate::code::CodeObject;
-use crate::compile::{CompiledModule, Compiler, OptLevel};
+use crate::code::{self, Cache, CodeObject, Key};
+use crate::compile::{Compiler, OptLevel};
 use crate::error::CompileError;
 use crate::pages::Pool;
-use crate::parse::info::ModuleInfo;
 use crate::sys::Mmap;
 use crate::types::{SharedFuncType, TypeId};
 use making::Modules;
@@ -40,6 +39,8 @@ pub struct Config {
     /// Bytes of stack that wasm may use, counted from where the host enters it; less where the thread's
     /// stack has no more.
     pub max_wasm_stack: usize,
+    /// Where compiled code is kept for other processes; `None` for nowhere.
+    pub cache: Option<Cache>,
 }
 
 /// How compiled code comes to its traps.
@@ -83,6 +84,7 @@ impl Default for Config {
             // Where the system sets a thread no bound (`ulimit -s unlimited`) there is one nevertheless, or
             // endless recursion would take all memory.
             max_wasm_stack: 64 << 20,
+            cache: None,
         }
     }
 }
@@ -94,6 +96,8 @@ pub struct Engine(Arc<Inner>);
 struct Inner {
     config: Config,
     tunables: Tunables,
+    /// A hash of all that code depends on but for the module.
+    settings: [u8; 32],
     compiler: Compiler,
     pool: Arc<Pool>,
     modules: Modules,
@@ -110,16 +114,26 @@ impl Engine {
             let room = Mmap::reserve(64 << 30).is_ok();
             if room { MemoryStyle::Reserved } else { MemoryStyle::Bounded }
         });
+        let tunables = Tunables {
+            memory,
+            shared_memory: config.shared_memory.unwrap_or(memory),
+            signals: config.trap_mode == TrapMode::Signals,
+            interruptible: config.interruptible,
+            fuel: config.fuel,
+        };
+        let compiler = Compiler::new(config.opt_level)?;
+        // The sources stand for our version: between two versions there are many builds.
+        let settings = format!(
+            "{} {tunables:?} {} {}",
+            env!("ENGINE_SOURCES"),
+            config.features.bits(),
+            compiler.settings()
+        );
         Ok(Engine(Arc::new(Inner {
             config: config.clone(),
-            tunables: Tunables {
-                memory,
-                shared_memory: config.shared_memory.unwrap_or(memory),
-                signals: config.trap_mode == TrapMode::Signals,
-                interruptible: config.interruptible,
-                fuel: config.fuel,
-            },
-            compiler: Compiler::new(config.opt_level)?,
+            tunables,
+            settings: *blake3::hash(settings.as_bytes()).as_bytes(),
+            compiler,
             pool: Arc::default(),
             modules: Modules::default(),
             edges: Mutex::default(),
@@ -142,6 +156,15 @@ impl Engine {
         self.0.config.max_wasm_stack
     }
 
+    pub(crate) fn cache(&self) -> Option<&Cache> {
+        self.0.config.cache.as_ref()
+    }
+
+    /// By what the code of a module is found that this engine makes.
+    pub(crate) fn key(&self, module: &[u8; 32]) -> Key {
+        Key { settings: self.0.settings, module: *module }
+    }
+
     /// Address space for memories.
     pub(crate) fn pool(&self) -> &Arc<Pool> {
         &self.0.pool
@@ -160,9 +183,10 @@ impl Engine {
         if edges.len() >= 64 && edges.len().is_power_of_two() {
             edges.retain(|_, code| code.strong_count() > 0);
         }
-        let compiled: CompiledModule = self.compiler().compile_edges(ty.ty(), ty.id())?;
-        let (info, bytes) = (Arc::new(ModuleInfo::default()), Arc::new([]));
-        let code = Arc::new(CodeObject::load(&self.compiler().isa, compiled, info, bytes)?);
+        let compiled = self.compiler().compile_edges(ty.ty())?;
+        // Nobody looks for it.
+        let artifact = code::link(&self.compiler().isa, &compiled, Key::default())?;
+        let code = Arc::new(CodeObject::of_trampolines(artifact, ty.id()));
         edges.insert(ty.id(), Arc::downgrade(&code));
         Ok(code)
     }

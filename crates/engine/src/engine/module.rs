@@ -3,11 +3,12 @@
 use super::Engine;
 use super::making::{self, Compiling};
 use crate::abi::offsets::VMOffsets;
-use crate::code::CodeObject;
+use crate::code::{self, Artifact, CodeObject, Refused};
 use crate::error::CompileError;
 use crate::parse::{self, info::ModuleInfo};
 use crate::pool::Stop;
 use crate::types::{ExternType, MemoryType};
+use std::io::{self, Write};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Weak};
 
@@ -34,6 +35,10 @@ pub(super) struct Inner {
     code: CodeObject,
 }
 
+/// Bytes of the smallest module that is kept for other processes: compiling a smaller one takes no longer
+/// than a look at a few files.
+const WORTH_KEEPING: usize = 16 << 10;
+
 /// An import a module asks for.
 #[derive(Clone, Debug)]
 pub struct ImportType<'a> {
@@ -53,17 +58,19 @@ impl Module {
     /// Validates and compiles a module. The same bytes are compiled once as long as somebody has the
     /// module.
     pub fn new(engine: &Engine, bytes: impl AsRef<[u8]>) -> Result<Module, CompileError> {
-        Module::new_while(engine, bytes.as_ref(), &|| true)
+        Module::new_while(engine, bytes.as_ref(), true, &|| true)
     }
 
-    /// As [`Module::new`], as long as `go_on` says so, which is asked some times a second.
+    /// As [`Module::new`], as long as `go_on` says so, which is asked some times a second. `use_cache` tells
+    /// whether the code may come from the engine's cache, and go there.
     pub fn new_while(
         engine: &Engine,
         bytes: &[u8],
+        use_cache: bool,
         go_on: &dyn Fn() -> bool,
     ) -> Result<Module, CompileError> {
         parse::check_size(bytes)?;
-        making::make(engine, bytes, go_on)
+        making::make(engine, bytes, use_cache, go_on)
     }
 
     /// As [`Module::new`], on the compile threads of the process. `done` gets the result there; or here
@@ -72,10 +79,11 @@ impl Module {
     pub fn start(
         engine: &Engine,
         bytes: &[u8],
+        use_cache: bool,
         done: impl FnOnce(Result<Module, CompileError>) + Send + 'static,
     ) -> Option<Compiling> {
         match parse::check_size(bytes) {
-            Ok(()) => making::start(engine, bytes, Box::new(done)),
+            Ok(()) => making::start(engine, bytes, use_cache, Box::new(done)),
             Err(error) => {
                 done(Err(error));
                 None
@@ -87,19 +95,89 @@ impl Module {
         engine: &Engine,
         bytes: Arc<[u8]>,
         hash: making::Hash,
+        use_cache: bool,
         stop: &Stop<'_>,
     ) -> Result<Module, CompileError> {
-        let mut info = parse::parse(&bytes, engine.features(), engine.threads(), stop)?;
-        let [a, b, c, d, ..] = hash;
-        info.hash = [a, b, c, d];
+        let key = engine.key(&hash);
+        let cache = engine.cache().filter(|_| use_cache && bytes.len() >= WORTH_KEEPING);
+        let (info, artifact) = match cache.and_then(|cache| cache.load(&key)) {
+            // The bytes are those that were validated when it was made: they have the same hash.
+            Some(artifact) => (parse::read(&bytes)?, Some(artifact)),
+            None => (parse::parse(&bytes, engine.features(), engine.threads(), stop)?, None),
+        };
+        let (info, offsets) = Module::declarations(info, &hash)?;
+        let artifact = match artifact {
+            Some(artifact) => artifact,
+            None => {
+                let (compiler, tunables, threads) = (engine.compiler(), engine.tunables(), engine.threads());
+                let compiled = compiler.compile(&info, &bytes, &offsets, tunables, threads, stop)?;
+                let artifact = code::link(&compiler.isa, &compiled, key)?;
+                if let Some(cache) = cache {
+                    cache.store(&artifact);
+                }
+                artifact
+            }
+        };
+        Ok(Module::assemble(engine, bytes, hash, info, offsets, artifact))
+    }
+
+    fn assemble(
+        engine: &Engine,
+        bytes: Arc<[u8]>,
+        hash: making::Hash,
+        info: ModuleInfo,
+        offsets: VMOffsets,
+        artifact: Artifact,
+    ) -> Module {
         let info = Arc::new(info);
+        let code = CodeObject::new(artifact, info.clone(), bytes.clone());
+        Module(Arc::new(Inner { engine: engine.clone(), hash, info, bytes, offsets, code }))
+    }
+
+    /// The module with its code, for [`Module::deserialize`].
+    pub fn serialize(&self) -> Result<Vec<u8>, CompileError> {
+        let artifact = self.0.code.artifact();
+        let mut serialized = Vec::new();
+        let written = serialized
+            .try_reserve_exact(artifact.len() + self.0.bytes.len())
+            .map_err(io::Error::from)
+            .and_then(|()| artifact.write(&mut serialized))
+            .and_then(|()| serialized.write_all(&self.0.bytes));
+        written.map_err(|error| CompileError::general(format!("cannot serialize the module: {error}")))?;
+        Ok(serialized)
+    }
+
+    /// The module that [`Module::serialize`] wrote, without compiling it. What another build made, or one for
+    /// another processor or with other settings, is refused, and so is what has changed by accident.
+    ///
+    /// # Safety
+    /// The bytes are what `serialize` gave: the code among them is run as it is.
+    pub unsafe fn deserialize(engine: &Engine, serialized: &[u8]) -> Result<Module, CompileError> {
+        let key = |bytes: &[u8]| engine.key(blake3::hash(bytes).as_bytes());
+        let (artifact, bytes) = Artifact::read(serialized, &key).map_err(|refused| {
+            CompileError::general(match refused {
+                Refused::Damaged => "the bytes are no serialized module, or not all of one, or were changed",
+                Refused::Foreign => {
+                    "the module was serialized by another version of wasi-native, for another processor, or with \
+                     other settings: compile it again"
+                }
+            })
+        })?;
+        let bytes: Arc<[u8]> = bytes.into();
+        let hash = *blake3::hash(&bytes).as_bytes();
+        let (info, offsets) = Module::declarations(parse::read(&bytes)?, &hash)?;
+        Ok(making::keep(Module::assemble(engine, bytes, hash, info, offsets, artifact)))
+    }
+
+    fn declarations(
+        mut info: ModuleInfo,
+        hash: &making::Hash,
+    ) -> Result<(ModuleInfo, VMOffsets), CompileError> {
+        let [a, b, c, d, ..] = *hash;
+        info.hash = [a, b, c, d];
         let offsets = VMOffsets::new(&info)
             .ok_or_else(|| CompileError::general("the module declares too much to be laid out"))?;
-        let compiler = engine.compiler();
-        let compiled =
-            compiler.compile(&info, &bytes, &offsets, engine.tunables(), engine.threads(), stop)?;
-        let code = CodeObject::load(&compiler.isa, compiled, info.clone(), bytes.clone())?;
-        Ok(Module(Arc::new(Inner { engine: engine.clone(), hash, info, bytes, offsets, code })))
+        Ok((info, offsets))
     }
 
     /// Only checks a module.

@@ -59,6 +59,15 @@ pub fn parse(
     Ok(reader.info)
 }
 
+/// What a module that is known to be valid declares.
+pub fn read(bytes: &[u8]) -> Result<ModuleInfo, CompileError> {
+    let mut reader = ModuleReader { bytes, info: ModuleInfo::default(), canonical: Vec::new() };
+    for payload in Parser::new(0).parse_all(bytes) {
+        reader.payload(payload?)?;
+    }
+    Ok(reader.info)
+}
+
 fn validate_bodies(
     bodies: Vec<BodyToValidate<'_>>,
     threads: usize,

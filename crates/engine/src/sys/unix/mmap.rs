@@ -1,7 +1,9 @@
 //! A range of address space of our own.
 
+use std::fs::File;
 use std::io;
 use std::ops::Range;
+use std::os::fd::AsRawFd;
 use std::ptr::NonNull;
 
 /// Bytes of a page of this machine.
@@ -10,7 +12,7 @@ pub fn page_size() -> usize {
     unsafe { libc::sysconf(libc::_SC_PAGESIZE) as usize }
 }
 
-/// Private anonymous memory, unmapped when dropped. Ranges are in bytes from its start and on
+/// Private memory, anonymous or of a file, unmapped when dropped. Ranges are in bytes from its start and on
 /// page boundaries.
 pub struct Mmap {
     start: NonNull<u8>,
@@ -31,6 +33,23 @@ impl Mmap {
         // SAFETY: a new mapping at an address of the kernel's choice touches nothing of ours.
         let start = unsafe { map(std::ptr::null_mut(), len, 0) }?;
         match NonNull::new(start) {
+            Some(start) => Ok(Mmap { start, len }),
+            None => Err(io::Error::other("the kernel mapped address 0")),
+        }
+    }
+
+    /// The first `len` bytes of a file, to be read. The file must not get shorter while they are mapped.
+    pub fn of_file(file: &File, len: usize) -> io::Result<Mmap> {
+        if len == 0 {
+            return Ok(Mmap::none());
+        }
+        let (protection, flags) = (libc::PROT_READ, libc::MAP_PRIVATE);
+        // SAFETY: a new mapping at an address of the kernel's choice touches nothing of ours.
+        let start = unsafe { libc::mmap(std::ptr::null_mut(), len, protection, flags, file.as_raw_fd(), 0) };
+        if start == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        match NonNull::new(start.cast()) {
             Some(start) => Ok(Mmap { start, len }),
             None => Err(io::Error::other("the kernel mapped address 0")),
         }

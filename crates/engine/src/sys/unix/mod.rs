@@ -1,10 +1,12 @@
 //! Unix: mmap, POSIX signals, pthread stacks.
 
 mod mmap;
+mod private;
 mod signals;
 mod stack;
 
 pub use mmap::{Mmap, page_size};
+pub use private::*;
 pub use signals::install_fault_handler;
 pub use stack::stack_bounds;
 

@@ -1,0 +1,302 @@
+//! An artifact: what the compiler makes of a module, linked, as plain bytes that are used in place.
+//!
+//! Made by `link.rs`, or mapped from a file by `cache.rs`; used by `object.rs` and `registry.rs`.
+//! Invariants: an artifact is position-independent, and no address, name or number of this process is in
+//! it, so the same module gives the same bytes everywhere. Its pages are never writable and executable at
+//! once, and not executable before everything in them has been checked.
+//!
+//! The bytes: a header, the sections of [`Section`] in that order, each at a multiple of 8, and the last of
+//! them, the machine code, at a multiple of [`PAGE`]. Numbers are those of the machine, which the key tells.
+
+use crate::abi::TrapCode;
+use crate::compile::{Handler, SourceLocation, TypeTrampoline};
+use crate::sys::{Mmap, page_size};
+use std::io::{self, Write};
+use std::ops::Range;
+use twox_hash::XxHash3_64;
+use wasmtime_internal_jit_icache_coherence as icache;
+
+/// Tells artifacts apart, by hashes.
+#[derive(Clone, Copy, Default, PartialEq, Debug, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C)]
+pub struct Key {
+    /// Of what made it, for which machine and with which settings.
+    pub settings: [u8; 32],
+    /// Of the module's binary.
+    pub module: [u8; 32],
+}
+
+/// Code begins at a multiple of any page size that a machine of ours has.
+const PAGE: usize = 64 << 10;
+const MAGIC: [u8; 8] = *b"wn-code\0";
+
+/// The parts of an artifact.
+#[derive(Clone, Copy)]
+pub enum Section {
+    /// `u32` each: where a piece of code begins in the text, in order. See [`Contents::functions`].
+    Functions,
+    /// `u32` each: instructions that may fault, in order.
+    Traps,
+    /// `u8` each: why.
+    TrapCodes,
+    /// [`SourceLocation`] each, in order.
+    SourceMap,
+    /// [`Handler`] each, in order of the calls.
+    Handlers,
+    /// [`TypeTrampoline`] each.
+    Trampolines,
+    /// Machine code.
+    Text,
+}
+
+const SECTIONS: usize = Section::Text as usize + 1;
+
+/// The sections but for the text.
+#[derive(Default)]
+pub struct Contents {
+    /// The module's own functions by index, then trampolines. One that is not there begins where the next
+    /// does.
+    pub functions: Vec<u32>,
+    pub traps: Vec<u32>,
+    pub trap_codes: Vec<u8>,
+    pub source_map: Vec<SourceLocation>,
+    pub handlers: Vec<Handler>,
+    pub trampolines: Vec<TypeTrampoline>,
+}
+
+/// Where the sections of an artifact are, in bytes from its start.
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C)]
+pub struct Layout([[u64; 2]; SECTIONS]);
+
+impl Layout {
+    /// For sections of these lengths, in bytes; the text's is a multiple of the page size.
+    pub fn new(lens: [usize; SECTIONS]) -> Layout {
+        let mut end = HEADER;
+        Layout(std::array::from_fn(|section| {
+            let alignment = if section == Section::Text as usize { PAGE } else { 8 };
+            let start = end.next_multiple_of(alignment);
+            end = start + lens[section];
+            [start as u64, end as u64]
+        }))
+    }
+
+    pub fn range(&self, section: Section) -> Range<usize> {
+        let [start, end] = self.0[section as usize];
+        start as usize..end as usize
+    }
+
+    /// Bytes of the whole artifact.
+    pub fn len(&self) -> usize {
+        self.range(Section::Text).end
+    }
+
+    /// Whether it can be the layout of an artifact of `len` bytes.
+    fn fits(&self, len: u64) -> bool {
+        let follow = self.0.windows(2).all(|pair| pair[0][1] <= pair[1][0]);
+        let aligned = self.0.iter().all(|[start, end]| start % 8 == 0 && start <= end);
+        let [text, end] = self.0[Section::Text as usize];
+        let text_aligned = text % PAGE as u64 == 0 && end % page_size() as u64 == 0;
+        follow && aligned && text_aligned && self.0[0][0] >= HEADER as u64 && end == len
+    }
+}
+
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C)]
+struct Header {
+    magic: [u8; 8],
+    /// Of everything behind it; 0 in an artifact that was not written anywhere.
+    checksum: u64,
+    key: Key,
+    layout: Layout,
+}
+
+const HEADER: usize = size_of::<Header>();
+/// Where what the checksum covers begins.
+const CHECKED: usize = 16;
+
+/// Why bytes are no artifact to be used here. What is refused is compiled again.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Refused {
+    /// No artifact, or cut off, or changed, or of another module.
+    Damaged,
+    /// Made by something else, or for another machine, or with other settings.
+    Foreign,
+}
+
+/// The bytes of an artifact, with the text executable.
+pub struct Artifact {
+    memory: Mmap,
+    layout: Layout,
+    key: Key,
+}
+
+impl Artifact {
+    /// Puts one together in `memory`, which has the size of `layout`, is writable, and has the text in its
+    /// place. The contents have the lengths that the layout was made for.
+    pub fn new(memory: Mmap, layout: Layout, key: Key, contents: &Contents) -> io::Result<Artifact> {
+        let header = Header { magic: MAGIC, checksum: 0, key, layout };
+        let parts: [(Range<usize>, &[u8]); SECTIONS] = [
+            (0..HEADER, bytemuck::bytes_of(&header)),
+            (layout.range(Section::Functions), bytemuck::cast_slice(&contents.functions)),
+            (layout.range(Section::Traps), bytemuck::cast_slice(&contents.traps)),
+            (layout.range(Section::TrapCodes), &contents.trap_codes),
+            (layout.range(Section::SourceMap), bytemuck::cast_slice(&contents.source_map)),
+            (layout.range(Section::Handlers), bytemuck::cast_slice(&contents.handlers)),
+            (layout.range(Section::Trampolines), bytemuck::cast_slice(&contents.trampolines)),
+        ];
+        for (range, bytes) in parts {
+            if range.len() != bytes.len() || range.end > memory.len() {
+                return Err(io::Error::other("a section is not as long as was laid out"));
+            }
+            // SAFETY: inside the mapping, which is writable and which nobody else has.
+            unsafe { memory.start().add(range.start).copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+        }
+        let artifact = Artifact { memory, layout, key };
+        artifact.publish()?;
+        Ok(artifact)
+    }
+
+    /// Takes one that somebody wrote: `memory` is all of it, and readable. Checks everything first.
+    pub fn open(memory: Mmap, key: &Key) -> Result<Artifact, Refused> {
+        let bytes = all(&memory);
+        let header = bytes.get(..HEADER).ok_or(Refused::Damaged)?;
+        let header: Header = bytemuck::pod_read_unaligned(header);
+        if header.magic != MAGIC {
+            return Err(Refused::Damaged);
+        }
+        if header.key.settings != key.settings {
+            return Err(Refused::Foreign);
+        }
+        let fits = header.key.module == key.module && header.layout.fits(bytes.len() as u64);
+        if !fits || header.checksum != checksum(&bytes[CHECKED..]) {
+            return Err(Refused::Damaged);
+        }
+        let artifact = Artifact { layout: header.layout, key: header.key, memory };
+        if !artifact.is_consistent() {
+            return Err(Refused::Damaged);
+        }
+        if artifact.publish().is_ok() {
+            return Ok(artifact);
+        }
+        // A file system may be mounted so that nothing in it can be executed.
+        let copy = artifact.copy().and_then(|copy| copy.publish().map(|()| copy));
+        copy.map_err(|_| Refused::Damaged)
+    }
+
+    /// Takes one from the beginning of `bytes`, in memory of its own. Returns what stands behind it, too, from
+    /// which `key` tells what to expect.
+    pub fn read<'a>(bytes: &'a [u8], key: &dyn Fn(&[u8]) -> Key) -> Result<(Artifact, &'a [u8]), Refused> {
+        let header: Header = bytemuck::pod_read_unaligned(bytes.get(..HEADER).ok_or(Refused::Damaged)?);
+        let len = header.layout.0[Section::Text as usize][1];
+        let len = usize::try_from(len).ok().filter(|len| header.magic == MAGIC && *len <= bytes.len());
+        let (own, rest) = bytes.split_at(len.ok_or(Refused::Damaged)?);
+        let memory = writable(own.len()).map_err(|_| Refused::Damaged)?;
+        // SAFETY: just made, of this length, and nobody else knows of it.
+        unsafe { memory.start().copy_from_nonoverlapping(own.as_ptr(), own.len()) };
+        Ok((Artifact::open(memory, &key(rest))?, rest))
+    }
+
+    /// Whether the sections agree with each other. What an artifact of the right checksum says is believed;
+    /// this keeps one that was made wrongly from bringing down the process later.
+    fn is_consistent(&self) -> bool {
+        let text = self.text().len() as u32;
+        let functions = self.functions();
+        let sorted = |offsets: &[u32]| offsets.is_sorted() && offsets.last().is_none_or(|last| *last <= text);
+        sorted(functions)
+            && sorted(self.traps())
+            && self.traps().len() == self.bytes(Section::TrapCodes).len()
+            && self.trampolines().iter().all(|trampoline| (trampoline.function as usize) < functions.len())
+    }
+
+    /// Makes the text executable.
+    fn publish(&self) -> io::Result<()> {
+        let text = self.layout.range(Section::Text);
+        // SAFETY: the range is in our own mapping, and no thread runs it yet.
+        unsafe { icache::clear_cache(self.memory.start().add(text.start).cast(), text.len())? };
+        self.memory.make_executable(text)?;
+        icache::pipeline_flush_mt()
+    }
+
+    /// The same in memory of its own.
+    fn copy(&self) -> io::Result<Artifact> {
+        let memory = writable(self.layout.len())?;
+        // SAFETY: just made, of this length, and nobody else knows of it.
+        unsafe { memory.start().copy_from_nonoverlapping(self.memory.start(), self.layout.len()) };
+        Ok(Artifact { memory, layout: self.layout, key: self.key })
+    }
+
+    pub fn key(&self) -> &Key {
+        &self.key
+    }
+
+    /// Writes all of it, so that [`Artifact::open`] takes it.
+    pub fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+        let bytes = all(&self.memory);
+        let checksum = checksum(&bytes[CHECKED..]);
+        out.write_all(&MAGIC)?;
+        out.write_all(&checksum.to_ne_bytes())?;
+        out.write_all(&bytes[CHECKED..])
+    }
+
+    /// Bytes of all of it.
+    pub fn len(&self) -> usize {
+        self.layout.len()
+    }
+
+    fn bytes(&self, section: Section) -> &[u8] {
+        &all(&self.memory)[self.layout.range(section)]
+    }
+
+    /// A section as what it is made of. Empty if it is no whole number of them, which nobody writes.
+    fn items<T: bytemuck::Pod>(&self, section: Section) -> &[T] {
+        bytemuck::try_cast_slice(self.bytes(section)).unwrap_or_default()
+    }
+
+    pub fn text(&self) -> &[u8] {
+        self.bytes(Section::Text)
+    }
+
+    pub fn functions(&self) -> &[u32] {
+        self.items(Section::Functions)
+    }
+
+    pub fn traps(&self) -> &[u32] {
+        self.items(Section::Traps)
+    }
+
+    /// Why the instruction at this place in [`Artifact::traps`] faults.
+    pub fn trap_code(&self, place: usize) -> Option<TrapCode> {
+        self.bytes(Section::TrapCodes).get(place).copied().and_then(TrapCode::from_u8)
+    }
+
+    pub fn source_map(&self) -> &[SourceLocation] {
+        self.items(Section::SourceMap)
+    }
+
+    pub fn handlers(&self) -> &[Handler] {
+        self.items(Section::Handlers)
+    }
+
+    pub fn trampolines(&self) -> &[TypeTrampoline] {
+        self.items(Section::Trampolines)
+    }
+}
+
+/// The bytes of a mapping that can be read.
+fn all(memory: &Mmap) -> &[u8] {
+    // SAFETY: an artifact's mapping is readable. Nobody writes to it once there is an artifact: one of a
+    // file is private to us, and of a file that is only ever replaced as a whole.
+    unsafe { std::slice::from_raw_parts(memory.start(), memory.len()) }
+}
+
+/// New memory for an artifact.
+pub fn writable(len: usize) -> io::Result<Mmap> {
+    let memory = Mmap::reserve(len)?;
+    memory.make_writable(0..len)?;
+    Ok(memory)
+}
+
+fn checksum(bytes: &[u8]) -> u64 {
+    XxHash3_64::oneshot(bytes)
+}

@@ -1,0 +1,73 @@
+//! Files and directories that nobody but this user can write to.
+
+use std::fs::{DirBuilder, File, Metadata, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::Path;
+
+fn user() -> u32 {
+    // SAFETY: a query without arguments.
+    unsafe { libc::geteuid() }
+}
+
+fn refused(why: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::PermissionDenied, why)
+}
+
+/// Refuses what is another user's, and what others may write to.
+fn check(metadata: &Metadata) -> io::Result<()> {
+    const OTHERS_WRITE: u32 = 0o022;
+    if metadata.uid() != user() {
+        return Err(refused("it is another user's"));
+    }
+    if metadata.mode() & OTHERS_WRITE != 0 {
+        return Err(refused("others can write to it"));
+    }
+    Ok(())
+}
+
+/// Refuses a directory that is not this user's alone, or a link to one.
+pub fn check_private_directory(path: &Path) -> io::Result<()> {
+    let metadata = path.symlink_metadata()?;
+    if !metadata.is_dir() {
+        return Err(io::ErrorKind::NotADirectory.into());
+    }
+    check(&metadata)
+}
+
+/// Makes a directory for this user alone, where there is none. What it is in must be the user's or the
+/// system's: a program that runs as somebody else leaves nothing in a home that is not its own.
+pub fn create_private_directory(path: &Path) -> io::Result<()> {
+    const SYSTEM: u32 = 0;
+    if path.symlink_metadata().is_ok() {
+        return Ok(());
+    }
+    if let Some(parent) = path.parent() {
+        DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
+        let owner = parent.metadata()?.uid();
+        if owner != user() && owner != SYSTEM {
+            return Err(refused("it would be in another user's directory"));
+        }
+    }
+    match DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Opens a file to read, if it is this user's alone and no link.
+pub fn open_private_file(path: &Path) -> io::Result<(File, Metadata)> {
+    // A pipe in its place would be waited for.
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(refused("it is no file"));
+    }
+    check(&metadata)?;
+    Ok((file, metadata))
+}
+
+/// Makes a file for this user alone that is not there yet.
+pub fn create_private_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create_new(true).mode(0o600).custom_flags(libc::O_NOFOLLOW).open(path)
+}

