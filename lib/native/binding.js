@@ -44,7 +44,7 @@ function load() {
 }
 
 const native = load();
-const { realm, window, offset, slots, call } = native.open(makeError);
+const { realm, window, offset, slots, call, constants } = native.open(makeError);
 // Bun's threads end in their own way, and it has no V8.
 if (process.versions.bun === undefined) {
   if (isMainThread) native.followStack(realm, stackSize());
@@ -60,9 +60,17 @@ function stackSize() {
 const bytes = window.byteLength - offset;
 const length = bytes - (bytes % 16);
 
+/** `handlers`, an object with a function for each of `names`, as a list in the order of the names. */
+function inOrder(names, handlers) {
+  return names.map((name) => handlers[name]);
+}
+
 module.exports = {
+  inOrder,
   native,
   realm,
+  /** What native code and this side call by the same letters and numbers. */
+  constants,
   /** Calls the function whose address is in the target slot. */
   call,
   /** The window's views. A slot has 16 bytes, its value in the low ones. */

@@ -17,12 +17,31 @@ const BLOCK = 64;
 /** Who has the block of numbers: a WeakRef to its `Values`. */
 const owners = [];
 const freeBlocks = [];
-/** All `Values` that are there, as WeakRefs. */
-const everybody = new Set();
-/** How many values there are. */
-let total = 0;
-/** How many there may be before those that nobody holds are looked for. */
-let limit = 1024;
+
+/** How many values there may be before those that nobody holds are looked for. */
+const FEW = 1024;
+
+/** The values of several groups, which are swept together. */
+class Pool {
+  /** WeakRefs to the `Values` that are there. */
+  members = new Set();
+  total = 0;
+  limit = FEW;
+
+  /** Whether a sweep is likely to pay. */
+  get isFull() {
+    return this.total >= this.limit;
+  }
+
+  /** Lets go all but the numbers of `held`, a Set. */
+  keepOnly(held) {
+    for (const reference of this.members) reference.deref()?.keepOnly(held);
+    this.limit = Math.max(FEW, 2 * this.total);
+  }
+}
+
+/** The values of this thread's wasm. */
+const ours = new Pool();
 
 /** The values of one group. */
 class Values {
@@ -31,10 +50,11 @@ class Values {
   numbers = new Map();
   free = [];
   /** What is left to do when this is garbage. */
-  estate = { reference: new WeakRef(this), blocks: [], count: 0 };
+  estate;
 
-  constructor() {
-    everybody.add(this.estate.reference);
+  constructor(pool) {
+    this.estate = { reference: new WeakRef(this), pool, blocks: [], count: 0 };
+    pool.members.add(this.estate.reference);
     ended.register(this, this.estate);
   }
 
@@ -44,7 +64,7 @@ class Values {
     this.byNumber.set(number, value);
     this.numbers.set(value, number);
     this.estate.count++;
-    total++;
+    this.estate.pool.total++;
     return number;
   }
 
@@ -70,7 +90,7 @@ class Values {
       this.numbers.set(value, number);
     }
     const { estate } = this;
-    total += this.byNumber.size - estate.count;
+    estate.pool.total += this.byNumber.size - estate.count;
     estate.count = this.byNumber.size;
     this.free = [];
     const blocks = estate.blocks.splice(0);
@@ -102,10 +122,10 @@ class Values {
   }
 }
 
-const ended = new FinalizationRegistry(({ reference, blocks, count }) => {
-  everybody.delete(reference);
+const ended = new FinalizationRegistry(({ reference, pool, blocks, count }) => {
+  pool.members.delete(reference);
   for (const block of blocks) freeBlocks.push(block);
-  total -= count;
+  pool.total -= count;
 });
 
 onJoin((large, small) => {
@@ -124,7 +144,7 @@ function known(group) {
 }
 
 function firstOf(group) {
-  return (root(group ?? travelling).values = new Values());
+  return (root(group ?? travelling).values = new Values(ours));
 }
 
 /**
@@ -161,12 +181,12 @@ function fromAnywhere(number) {
 
 /** Lets go what wasm no longer holds, once there are enough values for that to pay. */
 function sweep() {
-  if (total >= limit) release();
+  if (ours.isFull) release();
 }
 
 /** Tells of a collection: its only use is to be garbage. */
 const collected = new FinalizationRegistry(() => {
-  if (total > 0) release();
+  if (ours.total > 0) release();
   watch();
 });
 
@@ -179,9 +199,14 @@ watch();
 function release() {
   const live = native.liveReferences(realm);
   if (live === null) return;
-  const held = new Set(live);
-  for (const reference of everybody) reference.deref()?.keepOnly(held);
-  limit = Math.max(1024, 2 * total);
+  ours.keepOnly(new Set(live));
 }
 
-module.exports = { fromAnywhere, fromReference, sweep, toReference };
+/** A group for a guest on another thread, whose values `pool` keeps apart: other native code holds them. */
+function guestGroup(pool) {
+  const group = new Group();
+  group.values = new Values(pool);
+  return group;
+}
+
+module.exports = { Pool, fromAnywhere, fromReference, guestGroup, sweep, toReference };

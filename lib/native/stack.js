@@ -1,6 +1,6 @@
 'use strict';
 // The wasm frames in the stacks of JavaScript's errors. V8 sees of wasm only the glue between the two
-// (functions.js): a wrapper where JavaScript calls wasm, a shim where wasm calls JavaScript. So the
+// (wrappers.js): a wrapper where JavaScript calls wasm, a shim where wasm calls JavaScript. So the
 // text of a stack gets the frames of each entry into wasm in the place of the glue around it.
 //
 // V8 writes the text when it is first asked for, and the frames must be known by then:
@@ -13,11 +13,11 @@
 const path = require('node:path');
 const { isNativeError } = require('node:util').types;
 
-/** The script names of the wrappers that functions.js compiles. */
+/** The script names of the wrappers that wrappers.js compiles. */
 const SCRIPTS = { export: 'wasi-native/export/', import: 'wasi-native/import/', wasi: 'wasi-native/wasi/' };
 
 /** Where the glue that is not compiled stands, and how its shims are called there. */
-const FILE = path.join(__dirname, 'functions.js');
+const FOLDER = __dirname + path.sep;
 const SHIM = 'importedFunction';
 
 /** The line of a compiled wrapper that calls wasm, by the wrapper's number of lines before it. */
@@ -44,7 +44,7 @@ function kindOf(line) {
   }
   if (line.includes(SCRIPTS.import)) return 'leave';
   if (line.includes(SCRIPTS.wasi)) return 'glue';
-  if (line.includes(FILE)) {
+  if (line.includes(FOLDER)) {
     if (line.includes(`${SHIM} (`)) return 'leave';
     // Wrappers are called by the number of their function.
     return /^ {4}at (\S+\.)?\d+ \(/.test(line) ? 'enter' : 'glue';

@@ -7,7 +7,7 @@ const { checkDirectory, checkSymlinks, maySymlink } = require('./permission');
 const { parseSockets } = require('./sockets');
 const { parseStdio } = require('./stdio');
 const check = require('../util/validate');
-const { MODULES } = require('../native/wasi-imports');
+const { MODULES } = require('../native/wasi-functions');
 const { filePath, isURL } = require('../util/web');
 
 function parse(options) {

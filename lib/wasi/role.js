@@ -1,6 +1,7 @@
 'use strict';
 // What a module is to WASI, told by its exports: a command, which is run once, or a library.
 
+const { signatureOf } = require('../native/types');
 const { coded } = require('../util/errors');
 
 /** For each export that WASI gives a meaning: what it must be. */
@@ -25,14 +26,11 @@ function roleOf(parts, what, code) {
   return exports.some(({ name }) => name === '_start') ? 'command' : 'library';
 }
 
-const NAMES = { i: 'i32', l: 'i64', f: 'f32', d: 'f64', x: 'v128', e: 'externref', r: 'funcref' };
-
 /** A signature as people write it. */
 function signature(type) {
-  const [params, results] = type
-    .split(':')
-    .map((letters) => Array.from(letters, (letter) => NAMES[letter] ?? 'a reference'));
-  return `(${params.join(', ')}) -> (${results.join(', ')})`;
+  const { params, results } = signatureOf(type);
+  const names = (types) => types.map(({ name }) => name).join(', ');
+  return `(${names(params)}) -> (${names(results)})`;
 }
 
 /** The place of a command's `_start` among its exports. Throws if the module is none. */

@@ -13,7 +13,7 @@ const { moduleOf } = require('./source');
 const { Streams } = require('./stdio');
 const { Guest, ThreadInstance } = require('./thread');
 const check = require('../util/validate');
-const { EXTENSIONS, wasiFunctionParts } = require('../native/wasi-imports');
+const { EXTENSIONS, wasiFunctionParts } = require('../native/wasi-functions');
 
 /** How often the lines of a trace are taken from a program that runs, in milliseconds. */
 const TRACE_INTERVAL = 10;

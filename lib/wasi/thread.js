@@ -6,16 +6,17 @@
 // that the import makes go to it at once and come in between; calls by anybody else wait until
 // the guest has done what was asked before. Which are which, the asynchronous context tells.
 
-const { native, realm } = require('../native/binding');
+const { constants, i32, inOrder, native, realm } = require('../native/binding');
 const { within } = require('../native/caller');
 const { callSite, withSite } = require('../util/call-site');
 const { Deadline } = require('./deadline');
 const { coded } = require('../util/errors');
-const { convert, list, load, store } = require('../native/functions');
 const { checkCall, checkFuel, exported } = require('./library');
 const { MemoryAccess } = require('./memory-access');
 const { delivering } = require('./stdio');
-const { isTyped } = require('../native/typed');
+const { Pool, guestGroup } = require('../native/references');
+const { signatureOf, typeNamed } = require('../native/types');
+const { list } = require('../native/wrappers');
 const check = require('../util/validate');
 const { closeable } = require('../util/webidl');
 
@@ -49,7 +50,7 @@ class Guest {
   /** What is to be left of the fuel from the next call on. */
   #refuel;
   #deadline;
-  #references = new References();
+  #values = new GuestValues();
   #onReady;
   #onEnd;
 
@@ -64,7 +65,7 @@ class Guest {
       native.openThreads(realm, deliver);
       isOpen = true;
     }
-    this.#imports = imports;
+    this.#imports = imports.map(({ call, type }) => call && { call, ...signatureOf(type) });
     this.#deadline = deadline;
     this.ready = new Promise((resolve, reject) => (this.#onReady = { resolve, reject }));
     this.ended = new Promise((resolve, reject) => (this.#onEnd = { resolve, reject }));
@@ -87,16 +88,15 @@ class Guest {
   }
 
   /** Calls the function at a place among the exports, which may take so long and use so much fuel. */
-  async call(place, type, args, what, { timeout, signal, fuel } = {}) {
+  async call(place, { params, results }, args, what, { timeout, signal, fuel } = {}) {
     if (this.#over !== undefined) throw this.#over.reason;
-    const [params] = type.split(':');
-    const values = Array.from(params, (letter, k) => this.#convert(letter, args[k]));
+    const values = this.#values.convert(params, args);
     const frame = this.#frame();
-    return this.#ask(type, { timeout, signal }, what, (number) => {
+    return this.#ask(results, { timeout, signal }, what, (number) => {
       // What a call that waits has left is its own affair.
       const refuel = frame === undefined ? this.#refuel : undefined;
       if (frame === undefined) this.#refuel = undefined;
-      values.forEach((value, k) => this.#store(params[k], k, value));
+      this.#values.store(params, values);
       native.callThread(realm, this.#handle, number, place, params.length, frame?.number, fuel, refuel);
     });
   }
@@ -109,7 +109,7 @@ class Guest {
         'instance.reset(): the instance waits for the import that asks; reset it when the call is over';
       throw coded(Error, 'ERR_WASI_BUSY', text);
     }
-    await this.#ask(':', {}, 'reset()', (number) => native.resetThread(this.#handle, number));
+    await this.#ask([], {}, 'reset()', (number) => native.resetThread(this.#handle, number));
   }
 
   /** The import of this guest that waits in this context. */
@@ -119,7 +119,7 @@ class Guest {
   }
 
   /** Has `send` ask for something with a number, and settles when that is over. */
-  async #ask(type, limits, what, send) {
+  async #ask(results, limits, what, send) {
     const deadline = new Deadline(limits, what);
     if (deadline.reason !== undefined) {
       deadline.end();
@@ -129,7 +129,7 @@ class Guest {
     // Of who is called by the output itself the output cannot be waited for.
     const flush = delivering.getStore() !== this.streams;
     const done = new Promise((resolve, reject) => {
-      const call = { type, deadline, flush, resolve, reject };
+      const call = { results, deadline, flush, resolve, reject };
       this.#calls.set(number, call);
       this.#begin();
       send(number);
@@ -184,12 +184,11 @@ class Guest {
   }
 
   onImport(index, number) {
-    const { call, type } = this.#imports[index];
-    const [params, results] = type.split(':');
+    const { call, params, results } = this.#imports[index];
     const frame = { guest: this, isOpen: true, number };
     let returned;
     try {
-      const args = Array.from(params, (letter, k) => this.#load(letter, k));
+      const args = this.#values.load(params);
       returned = within.run(frame, () => call(...args));
     } catch (error) {
       this.#fail(frame, error);
@@ -214,9 +213,8 @@ class Guest {
       settle = () => call.reject(failure);
     } else {
       try {
-        const [, results] = call.type.split(':');
-        const values = Array.from(results, (letter, k) => this.#load(letter, k));
-        settle = () => call.resolve(results.length < 2 ? values[0] : values);
+        const values = this.#values.load(call.results);
+        settle = () => call.resolve(values.length < 2 ? values[0] : values);
       } catch (error) {
         settle = () => call.reject(error);
       }
@@ -233,14 +231,14 @@ class Guest {
     if (flushing === undefined) end();
     else Promise.race([flushing, passed]).then(end, end);
     // No call is under way, so no frame holds a value.
-    if (this.#pending === 0 && this.#over === undefined && this.#references.isFull()) {
+    if (this.#pending === 0 && this.#over === undefined && this.#values.beginSweep()) {
       this.#begin();
       native.sweepThread(this.#handle);
     }
   }
 
   onReferences(held) {
-    this.#references.sweep(held);
+    this.#values.endSweep(held);
     this.#finish();
   }
 
@@ -265,12 +263,12 @@ class Guest {
     let values;
     try {
       const given = results.length < 2 ? [value] : list(value, results.length);
-      values = Array.from(results, (letter, k) => this.#convert(letter, given[k]));
+      values = this.#values.convert(results, given);
     } catch (error) {
       this.#fail(frame, error);
       return;
     }
-    values.forEach((value, k) => this.#store(results[k], k, value));
+    this.#values.store(results, values);
     native.replyToThread(realm, this.#handle, frame.number, results.length);
   }
 
@@ -290,25 +288,6 @@ class Guest {
     const thrown = this.#thrown.get(error);
     this.#thrown.delete(error);
     return thrown;
-  }
-
-  #convert(letter, value) {
-    if (letter === 'r' || isTyped(letter)) {
-      throw new TypeError('a function reference cannot go to another thread');
-    }
-    return convert(letter, value);
-  }
-
-  #store(letter, slot, value) {
-    if (letter === 'e') store('i', slot, this.#references.indexOf(value));
-    else store(letter, slot, value);
-  }
-
-  #load(letter, slot) {
-    if (letter === 'r' || isTyped(letter)) {
-      throw new TypeError('a function reference cannot leave its thread');
-    }
-    return letter === 'e' ? this.#references.at(load('i', slot)) : load(letter, slot);
   }
 
   #begin() {
@@ -335,86 +314,70 @@ function rest(number) {
   if (busy.delete(number) && busy.size === 0) native.holdEventLoop(realm, false);
 }
 
-/** How many host values a guest may have before those that it holds no longer are looked for. */
-const FEW = 1024;
-
-/** The host values that one guest has. */
-class References {
-  #values = [null];
-  #indices = new Map([[null, 0]]);
-  #free = [];
-  #limit = FEW;
-  /** Those that were handed out while the guest looks for the ones it holds. */
+/** The values that go to one guest and come back. */
+class GuestValues {
+  #pool = new Pool();
+  #holder = { group: guestGroup(this.#pool) };
+  /** The numbers of host values that were handed out while the guest looks for those it holds. */
   #since = null;
 
-  indexOf(value) {
-    let index = this.#indices.get(value);
-    // The keys of a Map do not tell -0 from 0.
-    if (index === undefined || !Object.is(this.#values[index], value)) {
-      index = this.#free.length > 0 ? this.#free.pop() : this.#values.length;
-      this.#values[index] = value;
-      this.#indices.set(value, index);
-    }
-    this.#since?.add(index);
-    return index;
+  convert(types, values) {
+    return types.map((type, k) => {
+      if (isBound(type)) throw new TypeError('a function reference cannot go to another thread');
+      return type.convert(values[k], this.#holder);
+    });
   }
 
-  at(index) {
-    return this.#values[index];
+  /** Leaves converted values in the window. */
+  store(types, values) {
+    types.forEach((type, k) => {
+      type.store(k, values[k], this.#holder);
+      if (type.isHostValue) this.#since?.add(i32[4 * k]);
+    });
   }
 
-  /** Whether it is time to look which ones the guest holds; `sweep` must follow then. */
-  isFull() {
-    if (this.#since !== null || this.#values.length - this.#free.length < this.#limit) return false;
+  load(types) {
+    return types.map((type, k) => {
+      if (isBound(type)) throw new TypeError('a function reference cannot leave its thread');
+      return type.load(k, this.#holder);
+    });
+  }
+
+  /** Whether it is time to look which host values the guest holds; `endSweep` must follow then. */
+  beginSweep() {
+    if (this.#since !== null || !this.#pool.isFull) return false;
     this.#since = new Set();
     return true;
   }
 
   /** Lets go of what the guest does not hold: of nothing, if that could not be told. */
-  sweep(held) {
-    if (held === undefined) {
-      this.#since = null;
-      this.#limit *= 2;
-      return;
-    }
-    const kept = new Set([0, ...held, ...this.#since]);
+  endSweep(held) {
+    if (held === undefined) this.#pool.limit *= 2;
+    else this.#pool.keepOnly(new Set([...held, ...this.#since]));
     this.#since = null;
-    this.#indices.clear();
-    this.#free.length = 0;
-    this.#values.forEach((value, index) => {
-      if (kept.has(index)) {
-        this.#indices.set(value, index);
-      } else {
-        this.#values[index] = undefined;
-        this.#free.push(index);
-      }
-    });
-    this.#limit = Math.max(FEW, 2 * kept.size);
   }
+}
+
+/** Whether values of the type belong to one thread. */
+function isBound(type) {
+  return type.isTyped || type === typeNamed('funcref');
 }
 
 /** Called by native code: what happened to the guest with this number. */
 function deliver(number, what, index, last) {
+  // A guest that nobody waits for has ended.
   const guest = busy.get(number);
-  // One that nobody waits for has ended.
-  if (guest === undefined) return;
-  switch (what) {
-    case 0:
-      guest.onReady();
-      break;
-    case 1:
-      guest.onImport(index, last);
-      break;
-    case 2:
-      guest.onReturned(index, last);
-      break;
-    case 4:
-      guest.onReferences(last);
-      break;
-    default:
-      guest.onEnded(last);
-  }
+  if (guest !== undefined) HAPPENINGS[what](guest, index, last);
 }
+
+/** What `deliver` does, in the order of native code's numbers. */
+const HAPPENINGS = inOrder(constants.happenings, {
+  ready: (guest) => guest.onReady(),
+  import: (guest, index, frame) => guest.onImport(index, frame),
+  returned: (guest, call, error) => guest.onReturned(call, error),
+  references: (guest, _, held) => guest.onReferences(held),
+  ended: (guest, _, error) => guest.onEnded(error),
+});
 
 function closed() {
   return coded(Error, 'ERR_WASI_CLOSED', 'the instance is closed; make a new one');
@@ -447,12 +410,13 @@ function exportsOf(guest, module) {
     if (kind === 'memory') return [name, new ThreadMemory(guest, memories++)];
     if (kind !== 'function') return [name, undefined];
     const what = `the call of "${name}"`;
-    const called = (...args) => withSite(callSite(called), guest.call(place, type, args, what));
+    const signature = signatureOf(type);
+    const called = (...args) => withSite(callSite(called), guest.call(place, signature, args, what));
     calls.set(called, (args, options, entry) =>
-      withSite(callSite(entry), guest.call(place, type, args, what, options)),
+      withSite(callSite(entry), guest.call(place, signature, args, what, options)),
     );
     Object.defineProperty(called, 'name', { value: name });
-    return [name, Object.defineProperty(called, 'length', { value: type.indexOf(':') })];
+    return [name, Object.defineProperty(called, 'length', { value: signature.params.length })];
   });
   const exports = Object.fromEntries(entries.filter(([, value]) => value !== undefined));
   return Object.freeze(Object.setPrototypeOf(exports, null));

@@ -17,7 +17,7 @@ const { expectLater, moduleOf } = require('./source');
 const { spawn } = require('./spawn');
 const { checkOpened, checkWasi, isOn } = require('./permission');
 const check = require('../util/validate');
-const { EXTENSIONS, MODULES, addFunctions, withOurs } = require('../native/wasi-imports');
+const { EXTENSIONS, MODULES, addFunctions, withOurs } = require('../native/wasi-functions');
 const { closeable } = require('../util/webidl');
 
 /** The `buffer` of V8's memories, as it was before anyone could replace the namespace. */

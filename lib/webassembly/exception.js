@@ -4,9 +4,9 @@
 
 const binding = require('../native/binding');
 const { isUncatchable } = require('../util/errors');
-const { convert, load, store } = require('../native/functions');
 const { Existing, Group } = require('../native/group');
 const { fromAnywhere, toReference } = require('../native/references');
+const { typeNamed } = require('../native/types');
 const { left, note } = require('../native/stack');
 const { eternalTag, homeOf, tagFor, tagParts } = require('./tag');
 const { describe, isObject, privateParts, settle, toUint32, uncloneable } = require('../util/webidl');
@@ -39,11 +39,11 @@ class Exception {
     if (tag === jsTag) {
       throw new TypeError(`${what}: an exception with the JSTag is made by throwing a value`);
     }
-    if (given.length !== tag.letters.length) {
-      const counts = `${tag.letters.length} values, not ${given.length}`;
+    if (given.length !== tag.types.length) {
+      const counts = `${tag.types.length} values, not ${given.length}`;
       throw new TypeError(`${what}: Argument 1 must have the tag's ${counts}`);
     }
-    const values = given.map((value, k) => settled(tag.letters[k], value, tag.holder));
+    const values = given.map((value, k) => settled(tag.types[k], value, tag.holder));
     let stack;
     if (traceStack) {
       const holder = {};
@@ -68,12 +68,12 @@ class Exception {
     if (tag.address !== own.address) {
       throw new TypeError(`${what}: the exception has another tag`);
     }
-    if (place >= own.letters.length) {
-      throw new RangeError(`${what}: no value ${place} among ${own.letters.length}`);
+    if (place >= own.types.length) {
+      throw new RangeError(`${what}: no value ${place} among ${own.types.length}`);
     }
     if (values !== null) return values[place];
     native.exceptionValue(realm, original, place);
-    return load(own.letters[place], 0, own.holder);
+    return own.types[place].load(0, own.holder);
   }
 
   /** Where the exception was made, if that was asked for. */
@@ -107,18 +107,9 @@ function sequence(value, what) {
 }
 
 /** The value that JavaScript gets back for one that it gave. */
-function settled(letter, value, holder) {
-  const converted = convert(letter, value, holder);
-  switch (letter) {
-    case 'f':
-      return Math.fround(converted);
-    case 'i':
-    case 'l':
-    case 'd':
-      return converted;
-    default:
-      return value;
-  }
+function settled(type, value, holder) {
+  const converted = type.convert(value, holder);
+  return type.primitive === undefined ? value : converted;
 }
 
 /**
@@ -131,15 +122,15 @@ function caught(value) {
   const parts = find(value);
   if (parts === undefined) {
     i32[4 * TARGET] = 0;
-    store('e', 0, value, jsTag.holder);
+    typeNamed('externref').store(0, value, jsTag.holder);
     return jsTag.handle;
   }
   const { tag, values, original } = parts;
   // A host value keeps the very object for whoever catches it in JavaScript.
   i32[4 * TARGET] = toReference(value, jsTag.holder);
   if (values === null) return original;
-  const { letters, holder } = tag;
-  values.forEach((item, k) => store(letters[k], k, convert(letters[k], item, holder), holder));
+  const { types, holder } = tag;
+  values.forEach((item, k) => types[k].store(k, types[k].convert(item, holder), holder));
   return tag.handle;
 }
 
@@ -151,8 +142,7 @@ function seen(host, address, handle, original) {
   if (address === undefined) return left(binding, fromAnywhere(host));
   const group = homeOf(address) ?? linking ?? new Group();
   const tag = tagParts(tagFor(address, handle, group));
-  const letter = (k) => load(tag.letters[k], k, tag.holder);
-  const values = original === undefined ? Array.from(tag.letters, (_, k) => letter(k)) : null;
+  const values = original === undefined ? tag.types.map((type, k) => type.load(k, tag.holder)) : null;
   const exception = new Exception(new Existing({ tag, values, original }));
   i32[4 * TARGET] = toReference(exception, jsTag.holder);
   return exception;

@@ -2,24 +2,12 @@
 // WebAssembly.Global.
 
 const { native, realm } = require('../native/binding');
-const { convert, load, store, sweep } = require('../native/functions');
 const { Existing, Group, objectAt } = require('../native/group');
+const { pass, typeNamed, typeNames, typeOf } = require('../native/types');
 const { describe, isObject, privateParts, settle, uncloneable } = require('../util/webidl');
 
-const LETTERS = {
-  i32: 'i',
-  i64: 'l',
-  f32: 'f',
-  f64: 'd',
-  v128: 'x',
-  anyfunc: 'r',
-  funcref: 'r',
-  externref: 'e',
-};
-const DEFAULTS = { i: 0, l: 0n, f: 0, d: 0, r: null, e: undefined };
-
 /**
- * The private parts of a Global: its native `handle`, the `letter` of its type, whether it is
+ * The private parts of a Global: its native `handle`, its `type`, whether it is
  * `mutable`, and its `group`, with which a function in the global is linked.
  */
 const { put, of: globalParts } = privateParts();
@@ -29,15 +17,15 @@ class Global {
     const global = uncloneable(this);
     if (descriptor instanceof Existing) {
       const { handle, group } = descriptor;
-      const [letter, mutable] = native.objectType(handle);
-      put(global, { handle, letter, mutable: mutable === 'm', group });
+      const [letter, mutable] = native.objectType(realm, handle);
+      put(global, { handle, type: typeOf(letter), mutable: mutable === 'm', group });
       return global;
     }
     settle(global, new.target, Global);
-    const { letter, mutable } = parse(descriptor);
-    const parts = { handle: undefined, letter, mutable, group: new Group() };
-    putValue(parts, v === undefined ? DEFAULTS[letter] : v);
-    const [address, handle] = native.createGlobal(realm, letter, mutable);
+    const { type, mutable } = parse(descriptor);
+    const parts = { handle: undefined, type, mutable, group: new Group() };
+    pass(type, v === undefined ? type.initial : v, parts);
+    const [address, handle] = native.createGlobal(realm, type.letter, mutable);
     parts.handle = handle;
     put(global, parts);
     return objectAt(parts.group, address, () => global);
@@ -51,7 +39,7 @@ class Global {
     const what = 'set WebAssembly.Global.value';
     const parts = partsOf(this, what);
     if (!parts.mutable) throw new TypeError(`${what}: the global is not mutable`);
-    putValue(parts, value);
+    pass(parts.type, value, parts);
     native.globalSet(realm, parts.handle);
   }
 
@@ -70,26 +58,19 @@ function partsOf(value, what) {
 
 function valueOf(parts) {
   native.globalGet(realm, parts.handle);
-  return load(parts.letter, 0, parts);
-}
-
-/** Leaves the value in the window for native code. */
-function putValue(parts, value) {
-  const converted = convert(parts.letter, value, parts);
-  sweep();
-  store(parts.letter, 0, converted, parts);
+  return parts.type.load(0, parts);
 }
 
 function parse(descriptor) {
   const what = 'WebAssembly.Global(): Argument 0';
   if (!isObject(descriptor)) throw new TypeError(`${what} must be a global descriptor`);
   const mutable = Boolean(descriptor.mutable);
-  const type = `${descriptor.value}`;
-  if (!Object.hasOwn(LETTERS, type)) {
-    const types = Object.keys(LETTERS).join(', ');
-    throw new TypeError(`${what}: property 'value' must be one of ${types}, not '${type}'`);
+  const name = `${descriptor.value}`;
+  const type = typeNamed(name);
+  if (type === undefined) {
+    throw new TypeError(`${what}: property 'value' must be one of ${typeNames.join(', ')}, not '${name}'`);
   }
-  return { letter: LETTERS[type], mutable };
+  return { type, mutable };
 }
 
 /** The Global for a native one. */

@@ -3,7 +3,7 @@
 
 const { native, realm } = require('../native/binding');
 const { LinkError, coded } = require('../util/errors');
-const { convert, functionAt, recordOf, shim, store, sweep } = require('../native/functions');
+const { functionAt, recordOf, shim } = require('../native/functions');
 const { whileLinking } = require('./exception');
 const { globalFor, globalParts } = require('./global');
 const { Group, join, keep } = require('../native/group');
@@ -12,8 +12,8 @@ const { partsOf } = require('./module');
 const { lacking } = require('./shared');
 const { tableFor, tableParts } = require('./table');
 const { settleTag, tagFor, tagParts } = require('./tag');
-const { isTyped } = require('../native/typed');
-const { wasiFunctionParts, wasiImportsParts } = require('../native/wasi-imports');
+const { pass, typeNamed, typeOf } = require('../native/types');
+const { wasiFunctionParts, wasiImportsParts } = require('../native/wasi-functions');
 const { closeable, describe, isObject, privateParts, settle, uncloneable } = require('../util/webidl');
 
 /** The private parts of an Instance: its `exports` and its native `handle`. */
@@ -189,27 +189,22 @@ const IMPORT = {
     const parts = globalParts(value);
     if (parts !== undefined) return object(linking, wanted, '', value, parts);
     const [letter, mutable] = wanted.type;
+    const type = typeOf(letter);
     if (mutable) refuse(linking, wanted, 'a mutable WebAssembly.Global', value);
-    if (letter === 'l' && typeof value !== 'bigint') {
-      refuse(linking, wanted, 'a BigInt or a WebAssembly.Global', value);
+    if (type.isExotic) refuse(linking, wanted, 'a WebAssembly.Global', value);
+    if (type.primitive !== undefined && typeof value !== type.primitive) {
+      const primitive = type.primitive === 'bigint' ? 'a BigInt' : 'a number';
+      refuse(linking, wanted, `${primitive} or a WebAssembly.Global`, value);
     }
-    if ('ifd'.includes(letter) && typeof value !== 'number') {
-      refuse(linking, wanted, 'a number or a WebAssembly.Global', value);
-    }
-    if (letter === 'x') refuse(linking, wanted, 'a WebAssembly.Global', value);
-    if (letter === 'r' && value !== null && recordOf(value) === undefined) {
+    if (type === typeNamed('funcref') && value !== null && recordOf(value) === undefined) {
       refuse(linking, wanted, 'null, a WebAssembly function or a WebAssembly.Global', value);
     }
-    const holder = { group: linking.group };
-    let converted;
     try {
-      converted = convert(letter, value, holder);
+      pass(type, value, { group: linking.group });
     } catch (error) {
-      if (!isTyped(letter)) throw error;
+      if (!type.isTyped) throw error;
       refuse(linking, wanted, 'of its type or a WebAssembly.Global', value);
     }
-    sweep();
-    store(letter, 0, converted, holder);
     return native.createGlobal(realm, letter, false)[1];
   },
 

@@ -44,7 +44,7 @@ class Memory {
     const memory = uncloneable(this);
     if (descriptor instanceof Existing) {
       const { handle, group } = descriptor;
-      const wide = native.objectType(handle) === 'w';
+      const wide = native.objectType(realm, handle) === 'w';
       const own = native.ownShared(handle);
       const lacks = own === null ? undefined : lacking(limitsOf(own));
       put(memory, { handle, group, wide, shared: false, buffer: null, lacks });
@@ -223,7 +223,7 @@ function arrived(value) {
 
 function share(memory, source, limits, wide = false, isNew = false) {
   const { address, handle, group } = adopt(source, limits, wide, isNew);
-  const isWideMemory = native.objectType(handle) === 'w';
+  const isWideMemory = native.objectType(realm, handle) === 'w';
   const buffer = isShared(source) ? source : null;
   put(memory, { handle, group, wide: isWideMemory, shared: true, buffer });
   if (buffer !== null) notResizable(memory);

@@ -118,7 +118,7 @@ function describeParts(handle) {
 }
 
 function describeImports(handle) {
-  const flat = native.imports(handle);
+  const flat = native.imports(realm, handle);
   const list = [];
   for (let k = 0; k < flat.length; k += 4) {
     list.push({ module: flat[k], name: flat[k + 1], kind: flat[k + 2], type: flat[k + 3] });
@@ -127,7 +127,7 @@ function describeImports(handle) {
 }
 
 function describeExports(handle) {
-  const flat = native.exports(handle);
+  const flat = native.exports(realm, handle);
   const list = [];
   for (let k = 0; k < flat.length; k += 3) {
     list.push({ name: flat[k], kind: flat[k + 1], type: flat[k + 2] });

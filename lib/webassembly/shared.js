@@ -4,7 +4,7 @@
 // posted to other threads, and its waiting threads are those that `Atomics` wakes. Where V8 has no such
 // memory, the bytes of a module's are ours and stay with its instances: JavaScript gets copies.
 
-const { native, realm } = require('../native/binding');
+const { constants, inOrder, native, realm } = require('../native/binding');
 const { Group, keep } = require('../native/group');
 const { V8Instance, V8Memory, V8Module, bufferOf, growMemory, toFixedLength } = require('./v8');
 
@@ -103,7 +103,7 @@ function linksWith(memory, maximum, wide) {
 }
 
 /** What native code asks the host of a memory for (src/node/shared.rs). */
-const ANSWERS = ['ok', 'not-equal', 'timed-out'];
+const { answers: ANSWERS, requests: REQUESTS } = constants;
 
 /** The function that native code asks. `current` gives the memory's buffer as it is now. */
 function hostOf(current, grow) {
@@ -117,19 +117,19 @@ function hostOf(current, grow) {
     }
     return words;
   };
-  const requests = [
-    () => new Uint8Array(current()),
-    (delta) => (grow(delta) ? 1 : 0),
-    (place, low, high, timeout) => ANSWERS.indexOf(Atomics.wait(view(), place, low | 0, timeout)),
-    (place, low, high, timeout) => {
+  const handlers = inOrder(REQUESTS, {
+    bytes: () => new Uint8Array(current()),
+    grow: (delta) => (grow(delta) ? 1 : 0),
+    wait32: (place, low, high, timeout) => ANSWERS.indexOf(Atomics.wait(view(), place, low | 0, timeout)),
+    wait64(place, low, high, timeout) {
       const expected = BigInt.asIntN(64, (BigInt(high) << 32n) | BigInt(low));
       view();
       doubleWords ??= new BigInt64Array(words.buffer);
       return ANSWERS.indexOf(Atomics.wait(doubleWords, place, expected, timeout));
     },
-    (place, count) => Atomics.notify(view(), place, count),
-  ];
-  return (request, ...args) => requests[request](...args);
+    notify: (place, count) => Atomics.notify(view(), place, count),
+  });
+  return (request, ...args) => handlers[request](...args);
 }
 
 /**

@@ -3,8 +3,8 @@
 
 const { native, realm } = require('../native/binding');
 const { coded } = require('../util/errors');
-const { convert, load, store, sweep } = require('../native/functions');
 const { Existing, Group, objectAt } = require('../native/group');
+const { pass, typeNamed, typeOf } = require('../native/types');
 const {
   describe,
   fromAddress,
@@ -17,10 +17,8 @@ const {
   uncloneable,
 } = require('../util/webidl');
 
-const LETTERS = { anyfunc: 'r', funcref: 'r', externref: 'e' };
-
 /**
- * The private parts of a Table: its native `handle`, the `letter` of its elements, whether indices
+ * The private parts of a Table: its native `handle`, the `type` of its elements, whether indices
  * are 64 bits `wide`, so BigInts, and its `group`, with which functions in the table are linked.
  */
 const { put, of: tableParts } = privateParts();
@@ -30,15 +28,15 @@ class Table {
     const table = uncloneable(this);
     if (descriptor instanceof Existing) {
       const { handle, group } = descriptor;
-      const [letter, wide] = native.objectType(handle);
-      put(table, { handle, letter, wide: wide === 'w', group });
+      const [letter, wide] = native.objectType(realm, handle);
+      put(table, { handle, type: typeOf(letter), wide: wide === 'w', group });
       return table;
     }
     settle(table, new.target, Table);
-    const { letter, wide, initial, maximum } = parse(descriptor);
-    const parts = { handle: undefined, letter, wide, group: new Group() };
-    putValue(parts, value === undefined ? missing(letter) : value);
-    const [address, handle] = native.createTable(realm, letter, initial, maximum, wide);
+    const { type, wide, initial, maximum } = parse(descriptor);
+    const parts = { handle: undefined, type, wide, group: new Group() };
+    pass(type, value === undefined ? type.initial : value, parts);
+    const [address, handle] = native.createTable(realm, type.letter, initial, maximum, wide);
     parts.handle = handle;
     put(table, parts);
     return objectAt(parts.group, address, () => table);
@@ -53,14 +51,14 @@ class Table {
     const parts = partsOf(this, what);
     const place = toAddress(index, parts.wide, `${what}: Argument 0`);
     if (!native.tableGet(realm, parts.handle, place)) throw outside(parts, what, place);
-    return load(parts.letter, 0, parts);
+    return parts.type.load(0, parts);
   }
 
   set(index, value = undefined) {
     const what = 'WebAssembly.Table.set()';
     const parts = partsOf(this, what);
     const place = toAddress(index, parts.wide, `${what}: Argument 0`);
-    putValue(parts, arguments.length < 2 ? missing(parts.letter) : value);
+    pass(parts.type, arguments.length < 2 ? parts.type.initial : value, parts);
     if (!native.tableSet(realm, parts.handle, place)) throw outside(parts, what, place);
   }
 
@@ -68,7 +66,7 @@ class Table {
     const what = 'WebAssembly.Table.grow()';
     const parts = partsOf(this, what);
     const count = toAddress(delta, parts.wide, `${what}: Argument 0`);
-    putValue(parts, value === undefined ? missing(parts.letter) : value);
+    pass(parts.type, value === undefined ? parts.type.initial : value, parts);
     const old = native.growTable(realm, parts.handle, count);
     if (old === null) {
       const text = `${what}: cannot grow by ${count} elements: over the maximum`;
@@ -90,21 +88,9 @@ function size({ handle, wide }) {
   return fromAddress(native.tableSize(handle), wide);
 }
 
-/** Leaves the value in the window for native code. */
-function putValue(parts, value) {
-  const converted = convert(parts.letter, value, parts);
-  sweep();
-  store(parts.letter, 0, converted, parts);
-}
-
 function outside(parts, what, place) {
   const text = `${what}: no element ${place} in a table of ${size(parts)}`;
   return coded(RangeError, 'ERR_WASI_RANGE', text);
-}
-
-/** What an element is when nothing was given. */
-function missing(letter) {
-  return letter === 'e' ? undefined : null;
 }
 
 /** In the order that the interface's own tests ask for. */
@@ -112,7 +98,8 @@ function parse(descriptor) {
   const what = 'WebAssembly.Table(): Argument 0';
   if (!isObject(descriptor)) throw new TypeError(`${what} must be a table descriptor`);
   const element = `${descriptor.element}`;
-  if (!Object.hasOwn(LETTERS, element)) {
+  const type = typeNamed(element);
+  if (type === undefined || type.primitive !== undefined || type.isExotic) {
     throw new TypeError(`${what}: property 'element' must be 'anyfunc' or 'externref'`);
   }
   const wide = isWide(descriptor, what);
@@ -120,7 +107,7 @@ function parse(descriptor) {
   if (maximum < initial) {
     throw new RangeError(`${what}: 'maximum' ${maximum} is below 'initial' ${initial}`);
   }
-  return { letter: LETTERS[element], wide, initial, maximum };
+  return { type, wide, initial, maximum };
 }
 
 /** The Table for a native one. */

@@ -3,21 +3,11 @@
 
 const { native, realm } = require('../native/binding');
 const { Existing, Group, keep, objectAt } = require('../native/group');
+const { typeNamed, typeNames, typesOf } = require('../native/types');
 const { describe, isObject, privateParts, settle, uncloneable } = require('../util/webidl');
 
-const LETTERS = {
-  i32: 'i',
-  i64: 'l',
-  f32: 'f',
-  f64: 'd',
-  v128: 'x',
-  anyfunc: 'r',
-  funcref: 'r',
-  externref: 'e',
-};
-
 /**
- * The private parts of a Tag: its `address`, its native `handle`, the `letters` of its parameters,
+ * The private parts of a Tag: its `address`, its native `handle`, the `types` of its parameters,
  * its `group`, undefined for one that lives as long as the realm, and a `holder` of the group for
  * what its exceptions carry: unlike that of a function it has no address.
  */
@@ -28,14 +18,20 @@ class Tag {
     const tag = uncloneable(this);
     if (type instanceof Existing) {
       const { address, handle, group } = type;
-      put(tag, { address, handle, letters: native.objectType(handle), group, holder: { group } });
+      put(tag, {
+        address,
+        handle,
+        types: typesOf(native.objectType(realm, handle)),
+        group,
+        holder: { group },
+      });
       return tag;
     }
     settle(tag, new.target, Tag);
-    const letters = parse(type);
-    const [address, handle] = native.createTag(realm, letters);
+    const types = parse(type);
+    const [address, handle] = native.createTag(realm, types.map(({ letter }) => letter).join(''));
     const group = new Group();
-    put(tag, { address, handle, letters, group, holder: { group } });
+    put(tag, { address, handle, types, group, holder: { group } });
     settleTag(address, group);
     return objectAt(group, address, () => tag);
   }
@@ -52,12 +48,12 @@ function parse(type) {
   }
   return Array.from(parameters, (given) => {
     const name = `${given}`;
-    if (!Object.hasOwn(LETTERS, name)) {
-      const types = Object.keys(LETTERS).join(', ');
-      throw new TypeError(`${what}: a parameter must be one of ${types}, not '${name}'`);
+    const type = typeNamed(name);
+    if (type === undefined) {
+      throw new TypeError(`${what}: a parameter must be one of ${typeNames.join(', ')}, not '${name}'`);
     }
-    return LETTERS[name];
-  }).join('');
+    return type;
+  });
 }
 
 /**

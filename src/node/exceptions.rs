@@ -1,16 +1,15 @@
 //! Exceptions across the edge, behind `WebAssembly.Tag` and `WebAssembly.Exception`.
 //!
-//! For `src/node` and, through Node-API, `lib/exception.js`. All of it is off the path of calls
-//! that return. Invariants: a JavaScript object for an exception lives as long as the exception,
+//! For this room and, through Node-API, the face. All of it is off the path of calls that return. Invariants: a JavaScript object for an exception lives as long as the exception,
 //! as its *host value*, and holds the payload as JavaScript values or in a copy, so that no cycle
 //! runs through native code; what JavaScript throws is an exception of the realm's `JSTag`, except
 //! where the face says that wasm must not catch it.
 
 use super::failure::{Failure, run};
-use super::module::{letter, signature};
-use super::objects::{Made, made, read_value, val_type, write_value};
+use super::objects::{Made, made, read_value, write_value};
 use super::raw::{self, HandleScope, Reference, Refused};
 use super::realm::{Realm, address};
+use super::types::EXOTIC;
 use engine::{Error, Exception, Extern, ExternRef, FuncType, Tag, Val, ValType};
 use napi::bindgen_prelude::{Env, External, FromNapiRef, ToNapiValue, Unknown};
 use napi::{JsValue, sys};
@@ -46,7 +45,7 @@ pub fn handle_exceptions(realm: &External<Rc<Realm>>, caught: Unknown, seen: Unk
 #[napi(catch_unwind)]
 pub fn create_tag(realm: &External<Rc<Realm>>, params: String) -> Made {
     run(realm, || {
-        let params: Vec<ValType> = params.chars().map(val_type).collect();
+        let params: Vec<ValType> = params.chars().map(|letter| realm.val_type(letter)).collect();
         let tag = Tag::new(&realm.store, FuncType::new(params, []));
         Ok(made(tag.id(), Extern::Tag(tag)))
     })
@@ -119,7 +118,7 @@ pub fn seen(realm: &Realm, exception: &Exception) -> Result<sys::napi_value, Fai
         let mut args = vec![host.into_unknown(&env)?.raw()];
         if !known && let Some(tag) = exception.tag() {
             args.push(address(tag.id()).into_unknown(&env)?.raw());
-            let exotic = signature(tag.ty().ty()).contains('x');
+            let exotic = realm.letters_of(&tag.ty().ty().params).contains(EXOTIC);
             args.push(External::new(Extern::Tag(tag)).into_unknown(&env)?.raw());
             if exotic {
                 let copy = exception.copy();
@@ -150,9 +149,4 @@ fn host_value(realm: &Realm) -> Option<ExternRef> {
 
 fn index(reference: ExternRef) -> u32 {
     reference.0.get()
-}
-
-/// The letters of a tag's parameters.
-pub fn params(tag: &Tag) -> String {
-    tag.ty().ty().params.iter().copied().map(letter).collect()
 }

@@ -6,6 +6,7 @@
 //! environment lives, the process ends. Texts that a module chose are cut before they reach V8, which
 //! refuses long ones.
 
+use super::constants::named;
 use super::raw::{self, Reference, Refused};
 use super::realm::Realm;
 use engine::{CompileError, Frame, OverLimit, Trap, TrapCode};
@@ -29,61 +30,38 @@ pub enum Failure {
     Stopped,
 }
 
-/// The kinds of error that the face's `makeError` knows.
-#[derive(Clone, Copy)]
-pub enum Kind {
-    Compile,
-    Link,
-    Runtime,
-    /// The stack is exhausted.
-    Stack,
-    Range,
-    /// More was asked for than `limits` give.
-    Limit,
-    /// What `limits.fuel` gave is used up.
-    Fuel,
-    /// The machine has no more of something, such as threads.
-    Resource,
-    /// The machine has not the memory or the address space for what is asked.
-    Memory,
-    /// What is asked for belongs to a guest that is at work on its thread.
-    Busy,
-    /// What is used was closed.
-    Closed,
-    /// The time of a program is over. The face knows how much that was.
-    Timeout,
-    /// `proc_exit`; the message is the exit code.
-    Exit,
-    /// A WASI function before the program was started.
-    NotStarted,
-    /// A WASI option that cannot be honoured.
-    Option,
-    /// Of a file in memory; the message begins with the errno's name and a colon.
-    File,
-    Internal,
-}
-
-impl Kind {
-    fn name(self) -> &'static str {
-        match self {
-            Kind::Compile => "compile",
-            Kind::Link => "link",
-            Kind::Runtime => "runtime",
-            Kind::Stack => "stack",
-            Kind::Range => "range",
-            Kind::Limit => "limit",
-            Kind::Fuel => "fuel",
-            Kind::Resource => "resource",
-            Kind::Memory => "memory",
-            Kind::Busy => "busy",
-            Kind::Closed => "closed",
-            Kind::Timeout => "timeout",
-            Kind::Exit => "exit",
-            Kind::NotStarted => "not-started",
-            Kind::Option => "option",
-            Kind::File => "file",
-            Kind::Internal => "internal",
-        }
+named! {
+    /// The kinds of error that the face's `makeError` knows, by name.
+    pub enum Kind {
+        Compile = "compile",
+        Link = "link",
+        Runtime = "runtime",
+        /// The stack is exhausted.
+        Stack = "stack",
+        Range = "range",
+        /// More was asked for than `limits` give.
+        Limit = "limit",
+        /// What `limits.fuel` gave is used up.
+        Fuel = "fuel",
+        /// The machine has no more of something, such as threads.
+        Resource = "resource",
+        /// The machine lacks the memory or the address space for what is asked.
+        Memory = "memory",
+        /// What is asked for belongs to a guest that is at work on its thread.
+        Busy = "busy",
+        /// What is used was closed.
+        Closed = "closed",
+        /// The time of a program is over. The face knows how much that was.
+        Timeout = "timeout",
+        /// `proc_exit`; the message is the exit code.
+        Exit = "exit",
+        /// A WASI function before the program was started.
+        NotStarted = "not-started",
+        /// A WASI option that cannot be honoured.
+        Option = "option",
+        /// Of a file in memory; the message begins with the errno's name and a colon.
+        File = "file",
+        Internal = "internal",
     }
 }
 
@@ -253,7 +231,7 @@ pub fn to_value(realm: &Realm, failure: &Failure) -> Option<sys::napi_value> {
         Failure::Thrown(exception) => super::exceptions::seen(realm, exception).ok(),
         Failure::Error { kind, message, frames } => {
             let message = bounded(message, MAX_MESSAGE);
-            realm.make_error(kind.name(), &message, frames).ok()
+            realm.make_error(Kind::ALL[*kind as usize].0, &message, frames).ok()
         }
         Failure::Stopped => None,
     };

@@ -1,12 +1,11 @@
 //! Linking and starting instances, behind `WebAssembly.Instance`.
 //!
-//! For `lib/instance.js`, through Node-API. Invariant: the face has joined the groups of all
+//! For the face, through Node-API. Invariant: the face has joined the groups of all
 //! imports before it asks, and keeps the returned instance handle in the joined group, so an
 //! address that it holds as a number is that of a living function.
 
 use super::call::EntryScope;
 use super::failure::{Failure, Kind, run};
-use super::module::signature;
 use super::objects::as_memory;
 use super::realm::{Realm, address};
 use engine::{Budget, Error, Extern, Func, Instance, InstantiateError, Limits, Memory, Module};
@@ -162,7 +161,7 @@ pub fn describe_function(realm: &External<Rc<Realm>>, address: f64) -> napi::Res
         // SAFETY: the face has just read the address from the window, a table or a global of a
         // group that it holds.
         let func = unsafe { realm.func(address) }?;
-        Ok((signature(func.ty().ty()), index(&func)))
+        Ok((realm.signature(func.ty().ty()), index(&func)))
     })
 }
 

@@ -11,7 +11,8 @@
 //! - [`exceptions`]: how exceptions cross
 //! - [`stack`]: the wasm frames in the stacks of JavaScript's errors
 //! - [`module`], [`instance`], [`objects`]: behind `Module`, `Instance`, `Memory`, `Table`, `Global`
-//! - [`typed`]: letters for references to less than all functions or values
+//! - [`types`]: value types by letters
+//! - [`constants`]: what both sides must know by the same numbers and letters
 //! - [`carrier`]: modules on their way to other threads
 //! - [`buffers`]: the `ArrayBuffer`s over memories
 //! - [`collector`]: what V8's collector is told of native memory
@@ -37,6 +38,7 @@ mod call;
 mod carrier;
 mod collector;
 mod compiling;
+mod constants;
 mod exceptions;
 mod failure;
 mod instance;
@@ -50,7 +52,7 @@ mod realm;
 mod shared;
 mod stack;
 mod threads;
-mod typed;
+mod types;
 mod v8_stack;
 mod wasi;
 mod workers;

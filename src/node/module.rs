@@ -1,12 +1,11 @@
 //! Compiling at once, validating and describing modules, behind `WebAssembly.Module`.
 //!
-//! For `src/node` and, through Node-API, `lib/module.js`. Invariant: bytes are copied before
-//! anything else happens, so JavaScript may change them while we compile.
+//! For the face, through Node-API. Invariant: bytes are copied before anything else happens, so JavaScript
+//! may change them while we compile.
 
 use super::failure::{Failure, Kind, run};
 use super::realm::{Realm, engine};
-use super::typed::typed_letter;
-use engine::{ExternType, FuncType, HeapType, MemoryType, Module, ValType};
+use engine::{MemoryType, Module};
 use napi::bindgen_prelude::{ArrayBuffer, Env, External};
 use napi_derive::napi;
 use std::rc::Rc;
@@ -44,11 +43,11 @@ pub fn counts_fuel(module: &External<Module>) -> bool {
     module.engine().tunables().fuel
 }
 
-/// The imports of a module, four strings each: module, name, kind, type (see [`type_text`]).
+/// The imports of a module, four strings each: module, name, kind, type (see [`Realm::type_text`]).
 #[napi(catch_unwind)]
-pub fn imports(module: &External<Module>) -> Vec<String> {
+pub fn imports(realm: &External<Rc<Realm>>, module: &External<Module>) -> Vec<String> {
     let each = |import: engine::ImportType<'_>| {
-        let (kind, ty) = (import.ty.kind().to_string(), type_text(&import.ty));
+        let (kind, ty) = (import.ty.kind().to_string(), realm.type_text(&import.ty));
         [import.module.to_string(), import.name.to_string(), kind, ty]
     };
     module.imports().flat_map(each).collect()
@@ -56,9 +55,9 @@ pub fn imports(module: &External<Module>) -> Vec<String> {
 
 /// The exports of a module, three strings each: name, kind, type.
 #[napi(catch_unwind)]
-pub fn exports(module: &External<Module>) -> Vec<String> {
+pub fn exports(realm: &External<Rc<Realm>>, module: &External<Module>) -> Vec<String> {
     let each = |export: engine::ExportType<'_>| {
-        [export.name.to_string(), export.ty.kind().to_string(), type_text(&export.ty)]
+        [export.name.to_string(), export.ty.kind().to_string(), realm.type_text(&export.ty)]
     };
     module.exports().flat_map(each).collect()
 }
@@ -85,37 +84,4 @@ pub fn custom_sections<'env>(
     name: String,
 ) -> napi::Result<Vec<ArrayBuffer<'env>>> {
     module.custom_sections(&name).map(|bytes| ArrayBuffer::from_data(env, bytes)).collect()
-}
-
-/// A type as the face reads it: `lib/types.js` has the same letters.
-/// A function is `params:results`, a global `letter` and `m` if mutable, a table `letter`.
-fn type_text(ty: &ExternType) -> String {
-    match ty {
-        ExternType::Func(ty) | ExternType::Tag(ty) => signature(ty.ty()),
-        ExternType::Table(ty) => letter(ValType::Ref(ty.element)).to_string(),
-        ExternType::Memory(_) => String::new(),
-        ExternType::Global(ty) => {
-            let mutable = if ty.mutable { "m" } else { "" };
-            format!("{}{mutable}", letter(ty.content))
-        }
-    }
-}
-
-pub fn signature(ty: &FuncType) -> String {
-    let letters = |types: &[ValType]| types.iter().copied().map(letter).collect::<String>();
-    format!("{}:{}", letters(&ty.params), letters(&ty.results))
-}
-
-/// The letter of a value type. `x` stands for those that JavaScript cannot have.
-pub fn letter(ty: ValType) -> char {
-    match ty {
-        ValType::I32 => 'i',
-        ValType::I64 => 'l',
-        ValType::F32 => 'f',
-        ValType::F64 => 'd',
-        ValType::Ref(ty) if ty.nullable && ty.heap == HeapType::Func => 'r',
-        ValType::Ref(ty) if ty.nullable && ty.heap == HeapType::Extern => 'e',
-        ValType::Ref(ty) if !ty.is_exn() => typed_letter(ty).unwrap_or('x'),
-        ValType::V128 | ValType::Ref(_) => 'x',
-    }
 }

@@ -1,15 +1,14 @@
 //! Memories, tables and globals, behind the classes of those names.
 //!
-//! For `lib/`, through Node-API. Single values cross in the window's first slot, by the type of
-//! the table or global. The buffers of memories are in `buffers.rs`.
+//! For the face, through Node-API. Single values cross in the window's first slot, by the type of the table
+//! or global. The buffers of memories are in `buffers.rs`.
 
 use super::failure::{self, Failure, Kind, run};
-use super::module::letter;
 use super::realm::{Realm, address};
-use super::typed::typed_reference;
+use super::types::EXOTIC;
 use engine::{
-    Error, Extern, ExternRef, Func, Global, GlobalType, Memory, MemoryType, RefType, Table, TableType, Val,
-    ValRaw, ValType,
+    Error, Extern, ExternRef, Func, Global, GlobalType, Memory, MemoryType, Table, TableType, Val, ValRaw,
+    ValType,
 };
 use napi::JsValue;
 use napi::bindgen_prelude::{Env, External, Unknown};
@@ -81,9 +80,8 @@ pub fn create_table(
     wide: bool,
 ) -> Made {
     run(realm, || {
-        let element = match element.as_str() {
-            "r" => RefType::FUNCREF,
-            _ => RefType::EXTERNREF,
+        let ValType::Ref(element) = realm.val_type(element.chars().next().unwrap_or(EXOTIC)) else {
+            unreachable!("the face knows the types of elements");
         };
         let maximum = maximum.map(|elements| elements as u64);
         let ty = TableType { element, minimum: minimum as u64, maximum, table64: wide };
@@ -142,7 +140,7 @@ pub fn grow_table(
 #[napi(catch_unwind)]
 pub fn create_global(realm: &External<Rc<Realm>>, content: String, mutable: bool) -> Made {
     run(realm, || {
-        let content = content.chars().next().map_or(ValType::V128, val_type);
+        let content = realm.val_type(content.chars().next().unwrap_or(EXOTIC));
         let value = read_value(realm, 0, content);
         let ty = GlobalType { content, mutable };
         let global = Global::new(&realm.store, ty, value)?;
@@ -169,37 +167,24 @@ pub fn global_set(realm: &External<Rc<Realm>>, global: &External<Extern>) -> nap
 /// The letter of a table's elements or a global's content, with `m` for a mutable global and `w`
 /// for a table or memory with 64-bit addresses; the letters of a tag's parameters.
 #[napi(catch_unwind)]
-pub fn object_type(object: &External<Extern>) -> String {
+pub fn object_type(realm: &External<Rc<Realm>>, object: &External<Extern>) -> String {
     let mark = |is: bool, mark| if is { mark } else { "" };
     match &**object {
         Extern::Table(table) => {
             let ty = table.ty();
-            format!("{}{}", letter(ValType::Ref(ty.element)), mark(ty.table64, "w"))
+            format!("{}{}", realm.letter(ValType::Ref(ty.element)), mark(ty.table64, "w"))
         }
         Extern::Memory(memory) => mark(memory.ty().memory64, "w").to_string(),
         Extern::Global(global) => {
             let ty = global.ty();
-            format!("{}{}", letter(ty.content), mark(ty.mutable, "m"))
+            format!("{}{}", realm.letter(ty.content), mark(ty.mutable, "m"))
         }
-        Extern::Tag(tag) => super::exceptions::params(tag),
+        Extern::Tag(tag) => realm.letters_of(&tag.ty().ty().params),
         Extern::Func(_) | Extern::Native(_) => String::new(),
     }
 }
 
 // ---- values and handles
-
-/// The type that a letter stands for (see `letter`).
-pub(super) fn val_type(letter: char) -> ValType {
-    match letter {
-        'i' => ValType::I32,
-        'l' => ValType::I64,
-        'f' => ValType::F32,
-        'd' => ValType::F64,
-        'r' => ValType::FUNCREF,
-        'e' => ValType::EXTERNREF,
-        _ => typed_reference(letter).map_or(ValType::V128, ValType::Ref),
-    }
-}
 
 /// The value of this type in a slot of the window.
 pub(super) fn read_value(realm: &Realm, slot: usize, ty: ValType) -> Val {
@@ -245,20 +230,20 @@ pub(super) fn write_value(realm: &Realm, slot: usize, value: &Val) {
 pub(super) fn as_memory(handle: &Extern) -> &Memory {
     match handle {
         Extern::Memory(memory) => memory,
-        _ => unreachable!("lib/memory.js holds a memory"),
+        _ => unreachable!("the face holds a memory"),
     }
 }
 
 fn as_table(handle: &Extern) -> &Table {
     match handle {
         Extern::Table(table) => table,
-        _ => unreachable!("lib/table.js holds a table"),
+        _ => unreachable!("the face holds a table"),
     }
 }
 
 fn as_global(handle: &Extern) -> &Global {
     match handle {
         Extern::Global(global) => global,
-        _ => unreachable!("lib/global.js holds a global"),
+        _ => unreachable!("the face holds a global"),
     }
 }

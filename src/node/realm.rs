@@ -15,10 +15,12 @@ use super::buffers::Buffers;
 use super::call::{Handles, HeldSlot};
 use super::collector::Collector;
 use super::compiling::Compilations;
+use super::constants::constants;
 use super::exceptions::Exceptions;
 use super::failure::{self, Failure};
 use super::raw::{self, Reference, Refused};
 use super::threads::Threads;
+use super::types::Letters;
 use super::v8_stack::V8Stack;
 use super::workers::Asked;
 use engine::{CompileError, Config, Engine, FastEntry, Func, MemoryStyle, Store, TrapMode, ValRaw};
@@ -50,6 +52,8 @@ pub struct Realm {
     /// Given out by `next_id`.
     ids: Cell<u64>,
     held_slot: OnceCell<HeldSlot>,
+    /// For types that have no letter of their own.
+    pub(super) letters: RefCell<Letters>,
     /// `store.memory_growths()` when the buffers were last looked at.
     growths: Cell<u64>,
     pub(super) collector: Collector,
@@ -199,7 +203,7 @@ fn setting<T: Copy>(name: &str, values: &[(&str, T)]) -> Result<Option<T>, Compi
     })
 }
 
-/// Opens a realm: `{realm, window, offset, target, call}`. `makeError` makes the errors that
+/// Opens a realm: `{realm, window, offset, slots, call, constants}`. `makeError` makes the errors that
 /// native code throws.
 #[napi(catch_unwind)]
 pub fn open<'env>(env: &'env Env, make_error: Unknown<'env>) -> napi::Result<Object<'env>> {
@@ -233,6 +237,7 @@ pub fn open<'env>(env: &'env Env, make_error: Unknown<'env>) -> napi::Result<Obj
         v8_stack: V8Stack::default(),
         ids: Cell::new(0),
         held_slot: OnceCell::new(),
+        letters: RefCell::default(),
         growths: Cell::new(0),
         collector: Collector::default(),
         buffers: RefCell::default(),
@@ -255,5 +260,6 @@ pub fn open<'env>(env: &'env Env, make_error: Unknown<'env>) -> napi::Result<Obj
     }
     opened.set("offset", offset as u32)?;
     opened.set("slots", SLOTS as u32)?;
+    opened.set("constants", constants(env)?)?;
     Ok(opened)
 }

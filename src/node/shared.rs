@@ -4,11 +4,12 @@
 //! V8 has none of some types that the engine has, such as those with pages of another size. The bytes of
 //! these are the engine's, and JavaScript cannot have them as a buffer: it copies.
 //!
-//! For `lib/memory.js`, through Node-API. Invariants: every handle to such a memory comes with a
+//! For the face, through Node-API. Invariants: every handle to such a memory comes with a
 //! `SharedArrayBuffer` of the handle's environment, which counts among the holders of the bytes
 //! that V8 counts; a native memory is found by the place of its bytes only while a handle lives, so
 //! while the place is taken.
 
+use super::constants::named;
 use super::failure::{Failure, Kind, run};
 use super::module::limits;
 use super::objects::{as_memory, made};
@@ -24,8 +25,8 @@ use std::rc::Rc;
 use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
-/// The shared memories of the process by the place of their bytes: threads that got the same bytes
-/// have one memory.
+/// The shared memories of the process by the address of their bytes. Threads that got the same bytes must
+/// have one memory, so this cannot belong to a realm.
 static KNOWN: LazyLock<Mutex<HashMap<usize, WeakSharedMemory>>> = LazyLock::new(Mutex::default);
 
 /// The memory with these bytes. `is_new`: they have just been made, so what was known there is gone.
@@ -175,14 +176,24 @@ fn extent(env: sys::napi_env, bytes: sys::napi_value) -> Result<(*mut u8, usize)
     Ok((data.cast(), length))
 }
 
-/// What the face's `host` is asked for; `lib/memory.js` has the same numbers.
-#[derive(Clone, Copy)]
-enum Request {
-    Bytes = 0,
-    Grow = 1,
-    Wait32 = 2,
-    Wait64 = 3,
-    Notify = 4,
+named! {
+    /// What the face's `host` is asked for.
+    pub enum Request {
+        Bytes = "bytes",
+        Grow = "grow",
+        Wait32 = "wait32",
+        Wait64 = "wait64",
+        Notify = "notify",
+    }
+}
+
+named! {
+    /// What `Atomics.wait` answers.
+    pub enum Answer {
+        Notified = "ok",
+        NotEqual = "not-equal",
+        TimedOut = "timed-out",
+    }
 }
 
 struct V8Memory {
@@ -235,9 +246,10 @@ impl MemoryHost for V8Memory {
         // A 64-bit word in two halves, each of which a double holds.
         let (low, high) = (expected as u32, (expected >> 32) as u32);
         let place = (address / u64::from(size)) as f64;
-        match self.ask(request, &[place, low.into(), high.into(), milliseconds]) {
-            Ok(0.0) => Ok(Wait::Notified),
-            Ok(1.0) => Ok(Wait::NotEqual),
+        let answer = self.ask(request, &[place, low.into(), high.into(), milliseconds]);
+        match answer.map(|answer| Answer::ALL.get(answer as usize)) {
+            Ok(Some((_, Answer::Notified))) => Ok(Wait::Notified),
+            Ok(Some((_, Answer::NotEqual))) => Ok(Wait::NotEqual),
             Ok(_) => Ok(Wait::TimedOut),
             // The environment is going down.
             Err(Refused) => Err(Failure::Stopped.into()),

@@ -1,10 +1,11 @@
 //! Guests on threads of their own, and their way back to JavaScript.
 //!
-//! For `lib/thread.js`, through Node-API. Invariants: everything a guest thread tells goes through
-//! one queue of the realm and is delivered on the realm's thread, in order; when the environment
+//! For the face, through Node-API. Invariants: everything that a guest thread tells goes through one queue
+//! of the realm and is delivered on the realm's thread, in order; when the environment
 //! goes, all its guests are stopped, and nothing is put into the queue from then on. As long as it
 //! lives no event is lost: a promise waits for each.
 
+use super::constants::named;
 use super::failure::{self, Failure, Kind, run};
 use super::instance::EngineLimits;
 use super::queue::{self, Queue};
@@ -66,12 +67,26 @@ impl Guests {
     }
 }
 
-/// Opens the realm's queue. `deliver` is called with a thread's number and what happened there: 0,
-/// it waits for calls; 1, it called an import, the third argument, in a frame, the fourth, with
-/// its arguments in the window; 2, a call ended, the third argument, with its results in the
-/// window; 3, it ended. In the last two cases the fourth argument tells what went wrong: nothing
-/// if it is undefined, what the import of a frame threw if it is a number. 4 answers
-/// `sweep_thread`: the fourth argument lists the references.
+named! {
+    /// What happened to a guest, for `deliver`.
+    pub enum What {
+        /// It waits for calls.
+        Ready = "ready",
+        /// It called an import, whose index is `number`, in the frame `last`. The arguments are in the
+        /// window.
+        Import = "import",
+        /// The call `number` ended: with its results in the window, or with the error `last`.
+        Returned = "returned",
+        /// It answers `sweep_thread`: `last` lists the references that it holds.
+        References = "references",
+        /// It ended, with the error `last` if that was not in order.
+        Ended = "ended",
+    }
+}
+
+/// Opens the realm's queue. `deliver` is called with a guest's number, [`What`] happened to it, and the
+/// arguments `number` and `last`. An error is undefined if nothing went wrong, and a number if it is what
+/// the import of that frame threw.
 #[napi(catch_unwind)]
 pub fn open_threads(realm: &External<Rc<Realm>>, deliver: Unknown) -> napi::Result<()> {
     let realm: &Rc<Realm> = realm;
@@ -105,24 +120,24 @@ fn deliver(realm: &Realm, Told { thread, event }: Told) -> Result<(), Failure> {
         }
     };
     let (what, number, values, last) = match event {
-        Event::Ready => (0, 0, None, undefined()?),
+        Event::Ready => (What::Ready, 0, None, undefined()?),
         Event::Import { frame, index, values } => {
-            (1, index as u32, Some(values), raw::number(realm.env, frame.into())?)
+            (What::Import, index as u32, Some(values), raw::number(realm.env, frame.into())?)
         }
-        Event::Returned { call, result: Ok(values) } => (2, call, Some(values), undefined()?),
-        Event::Returned { call, result: Err(failure) } => (2, call, None, error(failure)?),
+        Event::Returned { call, result: Ok(values) } => (What::Returned, call, Some(values), undefined()?),
+        Event::Returned { call, result: Err(failure) } => (What::Returned, call, None, error(failure)?),
         // Without the list all are kept.
         Event::References(live) => {
-            (4, 0, None, raw::numbers(realm.env, &live).or_else(|Refused| undefined())?)
+            (What::References, 0, None, raw::numbers(realm.env, &live).or_else(|Refused| undefined())?)
         }
-        Event::Ended(Ok(())) => (3, 0, None, undefined()?),
-        Event::Ended(Err(failure)) => (3, 0, None, error(failure)?),
+        Event::Ended(Ok(())) => (What::Ended, 0, None, undefined()?),
+        Event::Ended(Err(failure)) => (What::Ended, 0, None, error(failure)?),
     };
     for (slot, value) in values.iter().flat_map(|Values(values)| values).enumerate() {
         realm.set_slot(slot, *value);
     }
     let function = threads.deliver.get().ok_or(Refused)?;
-    let numbers = [thread, what, number].map(|number| raw::number(realm.env, number.into()));
+    let numbers = [thread, what as u32, number].map(|number| raw::number(realm.env, number.into()));
     let [thread, what, number] = numbers;
     let called = raw::call(realm.env, function, &[thread?, what?, number?, last]);
     // What `deliver` throws is a bug there. It stays pending, and Node tells of it.

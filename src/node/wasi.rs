@@ -6,7 +6,6 @@
 
 use super::buffers::copied;
 use super::failure::{Failure, Kind, guard, run};
-use super::module::signature;
 use super::objects::as_memory;
 use super::options::{ProgramOptions, Template, WasiOptions};
 use super::raw::{self, Refused};
@@ -169,9 +168,11 @@ pub fn close_wasi(context: &External<Program>) {
 
 /// Module, name and signature of all WASI functions, in the order of their numbers.
 #[napi(catch_unwind)]
-pub fn wasi_functions() -> Vec<(String, String, String)> {
+pub fn wasi_functions(realm: &External<Rc<Realm>>) -> Vec<(String, String, String)> {
     let described = host::all().zip(types());
-    described.map(|((module, name), ty)| (module.to_string(), name.to_string(), signature(&ty))).collect()
+    described
+        .map(|((module, name), ty)| (module.to_string(), name.to_string(), realm.signature(&ty)))
+        .collect()
 }
 
 /// For each function by its number a letter: `g`ranted, `r`efused or `s`tubbed. One string, because

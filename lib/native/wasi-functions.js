@@ -25,7 +25,7 @@ const importObjects = new WeakMap();
  */
 function addFunctions(realm, context, places, { view, after, limits }) {
   const call = native.wasiCaller(realm, context);
-  described ??= native.wasiFunctions();
+  described ??= native.wasiFunctions(realm);
   const grants = native.wasiGrants(context);
   described.forEach(([module, name, signature], number) => {
     if (places[module] === undefined || grants[number] === 'r') return;
