@@ -73,3 +73,20 @@ test('tools that put something of their own in the place of `module.exports` can
   );
   expect([stdout, stderr]).toEqual(['function function\n', '']);
 });
+
+test('the list of native calls has all that the addon gives, and nothing else', () => {
+  const { addon } = require('../lib/native/addon');
+  const { native } = require('../lib/native/binding');
+  // `open` is called once, where the list is.
+  expect([...Object.keys(native), 'open'].sort()).toEqual(Object.keys(addon).sort());
+  expect(Object.values(native).every((call) => typeof call === 'function')).toBe(true);
+});
+
+test('every constant that native code names has something that handles it', () => {
+  const { constants, inOrder } = require('../lib/native/binding');
+  for (const names of [constants.happenings, constants.requests]) {
+    const handlers = Object.fromEntries(names.map((name) => [name, () => name]));
+    expect(inOrder(names, handlers)).toEqual(Object.values(handlers));
+    expect(() => inOrder([...names, 'unheard of'], handlers)).toThrow(/unheard of/);
+  }
+});

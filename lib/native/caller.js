@@ -18,7 +18,7 @@ const here = { owner: undefined };
  * the function began; for one on this thread until the function returns.
  */
 function caller() {
-  // What runs on this thread's stack is further in than what waits.
+  // An import on this thread's stack is further in than one that waits.
   return (here.owner ?? within.getStore()?.guest)?.instance;
 }
 

@@ -1,12 +1,12 @@
 'use strict';
 // Who keeps whom alive.
 //
-// Wasm objects that can reach each other live together in one native group, which any handle to
-// a member keeps alive. A group here is the JavaScript side of one: every JavaScript object for
-// a member refers to it, and it refers to them and to what wasm may call or need (import
-// functions, instance handles). So native code keeps no JavaScript value alive, and V8 can
-// collect a group as a whole, whatever cycles go through import functions that refer back to the
-// instance. Groups join here whenever they join there.
+// Wasm objects that can reach each other live together in one native group, which any handle to a member
+// keeps alive. A group here is the JavaScript side of a native one. Every JavaScript object for a member
+// refers to the group. The group refers to these objects and to what wasm may call or need (import
+// functions, instance handles). So native code keeps no JavaScript value alive, and V8 can collect a group
+// as a whole, even if import functions refer back to the instance. Groups join here whenever they join
+// there.
 
 class Group {
   parent = null;

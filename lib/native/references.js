@@ -1,12 +1,12 @@
 'use strict';
-// Host values that wasm holds. An externref is a number, 0 is null. The value behind a number is kept
-// by the group that it was given to (group.js), so by nothing but what can reach the wasm that may
-// hold it: V8 sees whole cycles and can collect them. No two values of a realm have the same number,
-// so groups join without wasm noticing, and a number tells by itself which group it is of.
+// Host values that wasm holds. An externref is a number, and 0 is null. The group that a value was given to
+// (group.js) keeps the value behind its number. So only what can reach the wasm that may hold the value
+// keeps it: V8 sees whole cycles and can collect them. No two values of a realm have the same number, so
+// groups join without wasm noticing, and a number alone tells which group it belongs to.
 //
-// Native code tells which numbers tables, globals and exceptions still hold; the others are let go at
-// quiet moments, when no wasm frame can hold one: when there are many, and after V8 has collected
-// garbage, so that its next collection frees what wasm let go.
+// Native code tells which numbers tables, globals and exceptions still hold. The others are let go when no
+// wasm frame can hold one: when there are many, and after V8 has collected garbage, so that its next
+// collection frees what wasm let go.
 
 const { native, realm } = require('./binding');
 const { Group, onJoin, root } = require('./group');
@@ -78,7 +78,7 @@ class Values {
 
   /** Lets go all but the numbers of `held`, a Set. */
   keepOnly(held) {
-    // Mostly few are left, and made anew the maps are cheaper than with most taken out.
+    // Mostly few are left, and new maps are cheaper than taking most out of the old ones.
     const { byNumber } = this;
     this.byNumber = new Map();
     this.numbers = new Map();
@@ -184,7 +184,7 @@ function sweep() {
   if (ours.isFull) release();
 }
 
-/** Tells of a collection: its only use is to be garbage. */
+/** Tells of a collection, by an object whose only use is to be garbage. */
 const collected = new FinalizationRegistry(() => {
   if (ours.total > 0) release();
   watch();

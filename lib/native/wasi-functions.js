@@ -56,12 +56,12 @@ function followed(called, then) {
 }
 
 /**
- * The imports of a `WASI` object with those that a user gives beside them. What he gives of a module of
- * WASI comes before ours, function by function.
+ * The imports of a `WASI` object with those that a user gives beside them. The user's functions of a module
+ * of WASI come before ours, one by one.
  */
 function withOurs(ours, given) {
   const both = { ...ours, ...given };
-  // The extensions do not show where there are none, but tell why.
+  // The extensions are not enumerable where none are granted, but linking looks at them to say why.
   for (const module of [...Object.keys(ours), EXTENSIONS]) {
     const fields = given[module];
     if (typeof fields !== 'object' || fields === null) {

@@ -1,16 +1,16 @@
 'use strict';
-// The stack of whoever asked for something that is told of later: a program, or a call on another
-// thread. Where the error is made there is nothing but the event loop.
+// The stack of a caller that learns of an error only later: of a program, or of a call on another thread.
+// Where such an error is made, the stack has nothing but the event loop.
 
 const path = require('node:path');
 
 /** Where the files of this package are. */
 const PACKAGE = path.dirname(__dirname) + path.sep;
 
-/** Errors that have the lines of their caller. One may reject several calls; the first has it. */
+/** Errors that have the lines of their caller. One that rejects several calls has those of the first. */
 const placed = new WeakSet();
 
-/** Where a call of `entry` was made: to be asked in it, before anything is awaited. */
+/** Where a call of `entry` was made. To be asked inside that call, before it awaits anything. */
 function callSite(entry) {
   const site = {};
   Error.captureStackTrace(site, entry);
@@ -30,7 +30,7 @@ function addSite(error, site) {
   try {
     const lines = linesOf(site.stack);
     const { stack } = error;
-    // Somebody else's form, by `Error.prepareStackTrace`.
+    // `Error.prepareStackTrace` has given the stack another form.
     if (lines === undefined || typeof stack !== 'string') return error;
     const first = stack.search(/^ {4}at /m);
     const head = first < 0 ? [stack.trimEnd()] : [stack.slice(0, first).trimEnd()];
@@ -38,7 +38,7 @@ function addSite(error, site) {
     const value = [...head, ...own, ...lines].join('\n');
     Object.defineProperty(error, 'stack', { value, writable: true, configurable: true });
   } catch {
-    // A `prepareStackTrace` that throws: the error says more than that.
+    // A `prepareStackTrace` threw. The error itself says more than that.
   }
   return error;
 }

@@ -1,7 +1,6 @@
 'use strict';
-// The error classes of the WebAssembly namespace, and the errors that native code throws.
+// The error classes of the package, and errors with codes.
 
-const { addFrames } = require('../native/stack');
 const { settle } = require('./webidl');
 
 /** A class like the native errors: callable without `new`, its name on the prototype. */
@@ -62,74 +61,4 @@ function notStarted() {
   return coded(Error, 'ERR_WASI_NOT_STARTED', text);
 }
 
-/**
- * The errors that end a guest: no handler of wasm catches them, also when JavaScript between two
- * runs of wasm lets them pass.
- */
-const uncatchable = new WeakSet();
-
-function isUncatchable(value) {
-  return typeof value === 'object' && value !== null && uncatchable.has(value);
-}
-
-/** What else native code throws is an answer to a call, as what JavaScript throws is. */
-const CATCHABLE = ['compile', 'link', 'range', 'memory', 'option', 'file', 'not-started'];
-
-/** Makes the errors that native code throws (src/node/failure.rs). */
-function makeError(kind, message, frames) {
-  const error = errorOf(kind, message, frames);
-  if (!CATCHABLE.includes(kind)) uncatchable.add(error);
-  return error;
-}
-
-function errorOf(kind, message, frames) {
-  switch (kind) {
-    case 'compile':
-      return coded(CompileError, 'ERR_WASI_COMPILE', message);
-    case 'link':
-      return coded(LinkError, 'ERR_WASI_LINK', message);
-    case 'runtime': {
-      const error = coded(RuntimeError, 'ERR_WASI_TRAP', message);
-      Error.captureStackTrace(error, makeError);
-      return addFrames(error, frames);
-    }
-    case 'stack': {
-      // The interface asks for the class, and people look for the text, of JavaScript's own.
-      const text = 'Maximum call stack size exceeded';
-      const error = coded(RangeError, 'ERR_WASI_TRAP', text);
-      Error.captureStackTrace(error, makeError);
-      return addFrames(error, frames);
-    }
-    case 'range':
-      return coded(RangeError, 'ERR_WASI_RANGE', message);
-    case 'limit':
-      return coded(RangeError, 'ERR_WASI_LIMIT', message);
-    case 'fuel': {
-      const error = coded(RuntimeError, 'ERR_WASI_LIMIT', `${message} (limits.fuel)`);
-      return addFrames(error, frames);
-    }
-    case 'memory':
-      return coded(RangeError, 'ERR_WASI_RESOURCE', message);
-    case 'resource':
-      return coded(Error, 'ERR_WASI_RESOURCE', message);
-    case 'busy':
-      return coded(Error, 'ERR_WASI_BUSY', message);
-    case 'closed':
-      return coded(Error, 'ERR_WASI_CLOSED', message);
-    case 'timeout':
-      return coded(Error, 'ERR_WASI_TIMEOUT', 'the program did not end in time (options.timeout)');
-    case 'exit':
-      // As node:wasi has it: the i32 that the program passed.
-      return new Exit(Number(message) | 0);
-    case 'not-started':
-      return notStarted();
-    case 'option':
-      return coded(Error, 'ERR_WASI_OPTION', message);
-    case 'file':
-      return coded(Error, message.slice(0, message.indexOf(':')), message);
-    default:
-      return coded(Error, 'ERR_WASI_INTERNAL', `a bug in wasi-native, please report it: ${message}`);
-  }
-}
-
-module.exports = { CompileError, LinkError, RuntimeError, Exit, coded, isUncatchable, makeError, notStarted };
+module.exports = { CompileError, Exit, LinkError, RuntimeError, coded, notStarted };

@@ -86,7 +86,7 @@ function makeLibrary(module, imports, { context, data }, start) {
   };
   const instance = new LibraryInstance(linking);
   const runs = start(instance);
-  // Where no code has run the module tells what there was.
+  // Where no code has run, the module itself tells what there was.
   if (runs || native.hasStart(linking.module.handle)) native.keepInstance(realm, linking.handle);
   return instance;
 }

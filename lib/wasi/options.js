@@ -113,7 +113,7 @@ function mount(guest, value, name) {
       throw check.invalidValue(`${name}.${both}`, given[both], reason);
     }
   }
-  // Who takes `write` away means that nothing changes, so the rest goes with it.
+  // Without `write` nothing may change, so the other permissions go with it.
   const { read = true, write = mode !== 'ro' } = given;
   const memory = memoryFsHandle(path);
   const mayLink = write && (memory !== undefined || maySymlink());
@@ -145,7 +145,7 @@ const DEFAULT_OUTPUT = 16 * 1024 * 1024;
 
 /** What can be limited, from and to how much. */
 const LIMITS = {
-  // Less than the standard streams would be no program.
+  // A program has three standard streams.
   descriptors: [3, 0xffffffff],
   buffers: [0, 0xffffffff],
   path: [0, 0xffffffff],
@@ -173,7 +173,7 @@ function nanoseconds(now) {
   if (typeof milliseconds !== 'number') {
     throw check.invalidType('options.now', 'of type number or an instance of Date', now);
   }
-  // The last that 64 bits of nanoseconds hold lies in the year 2554.
+  // 64 bits of nanoseconds end in the year 2554.
   if (!(milliseconds >= 0 && milliseconds <= 18e12)) {
     throw check.outOfRange('options.now', '>= 0 && <= 18e12, in milliseconds', milliseconds);
   }

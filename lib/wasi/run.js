@@ -1,24 +1,19 @@
 'use strict';
-// Programs on threads of their own: `WASI.run`. Libraries on such threads are in spawn.js.
+// Programs on threads of their own: `WASI.run` and `WASI.spawn`.
 
 const { native, realm } = require('../native/binding');
-const { Deadline, checkDeadline } = require('./deadline');
-const { Exit } = require('../util/errors');
-const { Linking, checkGiven, importOf, refuse, refuseThreads } = require('../webassembly/instance');
-const { checkKeys } = require('../util/keys');
-const { partsOf } = require('../webassembly/module');
-const { parseProgram } = require('./options');
-const { commandOf } = require('./role');
-const { moduleOf } = require('./source');
-const { Streams } = require('./stdio');
-const { Guest, ThreadInstance } = require('./thread');
-const check = require('../util/validate');
 const { EXTENSIONS, wasiFunctionParts } = require('../native/wasi-functions');
-
-/** How often the lines of a trace are taken from a program that runs, in milliseconds. */
-const TRACE_INTERVAL = 10;
-/** How long the callback is given lines before others have their turn, in milliseconds. */
-const TRACE_TURN = 5;
+const { Exit } = require('../util/errors');
+const { checkImports, checkKeys } = require('../util/keys');
+const check = require('../util/validate');
+const { Linking, checkGiven, importOf, refuse, refuseThreads } = require('../webassembly/instance');
+const { partsOf } = require('../webassembly/module');
+const { Deadline, checkDeadline } = require('./deadline');
+const { parseProgram } = require('./options');
+const { ThreadProgram } = require('./program');
+const { commandOf, roleOf } = require('./role');
+const { moduleOf } = require('./source');
+const { GuestThread, ThreadInstance } = require('./thread');
 
 /** Native handles for what a module imports, and `{call, type}` for functions of this thread. */
 function importsOf({ parts, what, moduleName, context, imports }) {
@@ -46,99 +41,65 @@ function importsOf({ parts, what, moduleName, context, imports }) {
   });
 }
 
-/**
- * One program: its context, its streams, and what it traces. `parsed` are the options of a `WASI`
- * object and `template` what they came to, then come those of the program alone. `fail` is told of errors in the host's streams and callbacks.
- */
-class Program {
-  context;
-  streams;
+/** What becomes a program on a thread of its own. `wasi` is `{parsed, template, moduleName}`. */
+class Launch {
+  program;
+  deadline;
+  #wasi;
+  #what;
+  #guest;
+  #failure;
 
-  #trace;
-  #lines;
-  /** Lines that were taken, and how many of them have been told. */
-  #taken = [];
-  #told = 0;
-  #timer;
-  #fail;
-
-  constructor({ parsed, template }, { stdio, ...options }, fail) {
-    const { trace } = parsed;
-    this.#fail = fail;
-    this.#trace = trace;
-    this.#lines = trace === undefined ? undefined : native.traceLines();
-    this.streams = new Streams(stdio, fail);
-    try {
-      this.context = native.wasiContext(
-        realm,
-        template,
-        { ...options, stdio: this.streams.options },
-        this.#lines,
-      );
-    } catch (error) {
-      this.streams.abandon();
-      throw error;
-    } finally {
-      this.streams.handedOver();
-    }
-    if (trace !== undefined) {
-      this.#timer = setInterval(() => this.#tell(), TRACE_INTERVAL);
-      this.#timer.unref();
-    }
+  /** `subject` is what the error of the deadline calls the program. */
+  constructor(wasi, what, options, subject) {
+    this.#wasi = wasi;
+    this.#what = what;
+    this.deadline = new Deadline(options, subject);
   }
 
   /**
-   * Gives lines to the callback, for a moment. Tells whether there are more. A callback that is slower
-   * than the program holds up the program, which waits when many lines are not taken, and not whatever
-   * else this thread does.
+   * Starts it. `planOf(parts)` tells what the guest is to do; `data` and `end` are for its instance, which
+   * is returned with its module and its guest.
    */
-  #tell() {
-    const end = performance.now() + TRACE_TURN;
-    if (this.#told === this.#taken.length) {
-      this.#taken = native.takeTraceLines(this.#lines);
-      this.#told = 0;
-    }
-    try {
-      while (this.#told < this.#taken.length && performance.now() < end) {
-        this.#trace(this.#taken[this.#told++]);
-      }
-    } catch (error) {
-      this.#fail(error);
-    }
-    return this.#told < this.#taken.length;
+  async start(source, programOptions, imports, planOf, { data, end } = {}) {
+    const { parsed, moduleName } = this.#wasi;
+    const { threadLimits: limits } = parsed;
+    // Before compiling, so that the user's streams have somebody who listens.
+    const program = (this.program = new ThreadProgram(this.#wasi, programOptions, (error) =>
+      this.fail(error),
+    ));
+    const { deadline } = this;
+    const what = this.#what;
+    const module = await deadline.of(moduleOf(source, what, limits.fuel !== undefined, deadline.passed));
+    this.check();
+    const parts = partsOf(module, what);
+    const plan = planOf(parts);
+    const externs = importsOf({ parts, what, moduleName, context: program.context, imports });
+    const guest = (this.#guest = new GuestThread(
+      parts,
+      program.context,
+      externs,
+      { limits, ...plan },
+      deadline,
+    ));
+    const instance = (guest.instance = new ThreadInstance(guest, parts, { data, program, end }));
+    deadline.onPassed = (reason) => this.fail(reason);
+    return { module, instance, guest };
   }
 
-  /** Resolves when everything that the program has told is delivered. */
-  async finish() {
-    await this.endTrace();
-    await this.streams.finish();
+  /** The program cannot go on. */
+  fail(error) {
+    this.#failure ??= { error };
+    this.#guest?.stop(error);
   }
 
-  /** Resolves when all lines have been told. */
-  async endTrace() {
-    if (this.#trace === undefined) return;
-    clearInterval(this.#timer);
-    // What was taken may not be all there is.
-    while (this.#tell() || this.#tell()) await new Promise(setImmediate);
-  }
-
-  /** Resolves when all lines have been told, which nobody has to wait for. */
-  async abandon() {
-    this.streams.abandon();
-    await this.endTrace();
-  }
-
-  /** What was captured of standard output and error: `{stdout, stderr}`. */
-  output(encoding) {
-    const taken = (stream) => {
-      const bytes = native.takeOutput(realm, this.context, stream);
-      return bytes !== null && encoding !== undefined ? bytes.toString(encoding) : bytes;
-    };
-    return { stdout: taken(1), stderr: taken(2) };
+  /** Throws what the program failed with, if it did. */
+  check() {
+    if (this.#failure !== undefined) throw this.#failure.error;
   }
 }
 
-/** `WASI.run`: `wasi` is `{parsed, template, moduleName}`. */
+/** `WASI.run`. */
 async function run(wasi, source, options = {}) {
   const what = 'WASI.run()';
   check.isObject(options, 'options');
@@ -151,49 +112,30 @@ async function run(wasi, source, options = {}) {
     const reason = 'is for new WASI(), whose property stdin is its other end; give a stream here';
     throw check.invalidValue('options.stdin', 'pipe', reason);
   }
-  const { parsed, moduleName } = wasi;
-  const programOptions = parseProgram(options, parsed.program);
-  const { fuel } = parsed.threadLimits;
-  const deadline = new Deadline(options, 'the program');
-  let program;
+  const programOptions = parseProgram(options, wasi.parsed.program);
+  const launch = new Launch(wasi, what, options, 'the program');
+  const { deadline } = launch;
   let finished = false;
-  let guest;
-  let failure;
-  const fail = (error) => {
-    failure ??= { error };
-    guest?.stop(error);
-  };
   try {
-    // Before compiling, so that the user's streams have somebody who listens.
-    program = new Program(wasi, programOptions, fail);
-    const module = await deadline.of(moduleOf(source, what, fuel !== undefined, deadline.passed));
-    if (failure !== undefined) throw failure.error;
-    const parts = partsOf(module, what);
-    const command = commandOf(parts, what);
-    const { context } = program;
-    const externs = importsOf({ parts, what, moduleName, context, imports });
-    guest = new Guest(parts, context, externs, parsed.threadLimits, { command, deadline });
-    guest.instance = new ThreadInstance(guest, parts, { program });
-    deadline.onPassed = fail;
+    const planOf = (parts) => ({ command: commandOf(parts, what) });
+    const { guest } = await launch.start(source, programOptions, imports, planOf);
     const code = await guest.ended.then(() => 0, exitCode);
-    await deadline.of(program.finish());
+    await deadline.of(launch.program.finish());
     finished = true;
-    if (failure !== undefined) throw failure.error;
-    return { code, ...program.output(encoding) };
+    launch.check();
+    return { code, ...launch.program.takeOutput(encoding) };
   } catch (error) {
-    if (program !== undefined && error instanceof Error) addOutput(error, program.output(encoding));
+    // What was captured by then may tell why.
+    if (launch.program !== undefined && error instanceof Error) {
+      for (const [name, captured] of Object.entries(launch.program.takeOutput(encoding))) {
+        if (captured !== null) error[name] = captured;
+      }
+    }
     throw error;
   } finally {
-    // Its last lines may tell why. If the time is over they come later.
-    if (!finished) await deadline.of(program?.abandon()).catch(() => {});
+    // The last lines of the trace may tell why. If the time is over they come later.
+    if (!finished) await deadline.of(launch.program?.abandon()).catch(() => {});
     deadline.end();
-  }
-}
-
-/** What was captured by then may tell why. */
-function addOutput(error, output) {
-  for (const [name, captured] of Object.entries(output)) {
-    if (captured !== null) error[name] = captured;
   }
 }
 
@@ -202,4 +144,40 @@ function exitCode(error) {
   throw error;
 }
 
-module.exports = { Program, importsOf, run };
+/** `WASI.spawn`: resolves when the instance can be called. */
+async function spawn(wasi, source, imports = {}, options = {}) {
+  const what = 'WASI.spawn()';
+  checkImports(imports, 'imports');
+  check.isObject(options, 'options');
+  checkKeys('spawn', options, 'options');
+  checkDeadline(options);
+  const launch = new Launch(wasi, what, options, 'the instance');
+  const { deadline } = launch;
+  try {
+    const planOf = (parts) => {
+      // A command is not started; its functions are there all the same.
+      if (roleOf(parts, what, 'ERR_WASI_NO_LIBRARY') === 'command') return {};
+      const place = parts.exports().findIndex(({ name }) => name === '_initialize');
+      return { initialize: place < 0 ? undefined : place };
+    };
+    const end = () => {
+      deadline.end();
+      launch.program.finish();
+    };
+    const started = await launch.start(source, wasi.parsed.program, imports, planOf, {
+      data: options.data,
+      end,
+    });
+    const { module, instance, guest } = started;
+    guest.streams = launch.program.streams;
+    guest.ended.finally(() => deadline.end()).catch(() => {});
+    await guest.ready;
+    return { module, instance, exports: instance.exports };
+  } catch (error) {
+    deadline.end();
+    launch.program?.abandon();
+    throw error;
+  }
+}
+
+module.exports = { run, spawn };

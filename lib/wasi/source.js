@@ -11,7 +11,7 @@ const { checkFile, isOn } = require('./permission');
 const check = require('../util/validate');
 const { filePath, isBlob, isResponse, isURL } = require('../util/web');
 
-/** A promise of a program may fail before somebody waits for it: that is told then, and ends no process. */
+/** Keeps a promise of a program from ending the process if it fails before anybody waits for it. */
 function expectLater(source) {
   if (isPromise(source)) source.catch(() => {});
 }
@@ -63,7 +63,7 @@ async function bytesOf(source, what, passed) {
   throw check.invalidType('source', expected, source);
 }
 
-/** What Node permits by the text of a path may lie elsewhere: what was opened has to be permitted, too. */
+/** Reads a file. A permitted path may lead elsewhere, so the place of what was opened must be permitted, too. */
 async function read(path, what) {
   if (!isOn()) return readFile(path);
   const file = await open(path);
@@ -79,7 +79,7 @@ async function fileBytes(path, what) {
   try {
     return await read(path, what);
   } catch (error) {
-    // That of a directory does not say which.
+    // The error for a directory does not name it.
     if (error.path === undefined && typeof error.code === 'string' && !error.code.startsWith('ERR_')) {
       Object.assign(error, { path, message: `${error.message} '${path}'` });
     }
@@ -93,7 +93,7 @@ async function fetched(url, what, passed) {
   try {
     return await fetch(url, { signal: controller.signal });
   } catch (error) {
-    // The message of fetch's own error says nothing but that it failed.
+    // The message of fetch's own error says only that it failed.
     throw unfetched(what, url, error.cause?.message || error.cause?.code || error.message, error);
   }
 }

@@ -1,10 +1,10 @@
 'use strict';
 // Standard streams of a program: what an option means, and who moves the bytes.
 //
-// Bytes, captured output and descriptors are native code's affair. For streams and callbacks there
-// is a pipe of the operating system between a program on its own thread and this event loop: the
-// kernel bounds what is under way and makes either side wait for the other, and a closed end is
-// what POSIX programs know as the end of a file, or as EPIPE.
+// Native code handles bytes, captured output and descriptors. Streams and callbacks have a pipe of the
+// operating system between a program on its own thread and this event loop. The kernel bounds what is under
+// way and makes either side wait for the other. A closed end is what POSIX programs know as the end of a
+// file, or as EPIPE.
 
 const { AsyncLocalStorage } = require('node:async_hooks');
 const fs = require('node:fs');
@@ -18,7 +18,7 @@ const { checkKeys, suggestion } = require('../util/keys');
 const check = require('../util/validate');
 const { fromWeb, isBlob, isReadableStream, isWritableStream } = require('../util/web');
 
-/** The streams whose callback runs in this asynchronous context: it cannot be waited for there. */
+/** The streams whose callback runs in this asynchronous context, where nothing can wait for it. */
 const delivering = new AsyncLocalStorage();
 
 /** What may be written as a string, and what it comes to. */
@@ -44,7 +44,7 @@ function parseStdio(value, number, name) {
   throw check.invalidType(name, `${words}, ${others}`, value);
 }
 
-/** Text is no word: a word misspelt would be the program's input, or the name of a file. */
+/** Plain text is refused: a misspelt word would become the program's input, or the name of a file. */
 function parseWord(word, number, name) {
   if (Object.hasOwn(WORDS, word)) {
     // The user's end is `wasi.stdin`.
@@ -136,7 +136,7 @@ function callback(splitter, take) {
   };
 }
 
-/** A stream of the Web, which is ours as long as the program runs. */
+/** A stream of the Web, locked as long as the program runs. */
 function locked(stream) {
   const writer = stream.getWriter();
   const closed = (error) => {
@@ -234,14 +234,14 @@ class Streams {
   }
 }
 
-// As long as a program is at work its thread holds the event loop. So the pipes need not, and one
-// that only waits to be called does not keep the process alive by them.
+// While a program is at work its thread holds the event loop, so the pipes need not hold it. A program that
+// only waits to be called must not keep the process alive by its pipes.
 
 /** This side of a pipe. */
 function pipeEnd(options) {
   if (process.versions.bun === undefined) return new net.Socket(options).unref();
-  // Bun's sockets take no pipe, but its streams of files wait for one. To read, they would hold a thread
-  // of its pool for each pipe, and what such a thread has just taken nobody could count.
+  // Bun's sockets take no pipe. Its streams of files do, but to read they hold a thread of its pool for each
+  // pipe, and nobody could count the bytes that such a thread has just taken.
   const { fd } = options;
   if (options.readable) return new Polled(fd);
   const file = fs.createWriteStream(null, { fd });

@@ -4,7 +4,7 @@
 // Each guest has a number. Native code tells of what happens by that number (`deliver`), always on
 // this thread, with arguments and results in the window. While a guest waits for an import, calls
 // that the import makes go to it at once and come in between; calls by anybody else wait until
-// the guest has done what was asked before. Which are which, the asynchronous context tells.
+// the guest has done what was asked before. The asynchronous context tells which are which.
 
 const { constants, i32, inOrder, native, realm } = require('../native/binding');
 const { within } = require('../native/caller');
@@ -20,12 +20,12 @@ const { list } = require('../native/wrappers');
 const check = require('../util/validate');
 const { closeable } = require('../util/webidl');
 
-/** Guests with something under way, by their numbers. Others are only kept by who uses them. */
+/** Guests with something under way, by their numbers. Only their users keep the others. */
 const busy = new Map();
 let last = 0;
 let isOpen = false;
 
-class Guest {
+class GuestThread {
   /** Resolves when the instance can be called; rejects when there will be none. */
   ready;
   /** Resolves when the thread has ended; rejects if that was not in order. */
@@ -55,12 +55,12 @@ class Guest {
   #onEnd;
 
   /**
-   * `imports` has for each import of the module a native handle, or `{call, type}`. `command` is the
-   * place of the exported function that is all there is to do, `initialize` of one that is called
-   * before it is ready. `deadline` is told if native code finds that it has passed: this thread may be
-   * too busy to look at its timers.
+   * `imports` has for each import of the module a native handle, or `{call, type}`. `plan` has the `limits`,
+   * the place of an exported `command` that is all there is to do, or of a function to `initialize` that is
+   * called before the guest is ready. `deadline` is told if native code finds that it has passed: this
+   * thread may be too busy to look at its timers.
    */
-  constructor(module, program, imports, limits, { command, initialize, deadline }) {
+  constructor(module, program, imports, plan, deadline) {
     if (!isOpen) {
       native.openThreads(realm, deliver);
       isOpen = true;
@@ -69,21 +69,12 @@ class Guest {
     this.#deadline = deadline;
     this.ready = new Promise((resolve, reject) => (this.#onReady = { resolve, reject }));
     this.ended = new Promise((resolve, reject) => (this.#onEnd = { resolve, reject }));
-    // Which of the two a caller waits for is his choice.
+    // A caller may wait for only one of the two.
     this.ready.catch(() => {});
     this.ended.catch(() => {});
     const handles = imports.map((given) => (given.call === undefined ? given : null));
-    this.#handle = native.startThread(
-      realm,
-      this.#number,
-      module.handle,
-      program,
-      handles,
-      limits,
-      command,
-      initialize,
-      deadline.left,
-    );
+    const wanted = { ...plan, milliseconds: deadline.left };
+    this.#handle = native.startThread(realm, this.#number, module.handle, program, handles, wanted);
     this.#begin();
   }
 
@@ -93,11 +84,11 @@ class Guest {
     const values = this.#values.convert(params, args);
     const frame = this.#frame();
     return this.#ask(results, { timeout, signal }, what, (number) => {
-      // What a call that waits has left is its own affair.
+      // A call that waits keeps its own fuel.
       const refuel = frame === undefined ? this.#refuel : undefined;
       if (frame === undefined) this.#refuel = undefined;
       this.#values.store(params, values);
-      native.callThread(realm, this.#handle, number, place, params.length, frame?.number, fuel, refuel);
+      native.callThread(this.#handle, number, place, params.length, frame?.number, fuel, refuel);
     });
   }
 
@@ -126,7 +117,7 @@ class Guest {
       throw deadline.reason;
     }
     const number = this.#lastCall++ >>> 0;
-    // Of who is called by the output itself the output cannot be waited for.
+    // A call from the callback that gets the output cannot wait for the output.
     const flush = delivering.getStore() !== this.streams;
     const done = new Promise((resolve, reject) => {
       const call = { results, deadline, flush, resolve, reject };
@@ -134,7 +125,7 @@ class Guest {
       this.#begin();
       send(number);
       deadline.onPassed = (reason) => {
-        // Otherwise it is told like any other end.
+        // Otherwise the end of the call is told like any other.
         if (this.#calls.has(number) && native.cancelCall(this.#handle, number)) {
           this.#calls.delete(number);
           this.#finish();
@@ -165,15 +156,15 @@ class Guest {
   }
 
   memorySize(memory) {
-    return native.threadMemorySize(realm, this.#handle, memory);
+    return native.threadMemorySize(this.#handle, memory);
   }
 
   readMemory(memory, offset, length) {
-    return native.readThreadMemory(realm, this.#handle, memory, offset, length);
+    return native.readThreadMemory(this.#handle, memory, offset, length);
   }
 
   writeMemory(memory, offset, bytes) {
-    native.writeThreadMemory(realm, this.#handle, memory, offset, bytes);
+    native.writeThreadMemory(this.#handle, memory, offset, bytes);
   }
 
   // ---- what native code tells
@@ -223,7 +214,7 @@ class Guest {
     const flushing = call.flush && reason === undefined ? this.streams?.flush() : undefined;
     const end = () => {
       this.#finish();
-      // What was over before it was done has failed, whatever came of it.
+      // A call whose time was over has failed, whatever it returned.
       const late = call.deadline.reason;
       if (late === undefined) settle();
       else call.reject(withCause(late, error));
@@ -269,12 +260,12 @@ class Guest {
       return;
     }
     this.#values.store(results, values);
-    native.replyToThread(realm, this.#handle, frame.number, results.length);
+    native.replyToThread(this.#handle, frame.number, results.length);
   }
 
   #fail(frame, error) {
     frame.isOpen = false;
-    const awaited = native.replyToThread(realm, this.#handle, frame.number, undefined);
+    const awaited = native.replyToThread(this.#handle, frame.number, undefined);
     if (awaited) this.#thrown.set(frame.number, error);
   }
 
@@ -302,7 +293,7 @@ class Guest {
   }
 }
 
-/** Where a call was when its time was over, for whoever wants to know. */
+/** Adds where a call was when its time was over, as the error's cause. */
 function withCause(reason, error) {
   if (reason.code === 'ERR_WASI_TIMEOUT' && error instanceof Error) {
     Object.defineProperty(reason, 'cause', { value: error, writable: true, configurable: true });
@@ -396,7 +387,7 @@ class ThreadMemory extends MemoryAccess {
     });
   }
 
-  /** There is none here: the bytes are of another thread, which writes them while we look. */
+  /** There is none here: the bytes belong to another thread, which writes them at any time. */
   get buffer() {
     const text = 'the memory of an instance with a thread of its own has no buffer here';
     throw coded(Error, 'ERR_WASI_OPTION', `${text}: use its methods read(), readString() and write()`);
@@ -479,7 +470,7 @@ class ThreadInstance {
 
   /** What was captured of its output, and not taken yet: `{stdout, stderr}`. */
   takeOutput() {
-    return this.#program.output();
+    return this.#program.takeOutput();
   }
 
   /** Ends it, whatever it does: calls under way are rejected with `ERR_WASI_CLOSED`. */
@@ -491,4 +482,4 @@ class ThreadInstance {
 
 closeable(ThreadInstance);
 
-module.exports = { Guest, ThreadInstance, ThreadMemory, closed };
+module.exports = { GuestThread, ThreadInstance };

@@ -11,10 +11,10 @@ const { libraryMemory, makeLibrary } = require('./library');
 const { handleWithoutBuffer, memoryParts } = require('../webassembly/memory');
 const { Module, isModule, partsOf } = require('../webassembly/module');
 const { parse } = require('./options');
-const { run } = require('./run');
+const { Program } = require('./program');
+const { run, spawn } = require('./run');
 const { roleOf } = require('./role');
 const { expectLater, moduleOf } = require('./source');
-const { spawn } = require('./spawn');
 const { checkOpened, checkWasi, isOn } = require('./permission');
 const check = require('../util/validate');
 const { EXTENSIONS, MODULES, addFunctions, withOurs } = require('../native/wasi-functions');
@@ -30,7 +30,7 @@ const v8Imports = typeof WebAssembly === 'object' ? WebAssembly.Module.imports :
 class WASI {
   /** What each of its programs is made of. */
   #template;
-  /** The program on this thread, from when somebody asks for its imports. */
+  /** The program on this thread. It is made when somebody asks for its imports. */
   #program = null;
   #parsed;
   #moduleName;
@@ -77,14 +77,14 @@ class WASI {
   #make() {
     const { trace, program, threadLimits, returnOnExit } = this.#parsed;
     // All instances that are linked with this object are one program.
-    const limits = { ...threadLimits, budget: native.budget(threadLimits) };
-    const lines = trace === undefined ? undefined : native.traceLines();
-    const context = native.wasiContext(realm, this.#template, atOnce(program), lines);
+    const limits = native.programLimits(threadLimits);
+    const made = new Program(this.#ingredients(), atOnce(program));
+    const { context } = made;
     const imports = {};
     const extensions = {};
     const places = { [this.#moduleName]: imports, [EXTENSIONS]: extensions };
     const output = callbacksOf(program, context);
-    const tell = trace && (() => native.takeTraceLines(lines).forEach((line) => trace(line)));
+    const tell = trace && (() => made.takeLines().forEach((line) => trace(line)));
     const flush = output && (tell ? () => (output.flush(), tell()) : output.flush);
     const after = (name) => (name === 'fd_write' && flush ? flush : tell);
     addFunctions(realm, context, places, { view: () => this.#bytes(), after, limits });
@@ -95,9 +95,9 @@ class WASI {
         process.exit(code);
       };
     }
-    // As calls from JavaScript and from V8's instances are, which have no memory before.
+    // Calls from JavaScript and from V8's instances are refused, too: they have no memory before.
     native.holdWasi(context, !this.#started);
-    return { context, imports, extensions, output };
+    return { context, imports, extensions, output, takeOutput: () => made.takeOutput() };
   }
 
   /** With `stdin: 'pipe'`: the writable stream that is the program's standard input. */
@@ -145,7 +145,7 @@ class WASI {
     const { context } = this.#here();
     const importObject = withOurs(this.getImportObject(), imports);
     parts.imports().forEach((wanted) => checkGiven(wanted, importObject[wanted.module], what));
-    // Of a library the start function may call what it imports, as it does on a thread.
+    // The start function of a library may call what it imports, as it may on a thread of its own.
     if (role !== 'command') native.holdWasi(context, false);
     try {
       const instance = makeLibrary(module, importObject, { context, data }, (instance) => {
@@ -173,8 +173,7 @@ class WASI {
       const advice = 'each instance that spawn() made has its output taken by its own takeOutput()';
       throw coded(Error, 'ERR_WASI_NOT_STARTED', `${text}: ${advice}`);
     }
-    const { context } = this.#here();
-    return { stdout: native.takeOutput(realm, context, 1), stderr: native.takeOutput(realm, context, 2) };
+    return this.#here().takeOutput();
   }
 
   /** Closes the descriptors of the program on this thread, and what others would get. */
@@ -213,8 +212,8 @@ class WASI {
   }
 
   /**
-   * Lets this program hand descriptors to the one of `other`, which it knows by `name`. Neither is
-   * kept alive by it: who has no program that runs has no use for descriptors.
+   * Lets this program hand descriptors to the one of `other`, which it knows by `name`. This keeps neither
+   * alive: a program that does not run has no use for descriptors.
    */
   linkDescriptors(name, other) {
     check.isOfType('string', name, 'name');
@@ -240,11 +239,11 @@ class WASI {
     if (this.#program === null) return code;
     const { context, output } = this.#program;
     output?.end();
-    // Also where JavaScript on the way has caught it: a program that has exited has its code.
+    // A program that has exited has its code, even if JavaScript on the way has caught the exit.
     return native.wasiExitCode(context) ?? code;
   }
 
-  /** With what was captured up to the limit, which stays to be taken. */
+  /** The error with what was captured up to the limit. The same can still be taken. */
   #withOutput(error) {
     if (error?.code !== 'ERR_WASI_LIMIT' || this.#program === null) return error;
     ['stdout', 'stderr'].forEach((name, index) => {
@@ -286,7 +285,7 @@ class WASI {
     if (this.#program !== null) native.holdWasi(this.#program.context, false);
   }
 
-  /** Refuses what only holds for programs on threads of their own. */
+  /** Refuses options that only hold for programs on threads of their own. */
   #checkOnThisThread() {
     const needed = 'use wasi.run() or wasi.spawn()';
     this.#parsed.program.stdio.forEach((stream, number) => {
@@ -304,7 +303,7 @@ class WASI {
 
   /**
    * The bytes that the functions work on when JavaScript or an instance of V8's calls them: a view, or the
-   * handle of a memory that JavaScript can have no view of.
+   * handle of a memory of which JavaScript can have no view.
    */
   #bytes() {
     if (this.#memory === null && libraryMemory(here.owner?.instance) === undefined) {
@@ -361,8 +360,8 @@ function needsLoop({ kind, openHere }) {
 }
 
 /**
- * The options of a program on this thread: what is for callbacks is taken as it comes, and for streams
- * there is nothing, as `start` says.
+ * The options of a program on this thread. Callbacks get output as it comes. Streams get nothing: `start`
+ * refuses them.
  */
 function atOnce({ stdio, ...others }) {
   const here = (stream) => (stream.kind === 'sink' ? { kind: 'relay' } : stream);

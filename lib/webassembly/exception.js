@@ -1,9 +1,9 @@
 'use strict';
-// WebAssembly.Exception and JSTag, and what exceptions are at the other side of the edge
-// (src/node/exceptions.rs). None of this runs in a call that returns.
+// WebAssembly.Exception and JSTag, and what exceptions are at the other side of the edge. None of this runs in
+// a call that returns.
 
 const binding = require('../native/binding');
-const { isUncatchable } = require('../util/errors');
+const { isUncatchable } = require('../native/errors');
 const { Existing, Group } = require('../native/group');
 const { fromAnywhere, toReference } = require('../native/references');
 const { typeNamed } = require('../native/types');

@@ -49,7 +49,7 @@ class Instance {
 
 describe(Instance, 'WebAssembly.Instance');
 
-// Ours alone, so it does not show among what the interface has.
+// The interface has no such method, so it is not enumerable.
 closeable(Instance);
 
 function instanceParts(value, what) {
@@ -74,11 +74,9 @@ class Linking {
     // start function that traps may have left its functions in an imported table.
     this.group = new Group();
     this.externs = [];
-    /**
-     * Of the imported functions: whose they are while they run, and whether they may not return promises.
-     */
+    /** Whose the imported functions are while they run, and whether they must not return promises. */
     this.owner = { instance: undefined, strict: false };
-    /** Those of the `WASI` object whose functions are imported. */
+    /** The limits of the `WASI` object whose functions are imported. */
     this.limits = undefined;
   }
 
@@ -98,8 +96,7 @@ class Linking {
       return parts.handle;
     });
     const { limits } = this;
-    const make = () =>
-      native.instantiate(realm, what, module.handle, externs, shared, limits, limits?.budget);
+    const make = () => native.instantiate(realm, what, module.handle, externs, shared, limits);
     const list = whileLinking(group, make);
     this.handle = list[0];
     keep(group, list[0]);
@@ -227,7 +224,7 @@ function refuseThreads(what, wanted, given) {
 /** Throws if the import is a WASI function that its program is not granted. */
 function explainMissing({ what }, { name }, fields) {
   const wasi = wasiImportsParts(fields);
-  // What comes back is not linked: somebody took the function out.
+  // If this does not throw, somebody took the function out.
   if (wasi !== undefined) native.wasiImport(realm, wasi.context, what, wasi.module, name);
 }
 

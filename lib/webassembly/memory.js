@@ -81,7 +81,7 @@ class Memory {
     if (parts.shared) return sharedBuffer(this, parts);
     if (parts.lacks !== undefined) throw noBuffer(parts.lacks);
     const { buffer } = parts;
-    // A buffer is detached as soon as its memory has grown, so its length tells, but of an empty one.
+    // A buffer is detached as soon as its memory has grown, and has no length then.
     if (buffer !== null && buffer.byteLength !== 0) return buffer;
     return (parts.buffer = untaken(native.memoryBuffer(realm, parts.handle)));
   }
@@ -91,7 +91,7 @@ resizableBuffers(Memory);
 describe(Memory, 'WebAssembly.Memory');
 recognize(Memory, arrived);
 
-/** Ours alone, so not enumerable among what the standard has. */
+/** The interface has no such method, so it is not enumerable. */
 Object.defineProperty(Memory, 'from', {
   value: {
     from(source) {
@@ -107,8 +107,8 @@ Object.defineProperty(Memory, 'from', {
 });
 
 /**
- * Gives the class what V8's has for buffers that grow with their memory, where V8 has it. Only V8 can
- * make such a buffer, and does for the memories that are its own, the shared ones.
+ * Gives the class V8's methods for buffers that grow with their memory, where V8 has them. Only V8 can make
+ * such a buffer, and does so for the memories that are its own: the shared ones.
  */
 function resizableBuffers({ prototype }) {
   if (toResizable === undefined) return;
@@ -139,8 +139,8 @@ function notResizable(memory) {
 }
 
 /**
- * A buffer as V8's memories have it, which `transfer()` does not take away. Where native code cannot
- * see to that (src/node/buffers.rs), the method itself refuses.
+ * A buffer like those of V8's memories, which `transfer()` does not take away. Where native code cannot see
+ * to that, the method itself refuses.
  */
 function untaken(buffer) {
   locked ??= native.locksBuffers(realm, buffer);

@@ -53,14 +53,13 @@ describe(Module, 'WebAssembly.Module');
 recognize(Module, (value) => void find(value));
 
 /**
- * The sections by which a module of V8's stands for one of ours: which one, and its bytes
- * (src/node/carrier.rs).
+ * The sections by which a module of V8's stands for one of ours: which one, and its bytes.
  */
 const [WHICH, BYTES] = native.carrierSections();
 
 /**
- * The Module for a native one. It is one of V8's with our prototype, without anything but sections
- * that say which of ours it stands for: so it can be posted to other threads, which have it at once.
+ * The Module for a native one. It is a module of V8's with our prototype. It has nothing but sections that say
+ * which of ours it stands for, so it can be posted to other threads, which have it at once.
  */
 function moduleFor(handle, prototype = Module.prototype) {
   const module = Object.setPrototypeOf(carrier(handle), prototype);
@@ -69,13 +68,13 @@ function moduleFor(handle, prototype = Module.prototype) {
 }
 
 function carrier(handle) {
-  // Without V8's nothing could be posted anyway.
+  // Without V8's WebAssembly nothing could be posted anyway.
   if (V8Module === undefined) return uncloneable(Module.prototype);
   const bytes = native.carrierOf(realm, handle, true);
   try {
     return new V8Module(bytes);
   } catch {
-    // With its bytes it is larger than V8 takes: it can be posted as long as somebody keeps it.
+    // With its bytes it is larger than V8 takes. Without them it can be posted as long as somebody keeps it.
     return new V8Module(native.carrierOf(realm, handle, false));
   }
 }
@@ -160,7 +159,7 @@ function isModule(value) {
   return find(value) !== undefined;
 }
 
-/** The compilations on other threads that are not over: what to do with their results, by number. */
+/** What to do with the results of compilations that are under way on other threads, by number. */
 const underWay = new Map();
 let last = 0;
 

@@ -1,8 +1,8 @@
 'use strict';
-// Shared memories. Only V8 can make a SharedArrayBuffer, so their bytes are its own: of one of its
-// memories, or of a buffer that was given to us (src/node/shared.rs). A memory of V8's can also be
-// posted to other threads, and its waiting threads are those that `Atomics` wakes. Where V8 has no such
-// memory, the bytes of a module's are ours and stay with its instances: JavaScript gets copies.
+// Shared memories. Only V8 can make a SharedArrayBuffer, so their bytes are V8's: those of one of its memories,
+// or of a buffer that was given to us. A memory of V8's can also be posted to other threads, and `Atomics`
+// wakes the threads that wait on it. V8 lacks some kinds of memory. The bytes of such a memory are native
+// code's and stay with its instances: JavaScript gets copies.
 
 const { constants, inOrder, native, realm } = require('../native/binding');
 const { Group, keep } = require('../native/group');
@@ -39,7 +39,7 @@ function lacking({ initial, wide, page }) {
 /** A new memory of V8's; `limits` are in pages. */
 function makeV8Memory({ initial, maximum: declared, wide }, what) {
   if (V8Memory === undefined) throw new RangeError(`${what}: this process has no shared memories`);
-  // Past these ours just cannot grow.
+  // A memory of ours with a higher maximum cannot grow further than V8's.
   const maximum = Math.min(declared, most(wide));
   const limits =
     wide && hasWide
@@ -102,7 +102,7 @@ function linksWith(memory, maximum, wide) {
   }
 }
 
-/** What native code asks the host of a memory for (src/node/shared.rs). */
+/** What native code asks the host of a memory for, and what `Atomics.wait` answers. */
 const { answers: ANSWERS, requests: REQUESTS } = constants;
 
 /** The function that native code asks. `current` gives the memory's buffer as it is now. */

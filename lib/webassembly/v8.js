@@ -23,7 +23,7 @@ module.exports = {
   V8Module: Module,
   bufferOf: Memory && Object.getOwnPropertyDescriptor(Memory.prototype, 'buffer').get,
   growMemory: Memory?.prototype.grow,
-  // Of newer versions alone.
+  // Only newer versions have these.
   toFixedLength: Memory?.prototype.toFixedLengthBuffer,
   toResizable: Memory?.prototype.toResizableBuffer,
   sectionsOf: Module?.customSections,

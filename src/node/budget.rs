@@ -1,8 +1,8 @@
 //! Calls on the realm's own thread that may take only so long, or use only so much fuel.
 //!
-//! For `lib/library.js`, through Node-API. Invariants: budgets are begun and ended like the calls they
-//! are for, the innermost first; while one that is spent lasts, all wasm of the realm stops, for all of
-//! it runs inside that call; when it has ended, wasm runs again unless an outer one is spent, too.
+//! For the face, through Node-API. Invariants: budgets are begun and ended like the calls they are for,
+//! the innermost first. While a spent one lasts, all wasm of the realm stops, because all of it runs
+//! inside that call. When it has ended, wasm runs again unless an outer one is spent, too.
 
 use super::failure::{Failure, Kind, run};
 use super::realm::Realm;
@@ -54,7 +54,7 @@ impl Budget {
         }
     }
 
-    /// Whether it was spent. It cannot be from now on.
+    /// Whether it was spent. It cannot be spent any more from now on.
     fn end(&self) -> bool {
         let mut state = self.lock();
         state.ended = true;
@@ -112,7 +112,7 @@ pub fn spend_budget(budget: &External<Arc<Budget>>) {
     budget.spend();
 }
 
-/// Ends the innermost budget, whose call is over. Whether it was ended before its time.
+/// Ends the innermost budget, whose call is over. Tells whether it was spent before that.
 #[napi(catch_unwind)]
 pub fn end_budget(realm: &External<Rc<Realm>>, budget: &External<Arc<Budget>>) -> napi::Result<bool> {
     run(realm, || {
@@ -128,7 +128,7 @@ pub fn end_budget(realm: &External<Rc<Realm>>, budget: &External<Arc<Budget>>) -
         if let Some(waits) = &budget.waits {
             waits.clear();
         }
-        // Only now: who is spent between the two has interrupted after we cleared.
+        // This comes last: a budget that is spent in the meantime has interrupted after we cleared.
         for outer in budgets.iter().filter(|outer| outer.lock().spent) {
             outer.stop();
         }

@@ -1,17 +1,17 @@
 //! The `ArrayBuffer`s over memories.
 //!
-//! For `src/node`, and through Node-API for `lib/memory.js`. Invariants: a buffer that is not detached
-//! covers exactly the memory's present size whenever JavaScript runs; bytes that a buffer was made
-//! over neither move nor go while anybody can use them. These are: the buffer, the buffers that its
-//! bytes were handed on to, and its views, detached ones too, since a thread of Node's pool may be at
+//! For this room, and through Node-API for the face. Invariants: a buffer that is not detached covers
+//! exactly the memory's present size whenever JavaScript runs. Bytes that a buffer was made over neither
+//! move nor go while anybody can use them: through the buffer, through buffers that its bytes were handed
+//! on to, or through a view. Views of detached buffers count too, since a thread of Node's pool may be at
 //! work on one.
 //!
-//! V8's own memories have buffers that cannot be taken away. V8 has a *detach key* for buffers: without
-//! it nobody detaches one, neither `transfer()` nor a stream. Node-API has no call for it, so it is V8's
-//! function that we call, where Node is known to bear it: before Node 24 `transfer()` and byte streams
-//! abort the process at such a buffer. Elsewhere a buffer can be taken, and then the finalizer of its
-//! bytes tells when they are free, but for an environment that ends: it runs the finalizers of bytes
-//! that went to other threads. What was taken stays mapped for ever then.
+//! V8's own memories have buffers that cannot be taken away. V8 has a *detach key* for buffers: nobody
+//! detaches one without it, neither `transfer()` nor a stream. Node-API has no call for the key, so we call
+//! V8's function where Node is known to bear it. (Before Node 24 `transfer()` and byte streams abort the
+//! process at such a buffer.) Elsewhere a buffer can be taken, and then the finalizer of its bytes tells
+//! when they are free. The exception is an environment that ends: it also runs the finalizers of bytes
+//! that went to other threads, so what was taken stays mapped for ever.
 
 use super::failure::{Failure, Kind, run};
 use super::objects::as_memory;
@@ -26,24 +26,23 @@ use std::collections::{HashMap, HashSet};
 use std::ffi::c_void;
 use std::ptr::{self, NonNull};
 use std::rc::{Rc, Weak};
-use std::sync::OnceLock;
 
 /// The buffers over the memories of a realm.
 #[derive(Default)]
 pub struct Buffers {
-    /// That of a memory by its identity, while JavaScript may ask for it again.
+    /// The buffer of a memory, by the memory's identity, while JavaScript may ask for it again.
     current: HashMap<usize, NonNull<Owner>>,
-    /// All whose bytes are still pinned.
+    /// All buffers whose bytes are still pinned.
     all: HashSet<NonNull<Owner>>,
 }
 
-/// What a buffer holds. Two finalizers have it: that of the `ArrayBuffer` object, and that of its
-/// bytes, which may live longer, or less long. The last one drops it.
+/// What a buffer holds. It has two finalizers: that of the `ArrayBuffer` object, and that of the bytes,
+/// which may live longer or less long. The last of the two drops the owner.
 struct Owner {
     realm: Rc<Realm>,
     memory: Memory,
     pin: Pin,
-    /// That of the memory when the buffer was made.
+    /// The memory's generation when the buffer was made.
     generation: u64,
     /// Weak.
     buffer: Option<Reference>,
@@ -54,7 +53,7 @@ struct Owner {
     /// Whether each of the two is over.
     object_gone: Cell<bool>,
     bytes_gone: Cell<bool>,
-    /// While the buffer is being made, who makes it owns this.
+    /// Before this is set, whoever makes the buffer owns this.
     is_made: Cell<bool>,
 }
 
@@ -81,7 +80,7 @@ pub fn memory_buffer<'env>(
 /// Whether the buffers of memories cannot be taken away, as this one.
 #[napi(catch_unwind)]
 pub fn locks_buffers(realm: &External<Rc<Realm>>, buffer: Unknown) -> bool {
-    set_detach_key(realm.env, buffer.raw()).is_some()
+    set_detach_key(realm, buffer.raw()).is_some()
 }
 
 impl Owner {
@@ -89,13 +88,13 @@ impl Owner {
         self.memory.generation() != self.generation
     }
 
-    /// Whether nobody else can have the bytes.
+    /// Whether nobody but the memory can have the bytes.
     fn is_settled(&self) -> bool {
         self.bytes_gone.get() || self.detached.get()
     }
 
-    /// The buffer, to be detached now, unless it is gone or somebody else has detached it: then the bytes
-    /// may be theirs.
+    /// The buffer, which the caller detaches now. `None` if it is gone, or if somebody else has detached
+    /// it and may have the bytes.
     fn retire(&self) -> Option<sys::napi_value> {
         let buffer = self.value().filter(|buffer| !is_detached(self.realm.env, *buffer))?;
         self.detached.set(true);
@@ -179,7 +178,7 @@ fn new_buffer(realm: &Rc<Realm>, memory: &Memory) -> Result<sys::napi_value, Fai
     Ok(value)
 }
 
-/// A buffer of no bytes. V8 would not tell when those are gone.
+/// A buffer of no bytes. V8 would not tell when no bytes are gone.
 fn empty(env: sys::napi_env, owner: NonNull<Owner>, value: &mut sys::napi_value) -> Result<(), Failure> {
     // SAFETY: the owner is live.
     unsafe { owner.as_ref() }.bytes_gone.set(true);
@@ -211,7 +210,7 @@ fn external(
         return Ok(());
     }
     if status == sys::Status::napi_no_external_buffers_allowed {
-        // SAFETY: the owner is live. This refusal comes first, so there is no finalizer.
+        // SAFETY: the owner is live. Node refuses before it keeps the finalizer.
         unsafe { owner.as_ref() }.bytes_gone.set(true);
         let text = "this runtime does not allow an ArrayBuffer over memory that is not V8's";
         return Err(Failure::new(Kind::Range, text));
@@ -275,7 +274,7 @@ pub fn detach_outgrown(realm: &Realm) {
         }
         keep
     });
-    // Only now, when the list is free again for finalizers.
+    // The list is free again for finalizers.
     detached.into_iter().for_each(|buffer| detach(realm, buffer));
 }
 
@@ -298,11 +297,11 @@ fn detach(realm: &Realm, buffer: sys::napi_value) {
     unsafe { sys::napi_detach_arraybuffer(realm.env, buffer) };
 }
 
-/// A Buffer of its own with these bytes, for JavaScript. It need not be over them.
+/// A Buffer with a copy of these bytes, for JavaScript.
 pub fn copied<'env>(env: &'env Env, realm: &Realm, bytes: &[u8]) -> napi::Result<Unknown<'env>> {
     let value = run(realm, || {
         raw::buffer(env.raw(), bytes).map_err(|Refused| {
-            // What Node says is that there is no such Buffer, too.
+            // Node's own exception says no more.
             raw::take_exception(env.raw());
             Failure::new(Kind::Memory, format!("cannot allocate a Buffer of {} bytes", bytes.len()))
         })
@@ -314,20 +313,19 @@ pub fn copied<'env>(env: &'env Env, realm: &Realm, bytes: &[u8]) -> napi::Result
 // ---- the detach key
 
 /// `v8::ArrayBuffer::SetDetachKey(v8::Local<v8::Value>)`.
-type SetDetachKey = unsafe extern "C" fn(buffer: sys::napi_value, key: sys::napi_value);
+pub type SetDetachKey = unsafe extern "C" fn(buffer: sys::napi_value, key: sys::napi_value);
 
 const SET_DETACH_KEY: &std::ffi::CStr = c"_ZN2v811ArrayBuffer12SetDetachKeyENS_5LocalINS_5ValueEEE";
 
-/// What the process exports; `buffer` is any one.
-fn set_detach_key(env: sys::napi_env, buffer: sys::napi_value) -> Option<SetDetachKey> {
-    static FOUND: OnceLock<Option<SetDetachKey>> = OnceLock::new();
-    *FOUND.get_or_init(|| {
-        if !bears_keys(env) {
+/// V8's function, if the process exports it and it can be used; `buffer` is any one.
+fn set_detach_key(realm: &Realm, buffer: sys::napi_value) -> Option<SetDetachKey> {
+    *realm.set_detach_key.get_or_init(|| {
+        if !bears_keys(realm.env) {
             return None;
         }
         // SAFETY: a look-up of a name, which ends with a zero.
         let found = unsafe { libc::dlsym(libc::RTLD_DEFAULT, SET_DETACH_KEY.as_ptr()) };
-        if found.is_null() || !handles_are_slots(env, buffer) {
+        if found.is_null() || !handles_are_slots(realm.env, buffer) {
             return None;
         }
         // SAFETY: the name tells the parameters. A handle of Node-API is V8's own, a pointer to a
@@ -336,7 +334,7 @@ fn set_detach_key(env: sys::napi_env, buffer: sys::napi_value) -> Option<SetDeta
     })
 }
 
-/// Whether this is a Node that was seen to bear buffers with keys, also at its end.
+/// Whether this is a Node that is known to bear buffers with keys, also when it ends.
 fn bears_keys(env: sys::napi_env) -> bool {
     let mut version = ptr::null();
     // SAFETY: a plain out pointer, to what stays.
@@ -345,8 +343,8 @@ fn bears_keys(env: sys::napi_env) -> bool {
     matches!(major, Ok(24..=26))
 }
 
-/// Whether a handle is the address of a slot with the object's, and not, as V8 can be built, the
-/// object's address: then two handles of one object are equal.
+/// Whether a handle is the address of a slot that holds the object's address. V8 can also be built so that
+/// a handle is the object's address itself: then two handles of one object are equal.
 fn handles_are_slots(env: sys::napi_env, buffer: sys::napi_value) -> bool {
     let Ok(reference) = Reference::weak(env, buffer) else { return false };
     match (reference.get(), reference.get()) {
@@ -359,17 +357,17 @@ fn handles_are_slots(env: sys::napi_env, buffer: sys::napi_value) -> bool {
 /// Lets nobody detach the buffer but us, if the runtime can.
 fn lock(realm: &Realm, buffer: sys::napi_value) -> bool {
     let mut key = ptr::null_mut();
-    // SAFETY: a plain out pointer. Any value will do: JavaScript has no way to give one.
+    // SAFETY: a plain out pointer. Any value will do, because JavaScript has no way to give a key.
     let got = raw::check(unsafe { sys::napi_get_boolean(realm.env, true, &mut key) });
-    let (Ok(()), Some(set)) = (got, set_detach_key(realm.env, buffer)) else { return false };
+    let (Ok(()), Some(set)) = (got, set_detach_key(realm, buffer)) else { return false };
     // SAFETY: both are handles of the open scope.
     unsafe { set(buffer, key) };
     true
 }
 
-/// Has the buffer as Node-API expects it, which cannot give a key.
+/// Takes the key off, because Node-API cannot give one when it detaches.
 fn unlock(realm: &Realm, buffer: sys::napi_value) {
-    if let (Ok(none), Some(set)) = (raw::undefined(realm.env), set_detach_key(realm.env, buffer)) {
+    if let (Ok(none), Some(set)) = (raw::undefined(realm.env), set_detach_key(realm, buffer)) {
         // SAFETY: both are handles of the open scope.
         unsafe { set(buffer, none) };
     }
@@ -377,9 +375,9 @@ fn unlock(realm: &Realm, buffer: sys::napi_value) {
 
 // ---- the end of the environment
 
-/// A buffer that was made after all others, which is therefore the first one that an environment lets
-/// go when it ends: Node goes through its buffers in the reverse order of their making, and detaches
-/// each. In `Realm::sentinel`, so that it is not collected before.
+/// Makes the sentinel: a buffer that was made after all others. Node lets its buffers go in the reverse
+/// order of their making when an environment ends, so the sentinel goes first. `Realm::sentinel` keeps it
+/// from being collected before.
 fn watch_end(realm: &Rc<Realm>) -> Result<(), Refused> {
     let watched = Box::into_raw(Box::new(Rc::downgrade(realm)));
     let mut value = ptr::null_mut();
@@ -396,15 +394,15 @@ fn watch_end(realm: &Rc<Realm>) -> Result<(), Refused> {
         )
     };
     if made != sys::Status::napi_ok {
-        // Another buffer was made just now, so this is the end; who knows whether the finalizer comes.
+        // Another buffer was made just now, so the environment ends, and the finalizer may not come.
         return Err(Refused);
     }
     realm.sentinel.replace(Some(Reference::strong(realm.env, value)?));
     Ok(())
 }
 
-/// The finalizer of a sentinel. If that is the realm's present one, the environment ends: Node is about
-/// to detach the buffers that it knows and to run all finalizers.
+/// The finalizer of a sentinel. If it is that of the realm's present one, the environment ends: Node is
+/// about to detach the buffers that it knows and to run all finalizers.
 unsafe extern "C" fn at_end(_: sys::napi_env, _: *mut c_void, watched: *mut c_void) {
     raw::contained(|| {
         // SAFETY: made in `watch_end`, and handed back once.
@@ -429,7 +427,7 @@ fn is_ending(env: sys::napi_env) -> bool {
     let Ok(_scope) = HandleScope::open(env) else { return true };
     let Ok(value) = raw::undefined(env) else { return true };
     let mut equal = false;
-    // SAFETY: handles of the open scope. Of the calls that are refused then it is the least one.
+    // SAFETY: handles of the open scope. This is the cheapest of the calls that are refused at the end.
     raw::check(unsafe { sys::napi_strict_equals(env, value, value, &mut equal) }).is_err()
 }
 
@@ -437,7 +435,7 @@ fn is_ending(env: sys::napi_env) -> bool {
 fn settle(realm: &Realm, owner: &Owner) -> Result<(), Refused> {
     let _scope = HandleScope::open(realm.env)?;
     let Some(buffer) = owner.value() else {
-        // It was collected, and where it could be taken, nobody knows whether it was.
+        // It was collected. Where it could be taken, nobody knows whether it was.
         return if owner.is_settled() || owner.locked.get() { Ok(()) } else { Err(Refused) };
     };
     if !is_detached(realm.env, buffer) {

@@ -1,9 +1,9 @@
 //! Modules on their way to other threads.
 //!
-//! For `lib/module.js`, through Node-API. V8 posts its own modules only, so one of ours travels as an
-//! empty module of V8's, the *carrier*, with two custom sections: the number by which this process
-//! knows the module, and the module's bytes. Invariant: a carrier is enough to have the module, in
-//! whatever thread and whoever else has let go of it: if nobody keeps it, it is compiled anew.
+//! For the face, through Node-API. V8 posts only its own modules, so one of ours travels as an empty module
+//! of V8's, the *carrier*, with two custom sections: the number by which this process knows the module, and
+//! the module's bytes. Invariant: a carrier is enough to have the module, in any thread, even if everybody
+//! else has let go of it: then it is compiled anew.
 
 use super::failure::{Failure, Kind, run};
 use super::realm::{Realm, engine};
@@ -18,7 +18,8 @@ use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 const WHICH: &str = "wasi-native.module";
 const BYTES: &str = "wasi-native.bytes";
 
-/// The modules of the process by number.
+/// The modules of the process by number. A number crosses to other threads inside a posted message, which
+/// has no way to carry a pointer, so the numbers cannot belong to a realm.
 #[derive(Default)]
 struct Numbered {
     modules: HashMap<u64, WeakModule>,
@@ -31,7 +32,7 @@ fn numbered() -> MutexGuard<'static, Numbered> {
     NUMBERED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A number for a module, by which it is found as long as somebody keeps it.
+/// Gives a module a number. The module is found by it as long as somebody keeps the module.
 fn number_of(module: &Module) -> u64 {
     let mut numbered = numbered();
     numbered.last += 1;
@@ -49,7 +50,7 @@ pub fn carrier_sections() -> Vec<&'static str> {
     vec![WHICH, BYTES]
 }
 
-/// The bytes of a carrier for the module; `whole`: with the module's bytes in it.
+/// The bytes of a carrier for the module. A `whole` one has the module's bytes in it.
 #[napi(catch_unwind)]
 pub fn carrier_of(
     realm: &External<Rc<Realm>>,
@@ -97,8 +98,8 @@ fn size(module: &mut Vec<u8>, mut size: usize) {
     module.push(size as u8);
 }
 
-/// The module that a carrier stands for: the one that somebody keeps, or else one compiled from
-/// `bytes`. `None` without bytes if nobody keeps it.
+/// The module that a carrier stands for: the one that somebody keeps, or one compiled from `bytes`. `None`
+/// if nobody keeps it and there are no bytes.
 #[napi(catch_unwind)]
 pub fn carried_module(
     realm: &External<Rc<Realm>>,
@@ -113,8 +114,8 @@ pub fn carried_module(
             return Ok(Some(External::new(module)));
         }
         let Some(bytes) = bytes.filter(|bytes| !bytes.is_empty()) else { return Ok(None) };
-        // It was compiled before, so what fails now is the machine.
-        let compiled = Module::new(engine(*fuel == 1)?, bytes);
+        // It was compiled before, so a failure now is the machine's.
+        let compiled = Module::new(&engine(*fuel == 1)?, bytes);
         let module = compiled.map_err(|error| {
             Failure::new(Kind::Resource, format!("a posted module cannot be compiled here: {error}"))
         })?;

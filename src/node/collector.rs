@@ -1,10 +1,10 @@
 //! What V8's collector is told of native memory, and what is given back when it has collected.
 //!
-//! For `src/node`. A memory is much larger than the JavaScript object that keeps it, so V8 has to hear of
-//! its bytes. And Node runs the finalizers of what V8 collected only when the event loop turns, which a
-//! loop of `await instantiate()` never lets it do. So each handle that keeps memories is watched by a weak
-//! reference, which V8 clears at once. Invariant: whatever JavaScript can reach keeps the handles of its
-//! group (`lib/group.js`), so when such a handle is gone nobody can use its group's memories.
+//! For this room. A memory is much larger than the JavaScript object that keeps it, so V8 has to hear of its
+//! bytes. Node runs the finalizers of what V8 collected only when the event loop turns, which a loop of
+//! `await instantiate()` never lets it do. So a weak reference, which V8 clears at once, watches each handle
+//! that keeps memories. Invariant: whatever JavaScript can reach keeps the handles of its group (in the
+//! face), so when such a handle is gone nobody can use its group's memories.
 
 use super::raw::Reference;
 use super::realm::Realm;
@@ -12,14 +12,14 @@ use engine::WeakGroup;
 use napi::sys;
 use std::cell::{Cell, RefCell};
 
-/// Bytes beyond those that were left the last time that are worth a collection.
+/// A collection is worth while for so many bytes beyond those that the last one left.
 const MUCH: usize = 256 << 20;
-/// More than V8 bears without collecting at once.
+/// So many bytes that V8 collects at once.
 const PRESSURE: i64 = 1 << 40;
-/// So many handles are watched before those that are gone are looked for.
+/// How many handles are watched before a first search for those that are gone.
 const FEW: usize = 256;
 
-/// How many bytes are worth a collection if so many are left.
+/// From how many bytes on a collection is worth while, if the last one left so many.
 fn worth(left: usize) -> usize {
     left.saturating_add(left.max(MUCH))
 }
@@ -50,9 +50,9 @@ impl Default for Collector {
 }
 
 impl Realm {
-    /// Has the memories of `group` given back soon after its `handle` is garbage.
+    /// Gives the memories of `group` back soon after its `handle` is garbage.
     pub fn watch(&self, handle: sys::napi_value, group: WeakGroup) {
-        // Without the reference the finalizer gives them back.
+        // Without the reference the finalizer gives them back, later.
         let Ok(handle) = Reference::weak(self.env, handle) else { return };
         let mut watched = self.collector.watched.borrow_mut();
         if watched.len() >= self.collector.look_at.get() {
@@ -62,8 +62,8 @@ impl Realm {
         watched.push(Watched { handle, group });
     }
 
-    /// Tells V8 what memories, tables and exceptions take. Has it collect if that is much more than what
-    /// was left the last time. To be called when there may be more.
+    /// Tells V8 what memories, tables and exceptions take. Lets it collect if that is much more than the last
+    /// collection left. Must be called when there may be more.
     pub fn account(&self) {
         let collector = &self.collector;
         if self.store.bytes() > collector.collect_at.get() {
@@ -74,7 +74,8 @@ impl Realm {
         collector.collect_at.set(collector.collect_at.get().min(worth(bytes)));
     }
 
-    /// Makes what needs address space or memory; if there is none, once more when V8 has collected.
+    /// Makes something that needs address space or memory. If there is none, V8 collects, and it is tried
+    /// once more.
     pub fn with_room<T, E>(
         &self,
         make: impl Fn() -> Result<T, E>,
@@ -89,7 +90,7 @@ impl Realm {
         }
     }
 
-    /// Has V8 collect, and gives back what nobody can use any more.
+    /// Lets V8 collect, and gives back what nobody can use any more.
     #[cold]
     pub fn collect(&self) {
         self.tell_collector(PRESSURE);
@@ -102,7 +103,7 @@ impl Realm {
         let mut watched = self.collector.watched.borrow_mut();
         watched.extend(kept);
         if running {
-            // Nothing was given back: perhaps the next time.
+            // Wasm runs, so nothing was given back. The next collection tries again.
             watched.extend(gone);
         }
         drop(watched);
@@ -111,7 +112,7 @@ impl Realm {
 
     fn tell_collector(&self, bytes: i64) {
         let mut all = 0;
-        // The status says nothing: it is an error for null only.
+        // The status can be ignored: the call fails only for null.
         // SAFETY: `env` is the environment of this thread.
         unsafe { sys::napi_adjust_external_memory(self.env, bytes, &mut all) };
     }

@@ -1,8 +1,8 @@
 //! Compiling beside JavaScript, on the compile threads of the process.
 //!
-//! For `lib/module.js`, through Node-API. Invariants: what comes of a compilation is delivered on the
-//! realm's thread, once, unless it was stopped; and an environment that goes waits for none: from then
-//! on nothing is put into its queue, and what only it waited for stops.
+//! For the face, through Node-API. Invariants: the result of a compilation is delivered once, on the
+//! realm's thread, unless the compilation was stopped. An environment that ends waits for none: nothing is
+//! put into its queue from then on, and compilations that only it waited for stop.
 
 use super::failure::{Failure, bounded, caught, run};
 use super::queue::{self, Queue};
@@ -17,10 +17,10 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// What a realm has compiled for it.
+/// A realm's compilations.
 pub struct Compilations {
     queue: Arc<Queue<Compiled>>,
-    /// Those that are not delivered, by number. None for one that is just being started.
+    /// Those that are not delivered, by number. The value is `None` while one is being started.
     under_way: Rc<UnderWay>,
     /// `deliver(number, module or message)`.
     deliver: Reference,
@@ -35,7 +35,7 @@ impl Compilations {
         self.queue.hold_event_loop(realm, true);
     }
 
-    /// Notes that nobody waits for a compilation any more. False if nobody did.
+    /// Notes that nobody waits for a compilation any more. False if nobody did before.
     fn end(&self, realm: &Realm, number: u32) -> bool {
         let ended = self.under_way.borrow_mut().remove(&number);
         if self.under_way.borrow().is_empty() {
@@ -54,7 +54,7 @@ pub fn open_compiler(realm: &External<Rc<Realm>>, deliver: Unknown) -> napi::Res
         let deliver = Reference::strong(realm.env, deliver.raw())?;
         let under_way = Rc::<UnderWay>::default();
         let at_end = under_way.clone();
-        // Who lets a compilation go stops it.
+        // Dropping a compilation stops it.
         let queue = Queue::open(realm, move || drop(at_end.take()))?;
         let _ = realm.compilations.set(Compilations { queue, under_way, deliver });
         Ok(())
@@ -96,7 +96,7 @@ pub fn compile_async(realm: &External<Rc<Realm>>, number: u32, bytes: &[u8], fue
         compilations.begin(realm, number);
         let queue = compilations.queue.clone();
         let done = move |result| queue.send(Compiled { number, result });
-        match caught(|| Ok(Module::start(engine, bytes, true, done))) {
+        match caught(|| Ok(Module::start(&engine, bytes, true, done))) {
             Ok(compiling) => {
                 compilations.under_way.borrow_mut().insert(number, compiling);
                 Ok(())

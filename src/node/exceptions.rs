@@ -1,9 +1,10 @@
 //! Exceptions across the edge, behind `WebAssembly.Tag` and `WebAssembly.Exception`.
 //!
-//! For this room and, through Node-API, the face. All of it is off the path of calls that return. Invariants: a JavaScript object for an exception lives as long as the exception,
-//! as its *host value*, and holds the payload as JavaScript values or in a copy, so that no cycle
-//! runs through native code; what JavaScript throws is an exception of the realm's `JSTag`, except
-//! where the face says that wasm must not catch it.
+//! For this room and, through Node-API, the face. All of it is off the path of calls that return.
+//! Invariants: the JavaScript object for an exception lives as long as the exception, as its *host value*,
+//! and holds the payload as JavaScript values or in a copy, so that no cycle runs through native code. What
+//! JavaScript throws is an exception of the realm's `JSTag`, except where the face says that wasm must not
+//! catch it.
 
 use super::failure::{Failure, run};
 use super::objects::{Made, made, read_value, write_value};
@@ -59,7 +60,7 @@ pub fn exception_value(realm: &External<Rc<Realm>>, exception: &External<Excepti
     }
 }
 
-/// What JavaScript has just thrown, on its way into wasm.
+/// The error for wasm of what JavaScript has just thrown.
 #[cold]
 pub fn thrown(realm: &Realm) -> Error {
     let Ok(_scope) = HandleScope::open(realm.env) else { return Failure::Stopped.into() };
@@ -68,8 +69,8 @@ pub fn thrown(realm: &Realm) -> Error {
         Ok(Some(exception)) => Error::Exception(exception),
         Ok(None) => Failure::kept(realm.env, value).into(),
         Err(failure) => {
-            // The face could not tell, for want of stack. Who called is to see what was thrown, and not
-            // what was met in the answer to it.
+            // The face could not tell, for want of stack. The caller must see what was thrown, and not what
+            // the face met.
             raw::take_exception(realm.env);
             match Failure::kept(realm.env, value) {
                 Failure::Stopped => failure.into(),
@@ -84,7 +85,7 @@ fn catchable(realm: &Realm, value: sys::napi_value) -> Result<Option<Exception>,
     let Some(face) = realm.exceptions.get() else { return Ok(None) };
     let caught = raw::call(realm.env, face.caught.get().ok_or(Refused)?, &[value])?;
     let host = host_value(realm);
-    // SAFETY: `caught` is a handle of the open scope; what is no `External` of the type is refused.
+    // SAFETY: `caught` is a handle of the open scope; anything but an `External` of the type is refused.
     let exception = unsafe {
         if let Ok(object) = External::<Extern>::from_napi_ref(realm.env, caught) {
             let Extern::Tag(tag) = &**object else { return Ok(None) };

@@ -1,10 +1,9 @@
 //! How anything that goes wrong reaches JavaScript.
 //!
-//! For `src/node` only. Invariant: whatever happens below, JavaScript sees either the very value
-//! that JavaScript threw, or an error made by the face's own classes; a panic becomes an error
-//! that names a bug in us. A failure is never lost: where no exception can be thrown although the
-//! environment lives, the process ends. Texts that a module chose are cut before they reach V8, which
-//! refuses long ones.
+//! For this room. Invariant: whatever happens below, JavaScript sees either the very value that JavaScript
+//! threw, or an error of the face's own classes. A panic becomes an error that names a bug in us. A failure
+//! is never lost: where no exception can be thrown although the environment lives, the process ends. Texts
+//! that a module chose are cut before they reach V8, which refuses long ones.
 
 use super::constants::named;
 use super::raw::{self, Reference, Refused};
@@ -24,7 +23,7 @@ pub enum Failure {
     Exception(Exception),
     /// An exception that no wasm caught.
     Thrown(engine::Exception),
-    /// To be made by the face: its kind, message, and the wasm frames of its stack.
+    /// An error for the face to make: its kind, message, and the wasm frames of its stack.
     Error { kind: Kind, message: String, frames: String },
     /// Node refused a call. If no exception is pending, the environment is being torn down.
     Stopped,
@@ -118,7 +117,7 @@ impl From<thread::Failure> for Failure {
         match failure {
             thread::Failure::Exit(code) => HostExit(code).into(),
             thread::Failure::Trap(trap) => trap.into(),
-            // `threads.rs` does not ask for the value: JavaScript has it.
+            // `threads.rs` never asks for the value, because JavaScript has it.
             thread::Failure::Thrown(_) => Failure::Stopped,
             thread::Failure::Link(message) => Failure::new(Kind::Link, message),
             thread::Failure::Limit(over) => over.into(),
@@ -186,7 +185,7 @@ impl From<Failure> for engine::Error {
 /// A thrown JavaScript value, kept while wasm frames are left.
 pub struct Exception {
     value: Reference,
-    /// Node-API refers to objects only: another value is the one element of an array.
+    /// Node-API has references to objects only. Any other value is the one element of an array.
     boxed: bool,
 }
 
@@ -214,7 +213,7 @@ impl Exception {
     }
 }
 
-/// Leaves `failure` pending as a JavaScript exception, and nothing in the window that could be taken for
+/// Leaves `failure` pending as a JavaScript exception. Nothing is left in the window that could be taken for
 /// results: whatever JavaScript does, a call that failed has given it no address.
 #[cold]
 pub fn throw(realm: &Realm, failure: Failure) {
@@ -235,7 +234,8 @@ pub fn to_value(realm: &Realm, failure: &Failure) -> Option<sys::napi_value> {
         }
         Failure::Stopped => None,
     };
-    // Without it: what the face met when it made the error, such as the end of V8's stack.
+    // The face may have failed to make the error, for instance at the end of V8's stack. Then that failure
+    // is what JavaScript sees.
     made.or_else(|| raw::take_exception(env)).or_else(|| {
         let text = match failure {
             Failure::Error { message, .. } => message,
@@ -284,8 +284,7 @@ pub fn run<T>(realm: &Realm, body: impl FnOnce() -> Result<T, Failure>) -> napi:
 /// Runs `body`; a panic in it becomes a failure that names a bug in us.
 #[inline]
 pub fn caught<T>(body: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
-    // What a panic leaves half done is memory-safe by the rules of Rust, and the error says that
-    // the process has met a bug.
+    // What a panic leaves half done is memory-safe by the rules of Rust, and the error names the bug.
     catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|panic| Err(internal(panic)))
 }
 
@@ -299,7 +298,7 @@ fn internal(panic: Box<dyn Any + Send>) -> Failure {
     Failure::new(Kind::Internal, text)
 }
 
-/// What an engine error says, where only its text is wanted.
+/// The text of an engine error, where only the text is wanted.
 pub fn text(error: engine::Error) -> String {
     match error {
         engine::Error::Trap(trap) => trap.code.message().to_string(),
@@ -311,9 +310,9 @@ pub fn text(error: engine::Error) -> String {
     }
 }
 
-/// The lines of a wasm backtrace in V8's form: with the place in the source where the module's debug
-/// information tells it, else with the place in the module. An empty line stands between the frames
-/// of two entries into wasm.
+/// The lines of a wasm backtrace in V8's form. They have the place in the source if the module's debug
+/// information tells it, or else the place in the module. An empty line stands between the frames of two
+/// entries into wasm.
 pub fn stack_lines(frames: &[Frame]) -> String {
     let mut lines = String::new();
     let mut entry = 0;

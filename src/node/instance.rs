@@ -1,8 +1,8 @@
 //! Linking and starting instances, behind `WebAssembly.Instance`.
 //!
-//! For the face, through Node-API. Invariant: the face has joined the groups of all
-//! imports before it asks, and keeps the returned instance handle in the joined group, so an
-//! address that it holds as a number is that of a living function.
+//! For the face, through Node-API. Invariant: the face has joined the groups of all imports before it asks,
+//! and keeps the returned instance handle in the joined group, so an address that it holds as a number is
+//! that of a living function.
 
 use super::call::EntryScope;
 use super::failure::{Failure, Kind, run};
@@ -29,7 +29,7 @@ pub struct EngineLimits {
     pub fuel: Option<f64>,
 }
 
-/// What a program whose memory is limited may have beside one memory, if nothing is said.
+/// What a program whose memory is limited may have beside one memory, if `total` is not given.
 const BESIDE_MEMORY: usize = 64 << 20;
 
 impl EngineLimits {
@@ -49,14 +49,20 @@ impl EngineLimits {
     }
 }
 
-/// The budget of a program: what its instances have counts together.
-#[napi(catch_unwind)]
-pub fn budget(limits: EngineLimits) -> External<Budget> {
-    External::new(Budget::new(limits.limits().total_bytes))
+/// What the instances of one program may have. They count together in its budget.
+pub struct ProgramLimits {
+    limits: Limits,
+    budget: Budget,
 }
 
-/// Gives the bytes of an instance's memories back, and refuses calls from then on. False while wasm
-/// runs.
+#[napi(catch_unwind)]
+pub fn program_limits(limits: EngineLimits) -> External<ProgramLimits> {
+    let limits = limits.limits();
+    External::new(ProgramLimits { limits, budget: Budget::new(limits.total_bytes) })
+}
+
+/// Gives the bytes of an instance's memories back, and refuses calls from then on. Does nothing and returns
+/// false while wasm runs.
 #[napi(catch_unwind)]
 pub fn close_instance(realm: &External<Rc<Realm>>, instance: &External<Instance>) -> bool {
     let closed = instance.close(&realm.store);
@@ -64,14 +70,13 @@ pub fn close_instance(realm: &External<Rc<Realm>>, instance: &External<Instance>
     closed
 }
 
-/// Instantiates. `what` begins the message of a link error. An import is a handle, or a number: the
-/// address of a function that we export. `shared` are the shared memories that the module defines:
-/// the face makes them, but for those that are null, which V8 has not.
-/// `limits` hold for what the instance defines, which counts in the `budget`.
+/// Instantiates. `what` begins the message of a link error. An import is a handle, or a number: the address of a
+/// function that we export. `shared` are the shared memories that the module defines. The face makes them,
+/// except those that V8 lacks, which are null. `limits` hold for what the instance defines.
 ///
-/// Returns the instance's handle, then two values for each export: a function's address and its
-/// index in its module, another object's identity and its handle; then the identity of each tag
-/// that the module defines.
+/// Returns the instance's handle. Then come two values for each export: a function's address and its index in
+/// its module, or another object's identity and its handle. Then comes the identity of each tag that the
+/// module defines.
 #[napi(catch_unwind)]
 pub fn instantiate<'env>(
     env: &'env Env,
@@ -80,8 +85,7 @@ pub fn instantiate<'env>(
     module: &External<Module>,
     imports: Vec<Unknown<'env>>,
     shared: Vec<Option<&External<Extern>>>,
-    limits: Option<EngineLimits>,
-    budget: Option<&External<Budget>>,
+    limits: Option<&External<ProgramLimits>>,
 ) -> napi::Result<Vec<Unknown<'env>>> {
     let imports = imports.iter().map(|value| import(env, realm, value));
     let imports = imports.collect::<napi::Result<Vec<Extern>>>()?;
@@ -89,11 +93,10 @@ pub fn instantiate<'env>(
         let _scope = EntryScope::separate(realm);
         let shared: Vec<Option<Memory>> =
             shared.into_iter().map(|memory| Some(as_memory(memory?).clone())).collect();
-        // They become limits of what is made now; the store is others', too.
-        let limits = limits.map_or_else(Limits::default, |limits| limits.limits());
-        match budget {
-            Some(budget) => realm.store.share_limits(limits, budget),
-            None => realm.store.set_limits(limits),
+        // They become limits of what is made now. The store also belongs to other programs.
+        match limits {
+            Some(program) => realm.store.share_limits(program.limits, &program.budget),
+            None => realm.store.set_limits(Limits::default()),
         }
         let make = || Instance::with_shared_memories(&realm.store, module, &imports, shared.clone());
         let lacks_room = |error: &_| matches!(error, InstantiateError::Error(Error::OutOfMemory(_)));
@@ -165,7 +168,7 @@ pub fn describe_function(realm: &External<Rc<Realm>>, address: f64) -> napi::Res
     })
 }
 
-/// Makes one group of two functions' groups: one of them is about to be handed to the other.
+/// Makes one group of the groups of two functions: one of them is about to be handed to the other.
 #[napi(catch_unwind)]
 pub fn link_functions(realm: &External<Rc<Realm>>, one: f64, other: f64) -> napi::Result<()> {
     run(realm, || {
@@ -175,8 +178,8 @@ pub fn link_functions(realm: &External<Rc<Realm>>, one: f64, other: f64) -> napi
     })
 }
 
-/// The indices of the host values that wasm still holds; nothing while wasm runs, whose frames
-/// may hold more.
+/// The indices of the host values that wasm still holds. `None` while wasm runs, because its frames may hold
+/// more.
 #[napi(catch_unwind)]
 pub fn live_references(realm: &External<Rc<Realm>>) -> Option<Uint32Array> {
     if realm.store.is_running() {

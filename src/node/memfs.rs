@@ -1,7 +1,7 @@
 //! File systems in memory, behind `MemoryFS`.
 //!
-//! For `lib/memoryfs.js`, through Node-API. What goes wrong becomes an error whose `code` is the
-//! name of the errno, as `node:fs` has it.
+//! For the face, through Node-API. What goes wrong becomes an error whose `code` is the name of the errno,
+//! as in `node:fs`.
 
 use super::buffers::copied;
 use super::failure::{Failure, Kind, run};
@@ -11,7 +11,7 @@ use napi_derive::napi;
 use std::rc::Rc;
 use wasi::{Errno, MemoryFs};
 
-/// `quota` is a safe integer, not negative: `lib/memoryfs.js` checks that.
+/// The face has checked that `quota` is a safe integer and not negative.
 #[napi(catch_unwind)]
 pub fn memory_fs(quota: f64) -> External<MemoryFs> {
     External::new(MemoryFs::new(quota as u64))
@@ -36,7 +36,7 @@ pub fn memory_fs_write(
     bytes: Uint8Array,
 ) -> napi::Result<()> {
     run(realm, || {
-        // A path that ends like this means a directory, as `paths()` gives them.
+        // Such a path means a directory, as in the answer of `paths()`.
         let written = if path.ends_with('/') { Err(Errno::Isdir) } else { fs.set_file(&path, &bytes) };
         written.map_err(failed("writeFile", &path))
     })
@@ -75,7 +75,7 @@ pub fn memory_fs_used(fs: &External<MemoryFs>) -> f64 {
 
 fn failed<'a>(method: &'a str, path: &'a str) -> impl FnOnce(Errno) -> Failure + 'a {
     move |errno| {
-        // JavaScript gets the names that it knows from `node:fs`.
+        // JavaScript knows this name from `node:fs`.
         let errno = if errno == Errno::Notcapable { Errno::Perm } else { errno };
         let reason = match errno {
             Errno::Noent => ", there is no such file",
@@ -86,7 +86,7 @@ fn failed<'a>(method: &'a str, path: &'a str) -> impl FnOnce(Errno) -> Failure +
             Errno::Inval => ", this is no path of a file",
             _ => "",
         };
-        // `makeError` takes the code from in front of the colon.
+        // The face takes the code from in front of the colon.
         Failure::new(Kind::File, format!("{errno}: MemoryFS.{method}({path:?}){reason}"))
     }
 }

@@ -20,7 +20,7 @@ pub fn compile(
 ) -> napi::Result<External<Module>> {
     run(realm, || {
         let go_on = || realm.goes_on.get().is_none_or(|goes_on| goes_on());
-        let compiled = Module::new_while(engine(fuel)?, bytes, true, &go_on);
+        let compiled = Module::new_while(&engine(fuel)?, bytes, true, &go_on);
         let failed = |error| Failure::new(Kind::Compile, format!("{what}: {error}"));
         Ok(External::new(compiled.map_err(failed)?))
     })
@@ -28,7 +28,7 @@ pub fn compile(
 
 #[napi(catch_unwind)]
 pub fn validate(realm: &External<Rc<Realm>>, bytes: &[u8]) -> napi::Result<bool> {
-    run(realm, || Ok(Module::validate(engine(false)?, bytes).is_ok()))
+    run(realm, || Ok(Module::validate(&engine(false)?, bytes).is_ok()))
 }
 
 /// Whether instantiating a module runs code of its own.

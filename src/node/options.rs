@@ -1,8 +1,8 @@
 //! WASI options to a context.
 //!
-//! For `wasi.rs`. The only file of the package that may call `ambient_authority()`: what a guest
-//! can reach is decided here, from what the user wrote, and nowhere else. Nothing is taken from
-//! the process: no argument, no variable, no directory that the options do not name.
+//! For `wasi.rs`. This is the only file of the package that may call `ambient_authority()`: what a guest can
+//! reach is decided here, from what the user wrote, and nowhere else. Nothing is taken from the process: no
+//! argument, no variable, no directory that the options do not name.
 
 use super::failure::{Failure, Kind, run};
 use super::realm::Realm;
@@ -21,7 +21,7 @@ use wasi::{
     TracedCall, WasiCtx, is_listener,
 };
 
-/// The options of `new WASI()` after `lib/wasi.js` has checked their types.
+/// The options of `new WASI()`, whose types the face has checked.
 #[napi(object, object_to_js = false)]
 pub struct WasiOptions {
     pub preopens: Vec<PreopenOption>,
@@ -70,15 +70,15 @@ pub struct PreopenOption {
     pub symlinks: bool,
 }
 
-/// One of these.
+/// A socket: one of the first three is given.
 #[napi(object)]
 pub struct SocketOption {
     /// A socket that this process has; the program gets a duplicate.
     pub descriptor: Option<i32>,
     pub listen: Option<AddressOption>,
     pub connect: Option<AddressOption>,
-    /// Whether the program finds it non-blocking. If it is not said, a listener is, as those that
-    /// other hosts hand in, and a connection is not.
+    /// Whether the program finds it non-blocking. By default a listener is, like those that other hosts hand
+    /// in, and a connection is not.
     pub nonblock: Option<bool>,
 }
 
@@ -100,8 +100,8 @@ pub struct LimitOptions {
     pub output: f64,
 }
 
-/// What the options of a `WASI` object came to. Directories and sockets are opened once; each program
-/// made of it has duplicates of its own. But a connection is for one program: the first.
+/// What the options of a `WASI` object came to. Directories and sockets are opened once, and each program
+/// has duplicates of its own. A connection is for one program only: the first.
 pub struct Template {
     /// None when the object is closed.
     opened: Mutex<Option<Opened>>,
@@ -172,8 +172,8 @@ impl Template {
         })
     }
 
-    /// The paths of the directories that were opened, wherever the text that named them leads now:
-    /// null where there is none to tell, and for those in memory.
+    /// The paths of the directories that were opened, wherever the text that named them leads now. `None`
+    /// where nothing tells the path, and for directories in memory.
     pub fn opened_paths(&self) -> Vec<Option<String>> {
         let opened = self.lock();
         let mounts = opened.as_ref().map_or(&[][..], |opened| &opened.mounts);
@@ -280,8 +280,8 @@ impl Template {
             builder = builder.trace_while(sink, Arc::new(move || room.has_room()));
         } else if self.trace_to_stderr {
             builder = builder.trace(Arc::new(|call: &TracedCall| {
-                // Written at once, so that lines of several threads stay whole. A closed stream is
-                // no reason to stop the program that is looked at.
+                // One write a line, so that lines of several threads stay whole. A closed stream is no
+                // reason to stop the program.
                 let _ = io::stderr().write_all(format!("{call}\n").as_bytes());
             }));
         }
@@ -311,7 +311,7 @@ impl Template {
     }
 }
 
-/// Bytes of one write that are taken at once where JavaScript takes each write as it comes.
+/// Bytes of one write that are taken at once, where JavaScript takes each write as it comes.
 const RELAY: usize = 1 << 20;
 
 /// Standard output or error, and the end of it that stays with us.
@@ -384,8 +384,8 @@ fn preopen(guest: &str, host: &str, perms: Perms) -> Result<Preopen, Failure> {
     Ok(Preopen { dir, guest_path: guest.to_string(), perms })
 }
 
-/// The path of what is open, as the kernel has it. None if that is no text, or a place that this
-/// process cannot see.
+/// The path of what is open, as the kernel has it. `None` if it is not text, or lies where this process
+/// cannot see it.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn path_of(opened: BorrowedFd<'_>) -> Option<String> {
     use std::os::fd::AsRawFd;
@@ -403,13 +403,13 @@ fn path_of(_: BorrowedFd<'_>) -> Option<String> {
     None
 }
 
-/// The same for a descriptor of Node's; null if there is no telling.
+/// The same for a descriptor of Node's.
 #[napi(catch_unwind)]
 pub fn descriptor_path(descriptor: i32) -> Option<String> {
     path_of(duplicate(descriptor).ok()?.as_fd())
 }
 
-/// A listener or a connection is made here, by this process, as a path is opened here.
+/// Makes a listener or a connection, as a path is opened: by this process.
 fn socket(index: usize, wanted: &SocketOption) -> Result<OwnedHandle, Failure> {
     let (what, made) = match (wanted.descriptor, &wanted.listen, &wanted.connect) {
         (Some(descriptor), ..) => (format!("use descriptor {descriptor}"), duplicate(descriptor)),
@@ -456,8 +456,8 @@ pub fn close_pipe(end: i32) {
     drop(unsafe { OwnedHandle::from_raw_fd(end) });
 }
 
-/// How many bytes are in a pipe whose reading end is ours; -1 if there are none, and nobody is left to
-/// write some.
+/// How many bytes are in a pipe whose reading end is ours; -1 if there are none and nobody is left to write
+/// some.
 #[cfg(unix)]
 #[napi(catch_unwind)]
 pub fn pipe_pending(end: i32) -> f64 {
@@ -465,7 +465,7 @@ pub fn pipe_pending(end: i32) -> f64 {
     use std::os::fd::BorrowedFd;
     // SAFETY: the face asks while it has the end open.
     let end = unsafe { BorrowedFd::borrow_raw(end) };
-    // Who hangs up has written before: so this is asked first.
+    // A writer writes before it hangs up, so the hang-up is asked for first.
     let mut asked = [PollFd::new(&end, PollFlags::IN)];
     let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
     let is_over = poll(&mut asked, Some(&at_once)).is_ok() && asked[0].revents().contains(PollFlags::HUP);

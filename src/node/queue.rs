@@ -1,7 +1,7 @@
-//! From other threads to a realm's own: messages, delivered there in order.
+//! Messages from other threads to a realm's own, delivered there in order.
 //!
-//! For `compiling.rs` and `threads.rs`. Invariants: a message is delivered on the realm's thread, once,
-//! or dropped; when the environment goes, nothing is put into the queue from then on.
+//! For `compiling.rs` and `threads.rs`. Invariants: a message is delivered once, on the realm's thread, or
+//! dropped. When the environment ends, nothing is put into the queue from then on.
 
 use super::failure::{Failure, guard};
 use super::raw;
@@ -19,7 +19,7 @@ pub trait Message: Send + 'static {
 }
 
 pub struct Queue<M> {
-    /// None when the environment goes.
+    /// `None` when the environment has ended.
     function: Mutex<Option<Function>>,
     message: PhantomData<fn(M)>,
 }
@@ -31,7 +31,7 @@ struct Function(sys::napi_threadsafe_function);
 // SAFETY: Node-API lets any thread call such a function until it is released.
 unsafe impl Send for Function {}
 
-/// What is done when an environment goes.
+/// What is done when an environment ends.
 struct AtEnd<M> {
     queue: Arc<Queue<M>>,
     then: Box<dyn FnOnce()>,
@@ -39,7 +39,7 @@ struct AtEnd<M> {
 
 impl<M: Message> Queue<M> {
     /// Opens a queue to the realm. It does not keep the event loop running. `then` is called when the
-    /// environment goes and the queue is closed.
+    /// environment ends and the queue is closed.
     pub fn open(realm: &Rc<Realm>, then: impl FnOnce() + 'static) -> Result<Arc<Queue<M>>, Failure> {
         let env = realm.env;
         let context = Rc::into_raw(realm.clone()).cast_mut().cast::<c_void>();
@@ -83,7 +83,7 @@ impl<M: Message> Queue<M> {
         self.lock().is_some()
     }
 
-    /// For any thread.
+    /// May be called on any thread.
     pub fn send(&self, message: M) {
         let held = self.lock();
         let Some(Function(function)) = *held else { return };
@@ -99,10 +99,10 @@ impl<M: Message> Queue<M> {
         }
     }
 
-    /// Whether the queue keeps the event loop running. For the realm's thread.
+    /// Sets whether the queue keeps the event loop running. For the realm's thread.
     pub fn hold_event_loop(&self, realm: &Realm, hold: bool) {
         let Some(Function(function)) = *self.lock() else { return };
-        // The statuses say nothing: they are errors for null only.
+        // The statuses can be ignored: the calls fail only for null.
         // SAFETY: the function stands while its environment, whose thread this is, is there.
         unsafe {
             match hold {

@@ -1,7 +1,7 @@
 //! The Node-API calls of the hot paths, wrapped once.
 //!
-//! For `src/node` only. Invariant: everything here runs on the thread of the environment it was
-//! given, which Node-API requires; none of these types is `Send`.
+//! For this room. Invariant: everything here runs on the thread of the environment it was given, as
+//! Node-API requires. None of these types is `Send`.
 
 use engine::check_spare;
 use napi::sys;
@@ -10,8 +10,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 use std::rc::Rc;
 
-/// A Node-API call failed. An exception may be pending that says why; without one the environment is
-/// shutting down, or was asked for what V8 does not have room for.
+/// A Node-API call failed. An exception may be pending that says why. Without one the environment is shutting
+/// down, or V8 has no room for what it was asked for.
 pub struct Refused;
 
 /// `Err` unless `status` says the call went well.
@@ -61,7 +61,7 @@ impl Reference {
 
 impl Drop for Reference {
     fn drop(&mut self) {
-        // The status says nothing: it is an error for null only.
+        // The status can be ignored: the call fails only for null.
         // SAFETY: `raw` came from `napi_create_reference` and is deleted once. The environment
         // still stands: references are dropped from its callbacks and finalizers only.
         unsafe { sys::napi_delete_reference(self.env, self.raw) };
@@ -76,7 +76,7 @@ pub fn open_scope(env: sys::napi_env) -> Result<sys::napi_handle_scope, Refused>
     Ok(scope)
 }
 
-/// Closes the innermost open scope. The status says nothing: it is an error for a scope that was never
+/// Closes the innermost open scope. The status can be ignored: the call fails only for a scope that was never
 /// opened.
 #[inline]
 pub fn close_scope(env: sys::napi_env, scope: sys::napi_handle_scope) {
@@ -103,8 +103,8 @@ impl Drop for HandleScope {
     }
 }
 
-/// The data pointer of the function being called. The status says nothing: it is an error for null only,
-/// and Node gives every callback its info.
+/// The data pointer of the function being called. The status can be ignored: the call fails only for null, and
+/// Node gives every callback its info.
 ///
 /// # Safety
 /// `info` must be the callback info of the running callback.
@@ -171,14 +171,14 @@ pub fn string(env: sys::napi_env, text: &str) -> Result<sys::napi_value, Refused
     Ok(value)
 }
 
-/// A Buffer with a copy of the bytes. V8 owns it: one over bytes of ours would lose them with its
-/// environment, whoever got them by then.
+/// A Buffer with a copy of the bytes, which V8 owns. A Buffer over bytes of ours would lose them when its
+/// environment ends, even if they had gone to another thread.
 pub fn buffer(env: sys::napi_env, bytes: &[u8]) -> Result<sys::napi_value, Refused> {
     let mut value = ptr::null_mut();
     let (start, none) = (bytes.as_ptr().cast(), ptr::null_mut());
-    // Node ends the process where it finds no memory for it.
+    // Node ends the process if it finds no memory.
     check_spare(bytes.len()).map_err(|_| Refused)?;
-    // SAFETY: pointer and length are those of `bytes`; the place of the copy may be left out.
+    // SAFETY: pointer and length are those of `bytes`; the out pointer for the copy may be null.
     check(unsafe { sys::napi_create_buffer_copy(env, bytes.len(), start, none, &mut value) })?;
     Ok(value)
 }
@@ -218,8 +218,7 @@ pub fn call(
     args: &[sys::napi_value],
 ) -> Result<sys::napi_value, Refused> {
     let mut result = ptr::null_mut();
-    // The receiver must be some value, and what we call looks at none: the function itself is
-    // at hand.
+    // The receiver must be some value, and what we call does not look at it. The function itself will do.
     // SAFETY: all handles are of the open scope.
     check(unsafe {
         let argv = args.as_ptr();
@@ -252,9 +251,8 @@ pub fn plain_error(env: sys::napi_env, code: &str, message: &str) -> Result<sys:
     Ok(value)
 }
 
-/// Leaves `value`, or else what is pending already, as the exception that the running callback throws.
-/// JavaScript must not go on after a call that failed as though it had returned, so where neither can
-/// be, the process ends.
+/// Makes the running callback throw what is pending already, or else `value`. JavaScript must not go on after
+/// a failed call as though it had returned, so where nothing can be thrown, the process ends.
 #[cold]
 pub fn throw(env: sys::napi_env, value: Option<sys::napi_value>) {
     let mut pending = false;
@@ -268,8 +266,8 @@ pub fn throw(env: sys::napi_env, value: Option<sys::napi_value>) {
         Some(value) => unsafe { sys::napi_throw(env, value) },
         None => asked,
     };
-    // In the first three cases the environment is going down: V8 ends its JavaScript by itself when
-    // the callback returns. (`napi_throw` says so by the first one before version 10 of Node-API.)
+    // These say that the environment is going down: V8 ends its JavaScript by itself when the callback
+    // returns. (Before version 10 of Node-API `napi_throw` says so by the first one.)
     let going =
         [sys::Status::napi_pending_exception, sys::Status::napi_cannot_run_js, sys::Status::napi_closing];
     if going.contains(&status) || value.is_some() && status == sys::Status::napi_ok {

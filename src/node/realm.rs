@@ -1,9 +1,9 @@
 //! A realm: what one loading of the package in one Node environment owns.
 //!
-//! For `src/node` only. Invariant: a realm is touched by its environment's thread alone (`Rc`,
-//! never `Send`), and no native value in it keeps a JavaScript value alive except the window, the
-//! face's functions for errors and exceptions, and the bytes of shared memories: everything else that wasm can reach is kept by JavaScript objects
-//! (`lib/group.js`), where V8 sees cycles and can collect them.
+//! For this room. Invariant: only its environment's thread touches a realm (`Rc`, never `Send`), and no
+//! native value in it keeps a JavaScript value alive except the window, the face's functions for errors
+//! and exceptions, and the bytes of shared memories. Everything else that wasm can reach is kept by
+//! JavaScript objects (the face's groups), where V8 sees cycles and can collect them.
 //!
 //! The *argument window* is one array of 16-byte slots that both sides see. JavaScript writes the
 //! arguments there and reads the results from there, so a call needs no conversion and no
@@ -11,7 +11,7 @@
 //! code runs; that makes one window enough for any depth of re-entry.
 
 use super::budget::Budget;
-use super::buffers::Buffers;
+use super::buffers::{Buffers, SetDetachKey};
 use super::call::{Handles, HeldSlot};
 use super::collector::Collector;
 use super::compiling::Compilations;
@@ -32,7 +32,7 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
 use std::ptr::{self, NonNull};
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Slots for arguments and results: a function type has at most 1000 of each.
 const SLOTS: usize = 1000;
@@ -57,21 +57,21 @@ pub struct Realm {
     /// `store.memory_growths()` when the buffers were last looked at.
     growths: Cell<u64>,
     pub(super) collector: Collector,
-    /// Over memories.
     pub(super) buffers: RefCell<Buffers>,
-    /// See `buffers.rs`.
+    /// Both for `buffers.rs`: what tells of the environment's end, and V8's function for detach keys.
     pub(super) sentinel: RefCell<Option<Reference>>,
-    /// From when the first guest gets a thread of its own.
+    pub(super) set_detach_key: OnceCell<Option<SetDetachKey>>,
+    /// Set when the first guest gets a thread of its own.
     pub(super) threads: OnceCell<Threads>,
     /// The calls under way that may take or use only so much, the innermost last.
     pub(super) budgets: RefCell<Vec<Arc<Budget>>>,
-    /// Ends those that take too long, from when the first may take only so long.
+    /// Ends calls that take too long. Set when the first call may take only so long.
     pub(super) watchdog: OnceCell<Watchdog>,
-    /// In a Worker: while wasm is asked whether to go on.
+    /// In a Worker: as long as this is held, wasm is asked whether to go on.
     pub(super) asked: OnceCell<Asked>,
     /// In a Worker: whether JavaScript goes on, or the thread is being terminated.
     pub(super) goes_on: OnceCell<Rc<dyn Fn() -> bool>>,
-    /// From when the first module is compiled beside JavaScript.
+    /// Set when the first module is compiled beside JavaScript.
     pub(super) compilations: OnceCell<Compilations>,
 }
 
@@ -96,7 +96,7 @@ impl Realm {
         unsafe { self.window.add(index).write(value) }
     }
 
-    /// Leaves nothing in the window: after a call that failed.
+    /// Leaves nothing in the window, after a call that failed.
     #[cold]
     pub fn clear_window(&self) {
         // SAFETY: as in `slot`, for all slots; zeros are a value of every kind.
@@ -115,7 +115,7 @@ impl Realm {
         unsafe { (*self.window.add(TARGET).as_ptr()).i32 as usize }
     }
 
-    /// Who ends what takes too long.
+    /// What ends calls that take too long.
     pub fn watchdog(&self) -> io::Result<&Watchdog> {
         if let Some(watchdog) = self.watchdog.get() {
             return Ok(watchdog);
@@ -136,8 +136,8 @@ impl Realm {
         self.store.memory_growths() == self.growths.get()
     }
 
-    /// Detaches the buffers of memories that grew. To be called whenever JavaScript is about to
-    /// run after wasm did.
+    /// Detaches the buffers of memories that grew. Must be called whenever JavaScript is about to run after
+    /// wasm did.
     #[inline]
     pub fn refresh_buffers(&self) {
         if !self.buffers_are_fresh() {
@@ -173,14 +173,27 @@ pub fn address(of: usize) -> f64 {
     f64::from_bits(of as u64)
 }
 
-/// The engine of the process. Compiled code is immutable and shared by all threads, so one is
-/// enough for all environments; and another for modules that count their operators.
-pub fn engine(fuel: bool) -> Result<&'static Engine, CompileError> {
-    static ENGINES: [once_cell::sync::OnceCell<Engine>; 2] = [const { once_cell::sync::OnceCell::new() }; 2];
-    ENGINES[usize::from(fuel)].get_or_try_init(|| Engine::new(&Config { fuel, ..config()? }))
+/// The engines of the process, by their settings. Compiled code is immutable, modules are posted between
+/// threads and the fault handler is the process's, so all environments share them.
+static ENGINES: Mutex<Vec<Engine>> = Mutex::new(Vec::new());
+
+/// The engine for modules that count their operators, or for those that do not.
+pub fn engine(fuel: bool) -> Result<Engine, CompileError> {
+    let mut engines = ENGINES.lock().unwrap_or_else(PoisonError::into_inner);
+    let settings = match engines.first() {
+        Some(engine) => Config { fuel, ..engine.config().clone() },
+        None => Config { fuel, ..config()? },
+    };
+    if let Some(engine) = engines.iter().find(|engine| *engine.config() == settings) {
+        return Ok(engine.clone());
+    }
+    let engine = Engine::new(&settings)?;
+    engines.push(engine.clone());
+    Ok(engine)
 }
 
-/// The engine's settings. They hold for the process, so the process's environment has them.
+/// The first engine's settings. The environment of the process has them, so what JavaScript does to it later
+/// does not change them.
 fn config() -> Result<Config, CompileError> {
     let trap_modes = [("signals", TrapMode::Signals), ("explicit", TrapMode::Explicit)];
     let styles = [("reserved", MemoryStyle::Reserved), ("bounded", MemoryStyle::Bounded)];
@@ -210,12 +223,13 @@ pub fn open<'env>(env: &'env Env, make_error: Unknown<'env>) -> napi::Result<Obj
     let engine = engine(false).map_err(|error| Error::from_reason(error.to_string()))?;
     let refused = |_| Error::from_reason("this environment is shutting down");
 
-    let store = Store::new(engine).map_err(|error| Error::from_reason(failure::text(error)))?;
+    let store = Store::new(&engine).map_err(|error| Error::from_reason(failure::text(error)))?;
 
-    // Who gives a call less sets it for as long (see `budget.rs`).
+    // `budget.rs` sets less for as long as a call may use less.
     store.set_fuel(u64::MAX);
 
-    // One slot more than there are, to begin at a multiple of 16 wherever V8 puts the bytes.
+    // There is room for one slot more, so that the window can begin at a multiple of 16 wherever V8 puts
+    // the bytes.
     let mut buffer = ptr::null_mut();
     let mut data = ptr::null_mut();
     let size = (TARGET + 2) * size_of::<ValRaw>();
@@ -242,6 +256,7 @@ pub fn open<'env>(env: &'env Env, make_error: Unknown<'env>) -> napi::Result<Obj
         collector: Collector::default(),
         buffers: RefCell::default(),
         sentinel: RefCell::default(),
+        set_detach_key: OnceCell::new(),
         threads: OnceCell::new(),
         budgets: RefCell::default(),
         watchdog: OnceCell::new(),

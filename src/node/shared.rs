@@ -1,13 +1,13 @@
-//! Shared memories. Their bytes are V8's: only V8 can make a `SharedArrayBuffer`, and its own shared
-//! memories stay where they are when they grow.
+//! Shared memories, whose bytes are V8's. Only V8 can make a `SharedArrayBuffer`, and its own shared memories
+//! stay where they are when they grow.
 //!
-//! V8 has none of some types that the engine has, such as those with pages of another size. The bytes of
-//! these are the engine's, and JavaScript cannot have them as a buffer: it copies.
+//! V8 lacks some types that the engine has, such as memories with pages of another size. Their bytes are the
+//! engine's, and JavaScript cannot have them as a buffer: it gets copies.
 //!
 //! For the face, through Node-API. Invariants: every handle to such a memory comes with a
-//! `SharedArrayBuffer` of the handle's environment, which counts among the holders of the bytes
-//! that V8 counts; a native memory is found by the place of its bytes only while a handle lives, so
-//! while the place is taken.
+//! `SharedArrayBuffer` of the handle's environment, which counts among V8's holders of the bytes. A native
+//! memory is found by the address of its bytes only while a handle lives, so while nothing else can be at
+//! that address.
 
 use super::constants::named;
 use super::failure::{Failure, Kind, run};
@@ -29,9 +29,9 @@ use std::time::Duration;
 /// have one memory, so this cannot belong to a realm.
 static KNOWN: LazyLock<Mutex<HashMap<usize, WeakSharedMemory>>> = LazyLock::new(Mutex::default);
 
-/// The memory with these bytes. `is_new`: they have just been made, so what was known there is gone.
-/// `None` for the type takes the one that is known. Where V8 does not say where the bytes of an
-/// empty memory will be, they are unknown until there are some.
+/// The memory with these bytes. If `is_new`, they have just been made, so what was known at this address is
+/// gone. Without a type only a known memory is found. V8 may not say where the bytes of an empty memory will
+/// be; then they are unknown until there are some.
 fn memory_at(base: *mut u8, length: usize, ty: Option<MemoryType>, is_new: bool) -> Option<SharedMemory> {
     // SAFETY: V8's bytes, which each handle's host keeps (see `V8Memory`).
     let make = |ty| unsafe { SharedMemory::of_host(ty, base, length) };
@@ -49,10 +49,9 @@ fn memory_at(base: *mut u8, length: usize, ty: Option<MemoryType>, is_new: bool)
     Some(memory)
 }
 
-/// Makes the handle to a shared memory whose bytes are `bytes`, a typed array over a buffer that
-/// nobody else has. `host` is the face's function for what only V8 can do; whoever holds the
-/// memory's group there must hold it, too. Without limits only bytes that are known already have a
-/// handle; the result is null for others.
+/// Makes the handle to a shared memory whose bytes are `bytes`, a typed array over a buffer that nobody else
+/// has. `host` is the face's function for what only V8 can do; the face's group of the memory must keep it.
+/// Without limits there is a handle only for bytes that are known already, and null for others.
 #[napi(catch_unwind)]
 pub fn adopt_memory(
     realm: &External<Rc<Realm>>,
@@ -156,7 +155,7 @@ pub fn write_memory(
     })
 }
 
-/// Where so many bytes at `offset` are, if they are inside the memory.
+/// The address of so many bytes at `offset`, if they are inside the memory.
 fn place(memory: &Memory, offset: f64, length: f64) -> Result<*mut u8, Failure> {
     let size = memory.byte_len();
     if offset + length > size as f64 {
@@ -165,7 +164,7 @@ fn place(memory: &Memory, offset: f64, length: f64) -> Result<*mut u8, Failure> 
     Ok(memory.base().wrapping_add(offset as usize))
 }
 
-/// Where the bytes of a typed array are, and how many.
+/// The address of a typed array's bytes, and how many there are.
 fn extent(env: sys::napi_env, bytes: sys::napi_value) -> Result<(*mut u8, usize), Refused> {
     let (mut length, mut data) = (0, ptr::null_mut());
     // SAFETY: `bytes` is a handle of the open scope; null for what we do not ask for is allowed.
@@ -220,7 +219,7 @@ impl V8Memory {
         let args = numbers.map(|number| raw::number(self.env, number)).collect::<Result<Vec<_>, _>>()?;
         let answer = raw::call(self.env, host, &args);
         if answer.is_err() {
-            // What V8 throws here says no more than that it could not.
+            // What V8 throws here says only that it could not.
             raw::take_exception(self.env);
         }
         answer

@@ -1,7 +1,7 @@
 //! The wasm frames of the moment, for the stacks of JavaScript's errors.
 //!
-//! For `lib/stack.js`, through Node-API. Invariant: who asks was called by JavaScript, so wasm that is
-//! on the stack is in a call of a function of the host.
+//! For the face, through Node-API. Invariant: JavaScript calls these, so any wasm on the stack is inside a
+//! call of a host function.
 
 use super::failure::stack_lines;
 use super::realm::Realm;

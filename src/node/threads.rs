@@ -30,21 +30,21 @@ pub struct Threads {
     deliver: Reference,
 }
 
-/// Those that have not told their end, by number.
+/// The guests that have not told their end, by number.
 #[derive(Default)]
 struct Guests {
     alive: Mutex<HashMap<u32, GuestThread>>,
     gone: Condvar,
 }
 
-/// What a thread tells.
+/// What a guest thread tells.
 struct Told {
     thread: u32,
     event: Event,
 }
 
-/// How long an environment that goes waits for its guests. Who is not back by then is in a call
-/// that the kernel does not let go; it finds the queue closed.
+/// How long an environment that ends waits for its guests. A guest that is not back by then is in a call
+/// that the kernel does not let go. It will find the queue closed.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 impl Guests {
@@ -112,8 +112,8 @@ fn deliver(realm: &Realm, Told { thread, event }: Told) -> Result<(), Failure> {
     let undefined = || raw::undefined(realm.env);
     let error = |failure| match failure {
         thread::Failure::Thrown(frame) => raw::number(realm.env, frame.into()),
-        // A panic in here is told in place of the failure. Whatever becomes of its text, the promise
-        // that waits for the event is rejected.
+        // A panic here is told in place of the failure. Whatever becomes of its text, the promise that
+        // waits for the event is rejected.
         failure => {
             let failure = failure::caught(|| Ok(failure.into())).unwrap_or_else(|bug| bug);
             failure::to_value(realm, &failure).ok_or(Refused)
@@ -126,7 +126,7 @@ fn deliver(realm: &Realm, Told { thread, event }: Told) -> Result<(), Failure> {
         }
         Event::Returned { call, result: Ok(values) } => (What::Returned, call, Some(values), undefined()?),
         Event::Returned { call, result: Err(failure) } => (What::Returned, call, None, error(failure)?),
-        // Without the list all are kept.
+        // Without the list all references are kept.
         Event::References(live) => {
             (What::References, 0, None, raw::numbers(realm.env, &live).or_else(|Refused| undefined())?)
         }
@@ -140,31 +140,46 @@ fn deliver(realm: &Realm, Told { thread, event }: Told) -> Result<(), Failure> {
     let numbers = [thread, what as u32, number].map(|number| raw::number(realm.env, number.into()));
     let [thread, what, number] = numbers;
     let called = raw::call(realm.env, function, &[thread?, what?, number?, last]);
-    // What `deliver` throws is a bug there. It stays pending, and Node tells of it.
+    // If `deliver` throws, it has a bug. The exception stays pending, and Node reports it.
     called.map(drop).or(Ok(()))
 }
 
-/// Whether guests keep the event loop running.
+/// Sets whether guests keep the event loop running.
 #[napi(catch_unwind)]
 pub fn hold_event_loop(realm: &External<Rc<Realm>>, hold: bool) {
     let Some(threads) = realm.threads.get() else { return };
     threads.queue.hold_event_loop(realm, hold);
 }
 
-/// A guest thread as JavaScript holds it: who lets it go stops it.
-pub struct Guest(GuestThread);
+/// A guest thread as JavaScript holds it. Letting go of the handle stops the guest.
+pub struct GuestHandle {
+    thread: GuestThread,
+    /// Whose window the guest's calls use.
+    realm: Rc<Realm>,
+}
 
-impl Drop for Guest {
+impl Drop for GuestHandle {
     fn drop(&mut self) {
-        self.0.stop();
+        self.thread.stop();
     }
 }
 
-/// Starts the guest `number`, which has so many `milliseconds`, if any are given. Each import is an `External` (of a WASI function or an immutable global), or null for a function that `deliver` is told of. `command` is the place
-/// among the exports of the function to call, after which the guest ends; without one it waits
-/// for calls, once the function at the place `initialize` has returned, if there is such a place.
+/// What a guest is to do.
+#[napi(object)]
+pub struct GuestPlan {
+    pub limits: EngineLimits,
+    /// The place among the exports of the function to call, after which the guest ends. Without one it
+    /// waits for calls.
+    pub command: Option<u32>,
+    /// The place of the function to call before the guest waits for calls, if there is one.
+    pub initialize: Option<u32>,
+    /// How long the guest may take.
+    pub milliseconds: Option<f64>,
+}
+
+/// Starts the guest `number`. Each import is an `External` (of a WASI function or an immutable global), or null
+/// for a function that `deliver` is told of.
 #[napi(catch_unwind)]
-#[allow(clippy::too_many_arguments, reason = "called once, from JavaScript")]
 pub fn start_thread<'env>(
     env: &'env Env,
     realm: &External<Rc<Realm>>,
@@ -172,11 +187,8 @@ pub fn start_thread<'env>(
     module: &External<Module>,
     program: Option<&External<Program>>,
     imports: Vec<Unknown<'env>>,
-    limits: EngineLimits,
-    command: Option<u32>,
-    initialize: Option<u32>,
-    milliseconds: Option<f64>,
-) -> napi::Result<External<Guest>> {
+    wanted: GuestPlan,
+) -> napi::Result<External<GuestHandle>> {
     let imports = imports.iter().map(|value| import(env, value));
     let imports = imports.collect::<napi::Result<Vec<Import>>>()?;
     run(realm, || {
@@ -185,16 +197,16 @@ pub fn start_thread<'env>(
             module: Module::clone(module),
             imports,
             ctx: program.map(|program| program.ctx.clone()),
-            // Infinity is the most that there can be.
-            fuel: limits.fuel.map_or(u64::MAX, |fuel| fuel as u64),
-            limits: limits.limits(),
-            command: command.map(|place| place as usize),
-            initialize: initialize.map(|place| place as usize),
+            // Infinity becomes the most that there can be.
+            fuel: wanted.limits.fuel.map_or(u64::MAX, |fuel| fuel as u64),
+            limits: wanted.limits.limits(),
+            command: wanted.command.map(|place| place as usize),
+            initialize: wanted.initialize.map(|place| place as usize),
         };
         if !threads.queue.is_open() {
             return Err(Failure::Stopped);
         }
-        // Held until the guest is listed: it may end at once, and then takes itself off the list.
+        // The lock is held until the guest is listed: it may end at once, and then takes itself off the list.
         let mut alive = threads.guests.lock();
         let (queue, guests) = (threads.queue.clone(), threads.guests.clone());
         let sink = Arc::new(move |event| {
@@ -210,12 +222,12 @@ pub fn start_thread<'env>(
         })?;
         alive.insert(number, guest.clone());
         drop(alive);
-        // Without a watchdog there is the face's timer, which is only late when this thread is busy.
-        if let (Some(left), Ok(watchdog)) = (milliseconds, realm.watchdog()) {
+        // Without a watchdog there is still the face's timer, which is late when this thread is busy.
+        if let (Some(left), Ok(watchdog)) = (wanted.milliseconds, realm.watchdog()) {
             let at = Instant::now() + Duration::from_secs_f64(left.max(0.0) / 1000.0);
             watchdog.watch(at, guest.timed());
         }
-        Ok(External::new(Guest(guest)))
+        Ok(External::new(GuestHandle { thread: guest, realm: Rc::clone(realm) }))
     })
 }
 
@@ -240,10 +252,8 @@ fn window(realm: &Realm, count: u32) -> Values {
 
 /// Asks for a call, with `count` arguments in the window; see [`GuestThread::call`].
 #[napi(catch_unwind)]
-#[allow(clippy::too_many_arguments, reason = "called once, from JavaScript")]
 pub fn call_thread(
-    realm: &External<Rc<Realm>>,
-    guest: &External<Guest>,
+    guest: &External<GuestHandle>,
     number: u32,
     export: u32,
     count: u32,
@@ -254,92 +264,80 @@ pub fn call_thread(
     let call = Call {
         number,
         export: export as usize,
-        values: window(realm, count),
+        values: window(&guest.realm, count),
         fuel: fuel.map(|fuel| fuel as u64),
         refuel: refuel.map(|fuel| fuel as u64),
     };
-    guest.0.call(call, within);
+    guest.thread.call(call, within);
 }
 
 /// Ends a call or reset; see [`GuestThread::cancel`].
 #[napi(catch_unwind)]
-pub fn cancel_call(guest: &External<Guest>, number: u32) -> bool {
-    guest.0.cancel(number)
+pub fn cancel_call(guest: &External<GuestHandle>, number: u32) -> bool {
+    guest.thread.cancel(number)
 }
 
 /// Asks for a reset; see [`GuestThread::reset`].
 #[napi(catch_unwind)]
-pub fn reset_thread(guest: &External<Guest>, number: u32) {
-    guest.0.reset(number);
+pub fn reset_thread(guest: &External<GuestHandle>, number: u32) {
+    guest.thread.reset(number);
 }
 
 /// What was left of the fuel when the guest last rested.
 #[napi(catch_unwind)]
-pub fn thread_fuel(guest: &External<Guest>) -> f64 {
-    guest.0.fuel() as f64
+pub fn thread_fuel(guest: &External<GuestHandle>) -> f64 {
+    guest.thread.fuel() as f64
 }
 
 /// Answers the import of a frame: with `count` results in the window, or without any if it failed.
 /// False if nobody waits for it any more.
 #[napi(catch_unwind)]
-pub fn reply_to_thread(
-    realm: &External<Rc<Realm>>,
-    guest: &External<Guest>,
-    frame: u32,
-    count: Option<u32>,
-) -> bool {
-    guest.0.reply(frame, count.map(|count| window(realm, count)).ok_or(()))
+pub fn reply_to_thread(guest: &External<GuestHandle>, frame: u32, count: Option<u32>) -> bool {
+    guest.thread.reply(frame, count.map(|count| window(&guest.realm, count)).ok_or(()))
 }
 
-/// Has the references to host values told that the guest holds when it rests next, no call being
-/// under way.
+/// Asks which host values the guest holds the next time that it rests with no call under way.
 #[napi(catch_unwind)]
-pub fn sweep_thread(guest: &External<Guest>) {
-    guest.0.sweep();
+pub fn sweep_thread(guest: &External<GuestHandle>) {
+    guest.thread.sweep();
 }
 
 #[napi(catch_unwind)]
-pub fn stop_thread(guest: &External<Guest>) {
-    guest.0.stop();
+pub fn stop_thread(guest: &External<GuestHandle>) {
+    guest.thread.stop();
 }
 
 /// The size in bytes of an exported memory, by its place among the exported memories.
 #[napi(catch_unwind)]
-pub fn thread_memory_size(
-    realm: &External<Rc<Realm>>,
-    guest: &External<Guest>,
-    memory: u32,
-) -> napi::Result<f64> {
-    run(realm, || Ok(guest.0.memory_size(memory as usize).map_err(memory_failure)? as f64))
+pub fn thread_memory_size(guest: &External<GuestHandle>, memory: u32) -> napi::Result<f64> {
+    run(&guest.realm, || Ok(guest.thread.memory_size(memory as usize).map_err(memory_failure)? as f64))
 }
 
 /// A copy of bytes of an exported memory.
 #[napi(catch_unwind)]
 pub fn read_thread_memory<'env>(
     env: &'env Env,
-    realm: &External<Rc<Realm>>,
-    guest: &External<Guest>,
+    guest: &External<GuestHandle>,
     memory: u32,
     offset: f64,
     length: f64,
 ) -> napi::Result<Unknown<'env>> {
-    let bytes = run(realm, || {
-        let bytes = guest.0.read(memory as usize, offset as usize, length as usize);
+    let bytes = run(&guest.realm, || {
+        let bytes = guest.thread.read(memory as usize, offset as usize, length as usize);
         bytes.map_err(memory_failure)
     })?;
-    super::buffers::copied(env, realm, &bytes)
+    super::buffers::copied(env, &guest.realm, &bytes)
 }
 
 /// Copies bytes into an exported memory.
 #[napi(catch_unwind)]
 pub fn write_thread_memory(
-    realm: &External<Rc<Realm>>,
-    guest: &External<Guest>,
+    guest: &External<GuestHandle>,
     memory: u32,
     offset: f64,
     bytes: Uint8Array,
 ) -> napi::Result<()> {
-    run(realm, || guest.0.write(memory as usize, offset as usize, &bytes).map_err(memory_failure))
+    run(&guest.realm, || guest.thread.write(memory as usize, offset as usize, &bytes).map_err(memory_failure))
 }
 
 fn memory_failure(error: MemoryError) -> Failure {

@@ -1,14 +1,14 @@
 //! Lets JavaScript that wasm calls have the thread's whole stack.
 //!
-//! For `call.rs`, and `lib/binding.js` in the main thread. V8 keeps JavaScript there to a megabyte of the
-//! eight that the thread usually has (in a Worker to what the Worker was given). That is much for it: a
-//! frame has a hundred bytes. But a call from wasm to JavaScript and into wasm again goes through C++, and
-//! takes ten times that, while programs that recurse through such calls are written for engines where it
-//! does not. So near the end of V8's megabyte a call from wasm puts V8's limit where the thread's stack
-//! really ends, until it returns. JavaScript that wasm has not called ends where it always does.
+//! For `call.rs`, and for the face in the main thread. There V8 keeps JavaScript to one of the eight megabytes
+//! that the thread usually has. (In a Worker it keeps to what the Worker was given.) That is much for
+//! JavaScript, whose frames have a hundred bytes. But a call from wasm to JavaScript and into wasm again goes
+//! through C++ and takes ten times that, and programs that recurse through such calls are written for engines
+//! where it does not. So a call from wasm near the end of V8's megabyte moves V8's limit to where the thread's
+//! stack really ends, until it returns. JavaScript that wasm has not called ends where it always does.
 //!
-//! Node-API has nothing for this. Node exports V8's own functions, whose names have been the same for a
-//! decade; where one is missing nothing changes. Invariant: outside of [`V8Stack::with_all`] the limit is
+//! Node-API has no call for this. Node exports V8's own functions, whose names have been the same for a
+//! decade. Where one is missing nothing changes. Invariant: outside of [`V8Stack::with_all`] the limit is
 //! V8's own.
 
 use super::failure::run;
@@ -21,24 +21,24 @@ use std::ffi::{CStr, c_void};
 use std::mem::transmute;
 use std::rc::Rc;
 
-/// Bytes for what V8 does beyond its limit, as Node leaves them in Workers.
+/// Bytes for what V8 does beyond its limit, as many as Node leaves in Workers.
 const RESERVE: usize = 192 << 10;
-/// How near the end of V8's stack a call from wasm gets more.
+/// How near the end of V8's stack a call from wasm gets more stack.
 const NEAR: usize = 256 << 10;
-/// Bytes that it gets at most: where the system sets a thread no bound, endless recursion would take all
+/// Bytes that it gets at most. Where the system sets a thread no bound, endless recursion would take all
 /// memory.
 const MOST: usize = 64 << 20;
-/// What the frames between the stack's start and V8's count of it take.
+/// Bytes of the frames between the stack's start and where V8 begins to count.
 const START: usize = 8 << 10;
 
 #[derive(Default)]
 pub struct V8Stack {
-    /// A call from wasm below this gets more stack; 0 if none does, or while one has.
+    /// A call from wasm below this address gets more stack. 0 if none does, or while one has it.
     near: Cell<usize>,
-    limits: OnceCell<Limits>,
+    limits: OnceCell<StackLimits>,
 }
 
-struct Limits {
+struct StackLimits {
     set: unsafe extern "C" fn(isolate: *mut c_void, limit: usize),
     isolate: *mut c_void,
     /// V8's own.
@@ -59,7 +59,7 @@ impl V8Stack {
     #[cold]
     #[inline(never)]
     pub fn with_all<T>(&self, body: impl FnOnce() -> T) -> T {
-        struct Usual<'a>(&'a V8Stack, usize, &'a Limits);
+        struct Usual<'a>(&'a V8Stack, usize, &'a StackLimits);
         impl Drop for Usual<'_> {
             fn drop(&mut self) {
                 let Usual(stack, near, limits) = self;
@@ -76,12 +76,12 @@ impl V8Stack {
     }
 }
 
-/// Has calls from wasm follow the stack of the main thread, of which V8 uses `kilobytes`.
+/// Lets calls from wasm have the whole stack of the main thread, of which V8 uses `kilobytes`.
 #[napi(catch_unwind)]
 pub fn follow_stack(realm: &External<Rc<Realm>>, kilobytes: f64) -> napi::Result<()> {
     run(realm, || {
         if let Some(limits) = limits(kilobytes as usize * 1024) {
-            // With a stack that is not larger than V8's there is nothing to follow.
+            // A stack that is not larger than V8's has nothing more to give.
             if limits.lowest < limits.usual {
                 let stack = &realm.v8_stack;
                 stack.near.set(limits.usual + NEAR);
@@ -93,7 +93,7 @@ pub fn follow_stack(realm: &External<Rc<Realm>>, kilobytes: f64) -> napi::Result
     })
 }
 
-fn limits(size: usize) -> Option<Limits> {
+fn limits(size: usize) -> Option<StackLimits> {
     let current = symbol(c"_ZN2v87Isolate10GetCurrentEv")?;
     let set = symbol(c"_ZN2v87Isolate13SetStackLimitEm")?;
     // SAFETY: these are `static Isolate* Isolate::GetCurrent()` and
@@ -115,7 +115,7 @@ fn limits(size: usize) -> Option<Limits> {
     };
     let usual = start.saturating_sub(START).saturating_sub(size);
     let lowest = (stack.start + RESERVE).max(usual.saturating_sub(MOST));
-    (!isolate.is_null()).then_some(Limits { set, isolate, usual, lowest })
+    (!isolate.is_null()).then_some(StackLimits { set, isolate, usual, lowest })
 }
 
 /// The address of what the process itself exports by this name.

@@ -1,8 +1,8 @@
 //! The WASI functions as JavaScript sees them.
 //!
-//! For `lib/wasi.js`, through Node-API. A WASI function reaches wasm in two ways: our instances
-//! bind it as a typed native call ([`wasi_import`]), and JavaScript or V8's instances call it
-//! through [`call_wasi`], over whatever memory `wasi.start()` was given.
+//! For the face, through Node-API. A WASI function reaches wasm in two ways. Our instances bind it as a typed
+//! native call ([`wasi_import`]). JavaScript and V8's instances call it through [`call_wasi`], over the memory
+//! that `wasi.start()` was given.
 
 use super::buffers::copied;
 use super::failure::{Failure, Kind, guard, run};
@@ -32,7 +32,7 @@ pub struct Lines {
 }
 
 impl Lines {
-    /// Bytes that wait for JavaScript at most, but for a last line.
+    /// Bytes that wait for JavaScript. The last line may exceed them.
     const ROOM: usize = 256 << 10;
 
     pub fn has_room(&self) -> bool {
@@ -175,8 +175,8 @@ pub fn wasi_functions(realm: &External<Rc<Realm>>) -> Vec<(String, String, Strin
         .collect()
 }
 
-/// For each function by its number a letter: `g`ranted, `r`efused or `s`tubbed. One string, because
-/// every `WASI` object asks.
+/// A letter for each function, in the order of their numbers: `g`ranted, `r`efused or `s`tubbed. It is one
+/// string because every `WASI` object asks.
 #[napi(catch_unwind)]
 pub fn wasi_grants(context: &External<Program>) -> String {
     let numbers = 0..host::all().count();
@@ -272,7 +272,7 @@ unsafe extern "C" fn call_wasi(env: sys::napi_env, info: sys::napi_callback_info
     let mut count = 1;
     let mut view = ptr::null_mut();
     let mut data = ptr::null_mut();
-    // The status says nothing: it is an error for null only.
+    // The status can be ignored: the call fails only for null.
     // SAFETY: `info` is ours; one argument is asked for.
     unsafe {
         let this = ptr::null_mut();
@@ -305,8 +305,8 @@ unsafe extern "C" fn call_wasi(env: sys::napi_env, info: sys::napi_callback_info
     ptr::null_mut()
 }
 
-/// Where the bytes of a memory's handle or of a typed array lie; that may stand on an `ArrayBuffer` or a
-/// shared one.
+/// Where the bytes of a memory, given by its handle, or of a typed array lie. The array may be over an
+/// `ArrayBuffer` or a shared one.
 fn bytes(env: sys::napi_env, view: sys::napi_value) -> Result<(*mut u8, usize), Failure> {
     let mut kind = 0;
     // SAFETY: a handle of the open scope.

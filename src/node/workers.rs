@@ -1,10 +1,10 @@
 //! Lets a `worker.terminate()` end wasm that loops.
 //!
-//! For `lib/binding.js`, in threads of `worker_threads`. V8 ends JavaScript where it looks for that,
-//! at loops and function entries, and does not know of our loops. So a thread of ours has each such
-//! realm asked at intervals: at its next loop iteration it calls an empty JavaScript function, and
-//! if that cannot be called, wasm ends. Invariants: only the realm's own thread calls JavaScript, and not
-//! in a signal handler: a debugger may stop in that function and evaluate what it likes.
+//! For the face, in threads of `worker_threads`. V8 ends JavaScript at loops and function entries, and does
+//! not know of our loops. So each such realm is asked at intervals whether to go on: at its next loop
+//! iteration it calls an empty JavaScript function, and if that cannot be called, wasm ends. Invariants: only
+//! the realm's own thread calls JavaScript, and not in a signal handler: a debugger may stop in that function
+//! and evaluate what it likes.
 
 use super::failure::run;
 use super::raw::{self, HandleScope, Reference};
@@ -18,7 +18,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-/// A question costs some ten microseconds, so these are nothing to a guest.
+/// A question costs some ten microseconds, which is nothing to a guest at this interval.
 const INTERVAL: Duration = Duration::from_millis(50);
 
 /// A realm that is asked until this is dropped.
@@ -40,7 +40,7 @@ pub fn end_with_worker(realm: &External<Rc<Realm>>, nothing: Unknown<'_>) -> nap
     run(realm, || {
         let env = realm.env;
         let nothing = Reference::strong(env, nothing.raw())?;
-        // Weakly: the store of the realm keeps this.
+        // A weak reference, because the realm's store keeps the function.
         let owner = Rc::downgrade(realm);
         let go_on: Rc<dyn Fn() -> bool> = Rc::new(move || {
             let Some(realm) = owner.upgrade() else { return false };
@@ -48,7 +48,7 @@ pub fn end_with_worker(realm: &External<Rc<Realm>>, nothing: Unknown<'_>) -> nap
             let Ok(_scope) = HandleScope::open(env) else { return false };
             nothing.get().is_some_and(|nothing| raw::call(env, nothing, &[]).is_ok())
         });
-        // Compiling asks, too.
+        // Compiling asks the same.
         let _ = realm.goes_on.set(go_on.clone());
         if realm.store.set_checkpoint(move || go_on()) {
             realm.asked.get_or_init(|| Asked::new(realm.store.interrupt_handle()));

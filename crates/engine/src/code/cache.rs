@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
 /// A directory of artifacts.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Cache {
     pub directory: PathBuf,
     /// Bytes that all files together may have. The ones that nobody has used for longest go first.

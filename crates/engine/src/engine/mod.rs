@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use wasmparser::WasmFeatures;
 
 /// How modules are compiled and run.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Config {
     pub opt_level: OptLevel,
     /// Threads that compile one module.
@@ -138,6 +138,10 @@ impl Engine {
             modules: Modules::default(),
             edges: Mutex::default(),
         })))
+    }
+
+    pub fn config(&self) -> &Config {
+        &self.0.config
     }
 
     pub fn tunables(&self) -> Tunables {
