@@ -1,48 +1,20 @@
 //! Modules on their way to other threads.
 //!
 //! For the face, through Node-API. V8 posts only its own modules, so one of ours travels as an empty module
-//! of V8's, the *carrier*, with two custom sections: the number by which this process knows the module, and
-//! the module's bytes. Invariant: a carrier is enough to have the module, in any thread, even if everybody
+//! of V8's, the *carrier*, with two custom sections: the hash by which this process knows the module, and the
+//! module's bytes. Invariant: a carrier is enough to have the module, in any thread, even if everybody
 //! else has let go of it: then it is compiled anew.
 
 use super::failure::{Failure, Kind, run};
 use super::realm::{Realm, engine};
-use engine::{Module, WeakModule};
+use engine::Module;
 use napi::bindgen_prelude::{External, Uint8Array};
 use napi_derive::napi;
-use std::collections::HashMap;
 use std::rc::Rc;
-use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
-/// The section with the number: eight bytes, and 1 in a ninth if the module counts its operators.
+/// The section with the hash of the module's bytes, and a byte more: 1 if the module counts its operators.
 const WHICH: &str = "wasi-native.module";
 const BYTES: &str = "wasi-native.bytes";
-
-/// The modules of the process by number. A number crosses to other threads inside a posted message, which
-/// has no way to carry a pointer, so the numbers cannot belong to a realm.
-#[derive(Default)]
-struct Numbered {
-    modules: HashMap<u64, WeakModule>,
-    last: u64,
-}
-
-static NUMBERED: LazyLock<Mutex<Numbered>> = LazyLock::new(Mutex::default);
-
-fn numbered() -> MutexGuard<'static, Numbered> {
-    NUMBERED.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Gives a module a number. The module is found by it as long as somebody keeps the module.
-fn number_of(module: &Module) -> u64 {
-    let mut numbered = numbered();
-    numbered.last += 1;
-    let number = numbered.last;
-    if number.is_power_of_two() || number.is_multiple_of(4096) {
-        numbered.modules.retain(|_, module| module.upgrade().is_some());
-    }
-    numbered.modules.insert(number, module.downgrade());
-    number
-}
 
 /// The names of a carrier's sections.
 #[napi(catch_unwind)]
@@ -69,7 +41,7 @@ pub fn carrier_of(
             Failure::new(Kind::Resource, text)
         })?;
         carrier.extend_from_slice(b"\0asm\x01\0\0\0");
-        let mut which = number_of(module).to_le_bytes().to_vec();
+        let mut which = module.hash().to_vec();
         which.push(u8::from(module.engine().tunables().fuel));
         section(&mut carrier, WHICH, &which);
         if whole {
@@ -107,19 +79,17 @@ pub fn carried_module(
     bytes: Option<&[u8]>,
 ) -> napi::Result<Option<External<Module>>> {
     run(realm, || {
-        let Some((number, [fuel])) = which.split_first_chunk::<8>() else { return Ok(None) };
-        let number = u64::from_le_bytes(*number);
-        let kept = numbered().modules.get(&number).and_then(WeakModule::upgrade);
-        if let Some(module) = kept {
+        let Some((hash, [fuel])) = which.split_first_chunk::<32>() else { return Ok(None) };
+        let engine = engine(*fuel == 1)?;
+        if let Some(module) = Module::known(&engine, hash) {
             return Ok(Some(External::new(module)));
         }
         let Some(bytes) = bytes.filter(|bytes| !bytes.is_empty()) else { return Ok(None) };
         // It was compiled before, so a failure now is the machine's.
-        let compiled = Module::new(&engine(*fuel == 1)?, bytes);
+        let compiled = Module::new(&engine, bytes);
         let module = compiled.map_err(|error| {
             Failure::new(Kind::Resource, format!("a posted module cannot be compiled here: {error}"))
         })?;
-        numbered().modules.insert(number, module.downgrade());
         Ok(Some(External::new(module)))
     })
 }

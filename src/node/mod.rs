@@ -1,8 +1,8 @@
 //! Node-API: the only room that knows JavaScript.
 //!
-//! The native half of the package: it hands the JavaScript face (`index.js`, `lib/`) a few plain
-//! functions and opaque handles. What the WebAssembly JavaScript interface says about classes,
-//! conversions, argument errors and caches is written there, in JavaScript.
+//! The native half of the package: it hands the JavaScript face plain functions and opaque handles. One file
+//! of the face lists them all, `lib/native/binding.js`. What the WebAssembly JavaScript interface says about
+//! classes, conversions, argument errors and caches is written there, in JavaScript.
 //!
 //! - [`realm`]: what one loading of the package owns; the argument window
 //! - [`call`]: JavaScript into wasm and wasm into JavaScript, the two hot paths
@@ -27,8 +27,11 @@
 //! - [`wasi`]: the WASI functions as JavaScript sees them
 //! - [`v8_stack`]: V8's stack limit, for JavaScript that wasm calls
 //!
-//! Invariant: all state belongs to one realm, and a realm to one Node environment, so workers and
-//! repeated loads never meet. Every entry from JavaScript catches unwinding.
+//! Invariant: state belongs to a realm, and a realm to one Node environment, so workers and repeated loads
+//! never meet. Four things are the process's, each for a reason that stands beside it: the engines
+//! ([`realm`]), the callback slots ([`call`]), the shared memories by the address of their bytes
+//! ([`shared`]), and the list of the realms that one thread asks ([`workers`]). Every entry from JavaScript
+//! catches unwinding.
 
 #![cfg_attr(test, allow(dead_code, reason = "napi-derive exports nothing in a test build"))]
 

@@ -31,6 +31,7 @@ struct Realms {
     asking: bool,
 }
 
+/// Those of the process, because one thread asks for all of them: a Worker need not have two threads.
 static REALMS: Mutex<Realms> = Mutex::new(Realms { next: 0, handles: Vec::new(), asking: false });
 
 /// Has wasm of this realm end when its thread is terminated. `nothing` is a function that does

@@ -99,6 +99,14 @@ impl Modules {
         Found::Making(Compiling(making), true)
     }
 
+    /// The module whose bytes have this hash, if it is there.
+    pub fn made(&self, hash: &Hash) -> Option<Module> {
+        match self.lock().get(hash) {
+            Some(Known::Made(module)) => module.upgrade(),
+            _ => None,
+        }
+    }
+
     /// Forgets what became of a hash if `gone` says that it is over.
     fn forget(&self, hash: &Hash, gone: impl FnOnce(&Known) -> bool) {
         let mut known = self.lock();

@@ -91,6 +91,16 @@ impl Module {
         }
     }
 
+    /// The hash of the module's bytes, by which [`Module::known`] finds it.
+    pub fn hash(&self) -> &[u8; 32] {
+        &self.0.hash
+    }
+
+    /// The engine's module whose bytes have this hash, as long as somebody has it.
+    pub fn known(engine: &Engine, hash: &[u8; 32]) -> Option<Module> {
+        engine.modules().made(hash)
+    }
+
     pub(super) fn compile(
         engine: &Engine,
         bytes: Arc<[u8]>,
