@@ -11,12 +11,13 @@ pub mod watchdog;
 
 use engine::VMMemoryDefinition;
 use engine::{Error, FuncType, NativeFunc, TrapCode, VMHostContext, ValType};
+use guest_memory::GuestMemory;
 use std::ffi::c_void;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Once};
-use wasi::{self, Grant, GuestMemory, WasiCtx, ext, functions, p0, p1};
+use wasi::{self, Grant, WasiCtx, ext, functions, p0, p1};
 
 /// The guest called `proc_exit`. It is the payload of [`Error::Host`] then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

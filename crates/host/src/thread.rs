@@ -14,6 +14,7 @@ use engine::{
     InterruptHandle, Limits, Memory, Module, NativeFunc, OverLimit, Store, Trap, TrapCode, Val, ValRaw,
     ValType, pin_library,
 };
+use guest_memory::GuestMemory;
 use std::cell::{Cell, OnceCell};
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -420,43 +421,38 @@ impl GuestThread {
 
     /// Bytes of the exported memory at this place among the module's exported memories.
     pub fn memory_size(&self, memory: usize) -> Result<usize, MemoryError> {
-        self.with_memory(memory, |bytes| Ok(bytes.length))
+        let resting = lock(&self.0.resting);
+        let bytes = resting.as_ref().and_then(|memories| memories.get(memory));
+        bytes.map(|bytes| bytes.length).ok_or(MemoryError::NotResting)
     }
 
     /// Copies bytes out of an exported memory.
     pub fn read(&self, memory: usize, offset: usize, length: usize) -> Result<Vec<u8>, MemoryError> {
-        self.with_memory(memory, |bytes| {
-            check(bytes, offset, length)?;
-            let mut copy = Vec::new();
-            copy.try_reserve_exact(length).map_err(|_| MemoryError::NoRoom { length })?;
-            // SAFETY: inside the memory, which its guest does not touch while we hold the lock;
-            // as much room was just made.
-            unsafe {
-                std::ptr::copy_nonoverlapping(bytes.base.add(offset), copy.as_mut_ptr(), length);
-                copy.set_len(length);
-            }
-            Ok(copy)
-        })
+        self.with_memory(memory, length, |bytes| bytes.copy_out(offset, length))
     }
 
     /// Copies bytes into an exported memory.
     pub fn write(&self, memory: usize, offset: usize, from: &[u8]) -> Result<(), MemoryError> {
-        self.with_memory(memory, |bytes| {
-            check(bytes, offset, from.len())?;
-            // SAFETY: as in `read`; what is written is none of the guest's.
-            unsafe { std::ptr::copy_nonoverlapping(from.as_ptr(), bytes.base.add(offset), from.len()) };
-            Ok(())
-        })
+        self.with_memory(memory, from.len(), |bytes| bytes.copy_in(offset, from))
     }
 
+    /// Copies `length` bytes out of a memory or into it.
     fn with_memory<T>(
         &self,
         memory: usize,
-        body: impl FnOnce(Bytes) -> Result<T, MemoryError>,
+        length: usize,
+        copy: impl FnOnce(GuestMemory<'_>) -> Result<T, guest_memory::Error>,
     ) -> Result<T, MemoryError> {
         let resting = lock(&self.0.resting);
         let bytes = resting.as_ref().and_then(|memories| memories.get(memory));
-        body(*bytes.ok_or(MemoryError::NotResting)?)
+        let &Bytes { base, length: size } = bytes.ok_or(MemoryError::NotResting)?;
+        // SAFETY: a memory of a guest that rests, and so neither moves it nor lets it go, as long as
+        // we hold the lock.
+        let memory = unsafe { GuestMemory::from_raw(base, size) };
+        copy(memory).map_err(|error| match error {
+            guest_memory::Error::OutOfBounds => MemoryError::OutOfBounds { size },
+            _ => MemoryError::NoRoom { length },
+        })
     }
 }
 
@@ -490,13 +486,6 @@ impl Shared {
         if let Some(interrupt) = self.interrupt.get() {
             interrupt.interrupt();
         }
-    }
-}
-
-fn check(bytes: Bytes, offset: usize, length: usize) -> Result<(), MemoryError> {
-    match offset.checked_add(length) {
-        Some(end) if end <= bytes.length => Ok(()),
-        _ => Err(MemoryError::OutOfBounds { size: bytes.length }),
     }
 }
 

@@ -151,6 +151,16 @@ impl From<io::Error> for Errno {
     }
 }
 
+impl From<guest_memory::Error> for Errno {
+    fn from(error: guest_memory::Error) -> Errno {
+        match error {
+            guest_memory::Error::OutOfBounds => Errno::Fault,
+            guest_memory::Error::TooLong => Errno::Nametoolong,
+            guest_memory::Error::OutOfMemory => Errno::Nomem,
+        }
+    }
+}
+
 /// How a WASI call ends when it does not simply succeed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Error {
@@ -183,6 +193,12 @@ impl fmt::Display for OutputLimit {
 impl From<Errno> for Error {
     fn from(errno: Errno) -> Error {
         Error::Errno(errno)
+    }
+}
+
+impl From<guest_memory::Error> for Error {
+    fn from(error: guest_memory::Error) -> Error {
+        Error::Errno(error.into())
     }
 }
 

@@ -9,11 +9,11 @@ use std::fs::File;
 
 use crate::errno::{Errno, Error};
 use crate::fs::file::{HostFile, OpenFile};
-use crate::guest::IoVecs;
 use crate::poll::Waiter;
 use crate::rights::Perms;
 use crate::sys::{self, Interest, OwnedHandle};
 use crate::types::{Fdflags, Filetype, Riflags, Roflags, Sdflags};
+use guest_memory::IoVecs;
 
 /// Whether connections can be accepted from this socket.
 pub fn is_listener(socket: &OwnedHandle) -> bool {
@@ -58,8 +58,8 @@ impl OpenFile {
         let host = self.require_socket()?;
         let peek = flags.contains(Riflags::RECV_PEEK);
         let wait_all = flags.contains(Riflags::RECV_WAITALL);
-        let (received, cut) =
-            self.transfer(host, Interest::Read, waiter, || into.receive(host.handle(), peek, wait_all))?;
+        let (received, cut) = self
+            .transfer(host, Interest::Read, waiter, || Ok(into.receive(host.handle(), peek, wait_all)?))?;
         let roflags = if cut { Roflags::RECV_DATA_TRUNCATED } else { Roflags::empty() };
         Ok((received, roflags))
     }
@@ -67,7 +67,7 @@ impl OpenFile {
     pub fn send(&self, from: &IoVecs<'_>, waiter: &Waiter) -> Result<usize, Error> {
         let host = self.require_socket()?;
         self.require_one_message(from)?;
-        self.transfer(host, Interest::Write, waiter, || from.send(host.handle()))
+        self.transfer(host, Interest::Write, waiter, || Ok(from.send(host.handle())?))
     }
 
     pub fn shutdown(&self, how: Sdflags) -> Result<(), Errno> {

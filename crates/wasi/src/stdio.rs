@@ -10,7 +10,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::errno::{Errno, Error, OutputLimit};
-use crate::guest::IoVecs;
+use guest_memory::IoVecs;
 
 /// Bytes for a guest to read, then the end of the file.
 pub struct InputBuffer {

@@ -15,10 +15,10 @@ use bitflags::bitflags;
 
 use crate::errno::{Errno, Error};
 use crate::fs::file::OpenFile;
-use crate::guest::IoVecs;
 use crate::poll::Waiter;
 use crate::sys::{self, BorrowedHandle, Interest, OwnedHandle};
 use crate::types::{Fdflags, Filetype};
+use guest_memory::IoVecs;
 
 bitflags! {
     /// What a record tells, and what a guest wants to be told.

@@ -715,6 +715,12 @@ fn chunks_larger_than_any_buffer_and_many_iovecs() {
         }
         guest.call(|ctx, mem| p1::fd_read(ctx, mem, fd, 0, 0, 16)).unwrap();
         assert_eq!(guest.u32(16), 0);
+        // With a limit of none nothing can be moved, which is no short read.
+        let none = WasiCtx::builder().limits(Limits { max_iovecs: 0, ..Limits::default() });
+        let mut guest = Guest::with(host.mount(none, "/", Perms::READ_WRITE));
+        let fd = guest.open("out", CREAT, READ_WRITE).unwrap();
+        assert_eq!(guest.read(fd, 4), Err(Errno::Inval));
+        assert_eq!(guest.write(fd, b"text"), Err(Errno::Inval));
     });
 }
 

@@ -13,12 +13,12 @@ use crate::ctx::WasiCtx;
 use crate::descriptor::{Descriptor, Object};
 use crate::errno::{Errno, Error};
 use crate::fs::path::GuestPath;
-use crate::guest::{GuestMemory, GuestText};
 use crate::poll::Pauses;
 use crate::rights::{Perms, Rights};
 use crate::sys::{LockKind, OpenSpec};
 use crate::types::{Fdflags, Filetype};
 use crate::watch::{Watch, WatchEvents};
+use guest_memory::{GuestMemory, GuestText};
 
 /// The module name guests import these from.
 pub const MODULE: &str = "wasi_native_ext";

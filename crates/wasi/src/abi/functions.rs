@@ -11,8 +11,8 @@
 use super::{ext, p0, p1, trace};
 use crate::ctx::WasiCtx;
 use crate::errno::{Errno, Error};
-use crate::guest::GuestMemory;
 use crate::policy::Grant;
+use guest_memory::GuestMemory;
 
 /// One parameter: a wasm `i32`, or an `i64` if it is wide.
 pub struct Param {

@@ -11,8 +11,8 @@ pub use super::p1::*;
 
 use crate::ctx::WasiCtx;
 use crate::errno::Error;
-use crate::guest::GuestMemory;
 use crate::types::{Filestat, Whence};
+use guest_memory::GuestMemory;
 
 /// The module name guests import these from.
 pub const MODULE: &str = "wasi_unstable";

@@ -13,13 +13,13 @@ use std::sync::Arc;
 use crate::abi::functions::Function;
 use crate::abi::p0;
 use crate::errno::{Errno, Error};
-use crate::guest::GuestMemory;
 use crate::poll::{Pauses, Waiter};
 use crate::rights::Rights;
 use crate::types::{
     Advice, Clockid, Dirent, Fdflags, Filetype, Fstflags, Lookupflags, Oflags, Riflags, Sdflags,
 };
 use crate::watch::WatchEvents;
+use guest_memory::GuestMemory;
 
 /// One call that has ended. Displayed, it is a line without the newline:
 /// `path_open(fd: 3, path: "f", ...) = ESUCCESS, opened_fd: 4`.
@@ -324,15 +324,15 @@ impl Call<'_> {
     }
 
     fn u16(&self, at: u32, offset: u32) -> Result<u16, Errno> {
-        self.mem.read_u16(at.checked_add(offset).ok_or(Errno::Fault)?)
+        Ok(self.mem.read_u16(at.checked_add(offset).ok_or(Errno::Fault)?)?)
     }
 
     fn u32(&self, at: u32, offset: u32) -> Result<u32, Errno> {
-        self.mem.read_u32(at.checked_add(offset).ok_or(Errno::Fault)?)
+        Ok(self.mem.read_u32(at.checked_add(offset).ok_or(Errno::Fault)?)?)
     }
 
     fn u64(&self, at: u32, offset: u32) -> Result<u64, Errno> {
-        self.mem.read_u64(at.checked_add(offset).ok_or(Errno::Fault)?)
+        Ok(self.mem.read_u64(at.checked_add(offset).ok_or(Errno::Fault)?)?)
     }
 }
 

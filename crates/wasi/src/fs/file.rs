@@ -16,11 +16,11 @@ use crate::errno::{Errno, Error};
 use crate::fs::dir::DirStream;
 use crate::fs::host::position::Position;
 use crate::fs::memory::MemoryFile;
-use crate::guest::IoVecs;
 use crate::poll::Waiter;
 use crate::rights::Perms;
 use crate::sys::{self, BorrowedHandle, Interest, LockKind, OwnedHandle};
 use crate::types::{Advice, Fdflags, Filestat, Filetype, SetTime, Whence};
+use guest_memory::IoVecs;
 
 /// Not a `filetype`: the file was opened and nobody has asked yet. Most files
 /// are opened, read and closed without anyone asking, which saves an `fstat`.
@@ -197,8 +197,8 @@ impl OpenFile {
         match &self.back {
             Back::Host(host) => self.transfer(host, Interest::Read, waiter, || {
                 let handle = host.handle();
-                let at = |offset| into.read_from_at(handle, offset);
-                host.position.transfer(at, || into.read_from(handle))
+                let at = |offset| Ok(into.read_from_at(handle, offset)?);
+                host.position.transfer(at, || Ok(into.read_from(handle)?))
             }),
             Back::Memory(memory) => Ok(memory.read(into)?),
         }
@@ -213,8 +213,8 @@ impl OpenFile {
                 if self.flags().contains(Fdflags::APPEND) {
                     host.position.leave_to(handle)?;
                 }
-                let at = |offset| from.write_to_at(handle, offset);
-                host.position.transfer(at, || from.write_to(handle))
+                let at = |offset| Ok(from.write_to_at(handle, offset)?);
+                host.position.transfer(at, || Ok(from.write_to(handle)?))
             }),
             Back::Memory(memory) => Ok(memory.write(from, self.flags().contains(Fdflags::APPEND))?),
         }
@@ -252,14 +252,14 @@ impl OpenFile {
 
     pub fn pread(&self, into: &IoVecs<'_>, offset: u64) -> Result<usize, Errno> {
         match &self.back {
-            Back::Host(host) => uninterrupted(|| into.read_from_at(host.handle(), offset)),
+            Back::Host(host) => uninterrupted(|| Ok(into.read_from_at(host.handle(), offset)?)),
             Back::Memory(memory) => memory.read_at(into, offset),
         }
     }
 
     pub fn pwrite(&self, from: &IoVecs<'_>, offset: u64) -> Result<usize, Errno> {
         match &self.back {
-            Back::Host(host) => uninterrupted(|| from.write_to_at(host.handle(), offset)),
+            Back::Host(host) => uninterrupted(|| Ok(from.write_to_at(host.handle(), offset)?)),
             Back::Memory(memory) => memory.write_at(from, offset, self.flags().contains(Fdflags::APPEND)),
         }
     }

@@ -5,9 +5,9 @@
 use crate::ctx::WasiCtx;
 use crate::descriptor::{Descriptor, Object};
 use crate::errno::{Errno, Error};
-use crate::guest::{GuestMemory, IoVecs};
 use crate::rights::Rights;
 use crate::types::{Advice, Fdflags, Fdstat, Filestat, SetTime, Whence};
+use guest_memory::{GuestMemory, IoVecs};
 
 /// `fd_advise`
 pub fn fd_advise(
@@ -128,6 +128,21 @@ pub fn fd_filestat_set_times(
     Ok(file.set_times(atim, mtim)?)
 }
 
+/// The buffers of an array. A limit of none is `EINVAL`, for nothing could ever be moved.
+#[inline]
+pub(super) fn buffers<'a>(
+    ctx: &WasiCtx,
+    mem: &GuestMemory<'a>,
+    array: u32,
+    count: u32,
+) -> Result<IoVecs<'a>, Errno> {
+    let limit = ctx.limits.max_iovecs;
+    if count > 0 && limit == 0 {
+        return Err(Errno::Inval);
+    }
+    Ok(mem.iovecs(array, count, limit)?)
+}
+
 fn iovecs<'a>(
     ctx: &WasiCtx,
     mem: &GuestMemory<'a>,
@@ -136,7 +151,7 @@ fn iovecs<'a>(
     result: u32,
 ) -> Result<IoVecs<'a>, Errno> {
     mem.reserve(result, 4)?;
-    mem.iovecs(iovs, iovs_len, ctx.limits.max_iovecs)
+    buffers(ctx, mem, iovs, iovs_len)
 }
 
 /// `fd_pread`
@@ -179,7 +194,7 @@ pub fn fd_prestat_dir_name(
         if name.len() > path_len as usize {
             return Err(Errno::Nametoolong);
         }
-        mem.write_bytes(path, name.as_bytes())
+        Ok(mem.write_bytes(path, name.as_bytes())?)
     })?;
     Ok(())
 }

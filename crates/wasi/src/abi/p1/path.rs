@@ -6,10 +6,10 @@ use crate::ctx::WasiCtx;
 use crate::descriptor::{Descriptor, Object};
 use crate::errno::{Errno, Error};
 use crate::fs::path::{GuestPath, parse_link_contents};
-use crate::guest::{GuestMemory, GuestText};
 use crate::rights::Rights;
 use crate::sys::OpenSpec;
 use crate::types::{Fdflags, Filestat, Lookupflags, Oflags, SetTime};
+use guest_memory::{GuestMemory, GuestText};
 
 fn text(ctx: &WasiCtx, mem: &GuestMemory<'_>, path: u32, len: u32) -> Result<GuestText, Errno> {
     let mut text = GuestText::empty();
@@ -26,7 +26,7 @@ fn read(
     len: u32,
     text: &mut GuestText,
 ) -> Result<(), Errno> {
-    mem.read_text(path, len, ctx.limits.max_path as usize, text)
+    Ok(mem.read_text(path, len, ctx.limits.max_path as usize, text)?)
 }
 
 fn follows(flags: u32) -> Result<bool, Errno> {

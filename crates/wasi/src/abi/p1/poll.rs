@@ -6,10 +6,10 @@ use crate::alloc::vec_for;
 use crate::clock::Clock;
 use crate::ctx::WasiCtx;
 use crate::errno::{Errno, Error};
-use crate::guest::GuestMemory;
 use crate::poll::{self, Event, EventKind, Subscribed, Subscription};
 use crate::sys::Interest;
 use crate::types::Clockid;
+use guest_memory::GuestMemory;
 
 /// Where the parts of a `subscription` lie that preview 0 had elsewhere.
 pub(crate) struct SubscriptionLayout {
@@ -107,5 +107,5 @@ fn encode(mem: &GuestMemory<'_>, at: u32, event: &Event) -> Result<(), Errno> {
     mem.write_u16(at + 8, event.errno.raw())?;
     mem.write_u8(at + 10, event.kind as u8)?;
     mem.write_u64(at + 16, event.nbytes)?;
-    mem.write_u16(at + 24, if event.hangup { FD_READWRITE_HANGUP } else { 0 })
+    Ok(mem.write_u16(at + 24, if event.hangup { FD_READWRITE_HANGUP } else { 0 })?)
 }

@@ -4,8 +4,8 @@
 
 use crate::ctx::{StringTable, WasiCtx};
 use crate::errno::{Errno, Error};
-use crate::guest::GuestMemory;
 use crate::types::Clockid;
+use guest_memory::GuestMemory;
 
 /// Writes a pointer for each string, and the strings.
 fn strings_get(mem: &GuestMemory<'_>, table: &StringTable, pointers: u32, block: u32) -> Result<(), Error> {

@@ -2,13 +2,14 @@
 
 #![forbid(unsafe_code)]
 
+use super::fd::buffers;
 use crate::ctx::WasiCtx;
 use crate::descriptor::{Descriptor, Object};
 use crate::errno::{Errno, Error};
 use crate::fs::file::OpenFile;
-use crate::guest::GuestMemory;
 use crate::rights::Rights;
 use crate::types::{Fdflags, Riflags, Sdflags};
+use guest_memory::GuestMemory;
 
 /// The socket behind a descriptor; what is none is `ENOTSOCK` before any right
 /// is asked for.
@@ -58,7 +59,7 @@ pub fn sock_recv(
     mem.reserve(ro_datalen, 4)?;
     mem.reserve(ro_flags, 2)?;
     let socket = socket(&descriptor, Rights::FD_READ)?;
-    let into = mem.iovecs(ri_data, ri_data_len, ctx.limits.max_iovecs)?;
+    let into = buffers(ctx, mem, ri_data, ri_data_len)?;
     let (received, roflags) = socket.receive(&into, flags, &ctx.waiter)?;
     mem.write_u32(ro_datalen, received as u32)?;
     Ok(mem.write_u16(ro_flags, roflags.bits())?)
@@ -80,7 +81,7 @@ pub fn sock_send(
     }
     mem.reserve(so_datalen, 4)?;
     let socket = socket(&descriptor, Rights::FD_WRITE)?;
-    let from = mem.iovecs(si_data, si_data_len, ctx.limits.max_iovecs)?;
+    let from = buffers(ctx, mem, si_data, si_data_len)?;
     Ok(mem.write_u32(so_datalen, socket.send(&from, &ctx.waiter)? as u32)?)
 }
 

@@ -12,9 +12,9 @@ use super::tree::{Body, Node, walk, walk_to_create};
 use crate::alloc::{bytes_of, text_of};
 use crate::errno::Errno;
 use crate::fs::path::GuestPath;
-use crate::guest::IoVecs;
 use crate::sys::{LockKind, OpenSpec};
 use crate::types::{Dirent, Filestat, Filetype, Oflags, SetTime, Whence};
+use guest_memory::IoVecs;
 
 pub struct MemoryFile {
     node: Arc<Node>,

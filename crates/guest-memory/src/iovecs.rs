@@ -1,0 +1,202 @@
+//! The buffers that a guest names for a vectored read or write.
+//!
+//! Invariant: every entry is a checked range of the memory that the guest's view is of.
+
+use std::io;
+use std::marker::PhantomData;
+use std::os::fd::BorrowedFd;
+use std::ptr;
+
+use crate::{Error, GuestMemory, unix};
+
+/// Checked buffers in guest memory. They may overlap each other: the copies
+/// are then done in order.
+pub struct IoVecs<'a> {
+    inline: [unix::RawIoVec; IoVecs::INLINE],
+    /// Used instead of `inline` once there are more than fit there.
+    heap: Vec<unix::RawIoVec>,
+    count: usize,
+    total: usize,
+    /// Whether these are all buffers that the guest gave.
+    complete: bool,
+    lifetime: PhantomData<&'a ()>,
+}
+
+impl<'a> IoVecs<'a> {
+    const INLINE: usize = 2;
+    const GUEST_ENTRY_SIZE: u32 = 8;
+
+    /// What Linux moves at most in one call; the result also fits the `u32`
+    /// that a guest reads.
+    pub const MAX_TOTAL: usize = 0x7fff_f000;
+
+    #[inline]
+    fn empty() -> IoVecs<'a> {
+        IoVecs {
+            inline: [unix::raw_iovec(ptr::null_mut(), 0); IoVecs::INLINE],
+            heap: Vec::new(),
+            count: 0,
+            total: 0,
+            complete: true,
+            lifetime: PhantomData,
+        }
+    }
+
+    #[inline]
+    fn push(&mut self, base: *mut u8, len: usize) -> Result<(), Error> {
+        let len = len.min(IoVecs::MAX_TOTAL - self.total);
+        if len == 0 {
+            return Ok(());
+        }
+        let entry = unix::raw_iovec(base, len);
+        if let Some(slot) = self.inline.get_mut(self.count) {
+            *slot = entry;
+        } else {
+            let more = if self.heap.is_empty() { IoVecs::INLINE + 1 } else { 1 };
+            self.heap.try_reserve(more).map_err(|_| Error::OutOfMemory)?;
+            if self.heap.is_empty() {
+                self.heap.extend_from_slice(&self.inline);
+            }
+            self.heap.push(entry);
+        }
+        self.count += 1;
+        self.total += len;
+        Ok(())
+    }
+
+    #[inline]
+    fn entries(&self) -> &[unix::RawIoVec] {
+        self.inline.get(..self.count).unwrap_or(&self.heap)
+    }
+
+    /// As many as the host takes in one call; the rest is moved by the guest's
+    /// next.
+    #[inline]
+    fn for_host(&self) -> &[unix::RawIoVec] {
+        let entries = self.entries();
+        entries.get(..unix::MOST).unwrap_or(entries)
+    }
+
+    /// Whether the host can take all buffers of the guest in one call, as a
+    /// message that cannot be sent in parts has to be.
+    #[inline]
+    pub fn is_one_message(&self) -> bool {
+        self.complete && self.count <= unix::MOST
+    }
+
+    /// The bytes all buffers hold together.
+    #[inline]
+    pub fn total(&self) -> usize {
+        self.total
+    }
+
+    /// Fills the buffers from host bytes; returns how many were taken.
+    #[inline]
+    pub fn scatter(&self, from: &[u8]) -> usize {
+        let mut rest = from;
+        for entry in self.entries() {
+            let (base, len) = unix::iovec_parts(entry);
+            let (now, later) = rest.split_at(len.min(rest.len()));
+            // SAFETY: `push` was given a checked range of at least `len`
+            // bytes; host bytes never overlap it.
+            unsafe { ptr::copy_nonoverlapping(now.as_ptr(), base, now.len()) };
+            rest = later;
+        }
+        from.len() - rest.len()
+    }
+
+    /// Appends up to `limit` bytes of the buffers to a host vector.
+    pub fn gather(&self, into: &mut Vec<u8>, limit: usize) -> Result<usize, Error> {
+        let mut left = limit.min(self.total);
+        into.try_reserve(left).map_err(|_| Error::OutOfMemory)?;
+        for entry in self.entries() {
+            let (base, len) = unix::iovec_parts(entry);
+            let len = len.min(left);
+            let old = into.len();
+            // SAFETY: the source was checked by `push`; `reserve` made room
+            // for `left` more bytes, and `len <= left`.
+            unsafe {
+                ptr::copy_nonoverlapping(base, into.as_mut_ptr().add(old), len);
+                into.set_len(old + len);
+            }
+            left -= len;
+        }
+        Ok(limit.min(self.total))
+    }
+
+    /// Copies as many bytes as both hold.
+    pub fn gather_into(&self, into: &mut [u8]) {
+        let mut done = 0;
+        for entry in self.entries() {
+            let (base, len) = unix::iovec_parts(entry);
+            let rest = into.get_mut(done..).unwrap_or_default();
+            let len = len.min(rest.len());
+            // SAFETY: the source was checked by `push` and has `len` bytes or
+            // more, as has the target, which never overlaps guest memory.
+            unsafe { ptr::copy_nonoverlapping(base, rest.as_mut_ptr(), len) };
+            done += len;
+        }
+    }
+
+    /// `readv` into the buffers.
+    #[inline]
+    pub fn read_from(&self, fd: BorrowedFd<'_>) -> io::Result<usize> {
+        // SAFETY: here and below, every entry is a checked range that stays
+        // mapped for `'a`, and the kernel is its only accessor on our side.
+        unsafe { unix::readv(fd, self.for_host()) }
+    }
+
+    #[inline]
+    pub fn write_to(&self, fd: BorrowedFd<'_>) -> io::Result<usize> {
+        // SAFETY: as in `read_from`: checked ranges of guest memory.
+        unsafe { unix::writev(fd, self.for_host()) }
+    }
+
+    #[inline]
+    pub fn read_from_at(&self, fd: BorrowedFd<'_>, offset: u64) -> io::Result<usize> {
+        // SAFETY: as in `read_from`: checked ranges of guest memory.
+        unsafe { unix::preadv(fd, self.for_host(), offset) }
+    }
+
+    #[inline]
+    pub fn write_to_at(&self, fd: BorrowedFd<'_>, offset: u64) -> io::Result<usize> {
+        // SAFETY: as in `read_from`: checked ranges of guest memory.
+        unsafe { unix::pwritev(fd, self.for_host(), offset) }
+    }
+
+    /// `recvmsg`; also tells whether a datagram was cut.
+    pub fn receive(&self, fd: BorrowedFd<'_>, peek: bool, wait_all: bool) -> io::Result<(usize, bool)> {
+        // SAFETY: as in `read_from`: checked ranges of guest memory.
+        unsafe { unix::recvmsg(fd, self.for_host(), peek, wait_all) }
+    }
+
+    pub fn send(&self, fd: BorrowedFd<'_>) -> io::Result<usize> {
+        // SAFETY: as in `read_from`: checked ranges of guest memory.
+        unsafe { unix::sendmsg(fd, self.for_host()) }
+    }
+}
+
+impl<'a> GuestMemory<'a> {
+    /// The buffers that an array of `(pointer, length)` pairs describes.
+    ///
+    /// The first `limit` of them that are not empty; what lies beyond those, or
+    /// beyond [`IoVecs::MAX_TOTAL`] bytes, the guest sees as a short read or
+    /// write.
+    #[inline]
+    pub fn iovecs(&self, array: u32, count: u32, limit: u32) -> Result<IoVecs<'a>, Error> {
+        let entry_size = IoVecs::GUEST_ENTRY_SIZE;
+        self.check(array as usize, count as usize * entry_size as usize)?;
+        let mut vecs = IoVecs::empty();
+        for index in 0..count {
+            let entry = array + index * entry_size;
+            let address = self.read_u32(entry)?;
+            let len = self.read_u32(entry + 4)? as usize;
+            if vecs.count >= limit as usize && len > 0 {
+                vecs.complete = false;
+                break;
+            }
+            vecs.push(self.check(address as usize, len)?, len)?;
+        }
+        Ok(vecs)
+    }
+}

@@ -1,0 +1,257 @@
+//! Checked access to a guest's linear memory.
+//!
+//! Used by whoever serves calls of a guest: WASI, the threads of guests, Node-API for guests. The only
+//! crate with `unsafe` code for guest bytes. Knows no errno, no engine and no Node. Invariants:
+//!
+//! * every access is checked against the length that the memory had when the view was made
+//!   (memories never shrink); outside is [`Error::OutOfBounds`];
+//! * the memory may be shared with other threads or with JavaScript, so nobody makes a Rust
+//!   reference or slice of guest bytes: raw copies move them, and file data goes straight between
+//!   the kernel and guest memory ([`IoVecs`]). What another thread changes meanwhile may be torn,
+//!   but never out of bounds. Text is copied out before anybody examines it;
+//! * a pointer need not be aligned. The witx file asks for alignment and wasmtime answers EINVAL
+//!   without it, but uvwasi, and so node:wasi, accepts any address, and programs rely on that.
+
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
+)]
+
+mod iovecs;
+mod text;
+#[cfg(unix)]
+mod unix;
+
+pub use iovecs::IoVecs;
+pub use text::GuestText;
+
+use std::marker::PhantomData;
+use std::{fmt, ptr};
+
+/// Why bytes of a guest cannot be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Error {
+    /// Some of them lie outside of the memory.
+    OutOfBounds,
+    /// There are more of them than the caller takes.
+    TooLong,
+    /// The host has no memory for a copy.
+    OutOfMemory,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Error::OutOfBounds => "out of the guest's memory",
+            Error::TooLong => "longer than is taken",
+            Error::OutOfMemory => "no memory for a copy",
+        })
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// A view of one memory for the duration of one call.
+#[derive(Clone, Copy)]
+pub struct GuestMemory<'a> {
+    base: *mut u8,
+    len: usize,
+    lifetime: PhantomData<&'a ()>,
+}
+
+macro_rules! integers {
+    ($($read:ident $write:ident $int:ty;)*) => {$(
+        #[inline]
+        pub fn $read(&self, address: u32) -> Result<$int, Error> {
+            let from = self.check(address as usize, size_of::<$int>())?;
+            let mut bytes = [0u8; size_of::<$int>()];
+            // SAFETY: `check` proved the source range; the target is local.
+            unsafe { ptr::copy_nonoverlapping(from, bytes.as_mut_ptr(), bytes.len()) };
+            Ok(<$int>::from_le_bytes(bytes))
+        }
+
+        #[inline]
+        pub fn $write(&self, address: u32, value: $int) -> Result<(), Error> {
+            self.write_bytes(address, &value.to_le_bytes())
+        }
+    )*};
+}
+
+impl<'a> GuestMemory<'a> {
+    /// # Safety
+    ///
+    /// `base..base + len` must stay mapped, readable and writable for `'a`.
+    /// Other threads may access it at the same time.
+    #[inline]
+    pub unsafe fn from_raw(base: *mut u8, len: usize) -> GuestMemory<'a> {
+        GuestMemory { base, len, lifetime: PhantomData }
+    }
+
+    /// The host address of `len` bytes at `start`.
+    #[inline]
+    fn check(&self, start: usize, len: usize) -> Result<*mut u8, Error> {
+        match start.checked_add(len) {
+            // SAFETY: `start <= end <= self.len`, inside the one mapping.
+            Some(end) if end <= self.len => Ok(unsafe { self.base.add(start) }),
+            _ => Err(Error::OutOfBounds),
+        }
+    }
+
+    /// Fails as a later write there would. A call with effects asks this of
+    /// its result pointers first, so that it does not fail half done.
+    #[inline]
+    pub fn reserve(&self, address: u32, len: usize) -> Result<(), Error> {
+        self.check(address as usize, len).map(|_| ())
+    }
+
+    integers! {
+        read_u8 write_u8 u8;
+        read_u16 write_u16 u16;
+        read_u32 write_u32 u32;
+        read_u64 write_u64 u64;
+    }
+
+    /// Copies out as many bytes as `into` holds.
+    #[inline]
+    pub fn read_into(&self, address: u32, into: &mut [u8]) -> Result<(), Error> {
+        let from = self.check(address as usize, into.len())?;
+        // SAFETY: `check` proved the source range, and a host slice cannot
+        // overlap guest memory.
+        unsafe { ptr::copy_nonoverlapping(from, into.as_mut_ptr(), into.len()) };
+        Ok(())
+    }
+
+    #[inline]
+    pub fn write_bytes(&self, address: u32, bytes: &[u8]) -> Result<(), Error> {
+        self.copy_in(address as usize, bytes)
+    }
+
+    /// Copies bytes out: for a host that names a place of any size.
+    pub fn copy_out(&self, offset: usize, len: usize) -> Result<Vec<u8>, Error> {
+        let from = self.check(offset, len)?;
+        let mut copy = Vec::new();
+        copy.try_reserve_exact(len).map_err(|_| Error::OutOfMemory)?;
+        // SAFETY: `check` proved the source range; there is room for `len` bytes, which are set then.
+        unsafe {
+            ptr::copy_nonoverlapping(from, copy.as_mut_ptr(), len);
+            copy.set_len(len);
+        }
+        Ok(copy)
+    }
+
+    /// Copies bytes in, as [`copy_out`](Self::copy_out) does the other way round.
+    #[inline]
+    pub fn copy_in(&self, offset: usize, bytes: &[u8]) -> Result<(), Error> {
+        let to = self.check(offset, bytes.len())?;
+        // SAFETY: `check` proved the target range, and a host slice cannot overlap guest memory.
+        unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len()) };
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn view(bytes: &mut [u8]) -> GuestMemory<'_> {
+        // SAFETY: the slice is borrowed for as long as the view lives.
+        unsafe { GuestMemory::from_raw(bytes.as_mut_ptr(), bytes.len()) }
+    }
+
+    #[test]
+    fn accesses_end_at_the_last_byte() {
+        let mut bytes = [0u8; 16];
+        let mem = view(&mut bytes);
+        assert_eq!(mem.write_u32(12, 0x0403_0201), Ok(()));
+        assert_eq!(mem.read_u8(15), Ok(4));
+        assert_eq!(mem.read_u32(13), Err(Error::OutOfBounds));
+        assert_eq!(mem.read_u64(u32::MAX), Err(Error::OutOfBounds));
+        assert_eq!(mem.read_u16(7), Ok(0));
+        assert_eq!(mem.reserve(16, 0), Ok(()));
+        assert_eq!(mem.reserve(17, 0), Err(Error::OutOfBounds));
+    }
+
+    #[test]
+    fn text_longer_than_the_inline_buffer_is_whole() {
+        let mut bytes = vec![b'x'; 1000];
+        let mem = view(&mut bytes);
+        for len in [0, 1, 127, 128, 129, 1000] {
+            let mut text = GuestText::empty();
+            assert_eq!(mem.read_text(0, len, 4096, &mut text), Ok(()));
+            assert_eq!(text.bytes(), vec![b'x'; len as usize]);
+        }
+        let text = &mut GuestText::empty();
+        assert_eq!(mem.read_text(0, 1000, 999, text), Err(Error::TooLong));
+        assert_eq!(mem.read_text(1, 1000, 4096, text), Err(Error::OutOfBounds));
+    }
+
+    #[test]
+    fn iovecs_are_checked_one_by_one() {
+        let mut bytes = vec![0u8; 256];
+        let mem = view(&mut bytes);
+        assert!(matches!(mem.iovecs(250, 1, 1024), Err(Error::OutOfBounds)));
+        mem.write_u32(0, 200).unwrap();
+        mem.write_u32(4, 57).unwrap();
+        assert!(matches!(mem.iovecs(0, 1, 1024), Err(Error::OutOfBounds)));
+        mem.write_u32(4, 56).unwrap();
+        assert_eq!(mem.iovecs(0, 1, 1024).map(|v| v.total()), Ok(56));
+    }
+
+    #[test]
+    fn scatter_and_gather_cross_buffers_beyond_the_inline_ones() {
+        let mut bytes = vec![0u8; 4096];
+        let mem = view(&mut bytes);
+        for index in 0..20 {
+            mem.write_u32(index * 8, 1000 + index * 3).unwrap();
+            mem.write_u32(index * 8 + 4, 3).unwrap();
+        }
+        let vecs = mem.iovecs(0, 20, 1024).unwrap_or_else(|_| panic!("in bounds"));
+        let data: Vec<u8> = (0..70).collect();
+        assert_eq!(vecs.scatter(&data), 60);
+        let mut back = vec![9];
+        assert_eq!(vecs.gather(&mut back, 50), Ok(50));
+        assert_eq!(back[1..], data[..50]);
+        let mut part = [0; 41];
+        vecs.gather_into(&mut part);
+        assert_eq!(part, data[..41]);
+        let mut more = [9; 61];
+        vecs.gather_into(&mut more);
+        assert_eq!((&more[..60], more[60]), (&data[..60], 9));
+        assert_eq!(mem.read_u8(1059), Ok(59));
+        assert_eq!(mem.read_u8(1060), Ok(0));
+    }
+
+    #[test]
+    fn buffers_beyond_the_limit_are_left_and_empty_ones_do_not_count() {
+        let mut bytes = vec![0u8; 4096];
+        let mem = view(&mut bytes);
+        for index in 0..30 {
+            mem.write_u32(index * 8, 1000).unwrap();
+            mem.write_u32(index * 8 + 4, u32::from(index % 3 == 0)).unwrap();
+        }
+        let total = |limit| mem.iovecs(0, 30, limit).map(|v| (v.total(), v.is_one_message()));
+        assert_eq!(total(1), Ok((1, false)));
+        assert_eq!(total(4), Ok((4, false)));
+        assert_eq!(total(9), Ok((9, false)));
+        assert_eq!(total(10), Ok((10, true)));
+        assert_eq!(total(11), Ok((10, true)));
+        // What is left is not looked at.
+        mem.write_u32(29 * 8, u32::MAX).unwrap();
+        assert_eq!(total(5), Ok((5, false)));
+    }
+
+    #[test]
+    fn overlapping_buffers_are_written_in_order() {
+        let mut bytes = vec![0u8; 64];
+        let mem = view(&mut bytes);
+        for (slot, address) in [(0, 32), (8, 34)] {
+            mem.write_u32(slot, address).unwrap();
+            mem.write_u32(slot + 4, 4).unwrap();
+        }
+        let vecs = mem.iovecs(0, 2, 8).unwrap_or_else(|_| panic!("in bounds"));
+        assert_eq!(vecs.scatter(b"abcdefgh"), 8);
+        let mut seen = [0; 6];
+        mem.read_into(32, &mut seen).unwrap();
+        assert_eq!(&seen, b"abefgh");
+    }
+}
