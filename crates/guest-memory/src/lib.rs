@@ -87,6 +87,12 @@ impl<'a> GuestMemory<'a> {
         GuestMemory { base, len, lifetime: PhantomData }
     }
 
+    /// A view of bytes that the caller has.
+    pub fn from_slice(bytes: &'a mut [u8]) -> GuestMemory<'a> {
+        // SAFETY: the slice is borrowed, for writing and by nobody else, for as long as the view is there.
+        unsafe { GuestMemory::from_raw(bytes.as_mut_ptr(), bytes.len()) }
+    }
+
     /// The host address of `len` bytes at `start`.
     #[inline]
     fn check(&self, start: usize, len: usize) -> Result<*mut u8, Error> {
@@ -153,15 +159,10 @@ impl<'a> GuestMemory<'a> {
 mod tests {
     use super::*;
 
-    fn view(bytes: &mut [u8]) -> GuestMemory<'_> {
-        // SAFETY: the slice is borrowed for as long as the view lives.
-        unsafe { GuestMemory::from_raw(bytes.as_mut_ptr(), bytes.len()) }
-    }
-
     #[test]
     fn accesses_end_at_the_last_byte() {
         let mut bytes = [0u8; 16];
-        let mem = view(&mut bytes);
+        let mem = GuestMemory::from_slice(&mut bytes);
         assert_eq!(mem.write_u32(12, 0x0403_0201), Ok(()));
         assert_eq!(mem.read_u8(15), Ok(4));
         assert_eq!(mem.read_u32(13), Err(Error::OutOfBounds));
@@ -174,7 +175,7 @@ mod tests {
     #[test]
     fn text_longer_than_the_inline_buffer_is_whole() {
         let mut bytes = vec![b'x'; 1000];
-        let mem = view(&mut bytes);
+        let mem = GuestMemory::from_slice(&mut bytes);
         for len in [0, 1, 127, 128, 129, 1000] {
             let mut text = GuestText::empty();
             assert_eq!(mem.read_text(0, len, 4096, &mut text), Ok(()));
@@ -188,7 +189,7 @@ mod tests {
     #[test]
     fn iovecs_are_checked_one_by_one() {
         let mut bytes = vec![0u8; 256];
-        let mem = view(&mut bytes);
+        let mem = GuestMemory::from_slice(&mut bytes);
         assert!(matches!(mem.iovecs(250, 1, 1024), Err(Error::OutOfBounds)));
         mem.write_u32(0, 200).unwrap();
         mem.write_u32(4, 57).unwrap();
@@ -200,7 +201,7 @@ mod tests {
     #[test]
     fn scatter_and_gather_cross_buffers_beyond_the_inline_ones() {
         let mut bytes = vec![0u8; 4096];
-        let mem = view(&mut bytes);
+        let mem = GuestMemory::from_slice(&mut bytes);
         for index in 0..20 {
             mem.write_u32(index * 8, 1000 + index * 3).unwrap();
             mem.write_u32(index * 8 + 4, 3).unwrap();
@@ -224,7 +225,7 @@ mod tests {
     #[test]
     fn buffers_beyond_the_limit_are_left_and_empty_ones_do_not_count() {
         let mut bytes = vec![0u8; 4096];
-        let mem = view(&mut bytes);
+        let mem = GuestMemory::from_slice(&mut bytes);
         for index in 0..30 {
             mem.write_u32(index * 8, 1000).unwrap();
             mem.write_u32(index * 8 + 4, u32::from(index % 3 == 0)).unwrap();
@@ -243,7 +244,7 @@ mod tests {
     #[test]
     fn overlapping_buffers_are_written_in_order() {
         let mut bytes = vec![0u8; 64];
-        let mem = view(&mut bytes);
+        let mem = GuestMemory::from_slice(&mut bytes);
         for (slot, address) in [(0, 32), (8, 34)] {
             mem.write_u32(slot, address).unwrap();
             mem.write_u32(slot + 4, 4).unwrap();

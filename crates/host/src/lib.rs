@@ -58,7 +58,7 @@ struct Native {
 }
 
 macro_rules! natives {
-    ($table:ident $native:ident $module:ident; $($name:ident($($arg:ident: $ty:ident),*);)*) => {
+    ($table:ident $native:ident $module:ident; $($name:ident($($arg:ident: $ty:ty),*);)*) => {
         /// In the order of the table in [`functions`].
         static $table: &[Native] = &[$(Native {
             direct: || $native::$name::<true> as *const c_void,
@@ -68,21 +68,24 @@ macro_rules! natives {
         /// What compiled code calls, by the C signature of [`NativeFunc`].
         mod $native {
             use super::*;
+            #[allow(unused_imports, reason = "extensions have no other layout")]
+            use wasi::$module::*;
+            use wasi::params::*;
 
             #[allow(non_camel_case_types, reason = "they are the functions' names")]
-            enum Place {
+            enum Ordinal {
                 $($name,)*
             }
 
             $(pub unsafe extern "C" fn $name<const DIRECT: bool>(
                 context: *mut VMHostContext,
-                $($arg: $ty),*
+                $($arg: <$ty as WasmParam>::Wasm),*
             ) -> i64 {
                 let body = |ctx: &WasiCtx, memory: &GuestMemory<'_>| {
                     if DIRECT {
                         return $module::$name(ctx, memory, $($arg),*);
                     }
-                    let number = functions::first_of($module::MODULE) + Place::$name as usize;
+                    let number = functions::first_of($module::MODULE) + Ordinal::$name as usize;
                     functions::call(ctx, number, memory, &[$($arg as u64),*])
                 };
                 // SAFETY: compiled code passes the context this function was bound with.

@@ -4,8 +4,6 @@
 //! elements as were asked for without another allocation. That the number is
 //! within a limit is for the caller to see to.
 
-#![forbid(unsafe_code)]
-
 use crate::errno::Errno;
 
 /// An empty vector with room for so many.

@@ -1,40 +1,56 @@
 //! The clocks a guest can read: the host's, or one that runs the same way
 //! every time.
 //!
-//! Used by the ABI files and by `poll.rs`. Invariants: times are nanoseconds
-//! in a `u64`; the host's monotonic clock is handed out as it is, so that
+//! Used by `abi/`, `poll.rs` and file systems in memory. Invariants: the host's monotonic clock is handed out as it is, so that
 //! guests of one machine can compare it; a virtual clock never shows real
 //! time.
 
-#![forbid(unsafe_code)]
-
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use crate::sys;
-use crate::types::Clockid;
+use crate::types::{Clockid, Timestamp};
 
 /// Where the times of one context come from.
-#[derive(Default)]
 pub enum Clock {
-    #[default]
-    Host,
+    Host(HostClock),
     Virtual(VirtualClock),
+}
+
+impl Default for Clock {
+    fn default() -> Clock {
+        Clock::Host(HostClock::default())
+    }
 }
 
 impl Clock {
     #[inline]
-    pub fn time(&self, id: Clockid) -> u64 {
+    pub fn time(&self, id: Clockid) -> Timestamp {
         match self {
-            Clock::Host => sys::clock_time(id),
+            Clock::Host(_) => sys::clock_time(id),
             Clock::Virtual(clock) => clock.time(id),
         }
     }
 
-    pub fn resolution(&self, id: Clockid) -> u64 {
+    pub fn resolution(&self, id: Clockid) -> Duration {
         match self {
-            Clock::Host => sys::clock_resolution(id),
+            Clock::Host(clock) => clock.resolution(id),
             Clock::Virtual(_) => VirtualClock::TICK,
         }
+    }
+}
+
+/// The host's clocks, whose resolutions are asked once: they do not change.
+#[derive(Default)]
+pub struct HostClock {
+    resolutions: [OnceLock<Duration>; 4],
+}
+
+impl HostClock {
+    fn resolution(&self, id: Clockid) -> Duration {
+        let ask = || sys::clock_resolution(id);
+        self.resolutions.get(id as usize).map_or_else(ask, |known| *known.get_or_init(ask))
     }
 }
 
@@ -47,22 +63,23 @@ pub struct VirtualClock {
 }
 
 impl VirtualClock {
-    const TICK: u64 = 1_000;
+    const TICK: Duration = Duration::from_micros(1);
 
     /// `start` is what the realtime clock shows first; the others start at 0.
     pub fn new(start: u64) -> VirtualClock {
         VirtualClock { start, elapsed: AtomicU64::new(0) }
     }
 
-    fn time(&self, id: Clockid) -> u64 {
-        let elapsed = self.elapsed.fetch_add(VirtualClock::TICK, Ordering::Relaxed);
-        match id {
+    fn time(&self, id: Clockid) -> Timestamp {
+        let elapsed = self.elapsed.fetch_add(VirtualClock::TICK.as_nanos() as u64, Ordering::Relaxed);
+        Timestamp::from_nanos(match id {
             Clockid::Realtime => self.start.saturating_add(elapsed),
             _ => elapsed,
-        }
+        })
     }
 
-    pub fn advance(&self, nanoseconds: u64) {
+    pub fn advance(&self, by: Duration) {
+        let nanoseconds = u64::try_from(by.as_nanos()).unwrap_or(u64::MAX);
         let _ = self.elapsed.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |elapsed| {
             Some(elapsed.saturating_add(nanoseconds))
         });
@@ -76,11 +93,12 @@ mod tests {
     #[test]
     fn virtual_time_moves_only_when_read_or_slept() {
         let clock = VirtualClock::new(1_000_000);
-        assert_eq!(clock.time(Clockid::Realtime), 1_000_000);
-        assert_eq!(clock.time(Clockid::Monotonic), 1_000);
-        clock.advance(5_000_000);
-        assert_eq!(clock.time(Clockid::Monotonic), 5_002_000);
-        clock.advance(u64::MAX);
-        assert_eq!(clock.time(Clockid::Realtime), u64::MAX);
+        let time = |id| clock.time(id).as_nanos();
+        assert_eq!(time(Clockid::Realtime), 1_000_000);
+        assert_eq!(time(Clockid::Monotonic), 1_000);
+        clock.advance(Duration::from_millis(5));
+        assert_eq!(time(Clockid::Monotonic), 5_002_000);
+        clock.advance(Duration::MAX);
+        assert_eq!(time(Clockid::Realtime), u64::MAX);
     }
 }

@@ -3,8 +3,6 @@
 //! Used by everything in this layer. Invariant: whatever the host reports, the
 //! guest sees one of these numbers; a host code without a counterpart is `Io`.
 
-#![forbid(unsafe_code)]
-
 use std::fmt;
 use std::io;
 

@@ -8,6 +8,7 @@
 //! builder was handed, and nothing here calls `ambient_authority`. No guest can
 //! make it panic: outside of tests nothing unwraps or indexes.
 
+#![forbid(unsafe_code)]
 // The number of a function's arguments is the witx file's choice.
 #![allow(clippy::too_many_arguments)]
 #![cfg_attr(
@@ -29,6 +30,7 @@ mod ctx;
 mod descriptor;
 mod errno;
 mod fs;
+mod names;
 mod policy;
 mod poll;
 pub mod random;
@@ -36,21 +38,23 @@ mod rights;
 mod sock;
 mod stdio;
 mod sys;
+mod trace;
 mod types;
+mod wait;
 mod watch;
 
-pub use abi::trace::{TraceRoom, TraceSink, TracedCall};
-pub use abi::{ext, functions, p0, p1};
+pub use abi::{ext, functions, p0, p1, params};
 pub use ctx::{BuildError, Limits, Preopen, Stdio, WasiCtx, WasiCtxBuilder};
 pub use descriptor::KeptTable;
 pub use errno::{Errno, Error, OutputLimit};
 pub use fs::memory::MemoryFs;
 pub use guest_memory::GuestMemory;
 pub use policy::{Capability, Grant, Policy, UnmatchedPattern};
-pub use poll::Interrupt;
 pub use rights::{Perms, Rights};
 pub use sock::is_listener;
 pub use stdio::OutputBuffer;
 pub use sys::OwnedHandle;
+pub use trace::{TraceRoom, TraceSink, TracedCall};
 pub use types::{Advice, Clockid, Fdflags, Fdstat, Filestat, Filetype, Fstflags, Lookupflags};
 pub use types::{Oflags, Riflags, Roflags, Sdflags, Whence};
+pub use wait::Interrupt;

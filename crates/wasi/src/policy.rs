@@ -1,18 +1,14 @@
 //! Which functions a module gets.
 //!
-//! Made by the host from lists of patterns, asked by `functions.rs` at each
-//! call by number and by `host.rs` when it links. Pure: it looks at names
-//! alone. Invariants: every function has exactly one grant, settled when the
+//! Made by the host from lists of patterns. The context's policy is asked at each call by number,
+//! and when a program is linked. Pure: it looks at names alone. Invariants: every function has exactly one grant, settled when the
 //! policy is made; an extension function is granted only if a pattern names
 //! its module.
 
-#![forbid(unsafe_code)]
-
 use std::fmt;
 
-use super::{p0, p1};
-use crate::abi::functions::{self, Function};
 use crate::errno::Errno;
+use crate::names::{self, Name};
 
 /// What becomes of an import.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,10 +30,10 @@ pub struct Policy {
 /// All of WASI and no extension.
 impl Default for Policy {
     fn default() -> Policy {
-        let grant = |function: &Function| {
-            if is_extension(function) { Grant::Refused } else { Grant::Granted }
+        let grant = |function: &Name| {
+            if function.is_extension() { Grant::Refused } else { Grant::Granted }
         };
-        Policy { grants: functions::all().map(grant).collect() }
+        Policy { grants: names::all().map(grant).collect() }
     }
 }
 
@@ -80,22 +76,22 @@ impl Policy {
     ) -> Result<Policy, UnmatchedPattern> {
         for pattern in allow.unwrap_or_default().iter().chain(deny) {
             let pattern = pattern.as_ref();
-            if !functions::all().any(|function| matches(pattern, function)) {
+            if !names::all().any(|function| matches(pattern, function)) {
                 let pattern = pattern.to_owned();
                 return Err(UnmatchedPattern { pattern });
             }
         }
-        let any = |patterns: &[S], function: &Function| {
+        let any = |patterns: &[S], function: &Name| {
             patterns.iter().any(|pattern| matches(pattern.as_ref(), function))
         };
-        let grant = |function: &Function| {
+        let grant = |function: &Name| {
             let allowed = match allow {
                 Some(allow) => any(allow, function),
-                None => !is_extension(function),
+                None => !function.is_extension(),
             };
             if allowed && !any(deny, function) { Grant::Granted } else { otherwise }
         };
-        Ok(Policy { grants: functions::all().map(grant).collect() })
+        Ok(Policy { grants: names::all().map(grant).collect() })
     }
 
     #[inline]
@@ -110,20 +106,16 @@ impl Policy {
             .map(|(module, name)| Capability {
                 module,
                 name,
-                grant: functions::find(module, name).map(|number| self.grant(number)),
+                grant: names::find(module, name).map(|number| self.grant(number)),
             })
             .collect()
     }
 }
 
-fn is_extension(function: &Function) -> bool {
-    ![p1::MODULE, p0::MODULE].contains(&function.module)
-}
-
-fn matches(pattern: &str, function: &Function) -> bool {
+fn matches(pattern: &str, function: &Name) -> bool {
     match pattern.split_once('.') {
         Some((module, name)) => glob(module, function.module) && glob(name, function.name),
-        None => !is_extension(function) && glob(pattern, function.name),
+        None => !function.is_extension() && glob(pattern, function.name),
     }
 }
 
@@ -148,10 +140,10 @@ mod tests {
     use super::*;
 
     fn granted(policy: &Policy) -> Vec<&'static str> {
-        let numbered = functions::all().enumerate();
+        let numbered = names::all().enumerate();
         numbered
             .filter(|(number, function)| {
-                function.module != p0::MODULE && policy.grant(*number) == Grant::Granted
+                function.module != names::PREVIEW_0 && policy.grant(*number) == Grant::Granted
             })
             .map(|(_, function)| function.name)
             .collect()
@@ -215,7 +207,8 @@ mod tests {
     #[test]
     fn a_report_names_what_is_refused() {
         let stub = Policy::new(Some(&["fd_*"]), &[], Grant::Stub(Errno::Nosys)).unwrap();
-        let report = stub.report([(p1::MODULE, "fd_read"), (p0::MODULE, "path_open"), ("env", "memcpy")]);
+        let report =
+            stub.report([(names::PREVIEW_1, "fd_read"), (names::PREVIEW_0, "path_open"), ("env", "memcpy")]);
         let grants: Vec<_> = report.iter().map(|capability| capability.grant).collect();
         assert_eq!(grants, [Some(Grant::Granted), Some(Grant::Stub(Errno::Nosys)), None]);
     }

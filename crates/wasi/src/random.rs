@@ -7,8 +7,6 @@
 //! call; a host that has [`after_fork_in_child`] called in every child (by
 //! `pthread_atfork`) may say so with [`rely_on_fork_notice`] and saves it.
 
-#![forbid(unsafe_code)]
-
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 

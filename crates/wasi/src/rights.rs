@@ -15,8 +15,6 @@
 //! `fd_fdstat_set_rights`, or hands on a narrowed descriptor, and that holds to
 //! the letter: more than a directory passes on is `ENOTCAPABLE`.
 
-#![forbid(unsafe_code)]
-
 use bitflags::bitflags;
 
 use crate::errno::Errno;

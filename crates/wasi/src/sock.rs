@@ -3,16 +3,15 @@
 //! Used by the ABI files. Invariant: sockets come only from the host or from
 //! accepting on one of those; nothing here makes or connects one.
 
-#![forbid(unsafe_code)]
-
 use std::fs::File;
 
 use crate::errno::{Errno, Error};
-use crate::fs::file::{HostFile, OpenFile};
-use crate::poll::Waiter;
+use crate::fs::file::OpenFile;
+use crate::fs::host::HostFile;
 use crate::rights::Perms;
 use crate::sys::{self, Interest, OwnedHandle};
 use crate::types::{Fdflags, Filetype, Riflags, Roflags, Sdflags};
+use crate::wait::Waiter;
 use guest_memory::IoVecs;
 
 /// Whether connections can be accepted from this socket.

@@ -5,8 +5,6 @@
 //! than its limit. A write beyond it ends the guest, or is short and then
 //! `EFBIG`, as whoever made the buffer chose.
 
-#![forbid(unsafe_code)]
-
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::errno::{Errno, Error, OutputLimit};

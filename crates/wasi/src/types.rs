@@ -1,15 +1,11 @@
-//! The plain data of preview 1: flags, enumerations and records with their
-//! sizes, named as in the witx file.
+//! The plain data of the core, named as in the witx file.
 //!
-//! Shared by the core and the ABI files. Invariant: nothing here knows guest
-//! memory layouts except the `ENCODED_SIZE`/`encode` pairs, which write the
-//! preview 1 layout into a host buffer with every padding byte zero.
+//! At the ground. Invariant: nothing here knows how it lies in guest memory; `abi/records.rs` does.
 
-#![forbid(unsafe_code)]
+use std::time::Duration;
 
 use bitflags::bitflags;
 
-use crate::errno::Errno;
 use crate::rights::Rights;
 
 bitflags! {
@@ -80,30 +76,6 @@ bitflags! {
     }
 }
 
-/// Flag words arrive as a whole `i32`; a bit the witx file does not name is
-/// `EINVAL`, not something to ignore.
-macro_rules! from_guest {
-    ($($flags:ident: $bits:ty,)*) => {$(
-        impl $flags {
-            pub fn from_guest(word: u32) -> Result<$flags, Errno> {
-                <$bits>::try_from(word)
-                    .ok()
-                    .and_then($flags::from_bits)
-                    .ok_or(Errno::Inval)
-            }
-        }
-    )*};
-}
-
-from_guest! {
-    Fdflags: u16,
-    Oflags: u16,
-    Lookupflags: u32,
-    Fstflags: u16,
-    Riflags: u16,
-    Sdflags: u8,
-}
-
 /// `filetype`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -158,20 +130,6 @@ pub enum Advice {
     Noreuse,
 }
 
-impl Advice {
-    pub fn from_guest(raw: u32) -> Result<Advice, Errno> {
-        Ok(match raw {
-            0 => Advice::Normal,
-            1 => Advice::Sequential,
-            2 => Advice::Random,
-            3 => Advice::Willneed,
-            4 => Advice::Dontneed,
-            5 => Advice::Noreuse,
-            _ => return Err(Errno::Inval),
-        })
-    }
-}
-
 /// `clockid`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Clockid {
@@ -181,15 +139,37 @@ pub enum Clockid {
     ThreadCputimeId,
 }
 
-impl Clockid {
-    pub fn from_guest(raw: u32) -> Result<Clockid, Errno> {
-        Ok(match raw {
-            0 => Clockid::Realtime,
-            1 => Clockid::Monotonic,
-            2 => Clockid::ProcessCputimeId,
-            3 => Clockid::ThreadCputimeId,
-            _ => return Err(Errno::Inval),
-        })
+/// A point in time: nanoseconds since the epoch, or since whatever a clock counts from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Timestamp(u64);
+
+impl Timestamp {
+    #[inline]
+    pub const fn from_nanos(nanoseconds: u64) -> Timestamp {
+        Timestamp(nanoseconds)
+    }
+
+    /// Times outside of what it can hold are moved to its ends.
+    #[inline]
+    pub fn from_parts(seconds: i64, nanoseconds: u64) -> Timestamp {
+        Timestamp(
+            u64::try_from(seconds)
+                .map_or(0, |seconds| seconds.saturating_mul(1_000_000_000).saturating_add(nanoseconds)),
+        )
+    }
+
+    #[inline]
+    pub const fn as_nanos(self) -> u64 {
+        self.0
+    }
+
+    pub fn saturating_add(self, duration: Duration) -> Timestamp {
+        Timestamp(self.0.saturating_add(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)))
+    }
+
+    /// Nothing if it is not after `earlier`.
+    pub fn since(self, earlier: Timestamp) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 }
 
@@ -198,22 +178,7 @@ impl Clockid {
 pub enum SetTime {
     Keep,
     Now,
-    /// Nanoseconds since the epoch.
-    At(u64),
-}
-
-impl SetTime {
-    /// The pair `(atim, mtim)` that flags and arguments ask for.
-    pub fn pair(atim: u64, mtim: u64, flags: u32) -> Result<(SetTime, SetTime), Errno> {
-        let flags = Fstflags::from_guest(flags)?;
-        let one = |at: Fstflags, now: Fstflags, value: u64| match (flags.contains(at), flags.contains(now)) {
-            (true, true) => Err(Errno::Inval),
-            (true, false) => Ok(SetTime::At(value)),
-            (false, true) => Ok(SetTime::Now),
-            (false, false) => Ok(SetTime::Keep),
-        };
-        Ok((one(Fstflags::ATIM, Fstflags::ATIM_NOW, atim)?, one(Fstflags::MTIM, Fstflags::MTIM_NOW, mtim)?))
-    }
+    At(Timestamp),
 }
 
 /// `filestat`
@@ -224,47 +189,16 @@ pub struct Filestat {
     pub filetype: Filetype,
     pub nlink: u64,
     pub size: u64,
-    pub atim: u64,
-    pub mtim: u64,
-    pub ctim: u64,
+    pub atim: Timestamp,
+    pub mtim: Timestamp,
+    pub ctim: Timestamp,
 }
 
 impl Filestat {
-    pub const ENCODED_SIZE: usize = 64;
-
     /// The metadata of something that is not a file: a pipe end in memory.
     pub fn of_stream(filetype: Filetype) -> Filestat {
-        Filestat { dev: 0, ino: 0, filetype, nlink: 1, size: 0, atim: 0, mtim: 0, ctim: 0 }
-    }
-
-    pub fn encode(&self) -> [u8; Filestat::ENCODED_SIZE] {
-        let mut record = Record::<{ Filestat::ENCODED_SIZE }>::new();
-        record.put(0, &self.dev.to_le_bytes());
-        record.put(8, &self.ino.to_le_bytes());
-        record.put(16, &[self.filetype as u8]);
-        record.put(24, &self.nlink.to_le_bytes());
-        record.put(32, &self.size.to_le_bytes());
-        record.put(40, &self.atim.to_le_bytes());
-        record.put(48, &self.mtim.to_le_bytes());
-        record.put(56, &self.ctim.to_le_bytes());
-        record.bytes
-    }
-
-    pub const ENCODED_SIZE_P0: usize = 56;
-
-    /// Preview 0 counted links in 32 bits.
-    pub fn encode_p0(&self) -> [u8; Filestat::ENCODED_SIZE_P0] {
-        let nlink = u32::try_from(self.nlink).unwrap_or(u32::MAX);
-        let mut record = Record::<{ Filestat::ENCODED_SIZE_P0 }>::new();
-        record.put(0, &self.dev.to_le_bytes());
-        record.put(8, &self.ino.to_le_bytes());
-        record.put(16, &[self.filetype as u8]);
-        record.put(20, &nlink.to_le_bytes());
-        record.put(24, &self.size.to_le_bytes());
-        record.put(32, &self.atim.to_le_bytes());
-        record.put(40, &self.mtim.to_le_bytes());
-        record.put(48, &self.ctim.to_le_bytes());
-        record.bytes
+        let never = Timestamp::default();
+        Filestat { dev: 0, ino: 0, filetype, nlink: 1, size: 0, atim: never, mtim: never, ctim: never }
     }
 }
 
@@ -277,102 +211,12 @@ pub struct Fdstat {
     pub rights_inheriting: Rights,
 }
 
-impl Fdstat {
-    pub const ENCODED_SIZE: usize = 24;
-
-    pub fn encode(&self) -> [u8; Fdstat::ENCODED_SIZE] {
-        let mut record = Record::<{ Fdstat::ENCODED_SIZE }>::new();
-        record.put(0, &[self.filetype as u8]);
-        record.put(2, &self.flags.bits().to_le_bytes());
-        record.put(8, &self.rights_base.bits().to_le_bytes());
-        record.put(16, &self.rights_inheriting.bits().to_le_bytes());
-        record.bytes
-    }
-}
-
-/// `dirent`; the name follows it in the buffer.
+/// One name of a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Dirent {
+pub struct DirEntry<'a> {
+    /// Where the listing goes on after it.
     pub next: u64,
     pub ino: u64,
-    pub namlen: u32,
     pub filetype: Filetype,
-}
-
-impl Dirent {
-    pub const ENCODED_SIZE: usize = 24;
-
-    pub fn encode(&self) -> [u8; Dirent::ENCODED_SIZE] {
-        let mut record = Record::<{ Dirent::ENCODED_SIZE }>::new();
-        record.put(0, &self.next.to_le_bytes());
-        record.put(8, &self.ino.to_le_bytes());
-        record.put(16, &self.namlen.to_le_bytes());
-        record.put(20, &[self.filetype as u8]);
-        record.bytes
-    }
-}
-
-/// A zeroed record being filled; a field outside it is dropped rather than a
-/// panic, and the layout test below would show it.
-struct Record<const N: usize> {
-    bytes: [u8; N],
-}
-
-impl<const N: usize> Record<N> {
-    #[inline]
-    fn new() -> Record<N> {
-        Record { bytes: [0; N] }
-    }
-
-    #[inline]
-    fn put(&mut self, offset: usize, field: &[u8]) {
-        if let Some(slot) = self.bytes.get_mut(offset..offset + field.len()) {
-            slot.copy_from_slice(field);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn unknown_flag_bits_are_refused() {
-        assert_eq!(Fdflags::from_guest(0x20), Err(Errno::Inval));
-        assert_eq!(Oflags::from_guest(0x1_0001), Err(Errno::Inval));
-        assert_eq!(Lookupflags::from_guest(2), Err(Errno::Inval));
-        assert_eq!(Sdflags::from_guest(3), Ok(Sdflags::RD | Sdflags::WR));
-    }
-
-    #[test]
-    fn a_time_cannot_be_both_given_and_now() {
-        assert_eq!(SetTime::pair(1, 2, 3), Err(Errno::Inval));
-        assert_eq!(SetTime::pair(1, 2, 12), Err(Errno::Inval));
-        assert_eq!(SetTime::pair(1, 2, 16), Err(Errno::Inval));
-        assert_eq!(SetTime::pair(1, 2, 1), Ok((SetTime::At(1), SetTime::Keep)));
-        assert_eq!(SetTime::pair(1, 2, 10), Ok((SetTime::Now, SetTime::Now)));
-    }
-
-    #[test]
-    fn records_have_the_witx_layout() {
-        let stat = Filestat {
-            dev: 0x0101,
-            ino: 0x0202,
-            filetype: Filetype::RegularFile,
-            nlink: 0x0303,
-            size: 0x0404,
-            atim: 0x0505,
-            mtim: 0x0606,
-            ctim: 0x0707,
-        };
-        let bytes = stat.encode();
-        for (offset, value) in [(0, 1), (8, 2), (24, 3), (32, 4), (40, 5), (48, 6), (56, 7)] {
-            assert_eq!(&bytes[offset..offset + 3], &[value, value, 0]);
-        }
-        assert_eq!(&bytes[16..24], &[4, 0, 0, 0, 0, 0, 0, 0]);
-
-        let dirent = Dirent { next: 9, ino: 8, namlen: 7, filetype: Filetype::Directory };
-        let bytes = dirent.encode();
-        assert_eq!((bytes[0], bytes[8], bytes[16], bytes[20]), (9, 8, 7, 3));
-    }
+    pub name: &'a [u8],
 }

@@ -1,11 +1,9 @@
 //! A descriptor that tells what happens to files.
 //!
-//! Made by `ext.rs`, read through the descriptor table. Invariants: a read
+//! Made by `abi/ext`, read through the descriptor table. Invariants: a read
 //! gets whole records; what was taken from the host and not read yet is at
 //! most one batch of it, for the host's own queue is bounded, and says when it
 //! overflowed.
-
-#![forbid(unsafe_code)]
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -15,9 +13,10 @@ use bitflags::bitflags;
 
 use crate::errno::{Errno, Error};
 use crate::fs::file::OpenFile;
-use crate::poll::Waiter;
-use crate::sys::{self, BorrowedHandle, Interest, OwnedHandle};
+use crate::fs::path::GuestPath;
+use crate::sys::{self, BorrowedHandle, Interest, OpenSpec, OwnedHandle};
 use crate::types::{Fdflags, Filetype};
+use crate::wait::Waiter;
 use guest_memory::IoVecs;
 
 bitflags! {
@@ -39,44 +38,42 @@ bitflags! {
     }
 }
 
-impl WatchEvents {
-    /// None at all means all of them.
-    pub fn from_guest(word: u32) -> Result<WatchEvents, Errno> {
-        match WatchEvents::from_bits(word) {
-            Some(events) if events.is_empty() => Ok(WatchEvents::all()),
-            Some(events) => Ok(events),
-            None => Err(Errno::Inval),
-        }
-    }
-}
+/// What a guest reads of an event: its bytes are for the face to say.
+pub type Recorder = fn(WatchEvents, &[u8]) -> Vec<u8>;
 
 pub struct Watch {
     handle: OwnedHandle,
-    /// Encoded records.
+    record: Recorder,
+    /// Records.
     pending: Mutex<VecDeque<Vec<u8>>>,
     flags: AtomicU16,
 }
 
-/// The kind and the length of the name, each a little-endian `u32`; the name
-/// follows, then zeros up to a multiple of eight.
-fn encode(events: WatchEvents, name: &[u8]) -> Vec<u8> {
-    let mut record = Vec::with_capacity(16 + name.len());
-    record.extend_from_slice(&events.bits().to_le_bytes());
-    record.extend_from_slice(&(name.len() as u32).to_le_bytes());
-    record.extend_from_slice(name);
-    record.resize(record.len().next_multiple_of(8), 0);
-    record
-}
-
 impl Watch {
-    pub fn new(watched: &OpenFile, events: WatchEvents) -> Result<Watch, Errno> {
+    /// Watches what a path leads to.
+    pub fn open(
+        dir: &OpenFile,
+        path: &GuestPath<'_>,
+        events: WatchEvents,
+        record: Recorder,
+        waiter: &Waiter,
+    ) -> Result<Watch, Error> {
+        let spec = OpenSpec {
+            read: true,
+            follow: true,
+            // Should it be a pipe, nobody is waited for.
+            fdflags: Fdflags::NONBLOCK,
+            ..OpenSpec::default()
+        };
+        let watched = dir.open(path, spec, waiter)?;
         let host = watched.host().ok_or(Errno::Notsup)?;
         match watched.filetype()? {
             Filetype::RegularFile | Filetype::Directory => {}
-            _ => return Err(Errno::Inval),
+            _ => return Err(Errno::Inval.into()),
         }
         Ok(Watch {
             handle: sys::watch(host.handle(), events)?,
+            record,
             pending: Mutex::default(),
             flags: AtomicU16::new(0),
         })
@@ -112,7 +109,7 @@ impl Watch {
             return Ok(());
         }
         sys::read_watch(self.handle(), |events, name| {
-            pending.push_back(encode(events, name));
+            pending.push_back((self.record)(events, name));
         })
     }
 

@@ -4,13 +4,15 @@
 mod support;
 
 use support::{Back, Disk, Guest, MEMORY, READ, READ_WRITE, ROOT, openat2};
-use wasi::{Errno, Error, Grant, GuestMemory, Oflags, Perms, Policy, WasiCtx, ext, functions, p0, p1};
+use wasi::functions::{self, Param};
+use wasi::params::Kind;
+use wasi::{Errno, Error, Grant, GuestMemory, Oflags, Perms, Policy, WasiCtx, ext, p0, p1};
 
 struct Function {
     number: usize,
     module: &'static str,
     name: &'static str,
-    arguments: Vec<&'static str>,
+    params: &'static [Param],
 }
 
 /// Every function on both back ends.
@@ -18,89 +20,57 @@ fn cases() -> Vec<(Back, Function)> {
     let mut cases = Vec::new();
     for (number, function) in functions::all().enumerate() {
         for back in [Back::Host, Back::Memory] {
-            let function = Function {
-                number,
-                module: function.module,
-                name: function.name,
-                arguments: function.params.iter().map(|param| param.name).collect(),
-            };
+            let function =
+                Function { number, module: function.module, name: function.name, params: function.params };
             cases.push((back, function));
         }
     }
     cases
 }
 
-fn is_fd(argument: &str) -> bool {
-    matches!(argument, "fd" | "to" | "old_fd" | "new_fd")
+fn is_fd(param: &Param) -> bool {
+    matches!(param.kind, Kind::Fd)
 }
 
-fn is_pointer(argument: &str) -> bool {
-    matches!(
-        argument,
-        "argv"
-            | "argv_buf"
-            | "argc"
-            | "argv_buf_size"
-            | "environ"
-            | "environ_buf"
-            | "environc"
-            | "environ_buf_size"
-            | "resolution"
-            | "time"
-            | "stat"
-            | "buf"
-            | "iovs"
-            | "nread"
-            | "nwritten"
-            | "bufused"
-            | "newoffset"
-            | "offset"
-            | "path"
-            | "old_path"
-            | "new_path"
-            | "opened_fd"
-            | "in_"
-            | "out"
-            | "nevents"
-            | "result_fd"
-            | "ri_data"
-            | "ro_datalen"
-            | "ro_flags"
-            | "si_data"
-            | "so_datalen"
-            | "name"
-            | "given_fd"
-    )
+fn is_pointer(param: &Param) -> bool {
+    param.kind.is_pointer()
 }
 
-fn is_length(argument: &str) -> bool {
-    argument.ends_with("_len") || argument == "nsubscriptions"
+fn is_text(param: &Param) -> bool {
+    matches!(param.kind, Kind::Path | Kind::Text)
+}
+
+fn is_length(param: &Param) -> bool {
+    matches!(param.kind, Kind::Size)
 }
 
 /// A well-formed value for each argument: the preopen, a path "f", two empty
 /// buffers, results in places of their own.
 fn plain(function: &Function) -> Vec<u64> {
     let mut scratch = 0x1000;
-    function
-        .arguments
-        .iter()
-        .map(|&argument| match argument {
-            argument if is_fd(argument) => u64::from(ROOT),
-            "path" | "old_path" | "new_path" | "name" => 0x100,
-            "path_len" | "old_path_len" | "new_path_len" | "name_len" => 1,
-            // `offset` is a pointer in fd_tell alone.
-            "offset" if function.name != "fd_tell" => 0,
-            "iovs" | "ri_data" | "si_data" | "in_" => 0x200,
-            argument if is_pointer(argument) => {
-                scratch += 0x1000;
-                scratch
-            }
-            "iovs_len" | "ri_data_len" | "si_data_len" => 2,
-            "nsubscriptions" => 1,
-            argument if is_length(argument) => 64,
-            _ => 0,
-        })
-        .collect()
+    let mut length = 64;
+    let value = |param: &Param| match param.kind {
+        Kind::Fd => u64::from(ROOT),
+        Kind::Path | Kind::Text => {
+            length = 1;
+            0x100
+        }
+        Kind::CiovecArray | Kind::IovecArray => {
+            length = 2;
+            0x200
+        }
+        Kind::InArray(_) => {
+            length = 1;
+            0x200
+        }
+        Kind::Size => std::mem::replace(&mut length, 64),
+        _ if is_pointer(param) => {
+            scratch += 0x1000;
+            scratch
+        }
+        _ => 0,
+    };
+    function.params.iter().map(value).collect()
 }
 
 fn fresh(back: Back) -> (Guest, Disk) {
@@ -143,7 +113,7 @@ fn the_table_is_complete() {
     assert_eq!((of(p1::MODULE), of(p0::MODULE), of(ext::MODULE)), (46, 46, 3));
     for (back, function) in &cases() {
         let arguments = plain(function);
-        assert_eq!(arguments.len(), function.arguments.len());
+        assert_eq!(arguments.len(), function.params.len());
         // Whatever it answers to well-formed arguments, it is no missing function.
         let result = run(&mut fresh(*back).0, function, &arguments);
         assert_ne!(result, Err(Error::Errno(Errno::Nosys)), "{}", function.name);
@@ -153,8 +123,8 @@ fn the_table_is_complete() {
 #[test]
 fn bad_descriptors_are_ebadf() {
     for (back, function) in &cases() {
-        for (index, argument) in function.arguments.iter().enumerate() {
-            if !is_fd(argument) {
+        for (index, param) in function.params.iter().enumerate() {
+            if !is_fd(param) {
                 continue;
             }
             for fd in [4u64, 100, u64::from(u32::MAX), 1 << 31] {
@@ -201,8 +171,8 @@ fn every_descriptor_has_its_reviewed_errno() {
     };
     let mut table = String::new();
     for (_, function) in cases().iter().filter(|(back, _)| *back == Back::Host) {
-        for (index, argument) in function.arguments.iter().enumerate() {
-            if !is_fd(argument) {
+        for (index, param) in function.params.iter().enumerate() {
+            if !is_fd(param) {
                 continue;
             }
             let errnos = kinds.map(|(kind, fd)| {
@@ -212,7 +182,7 @@ fn every_descriptor_has_its_reviewed_errno() {
             });
             let module = if function.module == p0::MODULE { "p0 " } else { "" };
             let name = function.name;
-            table.push_str(&format!("{module}{name} {argument}:{}\n", errnos.concat()));
+            table.push_str(&format!("{module}{name} {}:{}\n", param.name, errnos.concat()));
         }
     }
     for (ours, reviewed) in table.lines().zip(REVIEWED.lines()) {
@@ -224,8 +194,8 @@ fn every_descriptor_has_its_reviewed_errno() {
 #[test]
 fn every_descriptor_is_safe_everywhere() {
     for (back, function) in &cases() {
-        for (index, argument) in function.arguments.iter().enumerate() {
-            if !is_fd(argument) {
+        for (index, param) in function.params.iter().enumerate() {
+            if !is_fd(param) {
                 continue;
             }
             for fd in 0..7u64 {
@@ -251,8 +221,8 @@ fn pointers_beyond_memory_fault() {
     let beyond =
         [MEMORY as u64, MEMORY as u64 - 1, MEMORY as u64 - 3, u64::from(u32::MAX) - 3, u64::from(u32::MAX)];
     for (back, function) in &cases() {
-        for (index, argument) in function.arguments.iter().enumerate() {
-            if !is_pointer(argument) || plain(function)[index] == 0 {
+        for (index, param) in function.params.iter().enumerate() {
+            if !is_pointer(param) || plain(function)[index] == 0 {
                 continue;
             }
             for address in beyond {
@@ -261,12 +231,12 @@ fn pointers_beyond_memory_fault() {
                     guest.open("f", Oflags::empty(), READ_WRITE).unwrap();
                     let mut arguments = plain(function);
                     arguments[index] = address;
-                    for (value, name) in arguments.iter_mut().zip(&function.arguments) {
-                        if is_fd(name) {
+                    for (value, param) in arguments.iter_mut().zip(function.params) {
+                        if is_fd(param) {
                             *value = fd;
                         }
                     }
-                    if address < MEMORY as u64 && (argument.ends_with("path") || *argument == "name") {
+                    if address < MEMORY as u64 && is_text(param) {
                         continue; // one byte of path does fit there
                     }
                     let memory = guest.memory().to_vec();
@@ -286,15 +256,7 @@ fn pointers_beyond_memory_fault() {
 
 /// The arguments that are a text, each with that of its length.
 fn texts(function: &Function) -> Vec<usize> {
-    if function.name == "fd_prestat_dir_name" {
-        return Vec::new(); // its path is a result
-    }
-    let is_text = |at: &usize| {
-        function.arguments.get(at + 1).is_some_and(|next| {
-            *next == format!("{}_len", function.arguments[*at]) && plain(function)[*at] == 0x100
-        })
-    };
-    (0..function.arguments.len()).filter(is_text).collect()
+    (0..function.params.len()).filter(|at| is_text(&function.params[*at])).collect()
 }
 
 /// A call with this text for one of its paths, in a world with a chain of
@@ -336,7 +298,7 @@ fn bad_texts_have_their_errno_in_every_call() {
                 for (text, errno) in bad {
                     // What a link says and what a program is called are no paths
                     // of this program's.
-                    let named = match (function.arguments[at], errno) {
+                    let named = match (function.params[at].name, errno) {
                         ("old_path", _) if function.name == "path_symlink" => match errno {
                             Errno::Loop => continue,
                             Errno::Notcapable if text[0] == b'.' => continue,
@@ -355,7 +317,7 @@ fn bad_texts_have_their_errno_in_every_call() {
                         Err(Error::Errno(named)),
                         "{} {} {:?} on {back:?}",
                         function.name,
-                        function.arguments[at],
+                        function.params[at].name,
                         text.escape_ascii().to_string().get(..40.min(text.len())),
                     );
                 }
@@ -371,7 +333,7 @@ fn a_long_way_is_as_good_as_a_short_one() {
     openat2::with_and_without(|| {
         for (back, function) in &cases() {
             for at in texts(function) {
-                if function.arguments[at] == "name" || function.name == "path_rename" {
+                if function.params[at].name == "name" || function.name == "path_rename" {
                     continue; // no path; and who renames f to d/f has another file there
                 }
                 let short = with_text(*back, function, at, b"f");
@@ -407,8 +369,8 @@ fn overlapping_buffers_get_what_comes_last() {
 #[test]
 fn absurd_lengths_are_refused_or_harmless() {
     for (back, function) in &cases() {
-        for (index, argument) in function.arguments.iter().enumerate() {
-            if !is_length(argument) {
+        for (index, param) in function.params.iter().enumerate() {
+            if !is_length(param) {
                 continue;
             }
             for len in [0, 1, 3, 0xffff, MEMORY as u64, u64::from(u32::MAX), 0x2000_0001] {
@@ -430,14 +392,14 @@ fn misaligned_pointers_are_accepted() {
         }
         let aligned = plain(function);
         let expected = run(&mut fresh(*back).0, function, &aligned);
-        for (index, argument) in function.arguments.iter().enumerate() {
+        for (index, param) in function.params.iter().enumerate() {
             // Results only: what is read must stay where it is.
-            if is_pointer(argument) && aligned[index] >= 0x1000 {
+            if is_pointer(param) && aligned[index] >= 0x1000 {
                 for address in [aligned[index] + 1, aligned[index] + 3, 0, 1] {
                     let mut arguments = aligned.clone();
                     arguments[index] = address;
                     let result = run(&mut fresh(*back).0, function, &arguments);
-                    assert_eq!(result, expected, "{} {argument}", function.name);
+                    assert_eq!(result, expected, "{} {}", function.name, param.name);
                 }
             }
         }
@@ -488,25 +450,8 @@ fn the_last_bytes_of_four_gibibytes() {
 #[test]
 fn unknown_flags_are_einval() {
     for (back, function) in &cases() {
-        for (index, argument) in function.arguments.iter().enumerate() {
-            let is_flag = matches!(
-                *argument,
-                "flags"
-                    | "oflags"
-                    | "fdflags"
-                    | "dirflags"
-                    | "old_flags"
-                    | "fst_flags"
-                    | "advice"
-                    | "whence"
-                    | "id"
-                    | "ri_flags"
-                    | "si_flags"
-                    | "how"
-                    | "operation"
-                    | "events"
-            );
-            if !is_flag {
+        for (index, param) in function.params.iter().enumerate() {
+            if !matches!(param.kind, Kind::Encoded(_)) {
                 continue;
             }
             for value in [0x100u64, 0x1_0000, 0x8000_0000, u64::from(u32::MAX)] {
@@ -527,8 +472,8 @@ fn results_over_arguments_are_defined() {
         for address in [0x100u64, 0x200, 0x8000] {
             let (mut guest, _host) = fresh(*back);
             let mut arguments = plain(function);
-            for (value, name) in arguments.iter_mut().zip(&function.arguments) {
-                if is_pointer(name) && *value >= 0x1000 {
+            for (value, param) in arguments.iter_mut().zip(function.params) {
+                if is_pointer(param) && *value >= 0x1000 {
                     *value = address;
                 }
             }

@@ -1,32 +1,34 @@
-//! Every function a guest can import, as data: what binds, reports, traces or
-//! tests them is generated from here and repeats no signature.
+//! Every function a guest can import, as data: what binds, reports, traces or tests them is generated
+//! from here and repeats no signature.
 //!
-//! Used by `host.rs`, `policy.rs` and `trace.rs`. Invariant: a function's
-//! number is its place in [`all`] and never changes while a process runs;
-//! [`call`] is the one way to a function by number, and does nothing that the
-//! context's policy does not grant.
+//! Invariant: [`call`] is the one way to a function by number, and does nothing that the context's
+//! policy does not grant.
 
-#![forbid(unsafe_code)]
+use guest_memory::GuestMemory;
 
-use super::{ext, p0, p1, trace};
+use crate::abi::params::Kind;
+use crate::abi::{ext, p0, p1, trace};
 use crate::ctx::WasiCtx;
 use crate::errno::{Errno, Error};
+use crate::names;
 use crate::policy::Grant;
-use guest_memory::GuestMemory;
+
+pub use crate::names::find;
 
 /// One parameter: a wasm `i32`, or an `i64` if it is wide.
 pub struct Param {
     pub name: &'static str,
+    pub kind: Kind,
     pub wide: bool,
 }
 
-type Body = fn(&WasiCtx, &GuestMemory<'_>, &[u64]) -> Result<(), Error>;
+pub(super) type Body = fn(&WasiCtx, &GuestMemory<'_>, &[u64]) -> Result<(), Error>;
 
 pub struct Function {
     pub module: &'static str,
     pub name: &'static str,
     pub params: &'static [Param],
-    body: Body,
+    pub(super) body: Body,
 }
 
 impl Function {
@@ -36,40 +38,45 @@ impl Function {
     }
 }
 
-macro_rules! rows {
-    ($table:ident $module:ident; $($name:ident($($arg:ident: $ty:ident),*);)*) => {
-        static $table: &[Function] = &[$(Function {
-            module: $module::MODULE,
+/// The functions of a module, from a table of `names.rs`: each takes the wasm integers of its
+/// signature, has them decoded by their types, and calls the body of its name in `$bodies`.
+macro_rules! face {
+    ($module:expr, $bodies:ident; $($name:ident($($arg:ident: $ty:ty),*);)*) => {
+        $(
+            #[doc = concat!("`", stringify!($name), "`, by the integers of its signature.")]
+            #[inline]
+            pub fn $name(
+                ctx: &WasiCtx,
+                mem: &GuestMemory<'_>,
+                $($arg: <$ty as WasmParam>::Wasm),*
+            ) -> Result<(), Error> {
+                $bodies::$name(ctx, mem, $(<$ty as WasmParam>::from_wasm($arg)),*)
+            }
+        )*
+
+        /// In the order of the table.
+        pub(super) static FUNCTIONS: &[Function] = &[$(Function {
+            module: $module,
             name: stringify!($name),
-            params: &[$(Param { name: stringify!($arg), wide: size_of::<$ty>() == 8 }),*],
+            params: &[$(Param {
+                name: stringify!($arg),
+                kind: <$ty as WasmParam>::KIND,
+                wide: size_of::<<$ty as WasmParam>::Wasm>() == 8,
+            }),*],
             body: |ctx, mem, args| {
                 #[allow(unused_mut, unused_variables)] // some have no arguments
                 let mut args = args.iter().copied();
-                $(let $arg = args.next().unwrap_or(0) as $ty;)*
-                $module::$name(ctx, mem, $($arg),*)
+                $(let $arg = args.next().unwrap_or(0) as <$ty as WasmParam>::Wasm;)*
+                $name(ctx, mem, $($arg),*)
             },
         },)*];
     };
 }
+pub(super) use face;
 
-macro_rules! p1_rows {
-    ($($rows:tt)*) => { rows! { P1 p1; $($rows)* } };
-}
-
-macro_rules! p0_rows {
-    ($($rows:tt)*) => { rows! { P0 p0; $($rows)* } };
-}
-
-macro_rules! ext_rows {
-    ($($rows:tt)*) => { rows! { EXT ext; $($rows)* } };
-}
-
-crate::for_each_p1_function!(p1_rows);
-crate::for_each_p1_function!(p0_rows);
-crate::for_each_ext_function!(ext_rows);
-
+/// All functions; their place is their number, as in [`names`].
 pub fn all() -> impl Iterator<Item = &'static Function> {
-    P1.iter().chain(P0).chain(EXT)
+    p1::FUNCTIONS.iter().chain(p0::FUNCTIONS).chain(ext::FUNCTIONS)
 }
 
 pub fn get(number: usize) -> Option<&'static Function> {
@@ -79,19 +86,14 @@ pub fn get(number: usize) -> Option<&'static Function> {
 /// The number of a module's first function; the others follow it in the order
 /// of the table they are generated from.
 pub fn first_of(module: &str) -> usize {
-    all().take_while(|function| function.module != module).count()
-}
-
-/// The number of a function.
-pub fn find(module: &str, name: &str) -> Option<usize> {
-    all().position(|function| function.module == module && function.name == name)
+    names::all().take_while(|function| function.module != module).count()
 }
 
 /// Calls the function with this number: `args` in order, as far as the
 /// context grants it, and traced if that is on.
 pub fn call(ctx: &WasiCtx, number: usize, mem: &GuestMemory<'_>, args: &[u64]) -> Result<(), Error> {
     let function = get(number).ok_or(Errno::Nosys)?;
-    let body = || match ctx.policy.grant(number) {
+    let body = || match ctx.grant(number) {
         Grant::Granted => (function.body)(ctx, mem, args),
         Grant::Refused => Err(Errno::Notcapable.into()),
         Grant::Stub(errno) => Err(errno.into()),
@@ -111,7 +113,9 @@ mod tests {
 
     #[test]
     fn numbers_are_places() {
-        for (number, function) in all().enumerate() {
+        assert_eq!(all().count(), names::all().count());
+        for (number, (function, name)) in all().zip(names::all()).enumerate() {
+            assert_eq!((function.module, function.name), (name.module, name.name));
             let found = get(number).map(|found| (found.module, found.name));
             assert_eq!(found, Some((function.module, function.name)));
             assert_eq!(find(function.module, function.name), Some(number));

@@ -1,73 +1,24 @@
-//! `wasi_unstable`, preview 0: the functions of preview 1 with three records
-//! and one enumeration in their older shape.
-//!
-//! Called by `functions.rs` and `host.rs` as `p1` is, by the same table of
-//! names and types. Invariant: nothing here does anything but lay out records;
-//! each function is one of preview 1's, or decodes and calls the same core.
+//! `wasi_unstable`, preview 0: the functions of preview 1 with two records and one enumeration in
+//! their older shape.
 
-#![forbid(unsafe_code)]
-
-pub use super::p1::*;
-
-use crate::ctx::WasiCtx;
-use crate::errno::Error;
-use crate::types::{Filestat, Whence};
 use guest_memory::GuestMemory;
 
+use crate::abi::functions::{Function, Param, face};
+use crate::abi::p1::bodies;
+use crate::abi::params::*;
+use crate::ctx::WasiCtx;
+use crate::errno::Error;
+
 /// The module name guests import these from.
-pub const MODULE: &str = "wasi_unstable";
+pub const MODULE: &str = crate::names::PREVIEW_0;
 
-/// `fd_filestat_get`
-pub fn fd_filestat_get(ctx: &WasiCtx, mem: &GuestMemory<'_>, fd: u32, buf: u32) -> Result<(), Error> {
-    mem.reserve(buf, Filestat::ENCODED_SIZE_P0)?;
-    Ok(mem.write_bytes(buf, &filestat_of_fd(ctx, fd)?.encode_p0())?)
+pub mod layout {
+    pub use crate::abi::encoded::WhenceP0 as Whence;
+    pub use crate::abi::records::{FilestatP0 as Filestat, SubscriptionP0 as Subscription};
 }
 
-/// `path_filestat_get`
-pub fn path_filestat_get(
-    ctx: &WasiCtx,
-    mem: &GuestMemory<'_>,
-    fd: u32,
-    flags: u32,
-    path: u32,
-    path_len: u32,
-    buf: u32,
-) -> Result<(), Error> {
-    mem.reserve(buf, Filestat::ENCODED_SIZE_P0)?;
-    let stat = filestat_of_path(ctx, mem, fd, flags, path, path_len)?;
-    Ok(mem.write_bytes(buf, &stat.encode_p0())?)
+macro_rules! p0_face {
+    ($($rows:tt)*) => { face! { MODULE, bodies; $($rows)* } };
 }
 
-/// `fd_seek`
-pub fn fd_seek(
-    ctx: &WasiCtx,
-    mem: &GuestMemory<'_>,
-    fd: u32,
-    offset: i64,
-    whence: u32,
-    newoffset: u32,
-) -> Result<(), Error> {
-    let whence = match whence {
-        0 => Some(Whence::Cur),
-        1 => Some(Whence::End),
-        2 => Some(Whence::Set),
-        _ => None,
-    };
-    seek(ctx, mem, fd, offset, whence, newoffset)
-}
-
-/// `poll_oneoff`
-pub fn poll_oneoff(
-    ctx: &WasiCtx,
-    mem: &GuestMemory<'_>,
-    in_: u32,
-    out: u32,
-    nsubscriptions: u32,
-    nevents: u32,
-) -> Result<(), Error> {
-    poll(ctx, mem, &SUBSCRIPTION, in_, out, nsubscriptions, nevents)
-}
-
-/// A clock's subscription began with a second userdata.
-const SUBSCRIPTION: SubscriptionLayout =
-    SubscriptionLayout { size: 56, clock_id: 24, clock_timeout: 32, clock_flags: 48 };
+crate::for_each_p1_function!(p0_face);

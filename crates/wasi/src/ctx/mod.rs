@@ -6,27 +6,25 @@
 //! streams); it may be used by many threads at once, and none waits while it
 //! holds a lock.
 
-#![forbid(unsafe_code)]
-
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 
-use crate::abi::trace::{Trace, TraceRoom, TraceSink};
 use crate::clock::{Clock, VirtualClock};
 use crate::descriptor::{Descriptor, FdTable, KeptTable, Object};
 use crate::errno::Errno;
 use crate::fs::file::OpenFile;
 use crate::fs::memory::MemoryFs;
 use crate::policy::{Grant, Policy};
-use crate::poll::{Interrupt, Waiter};
 use crate::random::Random;
 use crate::rights::{Perms, Rights};
 use crate::stdio::{InputBuffer, OutputBuffer};
 use crate::sys::{self, OwnedHandle};
+use crate::trace::{Trace, TraceRoom, TraceSink};
 use crate::types::{Fdflags, Filetype};
+use crate::wait::{Interrupt, Waiter};
 
 /// How much a guest may ask of its host at once.
 #[derive(Clone, Copy, Debug)]

@@ -7,24 +7,17 @@
 //! followed. A trailing slash means what
 //! POSIX says it means, and is settled here.
 
-#![forbid(unsafe_code)]
-
-use std::fs::File;
-use std::path::Path;
-use std::sync::{Arc, PoisonError};
-
-use cap_primitives::fs as cap;
-use cap_primitives::fs::SystemTimeSpec;
-use cap_primitives::time::SystemTime;
+use std::sync::Arc;
 
 use crate::errno::{Errno, Error};
-use crate::fs::file::{Back, HostFile, OpenFile, by_full_handle};
+use crate::fs::file::{Backend, OpenFile};
+use crate::fs::host::HostFile;
 use crate::fs::memory::MemoryFs;
 use crate::fs::path::GuestPath;
-use crate::poll::{Pauses, Waiter};
 use crate::rights::Perms;
 use crate::sys::{self, OpenSpec};
-use crate::types::{Dirent, Fdflags, Filestat, Filetype, Oflags, SetTime};
+use crate::types::{DirEntry, Fdflags, Filestat, Filetype, Oflags, SetTime};
+use crate::wait::Waiter;
 
 impl OpenFile {
     /// The root of what a guest may reach.
@@ -43,7 +36,7 @@ impl OpenFile {
     /// The same, of a file system in memory.
     pub fn preopened_memory(fs: &MemoryFs, perms: Perms) -> OpenFile {
         OpenFile::opened(
-            Back::Memory(Arc::new(fs.open_root())),
+            Backend::Memory(Arc::new(fs.open_root())),
             Some(Filetype::Directory),
             Fdflags::empty(),
             (true, false),
@@ -88,7 +81,7 @@ impl OpenFile {
         path: &GuestPath<'_>,
         spec: &OpenSpec,
         waiter: &Waiter,
-    ) -> Result<(Back, Option<Filetype>), Error> {
+    ) -> Result<(Backend, Option<Filetype>), Error> {
         let may_create = self.perms.require(Perms::CREATE);
         if !spec.oflags.contains(Oflags::CREAT) || may_create.is_ok() {
             return self.open_here(path, spec, waiter);
@@ -109,16 +102,16 @@ impl OpenFile {
         path: &GuestPath<'_>,
         spec: &OpenSpec,
         waiter: &Waiter,
-    ) -> Result<(Back, Option<Filetype>), Error> {
-        Ok(match &self.back {
-            Back::Host(host) => {
+    ) -> Result<(Backend, Option<Filetype>), Error> {
+        Ok(match &self.backend {
+            Backend::Host(host) => {
                 let (file, known) = host.open(path, spec, waiter)?;
-                (Back::opened_here(file), known)
+                (Backend::Host(HostFile::opened(file)), known)
             }
-            Back::Memory(memory) => {
+            Backend::Memory(memory) => {
                 let file = memory.open(path, spec)?;
                 let filetype = file.filetype();
-                (Back::Memory(Arc::new(file)), Some(filetype))
+                (Backend::Memory(Arc::new(file)), Some(filetype))
             }
         })
     }
@@ -134,9 +127,9 @@ impl OpenFile {
     fn lookup(&self, path: &GuestPath<'_>, follow: bool) -> Result<Filestat, Errno> {
         // cap-std drops a dot at the end, which would find a file, or a link.
         let follow = follow || path.wants_directory();
-        let stat = match &self.back {
-            Back::Host(host) => host.stat(path, follow)?,
-            Back::Memory(memory) => memory.stat_path(path, follow)?,
+        let stat = match &self.backend {
+            Backend::Host(host) => host.stat(path, follow)?,
+            Backend::Memory(memory) => memory.stat_path(path, follow)?,
         };
         if path.wants_directory() && stat.filetype != Filetype::Directory {
             return Err(Errno::Notdir);
@@ -146,9 +139,9 @@ impl OpenFile {
 
     /// What the name itself stands for, slash or not: never follows.
     fn lookup_name(&self, path: &GuestPath<'_>) -> Result<Filestat, Errno> {
-        match &self.back {
-            Back::Host(host) => host.stat(path, false),
-            Back::Memory(memory) => memory.stat_path(path, false),
+        match &self.backend {
+            Backend::Host(host) => host.stat(path, false),
+            Backend::Memory(memory) => memory.stat_path(path, false),
         }
     }
 
@@ -166,28 +159,25 @@ impl OpenFile {
         if path.has_trailing_slash() || keeps_both {
             self.lookup(path, follow)?;
         }
-        match &self.back {
-            Back::Host(host) => host.set_path_times(path, follow, atim, mtim),
-            Back::Memory(memory) => memory.set_path_times(path, follow, atim, mtim),
+        match &self.backend {
+            Backend::Host(host) => host.set_path_times(path, follow, atim, mtim),
+            Backend::Memory(memory) => memory.set_path_times(path, follow, atim, mtim),
         }
     }
 
     pub fn create_directory(&self, path: &GuestPath<'_>) -> Result<(), Errno> {
         self.perms.require(Perms::CREATE)?;
-        match &self.back {
-            Back::Host(host) => host.create_directory(path),
-            Back::Memory(memory) => memory.create_directory(path),
+        match &self.backend {
+            Backend::Host(host) => host.create_directory(path),
+            Backend::Memory(memory) => memory.create_directory(path),
         }
     }
 
     pub fn remove_directory(&self, path: &GuestPath<'_>) -> Result<(), Errno> {
         self.perms.require(Perms::REMOVE)?;
-        match &self.back {
-            Back::Host(host) => match path.as_single_name() {
-                Some(name) => sys::remove_directory_name(&host.file, name),
-                None => Ok(cap::remove_dir(&host.file, Path::new(path.as_str()))?),
-            },
-            Back::Memory(memory) => memory.remove_directory(path),
+        match &self.backend {
+            Backend::Host(host) => host.remove_directory(path),
+            Backend::Memory(memory) => memory.remove_directory(path),
         }
     }
 
@@ -199,9 +189,9 @@ impl OpenFile {
                 _ => Errno::Notdir,
             });
         }
-        match &self.back {
-            Back::Host(host) => host.remove_file(path),
-            Back::Memory(memory) => memory.remove_file(path),
+        match &self.backend {
+            Backend::Host(host) => host.remove_file(path),
+            Backend::Memory(memory) => memory.remove_file(path),
         }
     }
 
@@ -218,8 +208,8 @@ impl OpenFile {
         if wants_directory && self.lookup_name(path)?.filetype != Filetype::Directory {
             return Err(Errno::Notdir);
         }
-        match (&self.back, &new_dir.back) {
-            (Back::Host(old), Back::Host(new)) => {
+        match (&self.backend, &new_dir.backend) {
+            (Backend::Host(old), Backend::Host(new)) => {
                 if !new_dir.perms.contains(Perms::SYMLINKS) {
                     let moved = old.stat(path, false)?.filetype;
                     self.perms.require_movable(moved, new_dir.perms)?;
@@ -230,7 +220,7 @@ impl OpenFile {
                 }
                 Ok(())
             }
-            (Back::Memory(old), Back::Memory(new)) => {
+            (Backend::Memory(old), Backend::Memory(new)) => {
                 let movable = |moved| self.perms.require_movable(moved, new_dir.perms);
                 old.rename(path, new, new_path, movable)
             }
@@ -251,8 +241,8 @@ impl OpenFile {
             return Err(Errno::Perm); // a directory
         }
         new_dir.refuse_trailing_slash(new_path)?;
-        match (&self.back, &new_dir.back) {
-            (Back::Host(old), Back::Host(new)) => {
+        match (&self.backend, &new_dir.backend) {
+            (Backend::Host(old), Backend::Host(new)) => {
                 if !new_dir.perms.contains(Perms::SYMLINKS) {
                     let named = old.stat(path, false)?.filetype;
                     self.perms.require_movable(named, new_dir.perms)?;
@@ -263,7 +253,7 @@ impl OpenFile {
                 }
                 Ok(())
             }
-            (Back::Memory(old), Back::Memory(new)) => {
+            (Backend::Memory(old), Backend::Memory(new)) => {
                 let movable = |named| self.perms.require_movable(named, new_dir.perms);
                 old.link(path, new, new_path, movable)
             }
@@ -274,9 +264,9 @@ impl OpenFile {
     pub fn symlink(&self, contents: &str, path: &GuestPath<'_>) -> Result<(), Errno> {
         self.perms.require(Perms::CREATE | Perms::SYMLINKS)?;
         self.refuse_trailing_slash(path)?;
-        match &self.back {
-            Back::Host(host) => sys::symlink(contents, &host.file, path),
-            Back::Memory(memory) => memory.symlink(contents, path),
+        match &self.backend {
+            Backend::Host(host) => host.symlink(contents, path),
+            Backend::Memory(memory) => memory.symlink(contents, path),
         }
     }
 
@@ -298,9 +288,9 @@ impl OpenFile {
             self.lookup(path, true)?;
             return Err(Errno::Inval); // a directory
         }
-        let target = match &self.back {
-            Back::Host(host) => host.read_link(path)?,
-            Back::Memory(memory) => memory.read_link(path)?,
+        let target = match &self.backend {
+            Backend::Host(host) => host.read_link(path)?,
+            Backend::Memory(memory) => memory.read_link(path)?,
         };
         if target.first() == Some(&b'/') {
             return Err(Errno::Perm);
@@ -308,256 +298,18 @@ impl OpenFile {
         Ok(target)
     }
 
-    /// Lists the directory from a cookie on: hands out pieces until `emit`
-    /// takes one only in part, or the directory ends. The parent may lie
-    /// outside, so it has the directory's own inode, as that of a root has.
+    /// Lists the directory from a cookie on: hands out entries until `emit` says that one did not fit,
+    /// or the directory ends. The parent may lie outside, so it has the directory's own inode, as that of
+    /// a root has.
     pub fn read_directory(
         &self,
         cookie: u64,
-        emit: impl FnMut(&[u8]) -> Result<usize, Errno>,
+        emit: impl FnMut(DirEntry<'_>) -> Result<bool, Errno>,
     ) -> Result<(), Errno> {
         self.perms.require(Perms::READ)?;
-        match &self.back {
-            Back::Host(host) => host.read_directory(cookie, emit),
-            Back::Memory(memory) => memory.read_directory(cookie, emit),
+        match &self.backend {
+            Backend::Host(host) => host.read_directory(cookie, emit),
+            Backend::Memory(memory) => memory.read_directory(cookie, emit),
         }
-    }
-}
-
-/// How the host does it: a plain name by a plain call, a path by cap-std.
-impl HostFile {
-    /// Opening a named pipe waits for its other end, and the kernel's own wait
-    /// could not be interrupted. So where an interrupt may come, nothing is
-    /// opened but without waiting, and the waiting is done here.
-    fn open(
-        &self,
-        path: &GuestPath<'_>,
-        spec: &OpenSpec,
-        waiter: &Waiter,
-    ) -> Result<(File, Option<Filetype>), Error> {
-        if spec.oflags.contains(Oflags::DIRECTORY) {
-            let directory = sys::open(&self.file, path, spec)?;
-            return Ok((directory, Some(Filetype::Directory)));
-        }
-        if spec.fdflags.contains(Fdflags::NONBLOCK) || !waiter.is_armed() {
-            return Ok((sys::open(&self.file, path, spec)?, None));
-        }
-        let trial = OpenSpec { fdflags: spec.fdflags | Fdflags::NONBLOCK, ..*spec };
-        let mut pauses = Pauses::default();
-        // Each trial resolves the path anew, as if the guest had called only
-        // then.
-        let file = loop {
-            match sys::open(&self.file, path, &trial) {
-                // Somebody has to give up a lease first.
-                Err(Errno::Again) => {}
-                // Nobody reads; or it is a socket, which cannot be opened.
-                Err(Errno::Nxio) if is_pipe(&self.stat(path, spec.follow)?) => {}
-                opened => break opened?,
-            }
-            pauses.pause(waiter)?;
-        };
-        let opened = sys::fstat(sys::borrow(&file))?;
-        if is_pipe(&opened) && !spec.write {
-            waiter.wait_for_writer(sys::borrow(&file))?;
-        }
-        // To files and directories the flag means nothing.
-        if !matches!(opened.filetype, Filetype::RegularFile | Filetype::Directory) {
-            sys::set_fdflags(sys::borrow(&file), spec.fdflags)?;
-        }
-        Ok((file, Some(opened.filetype)))
-    }
-
-    #[inline]
-    fn stat(&self, path: &GuestPath<'_>, follow: bool) -> Result<Filestat, Errno> {
-        let Some(name) = path.as_single_name() else {
-            return sys::stat_path(&self.file, path.as_str(), follow);
-        };
-        let named = sys::stat_name(&self.file, name)?;
-        if follow && named.filetype == Filetype::SymbolicLink {
-            sys::stat_path(&self.file, name, true)
-        } else {
-            Ok(named)
-        }
-    }
-
-    fn set_path_times(
-        &self,
-        path: &GuestPath<'_>,
-        follow: bool,
-        atim: SetTime,
-        mtim: SetTime,
-    ) -> Result<(), Errno> {
-        if let Some(name) = path.as_single_name() {
-            // A name that is no link needs no resolution. Should it become one
-            // in between, the link itself is touched, and it is ours.
-            if !follow || sys::stat_name(&self.file, name)?.filetype != Filetype::SymbolicLink {
-                return sys::set_times_of_name(&self.file, name, atim, mtim);
-            }
-        }
-        let host_path = Path::new(path.as_str());
-        let (atim_spec, mtim_spec) = (time_spec(atim), time_spec(mtim));
-        let set = if follow {
-            cap::set_times(&self.file, host_path, atim_spec, mtim_spec)
-        } else {
-            cap::set_times_nofollow(&self.file, host_path, atim_spec, mtim_spec)
-        };
-        match set.map_err(Errno::from) {
-            Err(Errno::Badf) if follow => {
-                // Without openat2, cap-std tries it on a handle that cannot.
-                let spec = OpenSpec { read: true, follow, fdflags: Fdflags::NONBLOCK, ..OpenSpec::default() };
-                let found = sys::open(&self.file, path, &spec)?;
-                by_full_handle(&found, |handle| sys::set_times(handle, atim, mtim))
-            }
-            done => done,
-        }
-    }
-
-    fn rename(&self, path: &GuestPath<'_>, new: &HostFile, new_path: &GuestPath<'_>) -> Result<(), Errno> {
-        if let (Some(from), Some(to)) = (path.as_single_name(), new_path.as_single_name()) {
-            return sys::rename_name(&self.file, from, &new.file, to);
-        }
-        let (from, to) = (Path::new(path.as_str()), Path::new(new_path.as_str()));
-        Ok(cap::rename(&self.file, from, &new.file, to)?)
-    }
-
-    fn link(&self, path: &GuestPath<'_>, new: &HostFile, new_path: &GuestPath<'_>) -> Result<(), Errno> {
-        if let (Some(from), Some(to)) = (path.as_single_name(), new_path.as_single_name()) {
-            return sys::link_name(&self.file, from, &new.file, to);
-        }
-        let (from, to) = (Path::new(path.as_str()), Path::new(new_path.as_str()));
-        Ok(cap::hard_link(&self.file, from, &new.file, to)?)
-    }
-
-    /// Where no symbolic link may be made, what was looked at before it got
-    /// this name may have been swapped for one in between. Then the name goes.
-    fn take_back_link(&self, path: &GuestPath<'_>) -> Result<(), Errno> {
-        match self.stat(path, false) {
-            Ok(stat) if stat.filetype == Filetype::SymbolicLink => {
-                self.remove_file(path)?;
-                Err(Errno::Perm)
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn remove_file(&self, path: &GuestPath<'_>) -> Result<(), Errno> {
-        match path.as_single_name() {
-            Some(name) => sys::unlink_name(&self.file, name),
-            None => Ok(cap::remove_file(&self.file, Path::new(path.as_str()))?),
-        }
-    }
-
-    fn create_directory(&self, path: &GuestPath<'_>) -> Result<(), Errno> {
-        let (path, options) = (Path::new(path.as_str()), cap::DirOptions::new());
-        Ok(cap::create_dir(&self.file, path, &options)?)
-    }
-
-    fn read_link(&self, path: &GuestPath<'_>) -> Result<Vec<u8>, Errno> {
-        match path.as_single_name() {
-            Some(name) => sys::read_link_name(&self.file, name),
-            None => {
-                let path = Path::new(path.as_str());
-                Ok(sys::link_bytes(cap::read_link_contents(&self.file, path)?))
-            }
-        }
-    }
-
-    fn read_directory(
-        &self,
-        cookie: u64,
-        mut emit: impl FnMut(&[u8]) -> Result<usize, Errno>,
-    ) -> Result<(), Errno> {
-        let mut stream = self.stream.lock().unwrap_or_else(PoisonError::into_inner);
-        let stream = match stream.as_mut() {
-            Some(stream) => stream,
-            None => stream.insert(DirStream::new(&self.file)?),
-        };
-        stream.seek(cookie)?;
-        while let Some(entry) = stream.peek()? {
-            if emit(entry.bytes)? < entry.bytes.len() {
-                break;
-            }
-            let (next, len) = (entry.next, entry.bytes.len());
-            stream.advance(next, len);
-        }
-        Ok(())
-    }
-}
-
-/// Whether it is a named pipe: the one type of file that WASI has no word for.
-fn is_pipe(stat: &Filestat) -> bool {
-    stat.filetype == Filetype::Unknown
-}
-
-fn time_spec(time: SetTime) -> Option<SystemTimeSpec> {
-    match time {
-        SetTime::Keep => None,
-        SetTime::Now => Some(SystemTimeSpec::SymbolicNow),
-        SetTime::At(nanoseconds) => {
-            let since = std::time::Duration::from_nanos(nanoseconds);
-            let time = SystemTime::from_std(std::time::SystemTime::UNIX_EPOCH + since);
-            Some(SystemTimeSpec::Absolute(time))
-        }
-    }
-}
-
-/// A listing in progress. It has an open file description of its own, and
-/// remembers which cookie it stands at, so that the usual guest, which goes on
-/// from the last whole entry it got, costs no seek and no second read.
-pub struct DirStream {
-    dir: File,
-    inode: u64,
-    /// Encoded entries, of which those before `at` are delivered.
-    batch: Vec<u8>,
-    at: usize,
-    /// Where the entry at `at` begins.
-    cookie: u64,
-    fresh: bool,
-}
-
-struct Entry<'a> {
-    next: u64,
-    bytes: &'a [u8],
-}
-
-impl DirStream {
-    fn new(dir: &File) -> Result<DirStream, Errno> {
-        let dir = sys::reopen_directory(dir)?;
-        let inode = sys::fstat(sys::borrow(&dir))?.ino;
-        Ok(DirStream { dir, inode, batch: Vec::new(), at: 0, cookie: 0, fresh: true })
-    }
-
-    /// Cookie 0 starts over, and then sees the directory as it is now.
-    fn seek(&mut self, cookie: u64) -> Result<(), Errno> {
-        let stay = if cookie == 0 { self.fresh } else { cookie == self.cookie };
-        if !stay {
-            sys::seek_directory(&self.dir, cookie)?;
-            self.batch.clear();
-            self.at = 0;
-            self.cookie = cookie;
-        }
-        self.fresh = false;
-        Ok(())
-    }
-
-    fn peek(&mut self) -> Result<Option<Entry<'_>>, Errno> {
-        if self.at >= self.batch.len() {
-            self.batch.clear();
-            self.at = 0;
-            if !sys::read_directory(&self.dir, self.inode, &mut self.batch)? {
-                return Ok(None);
-            }
-        }
-        let rest = self.batch.get(self.at..).ok_or(Errno::Io)?;
-        let next = u64::from_le_bytes(*rest.first_chunk().ok_or(Errno::Io)?);
-        let namlen = rest.get(16..).and_then(|tail| tail.first_chunk()).ok_or(Errno::Io)?;
-        let len = Dirent::ENCODED_SIZE + u32::from_le_bytes(*namlen) as usize;
-        let bytes = rest.get(..len).ok_or(Errno::Io)?;
-        Ok(Some(Entry { next, bytes }))
-    }
-
-    fn advance(&mut self, next: u64, len: usize) {
-        self.cookie = next;
-        self.at += len;
     }
 }

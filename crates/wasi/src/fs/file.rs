@@ -6,20 +6,17 @@
 //! Invariants: the file came from a preopened directory through the path gate,
 //! or from the host itself; `perms` are those of that preopen for ever.
 
-#![forbid(unsafe_code)]
-
 use std::fs::File;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU16, Ordering};
-use std::sync::{Arc, Mutex};
 
 use crate::errno::{Errno, Error};
-use crate::fs::dir::DirStream;
-use crate::fs::host::position::Position;
+use crate::fs::host::{HostFile, by_full_handle, uninterrupted};
 use crate::fs::memory::MemoryFile;
-use crate::poll::Waiter;
 use crate::rights::Perms;
-use crate::sys::{self, BorrowedHandle, Interest, LockKind, OwnedHandle};
+use crate::sys::{self, Interest, LockKind, OwnedHandle};
 use crate::types::{Advice, Fdflags, Filestat, Filetype, SetTime, Whence};
+use crate::wait::{Backoff, Waiter};
 use guest_memory::IoVecs;
 
 /// Not a `filetype`: the file was opened and nobody has asked yet. Most files
@@ -27,41 +24,19 @@ use guest_memory::IoVecs;
 const NOT_ASKED: u8 = 0xff;
 
 /// Where a file lives.
-pub enum Back {
+pub enum Backend {
     Host(HostFile),
     Memory(Arc<MemoryFile>),
 }
 
-/// A file of the host.
-pub struct HostFile {
-    pub(crate) file: File,
-    position: Position,
-    /// A directory's listing in progress.
-    pub(crate) stream: Mutex<Option<DirStream>>,
-}
-
-impl From<File> for Back {
-    fn from(file: File) -> Back {
-        Back::Host(HostFile { file, position: Position::shared(), stream: Mutex::new(None) })
-    }
-}
-
-impl Back {
-    /// A file that this layer has just opened, and nobody else has.
-    pub(crate) fn opened_here(file: File) -> Back {
-        Back::Host(HostFile { file, position: Position::start(), stream: Mutex::new(None) })
-    }
-}
-
-impl HostFile {
-    #[inline]
-    pub fn handle(&self) -> BorrowedHandle<'_> {
-        sys::borrow(&self.file)
+impl From<File> for Backend {
+    fn from(file: File) -> Backend {
+        Backend::Host(HostFile::shared(file))
     }
 }
 
 pub struct OpenFile {
-    pub(crate) back: Back,
+    pub(crate) backend: Backend,
     pub(crate) perms: Perms,
     filetype: AtomicU8,
     flags: AtomicU16,
@@ -75,14 +50,14 @@ pub struct OpenFile {
 impl OpenFile {
     /// A file this layer opened itself.
     pub(crate) fn opened(
-        back: Back,
+        backend: Backend,
         filetype: Option<Filetype>,
         flags: Fdflags,
         (readable, writable): (bool, bool),
         perms: Perms,
     ) -> OpenFile {
         OpenFile {
-            back,
+            backend,
             perms,
             filetype: AtomicU8::new(filetype.map_or(NOT_ASKED, |known| known as u8)),
             flags: AtomicU16::new(flags.bits()),
@@ -104,15 +79,15 @@ impl OpenFile {
 
     /// The same open file once more, position and lock included.
     pub fn duplicate(&self) -> Result<OpenFile, Errno> {
-        let back = match &self.back {
-            Back::Host(host) => {
+        let backend = match &self.backend {
+            Backend::Host(host) => {
                 host.position.share(host.handle())?;
                 host.file.try_clone()?.into()
             }
-            Back::Memory(memory) => Back::Memory(memory.clone()),
+            Backend::Memory(memory) => Backend::Memory(memory.clone()),
         };
         Ok(OpenFile {
-            back,
+            backend,
             perms: self.perms,
             filetype: AtomicU8::new(self.filetype.load(Ordering::Relaxed)),
             flags: AtomicU16::new(self.flags().bits()),
@@ -125,9 +100,9 @@ impl OpenFile {
     /// The file if it is the host's, which sockets always are.
     #[inline]
     pub fn host(&self) -> Option<&HostFile> {
-        match &self.back {
-            Back::Host(host) => Some(host),
-            Back::Memory(_) => None,
+        match &self.backend {
+            Backend::Host(host) => Some(host),
+            Backend::Memory(_) => None,
         }
     }
 
@@ -174,7 +149,7 @@ impl OpenFile {
             return Err(Errno::Notsup);
         }
         let new = (current & sync) | (wanted - sync);
-        if let (Back::Host(host), false) = (&self.back, self.shared) {
+        if let (Backend::Host(host), false) = (&self.backend, self.shared) {
             sys::set_fdflags(host.handle(), new)?;
         }
         self.flags.store(new.bits(), Ordering::Relaxed);
@@ -182,9 +157,9 @@ impl OpenFile {
     }
 
     pub fn stat(&self) -> Result<Filestat, Errno> {
-        let stat = match &self.back {
-            Back::Host(host) => sys::fstat(host.handle())?,
-            Back::Memory(memory) => memory.stat(),
+        let stat = match &self.backend {
+            Backend::Host(host) => sys::fstat(host.handle())?,
+            Backend::Memory(memory) => memory.stat(),
         };
         self.filetype.store(stat.filetype as u8, Ordering::Relaxed);
         Ok(stat)
@@ -194,20 +169,20 @@ impl OpenFile {
 
     #[inline]
     pub fn read(&self, into: &IoVecs<'_>, waiter: &Waiter) -> Result<usize, Error> {
-        match &self.back {
-            Back::Host(host) => self.transfer(host, Interest::Read, waiter, || {
+        match &self.backend {
+            Backend::Host(host) => self.transfer(host, Interest::Read, waiter, || {
                 let handle = host.handle();
                 let at = |offset| Ok(into.read_from_at(handle, offset)?);
                 host.position.transfer(at, || Ok(into.read_from(handle)?))
             }),
-            Back::Memory(memory) => Ok(memory.read(into)?),
+            Backend::Memory(memory) => Ok(memory.read(into)?),
         }
     }
 
     #[inline]
     pub fn write(&self, from: &IoVecs<'_>, waiter: &Waiter) -> Result<usize, Error> {
-        match &self.back {
-            Back::Host(host) => self.transfer(host, Interest::Write, waiter, || {
+        match &self.backend {
+            Backend::Host(host) => self.transfer(host, Interest::Write, waiter, || {
                 let handle = host.handle();
                 self.require_one_message(from)?;
                 if self.flags().contains(Fdflags::APPEND) {
@@ -216,7 +191,7 @@ impl OpenFile {
                 let at = |offset| Ok(from.write_to_at(handle, offset)?);
                 host.position.transfer(at, || Ok(from.write_to(handle)?))
             }),
-            Back::Memory(memory) => Ok(memory.write(from, self.flags().contains(Fdflags::APPEND))?),
+            Backend::Memory(memory) => Ok(memory.write(from, self.flags().contains(Fdflags::APPEND))?),
         }
     }
 
@@ -251,16 +226,16 @@ impl OpenFile {
     }
 
     pub fn pread(&self, into: &IoVecs<'_>, offset: u64) -> Result<usize, Errno> {
-        match &self.back {
-            Back::Host(host) => uninterrupted(|| Ok(into.read_from_at(host.handle(), offset)?)),
-            Back::Memory(memory) => memory.read_at(into, offset),
+        match &self.backend {
+            Backend::Host(host) => uninterrupted(|| Ok(into.read_from_at(host.handle(), offset)?)),
+            Backend::Memory(memory) => memory.read_at(into, offset),
         }
     }
 
     pub fn pwrite(&self, from: &IoVecs<'_>, offset: u64) -> Result<usize, Errno> {
-        match &self.back {
-            Back::Host(host) => uninterrupted(|| Ok(from.write_to_at(host.handle(), offset)?)),
-            Back::Memory(memory) => memory.write_at(from, offset, self.flags().contains(Fdflags::APPEND)),
+        match &self.backend {
+            Backend::Host(host) => uninterrupted(|| Ok(from.write_to_at(host.handle(), offset)?)),
+            Backend::Memory(memory) => memory.write_at(from, offset, self.flags().contains(Fdflags::APPEND)),
         }
     }
 
@@ -276,12 +251,12 @@ impl OpenFile {
         if whence == Whence::End || self.flags().contains(Fdflags::APPEND) {
             self.perms.require(Perms::READ)?;
         }
-        match &self.back {
-            Back::Host(host) => {
+        match &self.backend {
+            Backend::Host(host) => {
                 let regular = filetype == Filetype::RegularFile;
                 host.position.seek(host.handle(), regular, offset, whence)
             }
-            Back::Memory(memory) => memory.seek(offset, whence),
+            Backend::Memory(memory) => memory.seek(offset, whence),
         }
     }
 
@@ -300,26 +275,26 @@ impl OpenFile {
         if offset.checked_add(len).is_none_or(|end| i64::try_from(end).is_err()) {
             return Err(Errno::Inval);
         }
-        match (self.filetype()?, &self.back) {
+        match (self.filetype()?, &self.backend) {
             (Filetype::Directory, _) => Err(Errno::Badf),
-            (_, Back::Host(host)) => sys::advise(host.handle(), offset, len, advice),
-            (_, Back::Memory(_)) => Ok(()),
+            (_, Backend::Host(host)) => sys::advise(host.handle(), offset, len, advice),
+            (_, Backend::Memory(_)) => Ok(()),
         }
     }
 
     pub fn allocate(&self, offset: u64, len: u64) -> Result<(), Errno> {
         self.require_writable()?;
-        match &self.back {
-            Back::Host(host) => uninterrupted(|| sys::allocate(host.handle(), offset, len)),
-            Back::Memory(memory) => memory.allocate(offset, len),
+        match &self.backend {
+            Backend::Host(host) => uninterrupted(|| sys::allocate(host.handle(), offset, len)),
+            Backend::Memory(memory) => memory.allocate(offset, len),
         }
     }
 
     pub fn set_size(&self, size: u64) -> Result<(), Errno> {
         self.require_writable()?;
-        match &self.back {
-            Back::Host(host) => uninterrupted(|| sys::set_size(host.handle(), size)),
-            Back::Memory(memory) => memory.set_size(size),
+        match &self.backend {
+            Backend::Host(host) => uninterrupted(|| sys::set_size(host.handle(), size)),
+            Backend::Memory(memory) => memory.set_size(size),
         }
     }
 
@@ -333,58 +308,52 @@ impl OpenFile {
 
     pub fn set_times(&self, atim: SetTime, mtim: SetTime) -> Result<(), Errno> {
         self.perms.require(Perms::WRITE)?;
-        match &self.back {
-            Back::Host(host) => by_full_handle(&host.file, |handle| sys::set_times(handle, atim, mtim)),
-            Back::Memory(memory) => {
+        match &self.backend {
+            Backend::Host(host) => by_full_handle(&host.file, |handle| sys::set_times(handle, atim, mtim)),
+            Backend::Memory(memory) => {
                 memory.set_times(atim, mtim);
                 Ok(())
             }
         }
     }
 
-    pub fn try_lock(&self, kind: Option<LockKind>) -> Result<(), Errno> {
-        match &self.back {
-            Back::Host(host) => uninterrupted(|| sys::try_lock(host.handle(), kind)),
-            Back::Memory(memory) => memory.try_lock(kind),
+    /// Takes, changes or gives up the lock of a whole file, and waits for whoever is in the way if that
+    /// is wanted. An exclusive lock wants the permission to write: it keeps others from doing so.
+    pub fn lock(&self, kind: Option<LockKind>, wait: bool, waiter: &Waiter) -> Result<(), Error> {
+        if !matches!(self.filetype()?, Filetype::RegularFile | Filetype::Directory) {
+            return Err(Errno::Badf.into());
+        }
+        if kind == Some(LockKind::Exclusive) {
+            self.perms.require(Perms::WRITE)?;
+        }
+        // The kernel's own wait could not be interrupted.
+        let mut backoff = Backoff::default();
+        loop {
+            match self.try_lock(kind) {
+                Err(Errno::Again) if wait => backoff.pause(waiter)?,
+                done => return Ok(done?),
+            }
+        }
+    }
+
+    fn try_lock(&self, kind: Option<LockKind>) -> Result<(), Errno> {
+        match &self.backend {
+            Backend::Host(host) => uninterrupted(|| sys::try_lock(host.handle(), kind)),
+            Backend::Memory(memory) => memory.try_lock(kind),
         }
     }
 
     pub fn sync(&self) -> Result<(), Errno> {
-        match &self.back {
-            Back::Host(host) => by_full_handle(&host.file, sys::sync),
-            Back::Memory(_) => Ok(()),
+        match &self.backend {
+            Backend::Host(host) => by_full_handle(&host.file, sys::sync),
+            Backend::Memory(_) => Ok(()),
         }
     }
 
     pub fn datasync(&self) -> Result<(), Errno> {
-        match &self.back {
-            Back::Host(host) => by_full_handle(&host.file, sys::datasync),
-            Back::Memory(_) => Ok(()),
-        }
-    }
-}
-
-/// Without `openat2`, a directory that a link led to comes from cap-std as a
-/// handle to walk from and no more. For the rest it is opened once again.
-pub(crate) fn by_full_handle<T>(
-    file: &File,
-    operation: impl Fn(BorrowedHandle<'_>) -> Result<T, Errno>,
-) -> Result<T, Errno> {
-    match uninterrupted(|| operation(sys::borrow(file))) {
-        Err(Errno::Badf) => {
-            let full = sys::reopen_directory(file).map_err(|_| Errno::Badf)?;
-            uninterrupted(|| operation(sys::borrow(&full)))
-        }
-        done => done,
-    }
-}
-
-/// A signal to the host is not the guest's business.
-fn uninterrupted<T>(mut operation: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
-    loop {
-        match operation() {
-            Err(Errno::Intr) => {}
-            done => return done,
+        match &self.backend {
+            Backend::Host(host) => by_full_handle(&host.file, sys::datasync),
+            Backend::Memory(_) => Ok(()),
         }
     }
 }

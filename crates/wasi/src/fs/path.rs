@@ -8,8 +8,6 @@
 //! trailing slash therefore never reaches the layers below, which is where
 //! such paths have escaped before (RUSTSEC-2026-0269).
 
-#![forbid(unsafe_code)]
-
 use crate::errno::Errno;
 
 /// Whose rules names have to obey.

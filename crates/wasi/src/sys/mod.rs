@@ -1,14 +1,12 @@
 //! What differs from one operating system to another, under one set of names.
 //!
 //! Used by the files beside this directory, never by the ABI files. A port
-//! adds a file here (and the vectored calls in `guest.rs`). Invariant: nothing
+//! adds a directory here (and the vectored calls in the crate `guest-memory`). Invariant: nothing
 //! in here takes a path that did not pass `path.rs`, and paths are resolved by
 //! cap-primitives, or in one step by a kernel that is told to stay beneath the
 //! directory (`open_beneath`); the other raw calls here act on open files (one
 //! of them by the name `/proc` has for it), on `.`, or on a single name without
 //! following a link there.
-
-#![forbid(unsafe_code)]
 
 #[cfg(unix)]
 mod unix;
@@ -21,8 +19,8 @@ pub struct OpenSpec {
     pub read: bool,
     pub write: bool,
     pub follow: bool,
-    pub oflags: super::types::Oflags,
-    pub fdflags: super::types::Fdflags,
+    pub oflags: crate::types::Oflags,
+    pub fdflags: crate::types::Fdflags,
 }
 
 /// What an advisory lock keeps others from.

@@ -1,100 +1,79 @@
 //! The functions on paths.
 
-#![forbid(unsafe_code)]
+use guest_memory::{GuestMemory, GuestText};
 
+use crate::abi::encoded::decode_times;
+use crate::abi::params::*;
+use crate::abi::records::Record;
 use crate::ctx::WasiCtx;
 use crate::descriptor::{Descriptor, Object};
 use crate::errno::{Errno, Error};
 use crate::fs::path::{GuestPath, parse_link_contents};
 use crate::rights::Rights;
 use crate::sys::OpenSpec;
-use crate::types::{Fdflags, Filestat, Lookupflags, Oflags, SetTime};
-use guest_memory::{GuestMemory, GuestText};
+use crate::types::Filestat;
 
-fn text(ctx: &WasiCtx, mem: &GuestMemory<'_>, path: u32, len: u32) -> Result<GuestText, Errno> {
+fn text(ctx: &WasiCtx, mem: &GuestMemory<'_>, path: Path, len: Size) -> Result<GuestText, Errno> {
     let mut text = GuestText::empty();
-    read(ctx, mem, path, len, &mut text)?;
+    path.read(ctx, mem, len, &mut text)?;
     Ok(text)
 }
 
-/// The same without moving the text about.
 #[inline]
-fn read(
-    ctx: &WasiCtx,
-    mem: &GuestMemory<'_>,
-    path: u32,
-    len: u32,
-    text: &mut GuestText,
-) -> Result<(), Errno> {
-    Ok(mem.read_text(path, len, ctx.limits.max_path as usize, text)?)
-}
-
-fn follows(flags: u32) -> Result<bool, Errno> {
-    Ok(Lookupflags::from_guest(flags)?.contains(Lookupflags::SYMLINK_FOLLOW))
+fn follows(flags: Encoded<Lookupflags>) -> Result<bool, Errno> {
+    Ok(flags.decode()?.contains(Lookupflags::SYMLINK_FOLLOW))
 }
 
 /// `path_create_directory`
 pub fn path_create_directory(
     ctx: &WasiCtx,
     mem: &GuestMemory<'_>,
-    fd: u32,
-    path: u32,
-    path_len: u32,
+    fd: Fd,
+    path: Path,
+    path_len: Size,
 ) -> Result<(), Error> {
-    let descriptor = ctx.table.get(fd)?;
+    let descriptor = ctx.table.get(fd.0)?;
     let dir = descriptor.directory(Rights::PATH_CREATE_DIRECTORY)?;
     let path = text(ctx, mem, path, path_len)?;
     Ok(dir.create_directory(&GuestPath::parse(path.bytes())?)?)
 }
 
 /// `path_filestat_get`
-pub fn path_filestat_get(
+pub fn path_filestat_get<T: Record + From<Filestat>>(
     ctx: &WasiCtx,
     mem: &GuestMemory<'_>,
-    fd: u32,
-    flags: u32,
-    path: u32,
-    path_len: u32,
-    buf: u32,
+    fd: Fd,
+    flags: Encoded<Lookupflags>,
+    path: Path,
+    path_len: Size,
+    buf: Out<T>,
 ) -> Result<(), Error> {
-    mem.reserve(buf, Filestat::ENCODED_SIZE)?;
-    let stat = filestat_of_path(ctx, mem, fd, flags, path, path_len)?;
-    Ok(mem.write_bytes(buf, &stat.encode())?)
-}
-
-#[inline]
-pub(crate) fn filestat_of_path(
-    ctx: &WasiCtx,
-    mem: &GuestMemory<'_>,
-    fd: u32,
-    flags: u32,
-    path: u32,
-    path_len: u32,
-) -> Result<Filestat, Error> {
-    let descriptor = ctx.table.get(fd)?;
+    buf.reserve(mem)?;
+    let descriptor = ctx.table.get(fd.0)?;
     let dir = descriptor.directory(Rights::PATH_FILESTAT_GET)?;
     let follow = follows(flags)?;
     let mut text = GuestText::empty();
-    read(ctx, mem, path, path_len, &mut text)?;
-    Ok(dir.stat_path(&GuestPath::parse(text.bytes())?, follow)?)
+    path.read(ctx, mem, path_len, &mut text)?;
+    let stat = dir.stat_path(&GuestPath::parse(text.bytes())?, follow)?;
+    Ok(buf.write(mem, &stat.into())?)
 }
 
 /// `path_filestat_set_times`
 pub fn path_filestat_set_times(
     ctx: &WasiCtx,
     mem: &GuestMemory<'_>,
-    fd: u32,
-    flags: u32,
-    path: u32,
-    path_len: u32,
-    atim: u64,
-    mtim: u64,
-    fst_flags: u32,
+    fd: Fd,
+    flags: Encoded<Lookupflags>,
+    path: Path,
+    path_len: Size,
+    atim: Timestamp,
+    mtim: Timestamp,
+    fst_flags: Encoded<Fstflags>,
 ) -> Result<(), Error> {
-    let descriptor = ctx.table.get(fd)?;
+    let descriptor = ctx.table.get(fd.0)?;
     let dir = descriptor.directory(Rights::PATH_FILESTAT_SET_TIMES)?;
     let follow = follows(flags)?;
-    let (atim, mtim) = SetTime::pair(atim, mtim, fst_flags)?;
+    let (atim, mtim) = decode_times(atim, mtim, fst_flags.decode()?)?;
     let path = text(ctx, mem, path, path_len)?;
     Ok(dir.set_path_times(&GuestPath::parse(path.bytes())?, follow, atim, mtim)?)
 }
@@ -104,15 +83,15 @@ pub fn path_filestat_set_times(
 pub fn path_link(
     ctx: &WasiCtx,
     mem: &GuestMemory<'_>,
-    old_fd: u32,
-    old_flags: u32,
-    old_path: u32,
-    old_path_len: u32,
-    new_fd: u32,
-    new_path: u32,
-    new_path_len: u32,
+    old_fd: Fd,
+    old_flags: Encoded<Lookupflags>,
+    old_path: Path,
+    old_path_len: Size,
+    new_fd: Fd,
+    new_path: Path,
+    new_path_len: Size,
 ) -> Result<(), Error> {
-    let (old, new) = (ctx.table.get(old_fd)?, ctx.table.get(new_fd)?);
+    let (old, new) = (ctx.table.get(old_fd.0)?, ctx.table.get(new_fd.0)?);
     let old_dir = old.directory(Rights::PATH_LINK_SOURCE)?;
     let new_dir = new.directory(Rights::PATH_LINK_TARGET)?;
     let old_path = text(ctx, mem, old_path, old_path_len)?;
@@ -128,38 +107,35 @@ pub fn path_link(
 pub fn path_open(
     ctx: &WasiCtx,
     mem: &GuestMemory<'_>,
-    fd: u32,
-    dirflags: u32,
-    path: u32,
-    path_len: u32,
-    oflags: u32,
-    fs_rights_base: u64,
-    fs_rights_inheriting: u64,
-    fdflags: u32,
-    opened_fd: u32,
+    fd: Fd,
+    dirflags: Encoded<Lookupflags>,
+    path: Path,
+    path_len: Size,
+    oflags: Encoded<Oflags>,
+    fs_rights_base: RightsBits,
+    fs_rights_inheriting: RightsBits,
+    fdflags: Encoded<Fdflags>,
+    opened_fd: Out<u32>,
 ) -> Result<(), Error> {
-    let descriptor = ctx.table.get(fd)?;
-    let oflags = Oflags::from_guest(oflags)?;
-    let fdflags = Fdflags::from_guest(fdflags)?;
+    let descriptor = ctx.table.get(fd.0)?;
+    let oflags = oflags.decode()?;
+    let fdflags = fdflags.decode()?;
     let follow = follows(dirflags)?;
-    mem.reserve(opened_fd, 4)?;
+    opened_fd.reserve(mem)?;
 
     let mut needed = Rights::PATH_OPEN;
     needed.set(Rights::PATH_CREATE_FILE, oflags.contains(Oflags::CREAT));
     needed.set(Rights::PATH_FILESTAT_SET_SIZE, oflags.contains(Oflags::TRUNC));
     let dir = descriptor.directory(needed)?;
 
-    // Bits that name no right of a file or directory are let pass: older guests
-    // ask for everything.
-    let known = |bits| Rights::from_bits_truncate(bits) & Rights::PREOPEN_INHERITING;
-    let asked = known(fs_rights_base);
+    let asked = fs_rights_base.of_opened();
     let inheriting = descriptor.inheriting();
-    if !inheriting.contains(asked | known(fs_rights_inheriting)) {
+    if !inheriting.contains(asked | fs_rights_inheriting.of_opened()) {
         return Err(Errno::Notcapable.into());
     }
 
     let mut text = GuestText::empty();
-    read(ctx, mem, path, path_len, &mut text)?;
+    path.read(ctx, mem, path_len, &mut text)?;
     let path = GuestPath::parse(text.bytes())?;
     ctx.table.require_room()?;
     let spec = OpenSpec {
@@ -172,40 +148,40 @@ pub fn path_open(
     let file = dir.open(&path, spec, &ctx.waiter)?;
     let base = Rights::opened(inheriting, asked);
     let opened = Descriptor::new(Object::File(file), base, inheriting);
-    Ok(mem.write_u32(opened_fd, ctx.table.insert(opened)?)?)
+    Ok(opened_fd.write(mem, &ctx.table.insert(opened)?)?)
 }
 
 /// `path_readlink`; a buffer too small gets the beginning, as in POSIX.
 pub fn path_readlink(
     ctx: &WasiCtx,
     mem: &GuestMemory<'_>,
-    fd: u32,
-    path: u32,
-    path_len: u32,
-    buf: u32,
-    buf_len: u32,
-    bufused: u32,
+    fd: Fd,
+    path: Path,
+    path_len: Size,
+    buf: OutText,
+    buf_len: Size,
+    bufused: OutSize,
 ) -> Result<(), Error> {
-    let descriptor = ctx.table.get(fd)?;
+    let descriptor = ctx.table.get(fd.0)?;
     let dir = descriptor.directory(Rights::PATH_READLINK)?;
-    mem.reserve(bufused, 4)?;
-    mem.reserve(buf, buf_len as usize)?;
+    bufused.reserve(mem)?;
+    buf.reserve(mem, buf_len)?;
     let path = text(ctx, mem, path, path_len)?;
     let target = dir.read_link(&GuestPath::parse(path.bytes())?)?;
-    let piece = target.get(..buf_len as usize).unwrap_or(&target);
-    mem.write_bytes(buf, piece)?;
-    Ok(mem.write_u32(bufused, piece.len() as u32)?)
+    let piece = target.get(..buf_len.0 as usize).unwrap_or(&target);
+    buf.write(mem, piece)?;
+    Ok(bufused.write(mem, piece.len())?)
 }
 
 /// `path_remove_directory`
 pub fn path_remove_directory(
     ctx: &WasiCtx,
     mem: &GuestMemory<'_>,
-    fd: u32,
-    path: u32,
-    path_len: u32,
+    fd: Fd,
+    path: Path,
+    path_len: Size,
 ) -> Result<(), Error> {
-    let descriptor = ctx.table.get(fd)?;
+    let descriptor = ctx.table.get(fd.0)?;
     let dir = descriptor.directory(Rights::PATH_REMOVE_DIRECTORY)?;
     let path = text(ctx, mem, path, path_len)?;
     Ok(dir.remove_directory(&GuestPath::parse(path.bytes())?)?)
@@ -215,14 +191,14 @@ pub fn path_remove_directory(
 pub fn path_rename(
     ctx: &WasiCtx,
     mem: &GuestMemory<'_>,
-    fd: u32,
-    old_path: u32,
-    old_path_len: u32,
-    new_fd: u32,
-    new_path: u32,
-    new_path_len: u32,
+    fd: Fd,
+    old_path: Path,
+    old_path_len: Size,
+    new_fd: Fd,
+    new_path: Path,
+    new_path_len: Size,
 ) -> Result<(), Error> {
-    let (old, new) = (ctx.table.get(fd)?, ctx.table.get(new_fd)?);
+    let (old, new) = (ctx.table.get(fd.0)?, ctx.table.get(new_fd.0)?);
     let old_dir = old.directory(Rights::PATH_RENAME_SOURCE)?;
     let new_dir = new.directory(Rights::PATH_RENAME_TARGET)?;
     let old_path = text(ctx, mem, old_path, old_path_len)?;
@@ -235,15 +211,16 @@ pub fn path_rename(
 pub fn path_symlink(
     ctx: &WasiCtx,
     mem: &GuestMemory<'_>,
-    old_path: u32,
-    old_path_len: u32,
-    fd: u32,
-    new_path: u32,
-    new_path_len: u32,
+    old_path: Text,
+    old_path_len: Size,
+    fd: Fd,
+    new_path: Path,
+    new_path_len: Size,
 ) -> Result<(), Error> {
-    let descriptor = ctx.table.get(fd)?;
+    let descriptor = ctx.table.get(fd.0)?;
     let dir = descriptor.directory(Rights::PATH_SYMLINK)?;
-    let contents = text(ctx, mem, old_path, old_path_len)?;
+    let mut contents = GuestText::empty();
+    old_path.read(ctx, mem, old_path_len, &mut contents)?;
     let path = text(ctx, mem, new_path, new_path_len)?;
     let contents = parse_link_contents(contents.bytes())?;
     Ok(dir.symlink(contents, &GuestPath::parse(path.bytes())?)?)
@@ -253,11 +230,11 @@ pub fn path_symlink(
 pub fn path_unlink_file(
     ctx: &WasiCtx,
     mem: &GuestMemory<'_>,
-    fd: u32,
-    path: u32,
-    path_len: u32,
+    fd: Fd,
+    path: Path,
+    path_len: Size,
 ) -> Result<(), Error> {
-    let descriptor = ctx.table.get(fd)?;
+    let descriptor = ctx.table.get(fd.0)?;
     let dir = descriptor.directory(Rights::PATH_UNLINK_FILE)?;
     let path = text(ctx, mem, path, path_len)?;
     Ok(dir.unlink_file(&GuestPath::parse(path.bytes())?)?)

@@ -1,111 +1,103 @@
 //! `poll_oneoff`: its records in guest memory.
 
-#![forbid(unsafe_code)]
+use std::time::Duration;
 
+use guest_memory::GuestMemory;
+
+use crate::abi::params::*;
+use crate::abi::records::{self, Record, SubscriptionFields};
 use crate::alloc::vec_for;
 use crate::clock::Clock;
 use crate::ctx::WasiCtx;
 use crate::errno::{Errno, Error};
-use crate::poll::{self, Event, EventKind, Subscribed, Subscription};
+use crate::poll::{self, Subscription};
+use crate::rights::Rights;
 use crate::sys::Interest;
-use crate::types::Clockid;
-use guest_memory::GuestMemory;
-
-/// Where the parts of a `subscription` lie that preview 0 had elsewhere.
-pub(crate) struct SubscriptionLayout {
-    pub size: u32,
-    pub clock_id: u32,
-    pub clock_timeout: u32,
-    pub clock_flags: u32,
-}
-
-const SUBSCRIPTION: SubscriptionLayout =
-    SubscriptionLayout { size: 48, clock_id: 16, clock_timeout: 24, clock_flags: 40 };
-
-const EVENT_SIZE: u32 = 32;
-const SUBSCRIPTION_CLOCK_ABSTIME: u16 = 1;
-const FD_READWRITE_HANGUP: u16 = 1;
 
 /// `poll_oneoff`
-pub fn poll_oneoff(
+pub fn poll_oneoff<S: Record + Into<SubscriptionFields>>(
     ctx: &WasiCtx,
     mem: &GuestMemory<'_>,
-    in_: u32,
-    out: u32,
-    nsubscriptions: u32,
-    nevents: u32,
+    in_: InArray<S>,
+    out: OutArray<Event>,
+    nsubscriptions: Size,
+    nevents: OutSize,
 ) -> Result<(), Error> {
-    poll(ctx, mem, &SUBSCRIPTION, in_, out, nsubscriptions, nevents)
-}
-
-pub(crate) fn poll(
-    ctx: &WasiCtx,
-    mem: &GuestMemory<'_>,
-    layout: &SubscriptionLayout,
-    in_: u32,
-    out: u32,
-    nsubscriptions: u32,
-    nevents: u32,
-) -> Result<(), Error> {
-    if nsubscriptions == 0 || nsubscriptions > ctx.limits.max_subscriptions {
+    let Size(count) = nsubscriptions;
+    if count == 0 || count > ctx.limits.max_subscriptions {
         return Err(Errno::Inval.into());
     }
-    mem.reserve(in_, nsubscriptions as usize * layout.size as usize)?;
-    mem.reserve(out, nsubscriptions as usize * EVENT_SIZE as usize)?;
-    mem.reserve(nevents, 4)?;
-    if nsubscriptions == 1 && is_no_wait(&decode(mem, layout, in_)?) && matches!(ctx.clock, Clock::Host) {
-        ctx.waiter.check()?;
-        let event = Event::struck(mem.read_u64(in_)?);
-        encode(mem, out, &event)?;
-        return Ok(mem.write_u32(nevents, 1)?);
+    in_.reserve(mem, nsubscriptions)?;
+    out.reserve(mem, nsubscriptions)?;
+    nevents.reserve(mem)?;
+    if count == 1 && matches!(ctx.clock, Clock::Host(_)) {
+        let asked = in_.read(mem, 0)?.into();
+        if is_no_wait(&decode(ctx, &asked)?) {
+            ctx.waiter.check()?;
+            out.write(mem, 0, &event(&asked, Errno::Success, 0, false))?;
+            return Ok(nevents.write(mem, 1)?);
+        }
     }
-    let mut subscriptions = vec_for(nsubscriptions as usize)?;
-    for index in 0..nsubscriptions {
-        subscriptions.push(decode(mem, layout, in_ + index * layout.size)?);
+    let mut asked: Vec<SubscriptionFields> = vec_for(count as usize)?;
+    let mut subscriptions = vec_for(count as usize)?;
+    for index in 0..count {
+        let fields = in_.read(mem, index)?.into();
+        subscriptions.push(decode(ctx, &fields)?);
+        asked.push(fields);
     }
-    let events = poll::poll_oneoff(&ctx.table, &ctx.waiter, &ctx.clock, &subscriptions)?;
-    for (event, slot) in events.iter().zip((out..).step_by(EVENT_SIZE as usize)) {
-        encode(mem, slot, event)?;
+    let events = poll::poll(&ctx.waiter, &ctx.clock, &subscriptions)?;
+    for (place, told) in (0..).zip(&events) {
+        if let Some(asked) = asked.get(told.index) {
+            out.write(mem, place, &event(asked, told.errno, told.nbytes, told.hangup))?;
+        }
     }
-    Ok(mem.write_u32(nevents, events.len() as u32)?)
+    Ok(nevents.write(mem, events.len())?)
+}
+
+fn event(asked: &SubscriptionFields, errno: Errno, nbytes: u64, hangup: bool) -> Event {
+    let flags = if hangup { records::EVENT_FD_READWRITE_HANGUP } else { 0 };
+    Event { userdata: asked.userdata, errno: errno.raw(), kind: asked.tag, nbytes, flags }
 }
 
 /// A sleep of no time at all, by which programs let others run.
 fn is_no_wait(subscription: &Subscription) -> bool {
-    matches!(subscription.what, Subscribed::Clock { timeout: 0, absolute: false, .. })
+    matches!(subscription, Subscription::Sleep { duration: Duration::ZERO, .. })
 }
 
-fn decode(mem: &GuestMemory<'_>, layout: &SubscriptionLayout, at: u32) -> Result<Subscription, Errno> {
-    let interest = |interest| Ok::<_, Errno>(Subscribed::Fd { fd: mem.read_u32(at + 16)?, interest });
-    let what = match mem.read_u8(at + 8)? {
-        0 => {
-            let flags = mem.read_u16(at + layout.clock_flags)?;
-            if flags & !SUBSCRIPTION_CLOCK_ABSTIME != 0 {
+/// What is well formed but impossible has an event that tells why.
+fn decode(ctx: &WasiCtx, asked: &SubscriptionFields) -> Result<Subscription, Errno> {
+    match asked.tag {
+        records::EVENT_CLOCK => {
+            if asked.flags & !records::SUBSCRIPTION_CLOCK_ABSTIME != 0 {
                 return Err(Errno::Inval);
             }
-            match Clockid::from_guest(mem.read_u32(at + layout.clock_id)?) {
-                Ok(id @ (Clockid::Realtime | Clockid::Monotonic)) => Subscribed::Clock {
-                    id,
-                    timeout: mem.read_u64(at + layout.clock_timeout)?,
-                    absolute: flags & SUBSCRIPTION_CLOCK_ABSTIME != 0,
-                },
+            Ok(match Clockid::decode(asked.clock_id) {
+                Ok(id @ (Clockid::Realtime | Clockid::Monotonic)) => {
+                    if asked.flags & records::SUBSCRIPTION_CLOCK_ABSTIME != 0 {
+                        Subscription::Alarm { id, at: Timestamp::from_nanos(asked.timeout) }
+                    } else {
+                        Subscription::Sleep { id, duration: Duration::from_nanos(asked.timeout) }
+                    }
+                }
                 // A wait does not use the processor, so these never strike.
-                Ok(_) => Subscribed::Refused { kind: EventKind::Clock, errno: Errno::Notsup },
-                Err(errno) => Subscribed::Refused { kind: EventKind::Clock, errno },
-            }
+                Ok(_) => Subscription::Failed(Errno::Notsup),
+                Err(errno) => Subscription::Failed(errno),
+            })
         }
-        1 => interest(Interest::Read)?,
-        2 => interest(Interest::Write)?,
-        _ => return Err(Errno::Inval),
-    };
-    Ok(Subscription { userdata: mem.read_u64(at)?, what })
+        records::EVENT_FD_READ => Ok(readiness(ctx, asked.fd, Interest::Read, Rights::FD_READ)),
+        records::EVENT_FD_WRITE => Ok(readiness(ctx, asked.fd, Interest::Write, Rights::FD_WRITE)),
+        _ => Err(Errno::Inval),
+    }
 }
 
-fn encode(mem: &GuestMemory<'_>, at: u32, event: &Event) -> Result<(), Errno> {
-    mem.write_bytes(at, &[0; EVENT_SIZE as usize])?;
-    mem.write_u64(at, event.userdata)?;
-    mem.write_u16(at + 8, event.errno.raw())?;
-    mem.write_u8(at + 10, event.kind as u8)?;
-    mem.write_u64(at + 16, event.nbytes)?;
-    Ok(mem.write_u16(at + 24, if event.hangup { FD_READWRITE_HANGUP } else { 0 })?)
+fn readiness(ctx: &WasiCtx, fd: u32, interest: Interest, transfer: Rights) -> Subscription {
+    let descriptor = ctx.table.get(fd).and_then(|descriptor| {
+        descriptor.require(Rights::POLL_FD_READWRITE)?;
+        descriptor.require_transfer(transfer)?;
+        Ok(descriptor)
+    });
+    match descriptor {
+        Ok(descriptor) => Subscription::Readiness { descriptor, interest },
+        Err(errno) => Subscription::Failed(errno),
+    }
 }

@@ -1,14 +1,18 @@
 //! Arguments, environment, clocks, random bytes and the process itself.
 
-#![forbid(unsafe_code)]
-
-use crate::ctx::{StringTable, WasiCtx};
-use crate::errno::{Errno, Error};
-use crate::types::Clockid;
 use guest_memory::GuestMemory;
 
+use crate::abi::params::*;
+use crate::ctx::{StringTable, WasiCtx};
+use crate::errno::{Errno, Error};
+
 /// Writes a pointer for each string, and the strings.
-fn strings_get(mem: &GuestMemory<'_>, table: &StringTable, pointers: u32, block: u32) -> Result<(), Error> {
+fn strings_get(
+    mem: &GuestMemory<'_>,
+    table: &StringTable,
+    OutBytes(pointers): OutBytes,
+    OutBytes(block): OutBytes,
+) -> Result<(), Error> {
     mem.reserve(pointers, table.starts.len() * 4)?;
     mem.write_bytes(block, &table.block)?;
     for (start, slot) in table.starts.iter().zip((pointers..).step_by(4)) {
@@ -17,15 +21,24 @@ fn strings_get(mem: &GuestMemory<'_>, table: &StringTable, pointers: u32, block:
     Ok(())
 }
 
-fn strings_sizes_get(mem: &GuestMemory<'_>, table: &StringTable, count: u32, size: u32) -> Result<(), Error> {
-    mem.reserve(size, 4)?;
-    mem.write_u32(count, table.starts.len() as u32)?;
-    mem.write_u32(size, table.block.len() as u32)?;
-    Ok(())
+fn strings_sizes_get(
+    mem: &GuestMemory<'_>,
+    table: &StringTable,
+    count: Out<u32>,
+    size: Out<u32>,
+) -> Result<(), Error> {
+    size.reserve(mem)?;
+    count.write(mem, &(table.starts.len() as u32))?;
+    Ok(size.write(mem, &(table.block.len() as u32))?)
 }
 
 /// `args_get`
-pub fn args_get(ctx: &WasiCtx, mem: &GuestMemory<'_>, argv: u32, argv_buf: u32) -> Result<(), Error> {
+pub fn args_get(
+    ctx: &WasiCtx,
+    mem: &GuestMemory<'_>,
+    argv: OutBytes,
+    argv_buf: OutBytes,
+) -> Result<(), Error> {
     strings_get(mem, &ctx.args, argv, argv_buf)
 }
 
@@ -33,8 +46,8 @@ pub fn args_get(ctx: &WasiCtx, mem: &GuestMemory<'_>, argv: u32, argv_buf: u32) 
 pub fn args_sizes_get(
     ctx: &WasiCtx,
     mem: &GuestMemory<'_>,
-    argc: u32,
-    argv_buf_size: u32,
+    argc: Out<u32>,
+    argv_buf_size: Out<u32>,
 ) -> Result<(), Error> {
     strings_sizes_get(mem, &ctx.args, argc, argv_buf_size)
 }
@@ -43,8 +56,8 @@ pub fn args_sizes_get(
 pub fn environ_get(
     ctx: &WasiCtx,
     mem: &GuestMemory<'_>,
-    environ: u32,
-    environ_buf: u32,
+    environ: OutBytes,
+    environ_buf: OutBytes,
 ) -> Result<(), Error> {
     strings_get(mem, &ctx.env, environ, environ_buf)
 }
@@ -53,15 +66,20 @@ pub fn environ_get(
 pub fn environ_sizes_get(
     ctx: &WasiCtx,
     mem: &GuestMemory<'_>,
-    environc: u32,
-    environ_buf_size: u32,
+    environc: Out<u32>,
+    environ_buf_size: Out<u32>,
 ) -> Result<(), Error> {
     strings_sizes_get(mem, &ctx.env, environc, environ_buf_size)
 }
 
 /// `clock_res_get`
-pub fn clock_res_get(ctx: &WasiCtx, mem: &GuestMemory<'_>, id: u32, resolution: u32) -> Result<(), Error> {
-    Ok(mem.write_u64(resolution, ctx.clock.resolution(Clockid::from_guest(id)?))?)
+pub fn clock_res_get(
+    ctx: &WasiCtx,
+    mem: &GuestMemory<'_>,
+    id: Encoded<Clockid>,
+    resolution: Out<Timestamp>,
+) -> Result<(), Error> {
+    Ok(resolution.write(mem, &Timestamp::default().saturating_add(ctx.clock.resolution(id.decode()?)))?)
 }
 
 /// `clock_time_get`; every clock is as precise as the host has it.
@@ -69,11 +87,11 @@ pub fn clock_res_get(ctx: &WasiCtx, mem: &GuestMemory<'_>, id: u32, resolution: 
 pub fn clock_time_get(
     ctx: &WasiCtx,
     mem: &GuestMemory<'_>,
-    id: u32,
-    _precision: u64,
-    time: u32,
+    id: Encoded<Clockid>,
+    _precision: Timestamp,
+    time: Out<Timestamp>,
 ) -> Result<(), Error> {
-    Ok(mem.write_u64(time, ctx.clock.time(Clockid::from_guest(id)?))?)
+    Ok(time.write(mem, &ctx.clock.time(id.decode()?))?)
 }
 
 /// `proc_exit`
@@ -96,7 +114,12 @@ pub fn sched_yield(ctx: &WasiCtx, _mem: &GuestMemory<'_>) -> Result<(), Error> {
 
 /// `random_get`, in pieces, so that a request for the whole memory takes no
 /// host memory and can be interrupted.
-pub fn random_get(ctx: &WasiCtx, mem: &GuestMemory<'_>, buf: u32, buf_len: u32) -> Result<(), Error> {
+pub fn random_get(
+    ctx: &WasiCtx,
+    mem: &GuestMemory<'_>,
+    OutBytes(buf): OutBytes,
+    Size(buf_len): Size,
+) -> Result<(), Error> {
     const SHORT: usize = 256;
     const PIECE: usize = 64 * 1024;
     let len = buf_len as usize;

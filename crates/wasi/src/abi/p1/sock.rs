@@ -1,15 +1,13 @@
 //! The functions on sockets.
 
-#![forbid(unsafe_code)]
+use guest_memory::GuestMemory;
 
-use super::fd::buffers;
+use crate::abi::params::*;
 use crate::ctx::WasiCtx;
 use crate::descriptor::{Descriptor, Object};
 use crate::errno::{Errno, Error};
 use crate::fs::file::OpenFile;
 use crate::rights::Rights;
-use crate::types::{Fdflags, Riflags, Sdflags};
-use guest_memory::GuestMemory;
 
 /// The socket behind a descriptor; what is none is `ENOTSOCK` before any right
 /// is asked for.
@@ -28,66 +26,69 @@ fn socket(descriptor: &Descriptor, rights: Rights) -> Result<&OpenFile, Errno> {
 pub fn sock_accept(
     ctx: &WasiCtx,
     mem: &GuestMemory<'_>,
-    fd: u32,
-    flags: u32,
-    result_fd: u32,
+    fd: Fd,
+    flags: Encoded<Fdflags>,
+    result_fd: Out<u32>,
 ) -> Result<(), Error> {
-    let descriptor = ctx.table.get(fd)?;
-    let flags = Fdflags::from_guest(flags)?;
-    mem.reserve(result_fd, 4)?;
+    let descriptor = ctx.table.get(fd.0)?;
+    let flags = flags.decode()?;
+    result_fd.reserve(mem)?;
     let listener = socket(&descriptor, Rights::SOCK_ACCEPT)?;
     ctx.table.require_room()?;
     let connection = listener.accept(flags, &ctx.waiter)?;
     let rights = descriptor.inheriting();
     let accepted = Descriptor::new(Object::File(connection), rights, Rights::empty());
-    Ok(mem.write_u32(result_fd, ctx.table.insert(accepted)?)?)
+    Ok(result_fd.write(mem, &ctx.table.insert(accepted)?)?)
 }
 
 /// `sock_recv`
 pub fn sock_recv(
     ctx: &WasiCtx,
     mem: &GuestMemory<'_>,
-    fd: u32,
-    ri_data: u32,
-    ri_data_len: u32,
-    ri_flags: u32,
-    ro_datalen: u32,
-    ro_flags: u32,
+    fd: Fd,
+    ri_data: IovecArray,
+    ri_data_len: Size,
+    ri_flags: Encoded<Riflags>,
+    ro_datalen: OutSize,
+    ro_flags: Out<u16>,
 ) -> Result<(), Error> {
-    let descriptor = ctx.table.get(fd)?;
-    let flags = Riflags::from_guest(ri_flags)?;
-    mem.reserve(ro_datalen, 4)?;
-    mem.reserve(ro_flags, 2)?;
+    let descriptor = ctx.table.get(fd.0)?;
+    let flags = ri_flags.decode()?;
+    ro_datalen.reserve(mem)?;
+    ro_flags.reserve(mem)?;
     let socket = socket(&descriptor, Rights::FD_READ)?;
-    let into = buffers(ctx, mem, ri_data, ri_data_len)?;
+    let into = ri_data.read(ctx, mem, ri_data_len)?;
     let (received, roflags) = socket.receive(&into, flags, &ctx.waiter)?;
-    mem.write_u32(ro_datalen, received as u32)?;
-    Ok(mem.write_u16(ro_flags, roflags.bits())?)
+    ro_datalen.write(mem, received)?;
+    Ok(ro_flags.write(mem, &roflags.bits())?)
 }
 
 /// `sock_send`; there are no flags yet.
 pub fn sock_send(
     ctx: &WasiCtx,
     mem: &GuestMemory<'_>,
-    fd: u32,
-    si_data: u32,
-    si_data_len: u32,
-    si_flags: u32,
-    so_datalen: u32,
+    fd: Fd,
+    si_data: CiovecArray,
+    si_data_len: Size,
+    si_flags: Encoded<Siflags>,
+    so_datalen: OutSize,
 ) -> Result<(), Error> {
-    let descriptor = ctx.table.get(fd)?;
-    if si_flags != 0 {
-        return Err(Errno::Inval.into());
-    }
-    mem.reserve(so_datalen, 4)?;
+    let descriptor = ctx.table.get(fd.0)?;
+    let Siflags = si_flags.decode()?;
+    so_datalen.reserve(mem)?;
     let socket = socket(&descriptor, Rights::FD_WRITE)?;
-    let from = buffers(ctx, mem, si_data, si_data_len)?;
-    Ok(mem.write_u32(so_datalen, socket.send(&from, &ctx.waiter)? as u32)?)
+    let from = si_data.read(ctx, mem, si_data_len)?;
+    Ok(so_datalen.write(mem, socket.send(&from, &ctx.waiter)?)?)
 }
 
 /// `sock_shutdown`
-pub fn sock_shutdown(ctx: &WasiCtx, _mem: &GuestMemory<'_>, fd: u32, how: u32) -> Result<(), Error> {
-    let descriptor = ctx.table.get(fd)?;
-    let how = Sdflags::from_guest(how)?;
+pub fn sock_shutdown(
+    ctx: &WasiCtx,
+    _mem: &GuestMemory<'_>,
+    fd: Fd,
+    how: Encoded<Sdflags>,
+) -> Result<(), Error> {
+    let descriptor = ctx.table.get(fd.0)?;
+    let how = how.decode()?;
     Ok(socket(&descriptor, Rights::SOCK_SHUTDOWN)?.shutdown(how)?)
 }

@@ -1,5 +1,63 @@
 //! Files of the host.
 
-#![forbid(unsafe_code)]
+mod dir;
+mod listing;
+mod position;
 
-pub mod position;
+use std::fs::File;
+use std::sync::Mutex;
+
+use crate::errno::Errno;
+use crate::fs::host::listing::Listing;
+use crate::fs::host::position::Position;
+use crate::sys::{self, BorrowedHandle};
+
+/// A file of the host.
+pub struct HostFile {
+    pub(super) file: File,
+    pub(super) position: Position,
+    /// A directory's listing in progress.
+    listing: Mutex<Option<Listing>>,
+}
+
+impl HostFile {
+    /// One whose position the host keeps: it is also somebody else's, or has none.
+    pub fn shared(file: File) -> HostFile {
+        HostFile { file, position: Position::shared(), listing: Mutex::new(None) }
+    }
+
+    /// One that this layer has just opened, and nobody else has.
+    pub fn opened(file: File) -> HostFile {
+        HostFile { file, position: Position::start(), listing: Mutex::new(None) }
+    }
+
+    #[inline]
+    pub fn handle(&self) -> BorrowedHandle<'_> {
+        sys::borrow(&self.file)
+    }
+}
+
+/// Without `openat2`, a directory that a link led to comes from cap-std as a
+/// handle to walk from and no more. For the rest it is opened once again.
+pub(super) fn by_full_handle<T>(
+    file: &File,
+    operation: impl Fn(BorrowedHandle<'_>) -> Result<T, Errno>,
+) -> Result<T, Errno> {
+    match uninterrupted(|| operation(sys::borrow(file))) {
+        Err(Errno::Badf) => {
+            let full = sys::reopen_directory(file).map_err(|_| Errno::Badf)?;
+            uninterrupted(|| operation(sys::borrow(&full)))
+        }
+        done => done,
+    }
+}
+
+/// A signal to the host is not the guest's business.
+pub(super) fn uninterrupted<T>(mut operation: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
+    loop {
+        match operation() {
+            Err(Errno::Intr) => {}
+            done => return done,
+        }
+    }
+}

@@ -6,8 +6,6 @@
 //! positions whole, from whichever thread; a file that is also somebody else's has its position at
 //! the host.
 
-#![forbid(unsafe_code)]
-
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::errno::Errno;

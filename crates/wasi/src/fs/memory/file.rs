@@ -4,16 +4,16 @@
 //! permissions, and by the host's side in `mod.rs`. Invariant: like a POSIX
 //! open file, it keeps its node whatever happens to the names.
 
-#![forbid(unsafe_code)]
-
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use super::tree::{Body, Node, walk, walk_to_create};
+use super::lock;
+use super::node::{Body, Node};
+use super::walk::{walk, walk_to_create};
 use crate::alloc::{bytes_of, text_of};
 use crate::errno::Errno;
 use crate::fs::path::GuestPath;
 use crate::sys::{LockKind, OpenSpec};
-use crate::types::{Dirent, Filestat, Filetype, Oflags, SetTime, Whence};
+use crate::types::{DirEntry, Filestat, Filetype, Oflags, SetTime, Whence};
 use guest_memory::IoVecs;
 
 pub struct MemoryFile {
@@ -47,7 +47,7 @@ impl MemoryFile {
     }
 
     pub fn try_lock(&self, kind: Option<LockKind>) -> Result<(), Errno> {
-        let mut held = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = lock(&self.lock);
         if *held == kind {
             return Ok(());
         }
@@ -203,7 +203,7 @@ impl MemoryFile {
     }
 
     fn position(&self) -> MutexGuard<'_, u64> {
-        self.position.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.position)
     }
 
     pub fn seek(&self, offset: i64, whence: Whence) -> Result<u64, Errno> {
@@ -220,8 +220,8 @@ impl MemoryFile {
     // ---- names ----
 
     pub fn find(&self, path: &GuestPath<'_>, follow: bool) -> Result<MemoryFile, Errno> {
-        let place = walk(&self.node, path.as_str(), follow)?;
-        Ok(MemoryFile::new(place.existing()?))
+        let found = walk(&self.node, path.as_str(), follow)?;
+        Ok(MemoryFile::new(found.existing()?))
     }
 
     pub fn stat_path(&self, path: &GuestPath<'_>, follow: bool) -> Result<Filestat, Errno> {
@@ -239,18 +239,18 @@ impl MemoryFile {
         let exclusive = create && spec.oflags.contains(Oflags::EXCL);
         let follow = spec.follow && !exclusive;
         let _changing = create.then(|| self.node.tree().changing());
-        let place = if create {
+        let found = if create {
             walk_to_create(&self.node, path.as_str(), follow)?
         } else {
             walk(&self.node, path.as_str(), follow)?
         };
-        let node = match place.node {
+        let node = match found.node {
             Some(_) if exclusive => return Err(Errno::Exist),
             Some(node) => node,
             None if create => {
-                let name = place.name.ok_or(Errno::Noent)?;
+                let name = found.name.ok_or(Errno::Noent)?;
                 let node = Node::create(self.node.tree(), Body::File(RwLock::default()))?;
-                place.parent.insert(&name, node.clone())?;
+                found.parent.insert(&name, node.clone())?;
                 node
             }
             None => return Err(Errno::Noent),
@@ -286,11 +286,11 @@ impl MemoryFile {
     /// Makes something where there is nothing.
     fn make(&self, path: &GuestPath<'_>, body: Body) -> Result<(), Errno> {
         let _changing = self.node.tree().changing();
-        let place = walk(&self.node, path.as_str(), false)?;
-        match (place.name, place.node) {
+        let found = walk(&self.node, path.as_str(), false)?;
+        match (found.name, found.node) {
             (Some(name), None) => {
                 let node = Node::create(self.node.tree(), body)?;
-                place.parent.insert(&name, node)
+                found.parent.insert(&name, node)
             }
             _ => Err(Errno::Exist),
         }
@@ -313,20 +313,20 @@ impl MemoryFile {
 
     pub fn remove_directory(&self, path: &GuestPath<'_>) -> Result<(), Errno> {
         let _changing = self.node.tree().changing();
-        let place = walk(&self.node, path.as_str(), false)?;
-        let Some(name) = place.name else {
+        let found = walk(&self.node, path.as_str(), false)?;
+        let Some(name) = found.name else {
             return Err(Errno::Inval);
         };
-        place.node.ok_or(Errno::Noent)?.retire()?;
-        place.parent.remove(&name)
+        found.node.ok_or(Errno::Noent)?.retire()?;
+        found.parent.remove(&name)
     }
 
     pub fn remove_file(&self, path: &GuestPath<'_>) -> Result<(), Errno> {
         let _changing = self.node.tree().changing();
-        let place = walk(&self.node, path.as_str(), false)?;
-        let node = place.node.ok_or(Errno::Noent)?;
-        match place.name {
-            Some(name) if node.filetype() != Filetype::Directory => place.parent.remove(&name),
+        let found = walk(&self.node, path.as_str(), false)?;
+        let node = found.node.ok_or(Errno::Noent)?;
+        match found.name {
+            Some(name) if node.filetype() != Filetype::Directory => found.parent.remove(&name),
             _ => Err(Errno::Isdir),
         }
     }
@@ -342,16 +342,16 @@ impl MemoryFile {
         self.require_same_tree(new_dir)?;
         let _changing = self.node.tree().changing();
         let old = walk(&self.node, path.as_str(), false)?;
-        let place = walk(&new_dir.node, new_path.as_str(), false)?;
+        let found = walk(&new_dir.node, new_path.as_str(), false)?;
         let node = old.existing()?;
         movable(node.filetype())?;
-        let (Some(name), None) = (place.name, place.node) else {
+        let (Some(name), None) = (found.name, found.node) else {
             return Err(Errno::Exist);
         };
         if node.filetype() == Filetype::Directory {
             return Err(Errno::Perm);
         }
-        place.parent.insert(&name, node)
+        found.parent.insert(&name, node)
     }
 
     /// `movable` says whether what it is may have a name there.
@@ -402,17 +402,9 @@ impl MemoryFile {
     pub fn read_directory(
         &self,
         cookie: u64,
-        mut emit: impl FnMut(&[u8]) -> Result<usize, Errno>,
+        emit: impl FnMut(DirEntry<'_>) -> Result<bool, Errno>,
     ) -> Result<(), Errno> {
-        let from = position(cookie)?;
-        let mut bytes = Vec::new();
-        self.node.list(from, |next, ino, filetype, name| {
-            let dirent = Dirent { next, ino, namlen: name.len() as u32, filetype };
-            bytes.clear();
-            bytes.extend_from_slice(&dirent.encode());
-            bytes.extend_from_slice(name.as_bytes());
-            Ok(emit(&bytes)? == bytes.len())
-        })
+        self.node.list(position(cookie)?, emit)
     }
 }
 

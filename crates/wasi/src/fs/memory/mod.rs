@@ -1,19 +1,19 @@
 //! File systems in memory, as the host holds them.
 //!
 //! Made by the host, mounted as preopened directories of any number of
-//! contexts. `tree.rs` has nodes and names, `file.rs` what can be done with an
-//! open one. Guests come to them through the same descriptors, path gate,
+//! contexts. `tree.rs` has what all its nodes share, `node.rs` nodes and names, `walk.rs` the way to them,
+//! `file.rs` what can be done with an open one. Guests come to them through the same descriptors, path gate,
 //! rights and permissions as to host files; this is a back end, not another
 //! implementation of WASI. Invariants: what is stored, names and bookkeeping
 //! included, never exceeds the quota; no lookup leaves the directory it starts
 //! from.
 
-#![forbid(unsafe_code)]
-
 mod file;
+mod node;
 mod tree;
+mod walk;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::alloc::text_of;
 use crate::clock::{Clock, VirtualClock};
@@ -21,7 +21,8 @@ use crate::errno::Errno;
 use crate::fs::path::GuestPath;
 use crate::types::Filetype;
 pub use file::MemoryFile;
-use tree::{Node, Tree};
+use node::Node;
+use tree::Tree;
 
 /// A file system in memory. Clones are the same one.
 #[derive(Clone)]
@@ -33,7 +34,7 @@ impl MemoryFs {
     /// An empty one that takes at most `quota` bytes, counting contents, names
     /// and a few hundred bytes for each file; beyond them is `ENOSPC`.
     pub fn new(quota: u64) -> MemoryFs {
-        MemoryFs { root: Tree::root(quota, Clock::Host) }
+        MemoryFs { root: Tree::root(quota, Clock::default()) }
     }
 
     /// One whose times are the same in every run: they start at `now`,
@@ -138,6 +139,12 @@ impl MemoryFs {
         paths.sort_unstable();
         Ok(paths)
     }
+}
+
+/// A panic elsewhere leaves these values whole, so a poisoned lock is no
+/// reason to fail.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The gate that guests' paths pass, but for the slash in front.

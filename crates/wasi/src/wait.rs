@@ -1,0 +1,145 @@
+//! How calls wait: for a descriptor or for time, so that one event can end any wait.
+//!
+//! At the ground; used by whatever blocks. Invariants: no lock is held while waiting; once
+//! interrupted, a context stays interrupted until that is cleared, and every wait in it ends at once.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use crate::alloc::vec_for;
+use crate::errno::{Errno, Error};
+use crate::sys::{self, BorrowedHandle, Interest, Readiness};
+
+/// Ends the waits of a context, from any thread.
+pub struct Interrupt {
+    event: sys::Event,
+    fired: AtomicBool,
+}
+
+impl Interrupt {
+    pub fn fire(&self) {
+        self.fired.store(true, Ordering::Release);
+        self.event.set();
+    }
+
+    /// Lets the context wait again. For whoever can tell that nobody fires it
+    /// at the same time.
+    pub fn clear(&self) {
+        self.event.clear();
+        self.fired.store(false, Ordering::Release);
+    }
+
+    pub fn has_fired(&self) -> bool {
+        self.fired.load(Ordering::Acquire)
+    }
+}
+
+/// How the calls of one context wait. Costs nothing, and no descriptor, until
+/// someone asks for the means to interrupt.
+#[derive(Default)]
+pub struct Waiter {
+    interrupt: OnceLock<Arc<Interrupt>>,
+}
+
+impl Waiter {
+    pub fn interrupt(&self) -> Result<Arc<Interrupt>, Errno> {
+        if let Some(existing) = self.interrupt.get() {
+            return Ok(existing.clone());
+        }
+        let new = Arc::new(Interrupt { event: sys::Event::new()?, fired: AtomicBool::new(false) });
+        Ok(self.interrupt.get_or_init(|| new).clone())
+    }
+
+    /// Whether waits have to watch for an interrupt.
+    pub fn is_armed(&self) -> bool {
+        self.interrupt.get().is_some()
+    }
+
+    pub fn check(&self) -> Result<(), Error> {
+        match self.interrupt.get() {
+            Some(interrupt) if interrupt.has_fired() => Err(Error::Interrupted),
+            _ => Ok(()),
+        }
+    }
+
+    /// Waits for one descriptor, however long it takes.
+    pub fn wait_for(&self, fd: BorrowedHandle<'_>, interest: Interest) -> Result<(), Error> {
+        let mut found = Vec::new();
+        self.wait(&[(fd, interest)], None, &mut found)
+    }
+
+    /// Waits for nothing but time, or the interrupt.
+    pub fn pause(&self, duration: Duration) -> Result<(), Error> {
+        let mut found = Vec::new();
+        self.wait(&[], Some(duration), &mut found)
+    }
+
+    /// Waits until somebody has the other end of a named pipe open, or had.
+    pub fn wait_for_writer(&self, pipe: BorrowedHandle<'_>) -> Result<(), Error> {
+        let probe = sys::WriterProbe::new()?;
+        let mut backoff = Backoff::default();
+        let mut found = Vec::new();
+        while !probe.has_writer(pipe)? {
+            // Is woken by data and by a writer that went, not by one that came.
+            let pause = Some(backoff.next());
+            self.wait(&[(pipe, Interest::Read)], pause, &mut found)?;
+            if found.iter().any(|readiness| readiness.ready) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a descriptor is ready now.
+    pub fn is_ready(&self, fd: BorrowedHandle<'_>, interest: Interest) -> Result<bool, Error> {
+        let mut found = Vec::new();
+        self.wait(&[(fd, interest)], Some(Duration::ZERO), &mut found)?;
+        Ok(found.iter().any(|readiness| readiness.ready))
+    }
+
+    /// Waits until something is ready, the time is over, or a signal came.
+    pub fn wait(
+        &self,
+        interests: &[(BorrowedHandle<'_>, Interest)],
+        timeout: Option<Duration>,
+        found: &mut Vec<Readiness>,
+    ) -> Result<(), Error> {
+        match self.interrupt.get() {
+            None => sys::wait(interests, timeout, found)?,
+            Some(interrupt) => {
+                let mut all = vec_for(interests.len() + 1)?;
+                all.extend_from_slice(interests);
+                all.push((interrupt.event.handle(), Interest::Read));
+                sys::wait(&all, timeout, found)?;
+                found.pop();
+                self.check()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How long to pause between trials of what the host cannot be asked to tell,
+/// or only by a wait that could not be interrupted: briefly at first.
+pub struct Backoff(Duration);
+
+impl Default for Backoff {
+    fn default() -> Backoff {
+        Backoff(Duration::from_micros(100))
+    }
+}
+
+impl Backoff {
+    const LONGEST: Duration = Duration::from_millis(20);
+
+    fn next(&mut self) -> Duration {
+        let pause = self.0;
+        self.0 = (pause * 2).min(Backoff::LONGEST);
+        pause
+    }
+
+    pub fn pause(&mut self, waiter: &Waiter) -> Result<(), Error> {
+        waiter.pause(self.next())
+    }
+}
