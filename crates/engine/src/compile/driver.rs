@@ -17,7 +17,7 @@ use crate::parse::info::*;
 use crate::pool::{self, Stop};
 use crate::sys::arch::REQUIRED_FLAG;
 use crate::types::{FuncType, ValType};
-use cranelift_codegen::isa::OwnedTargetIsa;
+use cranelift_codegen::isa::{self, OwnedTargetIsa};
 use cranelift_codegen::settings::{self, Configurable};
 use cranelift_codegen::{Context, FinalizedMachExceptionHandler, ir};
 use cranelift_entity::EntityRef;
@@ -72,8 +72,12 @@ impl KnownTrampolines {
     }
 }
 
-/// Cranelift's description of this machine, and how code is made for it.
-fn target(opt_level: OptLevel, register_allocator: &str) -> Result<OwnedTargetIsa, CompileError> {
+/// Cranelift's description of a machine, and how code is made for it.
+fn target(
+    machine: &isa::Builder,
+    opt_level: OptLevel,
+    register_allocator: &str,
+) -> Result<OwnedTargetIsa, CompileError> {
     let mut flags = settings::builder();
     let level = match opt_level {
         OptLevel::None => "none",
@@ -94,15 +98,21 @@ fn target(opt_level: OptLevel, register_allocator: &str) -> Result<OwnedTargetIs
             CompileError::general(format!("cannot set {name}={value} for Cranelift: {error}"))
         })?;
     }
-    cranelift_native::builder()
-        .map_err(|reason| CompileError::general(format!("no code can be made for this machine: {reason}")))?
-        .finish(settings::Flags::new(flags))
-        .map_err(|error| CompileError::general(format!("no code can be made for this machine: {error}")))
+    machine.finish(settings::Flags::new(flags)).map_err(|error| no_code(&error))
+}
+
+fn no_code(reason: &dyn std::fmt::Display) -> CompileError {
+    CompileError::general(format!("no code can be made for this machine: {reason}"))
 }
 
 impl Compiler {
+    /// Makes code for the machine it runs on.
     pub fn new(opt_level: OptLevel) -> Result<Compiler, CompileError> {
-        let isa = target(opt_level, "backtracking")?;
+        Compiler::for_machine(&cranelift_native::builder().map_err(|reason| no_code(&reason))?, opt_level)
+    }
+
+    pub(super) fn for_machine(machine: &isa::Builder, opt_level: OptLevel) -> Result<Compiler, CompileError> {
+        let isa = target(machine, opt_level, "backtracking")?;
         // Without it Cranelift calls the C library for rounding, and nothing here may be looked
         // up in the process.
         let has = |flag: &str| {
@@ -113,8 +123,8 @@ impl Compiler {
                 format!("this machine's processor lacks a feature that compiled code needs: {flag}");
             return Err(CompileError::general(message));
         }
-        let quick_isa = target(opt_level, "single_pass")?;
-        let plain_isa = target(OptLevel::None, "single_pass")?;
+        let quick_isa = target(machine, opt_level, "single_pass")?;
+        let plain_isa = target(machine, OptLevel::None, "single_pass")?;
         Ok(Compiler { isa, quick_isa, plain_isa, known: KnownTrampolines::default() })
     }
 
@@ -282,14 +292,14 @@ fn libcalls_of(functions: &[Option<Arc<CompiledFunction>>], first: usize) -> Vec
     Libcall::ALL.iter().copied().filter(|libcall| called[*libcall as usize]).collect()
 }
 
-enum Job {
+pub(super) enum Job {
     Body(DefinedFuncIndex),
     Trampoline(Trampoline),
 }
 
 /// One thread's reusable allocations.
-struct Worker {
-    context: Context,
+pub(super) struct Worker {
+    pub(super) context: Context,
     builder: FunctionBuilderContext,
 }
 
@@ -315,15 +325,18 @@ fn run(
     let error: Mutex<Option<CompileError>> = Mutex::new(None);
     let flag = stop.flag;
     let work = |stopped: &dyn Fn() -> bool| {
-        let mut worker = Worker { context: Context::new(), builder: FunctionBuilderContext::new() };
+        let mut worker = Worker::new();
         let mut mine = Vec::new();
         while !failed.load(Ordering::Relaxed)
             && !stopped()
             && let Some(i) = order.get(next.fetch_add(1, Ordering::Relaxed))
         {
             // A panic here is a bug in us or in Cranelift; it must not take the process along.
-            let compiled =
-                catch_unwind(AssertUnwindSafe(|| worker.compile(&jobs[*i], *i, module, compiler, bytes)));
+            let compiled = catch_unwind(AssertUnwindSafe(|| {
+                let offset = worker.translate(&jobs[*i], *i, module, bytes)?;
+                worker.compile(compiler, offset)?;
+                worker.collect(*i)
+            }));
             match compiled
                 .unwrap_or_else(|_| Err(CompileError::general("internal compiler error: it panicked")))
             {
@@ -355,18 +368,22 @@ fn run(
 }
 
 impl Worker {
-    fn compile(
+    pub(super) fn new() -> Worker {
+        Worker { context: Context::new(), builder: FunctionBuilderContext::new() }
+    }
+
+    /// Has Cranelift's IR of the job in `context`. Returns where the job begins in the module.
+    pub(super) fn translate(
         &mut self,
         job: &Job,
         place: usize,
         module: &ModuleEnvironment<'_>,
-        compiler: &Compiler,
         bytes: &[u8],
-    ) -> Result<CompiledFunction, CompileError> {
+    ) -> Result<usize, CompileError> {
         self.context.clear();
         let func = &mut self.context.func;
         func.name = ir::UserFuncName::user(0, place as u32);
-        let offset = match job {
+        match job {
             Job::Body(index) => {
                 let ty = module.info.func_type(module.info.func_index(*index)).ty();
                 func.signature = wasm_signature(ty);
@@ -376,14 +393,18 @@ impl Worker {
                 let range = module.info.bodies[*index].clone();
                 let offset = range.start;
                 translate::translate(module, ty, &bytes[range], offset, func, &mut self.builder)?;
-                offset
+                Ok(offset)
             }
             Job::Trampoline(trampoline) => {
                 func.signature = trampoline.signature(module.isa);
                 trampoline.translate(module.isa, func, &mut self.builder);
-                0
+                Ok(0)
             }
-        };
+        }
+    }
+
+    /// Makes machine code of the IR in `context`.
+    pub(super) fn compile(&mut self, compiler: &Compiler, offset: usize) -> Result<(), CompileError> {
         let dfg = &self.context.func.dfg;
         let isa = if dfg.num_blocks() > limits::CAREFULLY_ALLOCATED_BLOCKS {
             &*compiler.plain_isa
@@ -399,7 +420,7 @@ impl Worker {
             }
             other => CompileError::new(format!("internal compiler error: {other}"), offset as u64),
         })?;
-        self.collect(place)
+        Ok(())
     }
 
     fn collect(&self, place: usize) -> Result<CompiledFunction, CompileError> {

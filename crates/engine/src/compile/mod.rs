@@ -9,6 +9,8 @@ mod compiled;
 mod driver;
 mod environ;
 mod exceptions;
+#[cfg(all(test, target_arch = "x86_64"))]
+mod golden;
 mod limits;
 mod numeric;
 mod signatures;
