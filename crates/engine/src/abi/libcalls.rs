@@ -27,8 +27,9 @@ macro_rules! for_each_libcall {
             table_copy(dst_table: u32, src_table: u32, dst: u64, src: u64, len: u64);
             table_init(table: u32, elem: u32, dst: u64, src: u32, len: u32);
             elem_drop(elem: u32);
-            /// Whether a function of the type `found` may be called as one of `expected`: 1 or 0.
-            type_matches(found: u32, expected: u32);
+            /// Whether the function that `func_ref` refers to may be called as one of the module's type
+            /// `ty`: 1 or 0.
+            func_matches(func_ref: u64, ty: u32);
             /// Throws a new exception; `values` is the address of the tag's values.
             throw(tag: u32, values: u64);
             /// Throws an exception again; traps on null.

@@ -337,22 +337,19 @@ impl<'a> FuncEnvironment<'a> {
         }
         let found = b.ins().load(types::I32, flags, func_ref, offsets::func_ref::TYPE_ID);
         let same = b.ins().icmp(ir::condcodes::IntCC::Equal, found, expected);
-        let same = if self.module.info.types[ty].is_final() {
-            same
-        } else {
-            self.or_subtype(b, same, found, expected)
-        };
+        let same =
+            if self.module.info.types[ty].is_final() { same } else { self.or_subtype(b, same, func_ref, ty) };
         self.trapz(b, same, TrapCode::IndirectCallTypeMismatch.to_clif());
         self.func_ref_target(b, func_ref)
     }
 
-    /// Whether `same` holds, or else the type with the identity `found` is a subtype.
+    /// Whether `same` holds, or else the function is one of a subtype of `ty`.
     fn or_subtype(
         &mut self,
         b: &mut FunctionBuilder<'_>,
         same: Value,
-        found: Value,
-        expected: Value,
+        func_ref: Value,
+        ty: TypeIndex,
     ) -> Value {
         let (slow, next) = (b.create_block(), b.create_block());
         let result = b.append_block_param(next, types::I8);
@@ -360,7 +357,8 @@ impl<'a> FuncEnvironment<'a> {
         b.ins().brif(same, next, &[same.into()], slow, []);
         b.seal_block(slow);
         b.switch_to_block(slow);
-        let matches = self.libcall(b, Libcall::type_matches, &[found, expected]);
+        let ty = b.ins().iconst(types::I32, i64::from(ty.as_u32()));
+        let matches = self.libcall(b, Libcall::func_matches, &[func_ref, ty]);
         let matches = b.ins().ireduce(types::I8, matches);
         b.ins().jump(next, &[matches.into()]);
         b.seal_block(next);

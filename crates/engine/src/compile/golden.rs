@@ -3,7 +3,7 @@
 //! Each file in `tests/golden/` is a module, which may begin with a line of settings, and what is made of
 //! it: Cranelift's IR as the translator emits it, then the machine code. That is x86-64's, for a processor
 //! with the features below, whichever machine runs the test. To write the expected text anew, run
-//! `UPDATE_GOLDEN=1 cargo test --release -p wasi-native-engine --lib golden` and look at the difference.
+//! `UPDATE_GOLDEN=1 cargo test --release --workspace --lib golden` and look at the difference.
 
 use super::driver::*;
 use super::environ::ModuleEnvironment;
@@ -147,7 +147,7 @@ fn generated_code_is_what_was_reviewed() {
     assert!(
         wrong.is_empty(),
         "the compiler makes other code than what was reviewed. If that is meant, run\n  UPDATE_GOLDEN=1 cargo \
-         test --release -p wasi-native-engine --lib golden\nand look at the difference.\n{}",
+         test --release --workspace --lib golden\nand look at the difference.\n{}",
         wrong.join("\n")
     );
 }

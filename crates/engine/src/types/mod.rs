@@ -1,14 +1,12 @@
-//! The types of WebAssembly as the engine speaks of them, and the process-wide identity of
-//! function types.
+//! The types of WebAssembly as the engine speaks of them.
 //!
-//! Anyone in the engine and above may use this module. Invariant: two function types have the
-//! same [`TypeId`] exactly when the specification calls them equal, in whichever modules of the
-//! process they stand, so a signature check is one integer comparison.
+//! For all of the engine and for its embedders. The identity of function types is in `registry.rs`.
 
-use once_cell::sync::Lazy;
-use std::collections::HashMap;
+mod registry;
+
+pub use registry::{SharedFuncType, SubType, TypeId};
+
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 /// A value type (spec: `valtype`).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -80,7 +78,7 @@ impl HeapType {
             (a, b) if a == b => true,
             (NoFunc | Concrete(_), Func) | (NoFunc, Concrete(_)) => true,
             (NoExtern, Extern) | (NoExn, Exn) => true,
-            (Concrete(a), Concrete(b)) => a.is_subtype_of(b),
+            (Concrete(a), Concrete(b)) => SharedFuncType::from_id(a).is_some_and(|ty| ty.is_a(b)),
             _ => false,
         }
     }
@@ -229,190 +227,5 @@ impl ExternType {
             ExternType::Global(_) => "global",
             ExternType::Tag(_) => "tag",
         }
-    }
-}
-
-/// The process-wide identity of a function type. Never used again for another type.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-pub struct TypeId(pub u32);
-
-impl TypeId {
-    /// Whether this is `other` or declared a subtype of it.
-    pub(super) fn is_subtype_of(self, other: TypeId) -> bool {
-        let mut current = Some(self);
-        while let Some(id) = current {
-            if id == other {
-                return true;
-            }
-            current = SharedFuncType::from_id(id).and_then(|ty| ty.get().supertype);
-        }
-        false
-    }
-}
-
-/// A function type with its identity. Holding one keeps the identities of its whole recursion
-/// group alive.
-#[derive(Clone)]
-pub struct SharedFuncType {
-    group: Arc<RecGroup>,
-    index: usize,
-}
-
-struct RecGroup {
-    key: Arc<[SubType]>,
-    types: Vec<Registered>,
-    /// The types of other groups that this one names, kept so that their identities stay theirs.
-    references: Vec<SharedFuncType>,
-}
-
-struct Registered {
-    id: TypeId,
-    ty: FuncType,
-    supertype: Option<TypeId>,
-    is_final: bool,
-}
-
-/// One type of a recursion group before it has an identity.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub struct SubType {
-    pub ty: FuncType,
-    pub supertype: Option<HeapType>,
-    pub is_final: bool,
-}
-
-#[derive(Default)]
-struct Registry {
-    groups: HashMap<Arc<[SubType]>, Weak<RecGroup>>,
-    by_id: HashMap<TypeId, (Weak<RecGroup>, usize)>,
-    next: u32,
-}
-
-static REGISTRY: Lazy<Mutex<Registry>> = Lazy::new(Mutex::default);
-
-/// Locks the registry. Nobody may drop a `SharedFuncType` while holding the guard: the last one
-/// of a group locks it again.
-fn registry() -> MutexGuard<'static, Registry> {
-    REGISTRY.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl SharedFuncType {
-    /// The registered form of a type that is alone in its recursion group and names nothing of it.
-    pub fn new(ty: FuncType) -> SharedFuncType {
-        let group = SharedFuncType::intern(&[SubType { ty, supertype: None, is_final: true }]);
-        SharedFuncType { group, index: 0 }
-    }
-
-    /// Registers a recursion group (spec: "Rolling" of recursive types) and returns its types in
-    /// order. `HeapType::Recursive(i)` names the group's own `i`-th type.
-    pub fn register_group(types: &[SubType]) -> Vec<SharedFuncType> {
-        let group = SharedFuncType::intern(types);
-        (0..types.len()).map(|index| SharedFuncType { group: group.clone(), index }).collect()
-    }
-
-    fn intern(types: &[SubType]) -> Arc<RecGroup> {
-        // Declared before the guard, so dropped after it.
-        let mut references = Vec::new();
-        let mut registry = registry();
-        if let Some(known) = registry.groups.get(types).and_then(Weak::upgrade) {
-            return known;
-        }
-        let first = registry.next;
-        registry.next = first
-            .checked_add(types.len() as u32)
-            .unwrap_or_else(|| panic!("four billion function types in one process"));
-        let resolve = |heap| match heap {
-            HeapType::Recursive(i) => HeapType::Concrete(TypeId(first + i)),
-            other => other,
-        };
-        let mut note = |heap| {
-            if let HeapType::Concrete(id) = heap
-                && let Some((group, index)) = registry.by_id.get(&id)
-                && let Some(group) = group.upgrade()
-            {
-                references.push(SharedFuncType { group, index: *index });
-            }
-            heap
-        };
-        for sub in types {
-            sub.ty.map_refs(&mut note);
-            sub.supertype.map(&mut note);
-        }
-        let registered = types.iter().enumerate().map(|(i, sub)| Registered {
-            id: TypeId(first + i as u32),
-            ty: sub.ty.map_refs(resolve),
-            supertype: sub.supertype.map(resolve).and_then(|heap| match heap {
-                HeapType::Concrete(id) => Some(id),
-                _ => None,
-            }),
-            is_final: sub.is_final,
-        });
-        let group = Arc::new(RecGroup { key: types.into(), types: registered.collect(), references });
-        for (index, ty) in group.types.iter().enumerate() {
-            registry.by_id.insert(ty.id, (Arc::downgrade(&group), index));
-        }
-        registry.groups.insert(group.key.clone(), Arc::downgrade(&group));
-        group
-    }
-
-    fn get(&self) -> &Registered {
-        &self.group.types[self.index]
-    }
-
-    pub fn id(&self) -> TypeId {
-        self.get().id
-    }
-
-    pub fn ty(&self) -> &FuncType {
-        &self.get().ty
-    }
-
-    pub fn is_final(&self) -> bool {
-        self.get().is_final
-    }
-
-    /// Whether a function of this type may stand where `other` is asked for.
-    pub fn matches(&self, other: &SharedFuncType) -> bool {
-        self.id().is_subtype_of(other.id())
-    }
-
-    /// The registered type of this identity, while something in the process still holds it.
-    pub fn from_id(id: TypeId) -> Option<SharedFuncType> {
-        let registry = registry();
-        let (group, index) = registry.by_id.get(&id)?;
-        group.upgrade().map(|group| SharedFuncType { group, index: *index })
-    }
-}
-
-impl Drop for RecGroup {
-    fn drop(&mut self) {
-        let mut registry = registry();
-        for ty in &self.types {
-            registry.by_id.remove(&ty.id);
-        }
-        // Another thread may have registered the same types anew since our last holder left.
-        if registry.groups.get(&self.key).is_some_and(|group| group.strong_count() == 0) {
-            registry.groups.remove(&self.key);
-        }
-        drop(registry);
-        // Types may refer to each other in a chain of any length, which must not become one of
-        // calls: each group gives its references away before it drops.
-        let mut references = std::mem::take(&mut self.references);
-        while let Some(reference) = references.pop() {
-            if let Some(mut group) = Arc::into_inner(reference.group) {
-                references.append(&mut group.references);
-            }
-        }
-    }
-}
-
-impl PartialEq for SharedFuncType {
-    fn eq(&self, other: &SharedFuncType) -> bool {
-        self.id() == other.id()
-    }
-}
-
-impl fmt::Debug for SharedFuncType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}#{}", self.ty(), self.id().0)
     }
 }

@@ -3,7 +3,7 @@
 use super::value::Val;
 use crate::runtime::vm::call::{self, EntryOutcome};
 use crate::runtime::vm::group::Group;
-use crate::runtime::vm::host_func::HostFunc;
+use crate::runtime::vm::host_func::{self, HostFunc};
 use crate::runtime::vm::instance::InstanceObj;
 use crate::runtime::vm::store::Store;
 use crate::runtime::vm::traps::Error;
@@ -64,17 +64,8 @@ impl Func {
     }
 
     pub fn ty(&self) -> SharedFuncType {
-        // SAFETY: our group keeps the function, and the owner of its context.
-        unsafe {
-            let func_ref = self.raw.as_ref();
-            match self.host() {
-                Some(host) => host.ty.clone(),
-                None => {
-                    let header = VMContext::header(func_ref.vmctx);
-                    (*(*header).owner.cast::<InstanceObj>()).func_type(self.raw)
-                }
-            }
-        }
+        // SAFETY: our group keeps the function.
+        unsafe { host_func::type_of(self.raw) }
     }
 
     /// The function's index in the module that defines it; a function of the host has none.

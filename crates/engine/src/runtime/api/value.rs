@@ -49,10 +49,10 @@ impl Val {
             (Val::Extern(None), ValType::Ref(r)) => r.is_extern() && r.nullable,
             (Val::Exn(None), ValType::Ref(r)) => r.is_exn() && r.nullable,
             (Val::Exn(Some(_)), ValType::Ref(r)) => r.heap == HeapType::Exn,
-            (Val::Func(Some(func)), ValType::Ref(r)) => {
-                let own = RefType { nullable: false, heap: HeapType::Concrete(func.ty().id()) };
-                own.matches(r)
-            }
+            (Val::Func(Some(func)), ValType::Ref(r)) => match r.heap {
+                HeapType::Concrete(id) => func.ty().is_a(id),
+                heap => heap == HeapType::Func,
+            },
             (Val::Extern(Some(_)), ValType::Ref(r)) => r.heap == HeapType::Extern,
             _ => false,
         }

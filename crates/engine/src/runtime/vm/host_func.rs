@@ -3,6 +3,7 @@
 //! Invariant: a host function's context and reference stay where they are as long as its group.
 
 use super::group::{Group, WeakGroup};
+use super::instance::InstanceObj;
 use super::store::{Store, WeakStore};
 use super::traps::Error;
 use super::vmcontext::*;
@@ -150,6 +151,22 @@ impl HostFunc {
 
 fn header(store: &Store) -> VMHeader {
     VMHeader { magic: HOST_MAGIC, _pad: 0, store: store.vm(), owner: ptr::null_mut(), libcalls: ptr::null() }
+}
+
+/// The type of a function, of wasm or of the host.
+///
+/// # Safety
+/// The function is alive.
+pub(crate) unsafe fn type_of(func_ref: NonNull<VMFuncRef>) -> SharedFuncType {
+    // SAFETY: alive by contract, and with it the owner of its context, which is of the kind that the
+    // magic number tells.
+    unsafe {
+        let header = VMContext::header(func_ref.as_ref().vmctx);
+        match (*header).magic {
+            HOST_MAGIC => (*(*header).owner.cast::<HostFunc>()).ty.clone(),
+            _ => (*(*header).owner.cast::<InstanceObj>()).func_type(func_ref),
+        }
+    }
 }
 
 impl VMHostContext {

@@ -4,14 +4,15 @@
 //! recorded a trap or an error; none unwinds.
 
 use super::exception::Exception;
+use super::host_func;
 use super::instance::InstanceObj;
 use super::parking::{self, Wait};
 use super::shared_memory::MemoryHost;
 use super::traps::{self, Error};
-use super::vmcontext::{VMContext, VMException, ValRaw};
+use super::vmcontext::{VMContext, VMException, VMFuncRef, ValRaw};
 use crate::abi::TrapCode;
 use crate::abi::libcalls::{Libcall, TRAPPED, for_each_libcall};
-use crate::types::TypeId;
+use crate::parse::info::TypeIndex;
 use std::ffi::c_void;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -107,8 +108,11 @@ fn raise(_: &mut InstanceObj, code: u32) -> Result<i64> {
     Err(TrapCode::from_u8(code as u8).unwrap_or(TrapCode::Unreachable).into())
 }
 
-fn type_matches(_: &mut InstanceObj, found: u32, expected: u32) -> Result<i64> {
-    Ok(i64::from(TypeId(found).is_subtype_of(TypeId(expected))))
+fn func_matches(instance: &mut InstanceObj, func_ref: u64, ty: u32) -> Result<i64> {
+    let Some(func_ref) = NonNull::new(func_ref as *mut VMFuncRef) else { return Ok(0) };
+    // SAFETY: compiled code passes an element of one of its tables, which is alive.
+    let found = unsafe { host_func::type_of(func_ref) };
+    Ok(i64::from(found.matches(&instance.info().types[TypeIndex::from_u32(ty)])))
 }
 
 fn throw(instance: &mut InstanceObj, tag: u32, values: u64) -> Result<i64> {

@@ -1,0 +1,248 @@
+//! The process-wide identity of function types.
+//!
+//! Invariants: two function types have the same [`TypeId`] exactly when the specification calls them equal,
+//! in whichever modules of the process they stand, so a signature check is one integer comparison. A type
+//! that is held knows all its supertypes, so a test of subtyping takes no lock; only to come from a bare
+//! identity to its type, the registry is read.
+
+use super::{FuncType, HeapType};
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, LazyLock, PoisonError, RwLock, RwLockWriteGuard, Weak};
+
+/// The process-wide identity of a function type. Never used again for another type.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct TypeId(pub u32);
+
+/// A function type with its identity. Holding one keeps the identities of its whole recursion
+/// group alive.
+#[derive(Clone)]
+pub struct SharedFuncType {
+    group: Arc<RecGroup>,
+    index: usize,
+}
+
+struct RecGroup {
+    key: Arc<[SubType]>,
+    types: Vec<Registered>,
+    /// The types of other groups that this one names, kept so that their identities stay theirs.
+    references: Vec<SharedFuncType>,
+}
+
+struct Registered {
+    ty: FuncType,
+    /// The types that this one is a subtype of, from the one without a supertype down to itself. The
+    /// specification allows 63 at most.
+    display: Box<[TypeId]>,
+    is_final: bool,
+}
+
+impl Registered {
+    fn id(&self) -> TypeId {
+        self.display[self.display.len() - 1]
+    }
+}
+
+/// One type of a recursion group before it has an identity.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct SubType {
+    pub ty: FuncType,
+    pub supertype: Option<HeapType>,
+    pub is_final: bool,
+}
+
+#[derive(Default)]
+struct Registry {
+    groups: HashMap<Arc<[SubType]>, Weak<RecGroup>>,
+    by_id: HashMap<TypeId, (Weak<RecGroup>, usize)>,
+    next: u32,
+}
+
+static REGISTRY: LazyLock<RwLock<Registry>> = LazyLock::new(RwLock::default);
+
+/// Locks the registry to change it. Nobody may drop a `SharedFuncType` while holding the guard: the last
+/// one of a group locks it again.
+fn registry() -> RwLockWriteGuard<'static, Registry> {
+    REGISTRY.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl SharedFuncType {
+    /// The registered form of a type that is alone in its recursion group and names nothing of it.
+    pub fn new(ty: FuncType) -> SharedFuncType {
+        let group = SharedFuncType::intern(&[SubType { ty, supertype: None, is_final: true }]);
+        SharedFuncType { group, index: 0 }
+    }
+
+    /// Registers a recursion group (spec: "Rolling" of recursive types) and returns its types in
+    /// order. `HeapType::Recursive(i)` names the group's own `i`-th type.
+    pub fn register_group(types: &[SubType]) -> Vec<SharedFuncType> {
+        let group = SharedFuncType::intern(types);
+        (0..types.len()).map(|index| SharedFuncType { group: group.clone(), index }).collect()
+    }
+
+    fn intern(types: &[SubType]) -> Arc<RecGroup> {
+        // Declared before the guard, so dropped after it.
+        let mut references = Vec::new();
+        let mut registry = registry();
+        if let Some(known) = registry.groups.get(types).and_then(Weak::upgrade) {
+            return known;
+        }
+        let first = registry.next;
+        registry.next = first
+            .checked_add(types.len() as u32)
+            .unwrap_or_else(|| panic!("four billion function types in one process"));
+        let resolve = |heap| match heap {
+            HeapType::Recursive(i) => HeapType::Concrete(TypeId(first + i)),
+            other => other,
+        };
+        let mut note = |heap| {
+            if let HeapType::Concrete(id) = heap
+                && let Some((group, index)) = registry.by_id.get(&id)
+                && let Some(group) = group.upgrade()
+            {
+                references.push(SharedFuncType { group, index: *index });
+            }
+            heap
+        };
+        for sub in types {
+            sub.ty.map_refs(&mut note);
+            sub.supertype.map(&mut note);
+        }
+        let mut registered: Vec<Registered> = Vec::with_capacity(types.len());
+        for (i, sub) in types.iter().enumerate() {
+            // A supertype stands before its subtypes (spec: "Sub types").
+            let mut display = match sub.supertype {
+                Some(HeapType::Recursive(i)) => {
+                    registered.get(i as usize).map(|ty| ty.display.to_vec()).unwrap_or_default()
+                }
+                Some(HeapType::Concrete(id)) => {
+                    let ty = references.iter().find(|ty| ty.id() == id);
+                    ty.map(|ty| ty.get().display.to_vec()).unwrap_or_default()
+                }
+                _ => Vec::new(),
+            };
+            display.push(TypeId(first + i as u32));
+            registered.push(Registered {
+                ty: sub.ty.map_refs(resolve),
+                display: display.into(),
+                is_final: sub.is_final,
+            });
+        }
+        let group = Arc::new(RecGroup { key: types.into(), types: registered, references });
+        for (index, ty) in group.types.iter().enumerate() {
+            registry.by_id.insert(ty.id(), (Arc::downgrade(&group), index));
+        }
+        registry.groups.insert(group.key.clone(), Arc::downgrade(&group));
+        group
+    }
+
+    fn get(&self) -> &Registered {
+        &self.group.types[self.index]
+    }
+
+    pub fn id(&self) -> TypeId {
+        self.get().id()
+    }
+
+    pub fn ty(&self) -> &FuncType {
+        &self.get().ty
+    }
+
+    pub fn is_final(&self) -> bool {
+        self.get().is_final
+    }
+
+    /// Whether a function of this type may stand where `other` is asked for. Takes no lock.
+    pub fn matches(&self, other: &SharedFuncType) -> bool {
+        self.get().display.get(other.get().display.len() - 1) == Some(&other.id())
+    }
+
+    /// Whether a function of this type is one of the type `id`. Takes no lock.
+    pub fn is_a(&self, id: TypeId) -> bool {
+        self.get().display.contains(&id)
+    }
+
+    /// The registered type of this identity, while something in the process still holds it.
+    pub fn from_id(id: TypeId) -> Option<SharedFuncType> {
+        let registry = REGISTRY.read().unwrap_or_else(PoisonError::into_inner);
+        let (group, index) = registry.by_id.get(&id)?;
+        group.upgrade().map(|group| SharedFuncType { group, index: *index })
+    }
+}
+
+impl Drop for RecGroup {
+    fn drop(&mut self) {
+        let mut registry = registry();
+        for ty in &self.types {
+            registry.by_id.remove(&ty.id());
+        }
+        // Another thread may have registered the same types anew since our last holder left.
+        if registry.groups.get(&self.key).is_some_and(|group| group.strong_count() == 0) {
+            registry.groups.remove(&self.key);
+        }
+        drop(registry);
+        // Types may refer to each other in a chain of any length, which must not become one of
+        // calls: each group gives its references away before it drops.
+        let mut references = std::mem::take(&mut self.references);
+        while let Some(reference) = references.pop() {
+            if let Some(mut group) = Arc::into_inner(reference.group) {
+                references.append(&mut group.references);
+            }
+        }
+    }
+}
+
+impl PartialEq for SharedFuncType {
+    fn eq(&self, other: &SharedFuncType) -> bool {
+        self.id() == other.id()
+    }
+}
+
+impl fmt::Debug for SharedFuncType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}#{}", self.ty(), self.id().0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::ValType;
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    fn sub(supertype: Option<HeapType>) -> SubType {
+        SubType { ty: FuncType::new([ValType::I32], []), supertype, is_final: false }
+    }
+
+    #[test]
+    fn a_test_of_subtyping_takes_no_lock() {
+        let of_one_group = SharedFuncType::register_group(&[sub(None), sub(Some(HeapType::Recursive(0)))]);
+        let [top, middle] = &of_one_group[..] else { unreachable!("two types were given") };
+        let bottom = SharedFuncType::register_group(&[sub(Some(HeapType::Concrete(middle.id())))]).remove(0);
+        let other = SharedFuncType::register_group(&[sub(Some(HeapType::Concrete(top.id())))]).remove(0);
+        let types = [top.clone(), middle.clone(), bottom, other];
+        let (answer, answered) = mpsc::channel();
+        let held = registry();
+        std::thread::spawn({
+            let types = types.clone();
+            move || {
+                let all = types.each_ref().map(|a| types.each_ref().map(|b| a.matches(b)));
+                let by_id = types.each_ref().map(|a| types.each_ref().map(|b| a.is_a(b.id())));
+                assert_eq!(all, by_id);
+                answer.send(all)
+            }
+        });
+        let matches = answered.recv_timeout(Duration::from_secs(60));
+        drop(held);
+        assert_eq!(
+            matches.expect("answers while the registry is locked"),
+            [
+                [true, false, false, false],
+                [true, true, false, false],
+                [true, true, true, false],
+                [true, false, false, true],
+            ]
+        );
+    }
+}
