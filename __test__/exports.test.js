@@ -90,3 +90,21 @@ test('every constant that native code names has something that handles it', () =
     expect(() => inOrder([...names, 'unheard of'], handlers)).toThrow(/unheard of/);
   }
 });
+
+test('files of lib/ need only those of their own folder and of the folders below', () => {
+  const folders = ['util', 'native', 'webassembly', 'wasi'];
+  folders.forEach((folder, level) => {
+    const below = folders.slice(0, level);
+    const home = path.join(PACKAGE, 'lib', folder);
+    for (const file of fs.readdirSync(home)) {
+      const text = fs.readFileSync(path.join(home, file), 'utf8');
+      const needed = [...text.matchAll(/require\('(\.[^']*)'\)/g)].map(([, given]) => given);
+      const upwards = needed.filter((given) => {
+        const [dots, other] = given.split('/');
+        return dots !== '.' && !below.includes(other);
+      });
+      expect({ file, upwards }).toEqual({ file, upwards: [] });
+    }
+  });
+  expect(fs.readdirSync(path.join(PACKAGE, 'lib')).sort()).toEqual([...folders].sort());
+});

@@ -10,6 +10,7 @@ const { checkImports, checkKeys } = require('../util/keys');
 const { libraryMemory, makeLibrary } = require('./library');
 const { handleWithoutBuffer, memoryParts } = require('../webassembly/memory');
 const { Module, isModule, partsOf } = require('../webassembly/module');
+const { bufferOf, importsOf } = require('../webassembly/v8');
 const { parse } = require('./options');
 const { Program } = require('./program');
 const { run, spawn } = require('./run');
@@ -19,13 +20,6 @@ const { checkOpened, checkWasi, isOn } = require('./permission');
 const check = require('../util/validate');
 const { EXTENSIONS, MODULES, addFunctions, withOurs } = require('../native/wasi-functions');
 const { closeable } = require('../util/webidl');
-
-/** The `buffer` of V8's memories, as it was before anyone could replace the namespace. */
-const v8Buffer =
-  typeof WebAssembly === 'object'
-    ? Object.getOwnPropertyDescriptor(WebAssembly.Memory.prototype, 'buffer').get
-    : undefined;
-const v8Imports = typeof WebAssembly === 'object' ? WebAssembly.Module.imports : undefined;
 
 class WASI {
   /** What each of its programs is made of. */
@@ -199,7 +193,7 @@ class WASI {
     if (!isModule(module) && !isV8Module(module)) {
       throw check.invalidType('module', 'an instance of Module, of wasi-native or of V8', module);
     }
-    const imports = isModule(module) ? partsOf(module, what).imports() : v8Imports(module);
+    const imports = isModule(module) ? partsOf(module, what).imports() : importsOf(module);
     const wanted = imports.filter(({ kind }) => kind === 'function');
     const pairs = wanted.flatMap(({ module, name }) => [module, name]);
     const grants = native.wasiReport(this.#template, pairs);
@@ -338,7 +332,7 @@ function callbacksOf({ stdio }, context) {
 function isV8Module(value) {
   if (isModule(value)) return false;
   try {
-    v8Imports(value);
+    importsOf(value);
     return true;
   } catch {
     return false;
@@ -347,7 +341,7 @@ function isV8Module(value) {
 
 function isV8Memory(value) {
   try {
-    v8Buffer.call(value);
+    bufferOf.call(value);
     return true;
   } catch {
     return false;

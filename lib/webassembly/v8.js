@@ -26,5 +26,6 @@ module.exports = {
   // Only newer versions have these.
   toFixedLength: Memory?.prototype.toFixedLengthBuffer,
   toResizable: Memory?.prototype.toResizableBuffer,
+  importsOf: Module?.imports,
   sectionsOf: Module?.customSections,
 };
