@@ -84,7 +84,7 @@ test('the list of native calls has all that the addon gives, and nothing else', 
 
 test('every constant that native code names has something that handles it', () => {
   const { constants, inOrder } = require('../lib/native/binding');
-  for (const names of [constants.happenings, constants.requests]) {
+  for (const names of [constants.events, constants.requests]) {
     const handlers = Object.fromEntries(names.map((name) => [name, () => name]));
     expect(inOrder(names, handlers)).toEqual(Object.values(handlers));
     expect(() => inOrder([...names, 'unheard of'], handlers)).toThrow(/unheard of/);

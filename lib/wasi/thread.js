@@ -358,11 +358,11 @@ function isBound(type) {
 function deliver(number, what, index, last) {
   // A guest that nobody waits for has ended.
   const guest = busy.get(number);
-  if (guest !== undefined) HAPPENINGS[what](guest, index, last);
+  if (guest !== undefined) EVENTS[what](guest, index, last);
 }
 
 /** What `deliver` does, in the order of native code's numbers. */
-const HAPPENINGS = inOrder(constants.happenings, {
+const EVENTS = inOrder(constants.events, {
   ready: (guest) => guest.onReady(),
   import: (guest, index, frame) => guest.onImport(index, frame),
   returned: (guest, call, error) => guest.onReturned(call, error),

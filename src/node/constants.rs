@@ -5,7 +5,7 @@
 //! takes it by its name and has no table of its own.
 
 use super::shared::{Answer, Request};
-use super::threads::What;
+use super::threads::EventKind;
 use super::types::NAMED;
 use napi::bindgen_prelude::{Env, Object};
 
@@ -29,13 +29,13 @@ macro_rules! named {
 
 pub(super) use named;
 
-/// `{types: [[name, letter], ...], happenings: [...], requests: [...], answers: [...]}`.
+/// `{types: [[name, letter], ...], events: [...], requests: [...], answers: [...]}`.
 pub fn constants(env: &Env) -> napi::Result<Object<'_>> {
     let mut constants = Object::new(env)?;
     let types: Vec<_> =
         NAMED.iter().map(|(name, letter, _)| vec![name.to_string(), letter.to_string()]).collect();
     constants.set("types", types)?;
-    constants.set("happenings", names(What::ALL))?;
+    constants.set("events", names(EventKind::ALL))?;
     constants.set("requests", names(Request::ALL))?;
     constants.set("answers", names(Answer::ALL))?;
     Ok(constants)

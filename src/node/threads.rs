@@ -69,7 +69,7 @@ impl Guests {
 
 named! {
     /// What happened to a guest, for `deliver`.
-    pub enum What {
+    pub enum EventKind {
         /// It waits for calls.
         Ready = "ready",
         /// It called an import, whose index is `number`, in the frame `last`. The arguments are in the
@@ -84,9 +84,9 @@ named! {
     }
 }
 
-/// Opens the realm's queue. `deliver` is called with a guest's number, [`What`] happened to it, and the
-/// arguments `number` and `last`. An error is undefined if nothing went wrong, and a number if it is what
-/// the import of that frame threw.
+/// Opens the realm's queue. `deliver` is called with a guest's number, the [`EventKind`] of what happened to
+/// it, and the arguments `number` and `last`. An error is undefined if nothing went wrong, and a number if
+/// it is what the import of that frame threw.
 #[napi(catch_unwind)]
 pub fn open_threads(realm: &External<Rc<Realm>>, deliver: Unknown) -> napi::Result<()> {
     let realm: &Rc<Realm> = realm;
@@ -120,18 +120,20 @@ fn deliver(realm: &Realm, Told { thread, event }: Told) -> Result<(), Failure> {
         }
     };
     let (what, number, values, last) = match event {
-        Event::Ready => (What::Ready, 0, None, undefined()?),
+        Event::Ready => (EventKind::Ready, 0, None, undefined()?),
         Event::Import { frame, index, values } => {
-            (What::Import, index as u32, Some(values), raw::number(realm.env, frame.into())?)
+            (EventKind::Import, index as u32, Some(values), raw::number(realm.env, frame.into())?)
         }
-        Event::Returned { call, result: Ok(values) } => (What::Returned, call, Some(values), undefined()?),
-        Event::Returned { call, result: Err(failure) } => (What::Returned, call, None, error(failure)?),
+        Event::Returned { call, result: Ok(values) } => {
+            (EventKind::Returned, call, Some(values), undefined()?)
+        }
+        Event::Returned { call, result: Err(failure) } => (EventKind::Returned, call, None, error(failure)?),
         // Without the list all references are kept.
         Event::References(live) => {
-            (What::References, 0, None, raw::numbers(realm.env, &live).or_else(|Refused| undefined())?)
+            (EventKind::References, 0, None, raw::numbers(realm.env, &live).or_else(|Refused| undefined())?)
         }
-        Event::Ended(Ok(())) => (What::Ended, 0, None, undefined()?),
-        Event::Ended(Err(failure)) => (What::Ended, 0, None, error(failure)?),
+        Event::Ended(Ok(())) => (EventKind::Ended, 0, None, undefined()?),
+        Event::Ended(Err(failure)) => (EventKind::Ended, 0, None, error(failure)?),
     };
     for (slot, value) in values.iter().flat_map(|Values(values)| values).enumerate() {
         realm.set_slot(slot, *value);
