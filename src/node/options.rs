@@ -17,8 +17,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use wasi::{
-    BuildError, Errno, Grant, Limits, MemoryFs, OutputBuffer, OwnedHandle, Perms, Policy, Preopen, Stdio,
-    TracedCall, WasiCtx, is_listener,
+    BuildError, Errno, Grant, MemoryFs, OutputBuffer, OwnedHandle, Perms, Policy, Preopen, Stdio, TracedCall,
+    WasiCtx, WasiLimits, is_listener,
 };
 
 /// The options of `new WASI()`, whose types the face has checked.
@@ -106,7 +106,7 @@ pub struct Template {
     /// None when the object is closed.
     opened: Mutex<Option<Opened>>,
     pub policy: Policy,
-    limits: Limits,
+    limits: WasiLimits,
     /// Bytes of each captured stream.
     output: usize,
     now: Option<u64>,
@@ -361,9 +361,9 @@ fn policy(options: &WasiOptions) -> Result<Policy, Failure> {
     })
 }
 
-fn limits(options: &LimitOptions) -> Limits {
-    let default = Limits::default();
-    Limits {
+fn limits(options: &LimitOptions) -> WasiLimits {
+    let default = WasiLimits::default();
+    WasiLimits {
         max_fds: options.descriptors.unwrap_or(default.max_fds),
         max_iovecs: options.buffers.unwrap_or(default.max_iovecs),
         max_path: options.path.unwrap_or(default.max_path),

@@ -44,7 +44,7 @@ mod wait;
 mod watch;
 
 pub use abi::{ext, functions, p0, p1, params};
-pub use ctx::{BuildError, Limits, Preopen, Stdio, WasiCtx, WasiCtxBuilder};
+pub use ctx::{BuildError, Preopen, Stdio, WasiCtx, WasiCtxBuilder, WasiLimits};
 pub use descriptor::KeptTable;
 pub use errno::{Errno, Error, OutputLimit};
 pub use fs::memory::MemoryFs;

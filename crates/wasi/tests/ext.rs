@@ -328,7 +328,7 @@ fn nothing_is_handed_on_that_one_does_not_have() {
     disk.write("f", b"x");
     let fd = guest.open("f", NONE, Rights::FD_READ).unwrap();
     guest.set_rights(fd, Rights::FD_READ, Rights::empty()).unwrap();
-    let limits = wasi::Limits { max_fds: 4, ..Default::default() };
+    let limits = wasi::WasiLimits { max_fds: 4, ..Default::default() };
     let peer = peer(WasiCtx::builder().limits(limits));
     guest.ctx.link("peer", &peer.0);
     let none = Rights::empty();

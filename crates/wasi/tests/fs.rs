@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
 
 use support::*;
-use wasi::{Errno, Fdflags, GuestMemory, Limits, Oflags, Perms, Rights, Stdio, WasiCtx, p1};
+use wasi::{Errno, Fdflags, GuestMemory, Oflags, Perms, Rights, Stdio, WasiCtx, WasiLimits, p1};
 
 const CREAT: Oflags = Oflags::CREAT;
 const NONE: Oflags = Oflags::empty();
@@ -654,7 +654,7 @@ fn nothing_is_left_open() {
 #[test]
 fn the_table_is_bounded() {
     let host = tempfile::tempdir().unwrap();
-    let limits = wasi::Limits { max_fds: 10, ..Default::default() };
+    let limits = wasi::WasiLimits { max_fds: 10, ..Default::default() };
     let mut guest =
         Guest::with(WasiCtx::builder().limits(limits).preopen(preopen(host.path(), "/", Perms::READ_WRITE)));
     for _ in 4..10 {
@@ -694,10 +694,10 @@ fn chunks_larger_than_any_buffer_and_many_iovecs() {
             guest.put(0x1000 + index * 8, &(0x8_0000 + index).to_le_bytes());
             guest.put(0x1004 + index * 8, &1u32.to_le_bytes());
         }
-        let wide = Limits { max_iovecs: 1 << 20, ..Limits::default() };
-        let narrow = Limits { max_iovecs: 7, ..Limits::default() };
+        let wide = WasiLimits { max_iovecs: 1 << 20, ..WasiLimits::default() };
+        let narrow = WasiLimits { max_iovecs: 7, ..WasiLimits::default() };
         for (limits, on_host, in_memory) in
-            [(Limits::default(), 1024, 1024), (wide, 1024, 3000), (narrow, 7, 7)]
+            [(WasiLimits::default(), 1024, 1024), (wide, 1024, 3000), (narrow, 7, 7)]
         {
             let builder = WasiCtx::builder().limits(limits);
             let mut guest_2 = Guest::with(host.mount(builder, "/", Perms::READ_WRITE));
@@ -716,7 +716,7 @@ fn chunks_larger_than_any_buffer_and_many_iovecs() {
         guest.call(|ctx, mem| p1::fd_read(ctx, mem, fd, 0, 0, 16)).unwrap();
         assert_eq!(guest.u32(16), 0);
         // With a limit of none nothing can be moved, which is no short read.
-        let none = WasiCtx::builder().limits(Limits { max_iovecs: 0, ..Limits::default() });
+        let none = WasiCtx::builder().limits(WasiLimits { max_iovecs: 0, ..WasiLimits::default() });
         let mut guest = Guest::with(host.mount(none, "/", Perms::READ_WRITE));
         let fd = guest.open("out", CREAT, READ_WRITE).unwrap();
         assert_eq!(guest.read(fd, 4), Err(Errno::Inval));

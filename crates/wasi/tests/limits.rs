@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use support::*;
 use wasi::{
-    Errno, Error, Fdflags, GuestMemory, Limits, MemoryFs, Oflags, OutputBuffer, Perms, Rights, Stdio,
-    WasiCtx, p1,
+    Errno, Error, Fdflags, GuestMemory, MemoryFs, Oflags, OutputBuffer, Perms, Rights, Stdio, WasiCtx,
+    WasiLimits, p1,
 };
 
 const NONE: Oflags = Oflags::empty();
@@ -289,7 +289,7 @@ fn an_environment_of_100_mb_is_the_hosts_decision() {
     let large = || vec![(b"LARGE".to_vec(), vec![b'x'; 100 * MIB])];
     let error = WasiCtx::builder().env(large()).build().err().unwrap();
     assert_eq!(error.to_string(), "environment variables exceed the limit of 2097152 bytes");
-    let limits = Limits { max_strings: 200 * MIB, ..Limits::default() };
+    let limits = WasiLimits { max_strings: 200 * MIB, ..WasiLimits::default() };
     let mut guest = Guest::with(WasiCtx::builder().env(large()).limits(limits));
     guest.call(|ctx, mem| p1::environ_sizes_get(ctx, mem, 16, 20)).unwrap();
     assert_eq!((guest.u32(16), guest.u32(20) as usize), (1, 100 * MIB + 7));
@@ -411,7 +411,7 @@ fn files_in_memory_end_at_the_quota() {
 #[test]
 fn paths_of_4096_components() {
     everywhere(|back| {
-        let limits = Limits { max_path: 64 << 10, ..Limits::default() };
+        let limits = WasiLimits { max_path: 64 << 10, ..WasiLimits::default() };
         let disk = Disk::new(back);
         let builder = disk.mount(WasiCtx::builder().limits(limits), "/", Perms::READ_WRITE);
         let mut guest = Guest::with(builder);

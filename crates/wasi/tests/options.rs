@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 
 use support::*;
 use wasi::{
-    Errno, Error, Grant, GuestMemory, Limits, Oflags, Perms, Policy, Rights, TracedCall, WasiCtx,
-    WasiCtxBuilder, ext, functions, p0, p1,
+    Errno, Error, Grant, GuestMemory, Oflags, Perms, Policy, Rights, TracedCall, WasiCtx, WasiCtxBuilder,
+    WasiLimits, ext, functions, p0, p1,
 };
 
 fn number(name: &str) -> usize {
@@ -294,7 +294,7 @@ fn a_line_of_a_trace_is_short() {
             *longest = line;
         }
     };
-    let limits = Limits { max_path: u32::MAX, max_subscriptions: u32::MAX, ..Limits::default() };
+    let limits = WasiLimits { max_path: u32::MAX, max_subscriptions: u32::MAX, ..WasiLimits::default() };
     for filler in [0u8, 1, 2, b'x', 0xff] {
         let disk = Disk::new(Back::Memory);
         let builder = WasiCtx::builder().trace(Arc::new(keep.clone())).limits(limits);

@@ -28,7 +28,7 @@ use crate::wait::{Interrupt, Waiter};
 
 /// How much a guest may ask of its host at once.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub struct WasiLimits {
     /// Open descriptors; beyond them `EMFILE`. Default 4096.
     pub max_fds: u32,
     /// Buffers that one vectored read or write moves; those beyond are left, as
@@ -44,9 +44,9 @@ pub struct Limits {
     pub max_strings: usize,
 }
 
-impl Default for Limits {
-    fn default() -> Limits {
-        Limits {
+impl Default for WasiLimits {
+    fn default() -> WasiLimits {
+        WasiLimits {
             max_fds: 4096,
             max_iovecs: 1024,
             max_path: 4096,
@@ -86,7 +86,7 @@ pub struct Preopen {
 pub enum BuildError {
     /// An argument or a variable contains a NUL byte.
     Nul { what: &'static str },
-    /// The arguments or the environment exceed [`Limits::max_strings`].
+    /// The arguments or the environment exceed [`WasiLimits::max_strings`].
     TooLong { what: &'static str, limit: usize },
     /// What was given for a descriptor cannot be used.
     Descriptor { what: String, errno: Errno },
@@ -120,7 +120,7 @@ pub struct WasiCtxBuilder {
     preopens: Vec<(String, Mount)>,
     /// Each with whether it makes nobody wait.
     sockets: Vec<(OwnedHandle, bool)>,
-    limits: Limits,
+    limits: WasiLimits,
     policy: Policy,
     clock: Clock,
     random: Random,
@@ -184,7 +184,7 @@ impl WasiCtxBuilder {
         self
     }
 
-    pub fn limits(mut self, limits: Limits) -> WasiCtxBuilder {
+    pub fn limits(mut self, limits: WasiLimits) -> WasiCtxBuilder {
         self.limits = limits;
         self
     }
@@ -336,7 +336,7 @@ pub struct State {
     pub(crate) args: StringTable,
     pub(crate) env: StringTable,
     pub(crate) table: FdTable,
-    pub(crate) limits: Limits,
+    pub(crate) limits: WasiLimits,
     pub(crate) policy: Policy,
     pub(crate) clock: Clock,
     pub(crate) random: Random,
