@@ -80,6 +80,23 @@ export class Module {
    * @throws {CompileError} with the byte offset in its message
    */
   constructor(bytes: BufferSource, options?: CompileOptions);
+  /**
+   * The module from what {@link Module.serialize} gave, without compiling it. **The code in it is run as it
+   * is**: give it only bytes that nobody could write whom you would not let run code of theirs.
+   * @throws {CompileError} for bytes of another version, another kind of machine or other settings, and for those
+   *   that were changed by accident: then compile
+   */
+  static deserialize(bytes: BufferSource): Module;
+  /**
+   * The module with its code as bytes, for {@link Module.deserialize} in processes of the same version of this
+   * package on the same kind of machine.
+   *
+   * ```js
+   * await writeFile('program.bin', (await compile(await readFile('program.wasm'))).serialize());
+   * const module = Module.deserialize(await readFile('program.bin'));
+   * ```
+   */
+  serialize(): Buffer;
   /** What the module exports, in its order. */
   static exports(module: Module): ModuleExportDescriptor[];
   /** What the module imports, in its order. */
@@ -87,6 +104,12 @@ export class Module {
   /** Copies of the custom sections of this name, in order. */
   static customSections(module: Module, sectionName: string): ArrayBuffer[];
 }
+
+/**
+ * A {@link Module}, where TypeScript's own `WebAssembly` has a type without members: so that this package stands
+ * in for it.
+ */
+type AnyModule = Module | object;
 
 /**
  * A module linked with its imports, its start function run.
@@ -101,7 +124,7 @@ export class Instance<E extends object = Exports> {
    * @throws {LinkError} when an import is missing or does not fit; it names module and field
    * @throws {RuntimeError} when the start function or an active segment traps
    */
-  constructor(module: Module, importObject?: Imports);
+  constructor(module: AnyModule, importObject?: Imports);
   /** Frozen, without a prototype. The same function objects each time. */
   readonly exports: E;
   /**
@@ -448,6 +471,11 @@ export function RuntimeError(message?: string, options?: ErrorOptions): RuntimeE
 
 /** How a module is compiled. */
 export interface CompileOptions {
+  /**
+   * Whether the code may come from this user's cache, and go there, for other processes: see "The cache" in the
+   * README. Default: true.
+   */
+  cache?: boolean;
   /** Has the module count its operators, for `limits.fuel`. It is slower then. Default: false. */
   fuel?: boolean;
   /** Taken as the interface has it, but there are none here: a module that imports one does not link. */
@@ -480,7 +508,7 @@ export function instantiate<E extends object = Exports>(
 ): Promise<{ module: Module; instance: Instance<E> }>;
 /** Instantiates a module that is compiled already. */
 export function instantiate<E extends object = Exports>(
-  module: Module,
+  module: AnyModule,
   importObject?: Imports,
 ): Promise<Instance<E>>;
 

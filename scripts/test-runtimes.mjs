@@ -6,7 +6,7 @@
 // ours where they are for another platform, and because only tests want them.
 
 import { execSync, spawnSync } from 'node:child_process';
-import { existsSync, readFileSync, readdirSync, statSync } from 'node:fs';
+import { existsSync, readFileSync, readdirSync, rmSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -36,6 +36,10 @@ const runtimes = [
   }),
   ['bun', path.resolve(FOLDER, 'node_modules', BUN, 'bin', 'bun'), bunTest],
 ];
+
+// The runtimes share what is compiled, as processes of one user do; nothing is of an earlier run.
+process.env.WASI_NATIVE_CACHE_DIR = path.resolve('target', 'test-cache');
+rmSync(process.env.WASI_NATIVE_CACHE_DIR, { recursive: true, force: true });
 
 const failed = [];
 let first = true;

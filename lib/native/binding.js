@@ -14,6 +14,9 @@ const native = Object.freeze({
   openCompiler: addon.openCompiler, // Sets the function that is told of compilations on other threads.
   compileAsync: addon.compileAsync, // Compiles bytes on other threads, under a number.
   stopCompiling: addon.stopCompiling, // Nobody waits for the compilation with this number any more.
+  cacheDirectory: addon.cacheDirectory, // Where compiled code is kept; null for nowhere.
+  serialize: addon.serialize, // A module and its code as bytes.
+  deserialize: addon.deserialize, // The module of such bytes.
   imports: addon.imports, // The imports of a module, four strings each.
   exports: addon.exports, // The exports of a module, three strings each.
   customSections: addon.customSections, // Copies of the custom sections of a name.

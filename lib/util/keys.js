@@ -18,7 +18,10 @@ const OPTIONS = {
       'deny', 'onRefused', 'now', 'randomSeed', 'limits', 'trace',
     ],
   },
-  compile: { of: 'compile() and new Module()', keys: ['fuel', 'builtins', 'importedStringConstants'] },
+  compile: {
+    of: 'compile() and new Module()',
+    keys: ['cache', 'fuel', 'builtins', 'importedStringConstants'],
+  },
   run: { of: 'wasi.run()', keys: ['signal', 'timeout', 'imports', 'encoding', ...PROGRAM] },
   spawn: { of: 'wasi.spawn()', keys: ['signal', 'timeout', 'data'] },
   instantiate: { of: 'wasi.instantiate()', keys: ['data'] },

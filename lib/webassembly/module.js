@@ -24,8 +24,23 @@ class Module {
     settle(this, new.target, Module);
     const what = 'WebAssembly.Module()';
     const copied = toBytes(bytes, `${what}: Argument 0`);
-    const handle = native.compile(realm, what, copied, countsFuel(options));
+    const handle = native.compile(realm, what, copied, countsFuel(options), usesCache(options));
     return moduleFor(handle, Object.getPrototypeOf(this));
+  }
+
+  /**
+   * The module from what `serialize()` gave, without compiling it. The code in it is run as it is: only for
+   * bytes that nobody else could write.
+   */
+  static deserialize(bytes) {
+    const what = 'WebAssembly.Module.deserialize()';
+    return moduleFor(native.deserialize(realm, what, toBytes(bytes, `${what}: Argument 0`)));
+  }
+
+  /** The module with its code, for `deserialize()` in a process of the same version, on the same kind of machine. */
+  serialize() {
+    const what = 'WebAssembly.Module.prototype.serialize()';
+    return native.serialize(realm, what, partsOf(this, what).handle);
   }
 
   static exports(module) {
@@ -180,7 +195,7 @@ async function compile(bytes, what, options = undefined, until = undefined) {
   const result = await new Promise((resolve, reject) => {
     underWay.set(number, resolve);
     try {
-      native.compileAsync(realm, number, copied, countsFuel(options));
+      native.compileAsync(realm, number, copied, countsFuel(options), usesCache(options));
     } catch (error) {
       underWay.delete(number);
       throw error;
@@ -201,6 +216,22 @@ async function compile(bytes, what, options = undefined, until = undefined) {
 function countsFuel(options) {
   checkOurKeys('compile', options, 'options');
   return Boolean(options?.fuel);
+}
+
+/**
+ * Whether the code may come from the cache of this user, and go there. Where the permission model withholds
+ * the directory there is none.
+ */
+function usesCache(options) {
+  return (options?.cache ?? true) && cacheIsAllowed();
+}
+
+let allowed;
+function cacheIsAllowed() {
+  if (process.permission === undefined) return true;
+  const directory = native.cacheDirectory(realm);
+  allowed ??= ['fs.read', 'fs.write'].every((scope) => process.permission.has(scope, directory ?? undefined));
+  return allowed;
 }
 
 function validate(bytes) {

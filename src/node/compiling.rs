@@ -89,14 +89,14 @@ impl queue::Message for Compiled {
 /// Compiles on other threads, under a number that no other compilation of the realm has. The bytes are
 /// copied before this returns.
 #[napi(catch_unwind)]
-pub fn compile_async(realm: &External<Rc<Realm>>, number: u32, bytes: &[u8], fuel: bool) -> napi::Result<()> {
+pub fn compile_async(realm: &External<Rc<Realm>>, number: u32, bytes: &[u8], fuel: bool, use_cache: bool) -> napi::Result<()> {
     run(realm, || {
         let engine = engine(fuel)?;
         let compilations = realm.compilations.get().ok_or(Failure::Stopped)?;
         compilations.begin(realm, number);
         let queue = compilations.queue.clone();
         let done = move |result| queue.send(Compiled { number, result });
-        match caught(|| Ok(Module::start(&engine, bytes, true, done))) {
+        match caught(|| Ok(Module::start(&engine, bytes, use_cache, done))) {
             Ok(compiling) => {
                 compilations.under_way.borrow_mut().insert(number, compiling);
                 Ok(())

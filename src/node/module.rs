@@ -6,23 +6,54 @@
 use super::failure::{Failure, Kind, run};
 use super::realm::{Realm, engine};
 use engine::{MemoryType, Module};
-use napi::bindgen_prelude::{ArrayBuffer, Env, External};
+use napi::bindgen_prelude::{ArrayBuffer, Buffer, Env, External};
 use napi_derive::napi;
 use std::rc::Rc;
 
-/// Compiles now. `what` begins the message of an error.
+/// Compiles now. `what` begins the message of an error. `use_cache` tells whether the code may come from
+/// the cache, and go there.
 #[napi(catch_unwind)]
 pub fn compile(
     realm: &External<Rc<Realm>>,
     what: String,
     bytes: &[u8],
     fuel: bool,
+    use_cache: bool,
 ) -> napi::Result<External<Module>> {
     run(realm, || {
         let go_on = || realm.goes_on.get().is_none_or(|goes_on| goes_on());
-        let compiled = Module::new_while(&engine(fuel)?, bytes, true, &go_on);
+        let compiled = Module::new_while(&engine(fuel)?, bytes, use_cache, &go_on);
         let failed = |error| Failure::new(Kind::Compile, format!("{what}: {error}"));
         Ok(External::new(compiled.map_err(failed)?))
+    })
+}
+
+/// Where compiled code is kept; null for nowhere.
+#[napi(catch_unwind)]
+pub fn cache_directory(realm: &External<Rc<Realm>>) -> Option<String> {
+    let cache = realm.store.engine().cache()?;
+    Some(cache.directory.to_string_lossy().into_owned())
+}
+
+/// A module and its code as bytes.
+#[napi(catch_unwind)]
+pub fn serialize(realm: &External<Rc<Realm>>, what: String, module: &External<Module>) -> napi::Result<Buffer> {
+    run(realm, || {
+        let failed = |error| Failure::new(Kind::Memory, format!("{what}: {error}"));
+        Ok(Buffer::from(module.serialize().map_err(failed)?))
+    })
+}
+
+/// The module of bytes that [`serialize`] gave.
+#[napi(catch_unwind)]
+pub fn deserialize(realm: &External<Rc<Realm>>, what: String, bytes: &[u8]) -> napi::Result<External<Module>> {
+    run(realm, || {
+        // SAFETY: who calls `Module.deserialize()` answers for the bytes, as its documentation says.
+        let deserialize = |fuel: bool| unsafe { Module::deserialize(&engine(fuel)?, bytes) };
+        // Those that count their operators are of another engine.
+        let module = deserialize(false).or_else(|error| deserialize(true).map_err(|_| error));
+        let failed = |error| Failure::new(Kind::Compile, format!("{what}: {error}"));
+        Ok(External::new(module.map_err(failed)?))
     })
 }
 

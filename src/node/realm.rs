@@ -23,13 +23,14 @@ use super::threads::Threads;
 use super::types::Letters;
 use super::v8_stack::V8Stack;
 use super::workers::Asked;
-use engine::{CompileError, Config, Engine, FastEntry, Func, MemoryStyle, Store, TrapMode, ValRaw};
+use engine::{Cache, CompileError, Config, Engine, FastEntry, Func, MemoryStyle, Store, TrapMode, ValRaw};
 use host::watchdog::Watchdog;
 use napi::bindgen_prelude::{Env, External, Object, Unknown};
 use napi::{Error, JsValue, sys};
 use napi_derive::napi;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
+use std::path::PathBuf;
 use std::ptr::{self, NonNull};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -202,8 +203,37 @@ fn config() -> Result<Config, CompileError> {
         memory: setting("WASI_NATIVE_MEMORY", &styles)?,
         // They lie in V8's memory, so that JavaScript has a `SharedArrayBuffer` of the bytes.
         shared_memory: Some(MemoryStyle::Bounded),
+        cache: cache()?,
         ..Config::default()
     })
+}
+
+/// Where compiled code is kept for other processes: in the user's directory for such things, or where the
+/// process's environment says.
+fn cache() -> Result<Option<Cache>, CompileError> {
+    const MAX_BYTES: u64 = 1 << 30;
+    if setting("WASI_NATIVE_CACHE", &[("0", false), ("1", true)])? == Some(false) {
+        return Ok(None);
+    }
+    let given = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let directory = match given("WASI_NATIVE_CACHE_DIR") {
+        // Where the process is may change.
+        Some(directory) => std::path::absolute(directory).ok(),
+        None => user_cache_directory(&given).map(|directory| directory.join("wasi-native")),
+    };
+    Ok(directory.map(|directory| Cache { directory, max_bytes: MAX_BYTES }))
+}
+
+#[cfg(target_os = "macos")]
+fn user_cache_directory(_: &dyn Fn(&str) -> Option<PathBuf>) -> Option<PathBuf> {
+    std::env::home_dir().map(|home| home.join("Library/Caches"))
+}
+
+/// As the XDG Base Directory Specification has it.
+#[cfg(not(target_os = "macos"))]
+fn user_cache_directory(given: &dyn Fn(&str) -> Option<PathBuf>) -> Option<PathBuf> {
+    let home = || std::env::home_dir().map(|home| home.join(".cache"));
+    given("XDG_CACHE_HOME").filter(|path| path.is_absolute()).or_else(home).filter(|path| path.is_absolute())
 }
 
 /// The value that a variable of the environment names; `None` where it is not set.

@@ -160,7 +160,8 @@ impl Engine {
         self.0.config.max_wasm_stack
     }
 
-    pub(crate) fn cache(&self) -> Option<&Cache> {
+    /// Where compiled code is kept for other processes.
+    pub fn cache(&self) -> Option<&Cache> {
         self.0.config.cache.as_ref()
     }
 
