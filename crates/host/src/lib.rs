@@ -157,7 +157,10 @@ unsafe fn guest_memory<'a>(definition: *const VMMemoryDefinition) -> GuestMemory
     // SAFETY: by this function's contract.
     unsafe {
         match definition.as_ref() {
-            Some(memory) => GuestMemory::from_raw(memory.base, memory.length.load(Ordering::Relaxed)),
+            Some(memory) => GuestMemory::from_raw(
+                memory.base.load(Ordering::Relaxed),
+                memory.length.load(Ordering::Relaxed),
+            ),
             None => GuestMemory::from_raw(std::ptr::NonNull::dangling().as_ptr(), 0),
         }
     }

@@ -23,7 +23,7 @@ impl InstanceObj {
                     ConstOp::V128Const(bits) => raw.v128 = bits,
                     ConstOp::RefNull => {}
                     ConstOp::RefFunc(index) => raw.func = NonNull::new(self.func_ref(index)),
-                    ConstOp::GlobalGet(index) => raw = (*self.global(index)).value,
+                    ConstOp::GlobalGet(index) => raw = self.global(index).value.get(),
                     ConstOp::I32Add | ConstOp::I32Sub | ConstOp::I32Mul => {
                         let (b, a) = (pop(&mut stack).i32, pop(&mut stack).i32);
                         raw.i32 = match op {

@@ -24,7 +24,7 @@ impl Exception {
             }
         }
         let raw = values.iter().map(Val::to_raw).collect();
-        store.new_exception(tag.id(), ty, raw, &group, store.budget())
+        store.new_exception(tag.as_ptr(), ty, raw, &group, store.budget())
     }
 
     /// The values it carries.

@@ -61,7 +61,7 @@ impl Instance {
             EntityIndex::Memory(index) => Extern::Memory(Memory::of(group, obj.memories[index.index()])),
             EntityIndex::Global(index) => {
                 let ty = obj.module.info().globals[index].ty;
-                Extern::Global(Global::of(group, ty, NonNull::new(obj.global(index))?))
+                Extern::Global(Global::of(group, ty, NonNull::from(obj.global(index))))
             }
             EntityIndex::Tag(index) => {
                 // SAFETY: the field of a tag of this module, filled by `link`.

@@ -53,6 +53,11 @@ impl Func {
         Func { group: group.unwrap_or_else(|| Group::new(store)), raw }
     }
 
+    fn func_ref(&self) -> &VMFuncRef {
+        // SAFETY: our group keeps the function, and what changes in it is in cells.
+        unsafe { self.raw.as_ref() }
+    }
+
     /// The function reference itself, alive as long as a handle to its group.
     pub fn raw(&self) -> NonNull<VMFuncRef> {
         self.raw
@@ -94,8 +99,7 @@ impl Func {
     /// Gives a host function trampolines, so that wasm can call it through a reference.
     pub(crate) fn make_callable(&self) -> Result<(), Error> {
         let Some(host) = self.host() else { return Ok(()) };
-        // SAFETY: our group keeps the function; the fields are read for a moment.
-        if unsafe { !(*self.raw.as_ptr()).code.is_null() } {
+        if !self.func_ref().code.get().is_null() {
             return Ok(());
         }
         let engine = self.group.store().engine();
@@ -107,18 +111,14 @@ impl Func {
 
     /// Lets a host function without trampolines use those of a module of the same group.
     pub(crate) fn offer_code(&self, code: Option<*const c_void>, entry: Option<*const c_void>) {
-        // SAFETY: our group keeps the function; the fields are read for a moment.
-        if self.host().is_some() && unsafe { (*self.raw.as_ptr()).code.is_null() } {
+        if self.host().is_some() && self.func_ref().code.get().is_null() {
             self.set_code(code, entry);
         }
     }
 
     fn set_code(&self, code: Option<*const c_void>, entry: Option<*const c_void>) {
-        // SAFETY: our group keeps the function; compiled code does not run while we do.
-        unsafe {
-            (*self.raw.as_ptr()).code = code.unwrap_or(ptr::null());
-            (*self.raw.as_ptr()).entry = entry.unwrap_or(ptr::null());
-        }
+        self.func_ref().code.set(code.unwrap_or(ptr::null()));
+        self.func_ref().entry.set(entry.unwrap_or(ptr::null()));
     }
 
     /// Calls the function with its arguments in `values` and leaves the results there.
@@ -128,8 +128,7 @@ impl Func {
     /// types; function references among them belong to this store and live as long as the
     /// function can reach them (see [`Func::link_with`]).
     pub unsafe fn call_raw(&self, values: *mut ValRaw) -> Result<(), Error> {
-        // SAFETY: our group keeps the function.
-        if unsafe { self.raw.as_ref() }.entry.is_null() {
+        if self.func_ref().entry.get().is_null() {
             if self.host().is_none() {
                 return Err(Error::Closed);
             }
@@ -150,7 +149,7 @@ impl Func {
         values: *mut ValRaw,
     ) -> Result<(), Error> {
         // SAFETY: alive by contract.
-        if outcome == EntryOutcome::NotEntered && unsafe { raw.as_ref() }.entry.is_null() {
+        if outcome == EntryOutcome::NotEntered && unsafe { raw.as_ref() }.entry.get().is_null() {
             // SAFETY: as above.
             return unsafe { Func::from_raw(store, raw).call_raw(values) };
         }

@@ -39,10 +39,7 @@ impl Global {
 
     pub fn get(&self) -> Val {
         // SAFETY: our group keeps the definition, and its value has the global's type.
-        unsafe {
-            let raw = (*self.definition.as_ptr()).value;
-            Val::from_raw(self.group.store(), raw, self.ty.content)
-        }
+        unsafe { Val::from_raw(self.group.store(), self.definition.as_ref().value.get(), self.ty.content) }
     }
 
     /// Fails for an immutable global and for a value of another type.
@@ -58,8 +55,8 @@ impl Global {
             return Err(Error::Internal(format!("a global of {} cannot hold {value:?}", self.ty.content)));
         }
         value.live_with(&self.group)?;
-        // SAFETY: our group keeps the definition; compiled code does not run while we do.
-        unsafe { (*self.definition.as_ptr()).value = value.to_raw() };
+        // SAFETY: our group keeps the definition.
+        unsafe { self.definition.as_ref() }.value.set(value.to_raw());
         Ok(())
     }
 

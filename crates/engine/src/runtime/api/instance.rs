@@ -16,6 +16,7 @@ use crate::runtime::vm::instance::{Context, InstanceObj};
 use crate::runtime::vm::state::{self, State};
 use crate::runtime::vm::store::Store;
 use crate::runtime::vm::traps::Error;
+use crate::runtime::vm::vm_box::VmBox;
 use crate::runtime::vm::vmcontext::*;
 use std::cell::RefCell;
 use std::ptr::{self, NonNull};
@@ -78,24 +79,27 @@ impl Instance {
         for import in imports.iter().filter_map(Extern::group) {
             group.join(import);
         }
-        let mut obj = Box::new(InstanceObj {
+        let mut obj = InstanceObj {
             context: Context::new(module.offsets().size())?,
             module: module.clone(),
             store: store.downgrade(),
             group: RefCell::new(group.root().downgrade()),
             memories: Vec::new(),
             tables: Vec::new(),
-            elems: Vec::new(),
-            data: Vec::new(),
-            kept: None,
+            elems: RefCell::default(),
+            data: RefCell::default(),
+            kept: RefCell::default(),
             budget: store.budget(),
             _alive: alive,
-        });
+        };
         for memory in shared_memories.iter().flatten() {
             group.join(memory.group());
         }
         link(&mut obj, store, &group, imports, shared_memories)?;
-        let ptr = NonNull::from(&mut *obj);
+        let obj = VmBox::new(obj);
+        let ptr = obj.as_ptr();
+        // SAFETY: the context has a header, and nothing has run that could have asked for its owner.
+        unsafe { (*VMContext::header(obj.context.vmctx())).owner = ptr.as_ptr().cast() };
         group.add(|members| members.instances.push(obj));
         let instance = Instance { group, obj: ptr };
         instance.initialise()?;
@@ -103,8 +107,7 @@ impl Instance {
     }
 
     pub(super) fn obj(&self) -> &InstanceObj {
-        // SAFETY: our group keeps the object. It is changed only by libcalls of running wasm,
-        // and no reference from here is held while wasm runs.
+        // SAFETY: our group keeps the object, and only shared references to it are ever made (`VmBox`).
         unsafe { self.obj.as_ref() }
     }
 
@@ -130,8 +133,7 @@ impl Instance {
             return Ok(());
         }
         let kept = Box::new(State::of(self.obj())?);
-        // SAFETY: no wasm runs, and no reference to the object is held.
-        unsafe { (*self.obj.as_ptr()).kept = Some(kept) };
+        self.obj().kept.replace(Some(kept));
         Ok(())
     }
 
@@ -163,39 +165,29 @@ impl Instance {
         let obj = self.obj();
         let info = obj.info();
         let own = info.memories.values().skip(info.num_imported_memories);
-        // SAFETY: a memory of our group, looked at for a moment.
-        if obj.own_memories().zip(own).any(|(memory, ty)| unsafe { memory.as_ref() }.pages() < ty.minimum) {
+        if obj.own_memories().zip(own).any(|(memory, ty)| memory.pages() < ty.minimum) {
             return Err(Error::Closed);
         }
-        if let Some(kept) = &obj.kept {
+        if let Some(kept) = &*obj.kept.borrow() {
             kept.restore(obj)?;
-            let (elems, data) = (kept.elems.clone(), kept.data.clone());
-            // SAFETY: no wasm runs, and the references above are not used any more.
-            let obj = unsafe { &mut *self.obj.as_ptr() };
-            (obj.elems, obj.data) = (elems, data);
+            obj.elems.replace(kept.elems.clone());
+            obj.data.replace(kept.data.clone());
             return Ok(());
         }
-        for (mut memory, ty) in
-            obj.own_memories().zip(info.memories.values().skip(info.num_imported_memories))
-        {
-            // SAFETY: a memory of our group, to which nobody refers while no wasm runs.
-            let memory = unsafe { memory.as_mut() };
+        for (memory, ty) in obj.own_memories().zip(info.memories.values().skip(info.num_imported_memories)) {
             let len = usize::try_from(ty.minimum << ty.page_size_log2).unwrap_or(usize::MAX);
             memory.shrink(len)?;
             state::zero(memory, 0..len.min(memory.byte_len()))?;
         }
         for (index, global) in obj.own_globals() {
             if let Some(init) = &info.globals[index].init {
-                // SAFETY: the field of a defined global.
-                unsafe { global.write(VMGlobalDefinition { value: obj.evaluate(init) }) };
+                global.value.set(obj.evaluate(init));
             }
         }
         let tables = info.tables.iter().filter(|(index, _)| info.defined_table(*index).is_some());
-        for (mut table, (_, wanted)) in obj.own_tables().zip(tables) {
+        for (table, (_, wanted)) in obj.own_tables().zip(tables) {
             // SAFETY: a table's type is one of references.
             let init = wanted.init.as_ref().map_or(0, |init| unsafe { obj.evaluate(init).externref });
-            // SAFETY: as for memories.
-            let table = unsafe { table.as_mut() };
             table.restore(&[])?;
             table.grow(wanted.ty.minimum, init).ok_or_else(|| {
                 Error::Internal("no memory for the table of an instance that is reset".into())
@@ -216,15 +208,12 @@ impl Instance {
         }
         let obj = self.obj();
         let info = obj.module.info();
-        for mut memory in obj.memories.iter().skip(info.num_imported_memories).copied() {
-            // SAFETY: a memory of our group, to which nobody refers while no wasm runs.
-            unsafe { memory.as_mut() }.close();
-        }
+        obj.own_memories().for_each(|memory| memory.close());
         for (place, index) in info.func_refs.iter() {
             if info.defined_func(*index).is_some() {
                 let func_ref = obj.context.field::<VMFuncRef>(obj.module.offsets().func_ref(place));
-                // SAFETY: a function reference of this context; compiled code does not run.
-                unsafe { (*func_ref).entry = ptr::null() };
+                // SAFETY: a function reference of this context.
+                unsafe { &*func_ref }.entry.set(ptr::null());
             }
         }
         true
@@ -249,7 +238,7 @@ impl Instance {
     pub fn defined_tags(&self) -> Vec<usize> {
         let info = self.obj().module.info();
         let defined = info.tags.keys().skip(info.num_imported_tags);
-        defined.map(|index| self.obj().tag(index.as_u32()).0).collect()
+        defined.map(|index| self.obj().tag(index.as_u32()).0.addr().get()).collect()
     }
 
     pub fn module(&self) -> &Module {

@@ -18,7 +18,7 @@ use crate::runtime::vm::traps::Error;
 use crate::runtime::vm::vmcontext::*;
 use crate::types::*;
 use cranelift_entity::EntityRef;
-use std::ffi::c_void;
+use std::cell::Cell;
 use std::ptr::{self, NonNull};
 
 /// Whether what is given may be imported as what is asked for (spec: "Matching").
@@ -104,7 +104,6 @@ pub(super) fn link(
 ) -> Result<(), InstantiateError> {
     let module = obj.module.clone();
     let (info, offsets, code) = (module.info(), module.offsets(), module.code());
-    let owner: *mut InstanceObj = obj;
     let vmctx = obj.context.vmctx();
     // SAFETY (for every write below): the context was allocated with the size of `offsets`, each
     // offset is of a field of the written type for this module, and nobody else has a pointer to
@@ -114,7 +113,8 @@ pub(super) fn link(
             magic: INSTANCE_MAGIC,
             _pad: 0,
             store: store.vm(),
-            owner: owner.cast::<c_void>(),
+            // Told when the instance has its place.
+            owner: ptr::null_mut(),
             libcalls: libcalls::TABLE.0.as_ptr(),
         });
         for (index, ty) in info.types.iter() {
@@ -153,9 +153,9 @@ pub(super) fn link(
         }
     }
     for index in info.tags.keys().skip(info.num_imported_tags) {
-        let mut tag = TagObj::new(info.tag_type(index).clone());
+        let tag = TagObj::new(info.tag_type(index).clone());
         // SAFETY: see above.
-        unsafe { obj.context.field::<*mut TagObj>(offsets.tag(index)).write(&raw mut *tag) };
+        unsafe { obj.context.field::<*mut TagObj>(offsets.tag(index)).write(tag.as_ptr().as_ptr()) };
         group.add(|members| members.tags.push(tag));
     }
     let mut made = shared_memories.into_iter();
@@ -170,7 +170,7 @@ pub(super) fn link(
             continue;
         }
         let memory = MemoryObj::new(store, *ty)?;
-        obj.memories.push(NonNull::from(&*memory));
+        obj.memories.push(memory.as_ptr());
         group.add(|members| members.memories.push(memory));
     }
     for (index, memory) in info.memories.keys().zip(&obj.memories) {
@@ -191,8 +191,8 @@ pub(super) fn link(
         let Some(defined) = info.defined_func(*index) else { continue };
         let ty = info.func_type(*index).id();
         let func_ref = VMFuncRef {
-            code: code.function(defined),
-            entry: code.entry(ty).unwrap_or(ptr::null()),
+            code: Cell::new(code.function(defined)),
+            entry: Cell::new(code.entry(ty).unwrap_or(ptr::null())),
             vmctx,
             type_id: ty.0,
             _pad: 0,
@@ -207,7 +207,7 @@ pub(super) fn link(
             unsafe {
                 obj.context
                     .field::<VMGlobalDefinition>(offsets.defined_global(defined))
-                    .write(VMGlobalDefinition { value })
+                    .write(VMGlobalDefinition { value: Cell::new(value) })
             };
         }
     }
@@ -217,7 +217,7 @@ pub(super) fn link(
         let init = table.init.as_ref().map_or(0, |init| unsafe { obj.evaluate(init).externref });
         let definition = NonNull::new(obj.context.field(offsets.defined_table(defined)));
         let table = TableObj::new(store, table.ty, init, definition)?;
-        obj.tables.push(NonNull::from(&*table));
+        obj.tables.push(table.as_ptr());
         group.add(|members| members.tables.push(table));
     }
     Ok(())
@@ -247,8 +247,8 @@ fn link_func(
         _ => unreachable!("check_imports compared the kinds"),
     };
     // SAFETY: a function of our group.
-    let VMFuncRef { code, vmctx, .. } = unsafe { func_ref.read() };
-    Ok(VMFunctionImport { code, vmctx, func_ref: func_ref.as_ptr() })
+    let VMFuncRef { code, vmctx, .. } = unsafe { func_ref.as_ref() };
+    Ok(VMFunctionImport { code: code.get(), vmctx: *vmctx, func_ref: func_ref.as_ptr() })
 }
 
 /// The memory that WASI functions of this instance work on: the one exported as `memory`, as

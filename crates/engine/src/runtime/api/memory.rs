@@ -5,6 +5,7 @@ use crate::runtime::vm::memory::{MemoryObj, Pin};
 use crate::runtime::vm::shared_memory::{MemoryHost, SharedMemory};
 use crate::runtime::vm::store::Store;
 use crate::runtime::vm::traps::Error;
+use crate::runtime::vm::vm_box::VmBox;
 use crate::types::MemoryType;
 use std::ptr::NonNull;
 use std::rc::Rc;
@@ -25,9 +26,9 @@ impl Memory {
         Memory::adopt(store, MemoryObj::of_shared(store, shared, host))
     }
 
-    fn adopt(store: &Store, obj: Box<MemoryObj>) -> Memory {
+    fn adopt(store: &Store, obj: VmBox<MemoryObj>) -> Memory {
         let group = Group::new(store);
-        let ptr = NonNull::from(&*obj);
+        let ptr = obj.as_ptr();
         group.add(|members| members.memories.push(obj));
         Memory { group, obj: ptr }
     }
@@ -37,8 +38,7 @@ impl Memory {
     }
 
     fn obj(&self) -> &MemoryObj {
-        // SAFETY: our group keeps the object; mutable access is only taken inside `grow`, which
-        // calls nothing that could come back here.
+        // SAFETY: our group keeps the object, and only shared references to it are ever made (`VmBox`).
         unsafe { self.obj.as_ref() }
     }
 
@@ -97,14 +97,12 @@ impl Memory {
     /// Has the pages stay mapped for ever. For the holder of a [`Pin`] who will not hear when the last
     /// user of the bytes goes.
     pub fn abandon(&self, pin: &Pin) {
-        // SAFETY: as in `grow`.
-        unsafe { (*self.obj.as_ptr()).abandon(pin) };
+        self.obj().abandon(pin);
     }
 
     /// Grows by `delta` pages; the old size, or `None` if it cannot.
     pub fn grow(&self, delta: u64) -> Option<u64> {
-        // SAFETY: as in `obj`; no reference to the object is held here.
-        unsafe { (*self.obj.as_ptr()).grow(delta) }
+        self.obj().grow(delta)
     }
 
     /// The same for the same memory, in whichever stores a shared one is.

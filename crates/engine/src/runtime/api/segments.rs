@@ -3,7 +3,6 @@
 use super::instance::{Instance, InstantiateError};
 use crate::abi::TrapCode;
 use crate::parse::info::SegmentMode;
-use cranelift_entity::EntityRef;
 use std::ptr;
 
 impl Instance {
@@ -17,9 +16,7 @@ impl Instance {
                 SegmentMode::Active { target, offset } => {
                     let start = self.obj().offset(offset, info.tables[*target].ty.table64);
                     let items = self.obj().elements(&elem.items)?;
-                    let mut table = self.obj().tables[target.index()];
-                    // SAFETY: tables of our group; nothing else refers to this one now.
-                    let slots = unsafe { table.as_mut() }.range(start, items.len() as u64);
+                    let slots = self.obj().table(target.as_u32()).range(start, items.len() as u64);
                     slots.ok_or(TrapCode::TableOutOfBounds)?.copy_from_slice(&items);
                     elems.push(Box::default());
                 }
@@ -35,8 +32,7 @@ impl Instance {
             };
             passive.push(0..0);
             let start = self.obj().offset(offset, info.memories[*target].memory64);
-            // SAFETY: a memory of our group, borrowed for the copy below.
-            let memory = unsafe { self.obj().memories[target.index()].as_ref() };
+            let memory = self.obj().memory(target.as_u32());
             let bytes = &module.bytes()[data.bytes.clone()];
             if !memory.holds(start, bytes.len() as u64) {
                 return Err(TrapCode::MemoryOutOfBounds.into());
@@ -46,11 +42,8 @@ impl Instance {
                 ptr::copy_nonoverlapping(bytes.as_ptr(), memory.base().add(start as usize), bytes.len());
             }
         }
-        // SAFETY: no other reference to the object is held, and no wasm of it has run yet.
-        unsafe {
-            let obj = &mut *self.obj.as_ptr();
-            (obj.elems, obj.data) = (elems, passive);
-        }
+        self.obj().elems.replace(elems);
+        self.obj().data.replace(passive);
         Ok(())
     }
 }

@@ -23,7 +23,7 @@ impl Table {
         let group = Group::new(store);
         let element = reference(&group, &init, ty)?;
         let obj = TableObj::new(store, ty, element, None)?;
-        let ptr = NonNull::from(&*obj);
+        let ptr = obj.as_ptr();
         group.add(|members| members.tables.push(obj));
         Ok(Table { group, obj: ptr })
     }
@@ -32,29 +32,23 @@ impl Table {
         Table { group, obj }
     }
 
-    /// # Safety
-    /// The reference ends before anything else can touch the table.
-    #[allow(clippy::mut_from_ref, reason = "the object is behind a pointer")]
-    unsafe fn obj(&self) -> &mut TableObj {
-        // SAFETY: our group keeps the object; exclusive by this function's contract.
-        unsafe { &mut *self.obj.as_ptr() }
+    fn obj(&self) -> &TableObj {
+        // SAFETY: our group keeps the object, and only shared references to it are ever made (`VmBox`).
+        unsafe { self.obj.as_ref() }
     }
 
     /// The declared type; its minimum stays what it was when the table was made.
     pub fn ty(&self) -> TableType {
-        // SAFETY: copied out at once.
-        unsafe { self.obj() }.ty()
+        self.obj().ty()
     }
 
     /// Current number of elements.
     pub fn size(&self) -> u64 {
-        // SAFETY: copied out at once.
-        unsafe { self.obj() }.size()
+        self.obj().size()
     }
 
     pub fn get(&self, index: u64) -> Option<Val> {
-        // SAFETY: copied out at once.
-        let element = unsafe { self.obj().range(index, 1)?[0] };
+        let element = self.obj().range(index, 1)?[0];
         let mut raw = ValRaw::ZERO;
         raw.externref = element;
         // SAFETY: an element of this table is a reference of its element type, and alive.
@@ -64,9 +58,8 @@ impl Table {
     /// Traps past the end.
     pub fn set(&self, index: u64, value: Val) -> Result<(), Error> {
         let element = reference(&self.group, &value, self.ty())?;
-        // SAFETY: used at once.
-        match unsafe { self.obj().range(index, 1) } {
-            Some(slot) => {
+        match self.obj().range(index, 1) {
+            Some(mut slot) => {
                 slot[0] = element;
                 Ok(())
             }
@@ -77,8 +70,7 @@ impl Table {
     /// Grows by `delta` elements of `init`; the old size, or `None` if it cannot.
     pub fn grow(&self, delta: u64, init: Val) -> Result<Option<u64>, Error> {
         let element = reference(&self.group, &init, self.ty())?;
-        // SAFETY: used at once.
-        Ok(unsafe { self.obj() }.grow(delta, element))
+        Ok(self.obj().grow(delta, element))
     }
 
     /// The same for the same table.

@@ -66,7 +66,7 @@ impl FastEntry {
         // context are this thread's. A function's entry, if it has one, is an entry trampoline,
         // which comes back on every path, as traps continue at its handler.
         unsafe {
-            let VMFuncRef { code, entry, vmctx, .. } = func.read();
+            let (code, entry, vmctx) = func.as_ref().to_call();
             let near = sp.wrapping_sub((*vm).quick_from) < 2 * TOLERANCE;
             if !near || VMStoreContext::in_wasm(vm) || entry.is_null() {
                 return EntryOutcome::NotEntered;
@@ -90,7 +90,7 @@ impl FastEntry {
         // SAFETY: as in `call`. The fault handler looks at this store as long as a quick entry is not
         // out of reach. Nothing but the entry itself runs between the two that save and restore.
         unsafe {
-            let VMFuncRef { code, entry, vmctx, .. } = func.read();
+            let (code, entry, vmctx) = func.as_ref().to_call();
             let same_limit = store.stack_limit() == stack_limit(store, sp);
             if !VMStoreContext::in_wasm(vm) || (*vm).quick_from == NEVER || !same_limit || entry.is_null() {
                 return EntryOutcome::NotEntered;
@@ -170,7 +170,7 @@ unsafe fn enter_anew(store: &Store, func: NonNull<VMFuncRef>, values: *mut ValRa
     store.set_stack_limit(stack_limit(store, sp));
     // SAFETY: as in `FastEntry::call`. References to the context are not kept.
     unsafe {
-        let VMFuncRef { code, entry, vmctx, .. } = func.read();
+        let (code, entry, vmctx) = func.as_ref().to_call();
         let entry = transmute::<*const c_void, VMEntry>(entry);
         let current = Current::enter(vm);
         let nested = VMStoreContext::in_wasm(vm);

@@ -8,11 +8,12 @@ use super::group::{Group, WeakGroup};
 use super::limits::{Budget, Charge, OverLimit};
 use super::store::Store;
 use super::traps::Error;
+use super::vm_box::VmBox;
 use super::vmcontext::{ExternRef, VMException, VMStoreContext, VMUnwind, ValRaw};
 use crate::code::registry;
 use crate::types::{FuncType, SharedFuncType, ValType};
 use std::cell::{Cell, RefCell};
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::ptr::NonNull;
 
 /// A handle to a tag.
@@ -38,8 +39,8 @@ pub struct TagObj {
 }
 
 impl TagObj {
-    pub(crate) fn new(ty: SharedFuncType) -> Box<TagObj> {
-        Box::new(TagObj { ty })
+    pub(crate) fn new(ty: SharedFuncType) -> VmBox<TagObj> {
+        VmBox::new(TagObj { ty })
     }
 }
 
@@ -47,7 +48,7 @@ impl Tag {
     pub fn new(store: &Store, ty: FuncType) -> Tag {
         let group = Group::new(store);
         let obj = TagObj::new(SharedFuncType::new(ty));
-        let pointer = NonNull::from(&*obj);
+        let pointer = obj.as_ptr();
         group.add(|members| members.tags.push(obj));
         Tag { owner: Owner::Group(group), obj: pointer }
     }
@@ -55,7 +56,7 @@ impl Tag {
     /// A tag that lives as long as the store.
     pub fn of_store(store: &Store, ty: FuncType) -> Tag {
         let obj = TagObj::new(SharedFuncType::new(ty));
-        let pointer = NonNull::from(&*obj);
+        let pointer = obj.as_ptr();
         store.keep_tag(obj);
         Tag { owner: Owner::Store { _store: store.clone() }, obj: pointer }
     }
@@ -96,9 +97,9 @@ pub struct Exception {
 
 #[repr(C)]
 struct ExceptionObj {
-    /// First: an exnref points here.
+    /// First: an exnref points here. It has the address of the values.
     vm: VMException,
-    values: Box<[ValRaw]>,
+    values: VmBox<[ValRaw]>,
     ty: SharedFuncType,
     /// Of whoever made the exception.
     group: WeakGroup,
@@ -117,7 +118,8 @@ impl ExceptionObj {
 /// The exceptions of a store.
 #[derive(Default)]
 pub(crate) struct Exceptions {
-    alive: RefCell<HashSet<*mut VMException>>,
+    /// By the address that an exnref is.
+    alive: RefCell<HashMap<usize, VmBox<ExceptionObj>>>,
     /// How many may be alive before the next look for dead ones while wasm runs.
     threshold: Cell<usize>,
     /// What those that are alive take.
@@ -138,13 +140,12 @@ impl Exceptions {
 
 impl Exception {
     pub fn is(&self, tag: &Tag) -> bool {
-        self.vm().tag == tag.id()
+        self.vm().tag == tag.as_ptr()
     }
 
     /// The tag, as long as it is alive.
     pub fn tag(&self) -> Option<Tag> {
-        let obj = NonNull::new(self.vm().tag as *mut TagObj)?;
-        Some(Tag::of(self.group.clone()?, obj))
+        Some(Tag::of(self.group.clone()?, self.vm().tag))
     }
 
     /// Another exception of the same tag and values, without a host's object.
@@ -153,7 +154,7 @@ impl Exception {
         let obj = unsafe { self.obj.as_ref() };
         let group = self.group.as_ref()?;
         self.store
-            .new_exception(obj.vm.tag, obj.ty.clone(), obj.values.clone(), group, self.store.budget())
+            .new_exception(obj.vm.tag, obj.ty.clone(), obj.values.as_ref().into(), group, self.store.budget())
             .ok()
     }
 
@@ -224,13 +225,13 @@ impl Store {
     /// An exception made by a member of `group`, which counts in this budget.
     pub(crate) fn new_exception(
         &self,
-        tag: usize,
+        tag: NonNull<TagObj>,
         ty: SharedFuncType,
         values: Box<[ValRaw]>,
         group: &Group,
         budget: Budget,
     ) -> Result<Exception, Error> {
-        let mut charge = self.charge_to(budget);
+        let charge = self.charge_to(budget);
         let bytes = ExceptionObj::ROUGHLY + size_of_val(&*values);
         let exceptions = self.exceptions();
         if exceptions.bytes.get() + bytes > MOST_BYTES || charge.set(bytes).is_err() {
@@ -242,8 +243,9 @@ impl Store {
             charge.set(bytes)?;
         }
         exceptions.bytes.set(exceptions.bytes.get() + bytes);
-        let mut obj = Box::new(ExceptionObj {
-            vm: VMException { tag, values: std::ptr::null_mut() },
+        let values = VmBox::from(values);
+        let obj = VmBox::new(ExceptionObj {
+            vm: VMException { tag, values: values.as_ptr().as_ptr().cast() },
             values,
             ty,
             group: group.root().downgrade(),
@@ -252,11 +254,10 @@ impl Store {
             handles: Cell::new(0),
             marked: Cell::new(false),
         });
-        obj.vm.values = obj.values.as_mut_ptr();
-        let raw = NonNull::from(Box::leak(obj)).cast::<VMException>();
+        let raw = obj.as_ptr().cast::<VMException>();
         // SAFETY: just made.
         let exception = unsafe { Exception::from_raw(self, raw) };
-        exceptions.alive.borrow_mut().insert(raw.as_ptr());
+        exceptions.alive.borrow_mut().insert(raw.addr().get(), obj);
         self.call_for_attention();
         if exceptions.alive.borrow().len() > exceptions.threshold.get().max(FIRST_THRESHOLD) {
             self.sweep_exceptions();
@@ -267,9 +268,7 @@ impl Store {
 
     /// Calls `f` with every host value that an exception holds.
     pub(crate) fn for_each_externref_thrown(&self, f: &mut dyn FnMut(ExternRef)) {
-        for raw in self.exceptions().alive.borrow().iter() {
-            // SAFETY: the set holds exceptions that are alive.
-            let obj = unsafe { &*raw.cast::<ExceptionObj>() };
+        for obj in self.exceptions().alive.borrow().values() {
             obj.host.get().into_iter().for_each(&mut *f);
             for (value, ty) in obj.values.iter().zip(&obj.ty.ty().params) {
                 if matches!(ty, ValType::Ref(r) if r.is_extern()) {
@@ -286,55 +285,41 @@ impl Store {
         if !exceptions.any() {
             return;
         }
-        let mut reached: Vec<*mut VMException> = Vec::new();
+        let mut alive = exceptions.alive.borrow_mut();
         {
-            let alive = exceptions.alive.borrow();
-            let mut found = |word: u64| {
-                let candidate = word as *mut VMException;
-                if alive.contains(&candidate) {
-                    reached.push(candidate);
-                }
-            };
+            let alive = &*alive;
+            let mut reached: Vec<&ExceptionObj> = Vec::new();
+            let mut found = |word: u64| reached.extend(alive.get(&(word as usize)).map(|obj| &**obj));
             self.for_each_exnref(&mut found);
             for word in self.running_stack() {
                 found(word);
             }
-            for raw in alive.iter() {
-                // SAFETY: the set holds exceptions that are alive.
-                let obj = unsafe { &*raw.cast::<ExceptionObj>() };
+            for obj in alive.values() {
                 obj.marked.set(false);
                 if obj.handles.get() > 0 {
-                    reached.push(*raw);
+                    reached.push(obj);
                 }
             }
-        }
-        while let Some(raw) = reached.pop() {
-            // SAFETY: as above; nothing has been freed yet.
-            let obj = unsafe { &*raw.cast::<ExceptionObj>() };
-            if obj.marked.replace(true) {
-                continue;
-            }
-            for (value, ty) in obj.values.iter().zip(&obj.ty.ty().params) {
-                if matches!(ty, ValType::Ref(r) if r.is_exn()) {
-                    // SAFETY: the value's type says that it is an exnref.
-                    let inner = unsafe { value.exn };
-                    if !inner.is_null() {
-                        reached.push(inner);
+            while let Some(obj) = reached.pop() {
+                if obj.marked.replace(true) {
+                    continue;
+                }
+                for (value, ty) in obj.values.iter().zip(&obj.ty.ty().params) {
+                    if matches!(ty, ValType::Ref(r) if r.is_exn()) {
+                        // SAFETY: the value's type says that it is an exnref.
+                        let inner = unsafe { value.exn };
+                        reached.extend(alive.get(&inner.addr()).map(|obj| &**obj));
                     }
                 }
             }
         }
-        let dead: Vec<_> = exceptions
-            .alive
-            .borrow_mut()
-            // SAFETY: as above.
-            .extract_if(|raw| unsafe { !(*raw.cast::<ExceptionObj>()).marked.get() })
-            .collect();
-        for raw in dead {
-            // SAFETY: leaked from a box when made, just taken out of the set, and held by nobody.
-            let obj = unsafe { Box::from_raw(raw.cast::<ExceptionObj>()) };
-            exceptions.bytes.set(exceptions.bytes.get() - obj.charge.bytes());
-        }
+        alive.retain(|_, obj| {
+            let marked = obj.marked.get();
+            if !marked {
+                exceptions.bytes.set(exceptions.bytes.get() - obj.charge.bytes());
+            }
+            marked
+        });
     }
 
     /// The words of the thread's stack from here to the outermost entry into wasm.
@@ -369,16 +354,6 @@ impl Store {
                 // SAFETY: as above.
                 unsafe { VMStoreContext::unwind_to_entry(vm) };
             }
-        }
-    }
-}
-
-impl Drop for Exceptions {
-    fn drop(&mut self) {
-        for raw in self.alive.get_mut().drain() {
-            // SAFETY: the store goes, so nothing can hold an exception any more: handles keep
-            // the store.
-            drop(unsafe { Box::from_raw(raw.cast::<ExceptionObj>()) });
         }
     }
 }

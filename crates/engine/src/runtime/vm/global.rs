@@ -2,8 +2,10 @@
 //!
 //! Invariant: a global's value always has its type, and a function in it lives in its group.
 
+use super::vm_box::VmBox;
 use super::vmcontext::{VMGlobalDefinition, ValRaw};
 use crate::types::{GlobalType, RefType, ValType};
+use std::cell::Cell;
 use std::ptr::NonNull;
 
 /// A global that the host made.
@@ -13,8 +15,8 @@ pub struct HostGlobal {
 }
 
 impl HostGlobal {
-    pub(crate) fn new(ty: GlobalType, value: ValRaw) -> Box<HostGlobal> {
-        Box::new(HostGlobal { ty, definition: VMGlobalDefinition { value } })
+    pub(crate) fn new(ty: GlobalType, value: ValRaw) -> VmBox<HostGlobal> {
+        VmBox::new(HostGlobal { ty, definition: VMGlobalDefinition { value: Cell::new(value) } })
     }
 
     pub(crate) fn definition(&self) -> NonNull<VMGlobalDefinition> {
@@ -22,19 +24,19 @@ impl HostGlobal {
     }
 
     pub(crate) fn for_each_reference(&self, kind: fn(RefType) -> bool, f: &mut dyn FnMut(u64)) {
-        for_reference(self.ty, &self.definition, kind, f);
+        for_reference(self.ty, self.definition.value.get(), kind, f);
     }
 }
 
 /// Calls `f` with a global's value if it is a reference of the kind.
 pub(crate) fn for_reference(
     ty: GlobalType,
-    definition: &VMGlobalDefinition,
+    value: ValRaw,
     kind: fn(RefType) -> bool,
     f: &mut dyn FnMut(u64),
 ) {
     if matches!(ty.content, ValType::Ref(r) if kind(r)) {
         // SAFETY: the global's type says that the value is a reference, which has 8 bytes.
-        f(unsafe { definition.value.externref });
+        f(unsafe { value.externref });
     }
 }

@@ -11,6 +11,7 @@ use super::instance::InstanceObj;
 use super::memory::MemoryObj;
 use super::store::Store;
 use super::table::TableObj;
+use super::vm_box::VmBox;
 use crate::types::RefType;
 use std::cell::RefCell;
 use std::rc::{Rc, Weak};
@@ -30,16 +31,16 @@ struct Node {
     members: RefCell<Members>,
 }
 
-/// Boxed, because compiled code and other members point to them. Code is kept by instances and
-/// host functions, which therefore go last.
+/// Compiled code and other members point to them. Code is kept by instances and host functions, which
+/// therefore go last.
 #[derive(Default)]
 pub struct Members {
-    pub memories: Vec<Box<MemoryObj>>,
-    pub tables: Vec<Box<TableObj>>,
-    pub globals: Vec<Box<HostGlobal>>,
-    pub tags: Vec<Box<TagObj>>,
-    pub instances: Vec<Box<InstanceObj>>,
-    pub funcs: Vec<Box<HostFunc>>,
+    pub memories: Vec<VmBox<MemoryObj>>,
+    pub tables: Vec<VmBox<TableObj>>,
+    pub globals: Vec<VmBox<HostGlobal>>,
+    pub tags: Vec<VmBox<TagObj>>,
+    pub instances: Vec<VmBox<InstanceObj>>,
+    pub funcs: Vec<VmBox<HostFunc>>,
 }
 
 impl Group {
@@ -137,7 +138,7 @@ impl WeakGroup {
     pub fn release_memories(&self) {
         let Some(group) = self.upgrade() else { return };
         if !group.store().is_running() {
-            group.root().0.members.borrow_mut().memories.iter_mut().for_each(|memory| memory.release());
+            group.root().0.members.borrow().memories.iter().for_each(|memory| memory.release());
         }
     }
 }

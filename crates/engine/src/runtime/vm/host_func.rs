@@ -6,11 +6,12 @@ use super::group::{Group, WeakGroup};
 use super::instance::InstanceObj;
 use super::store::{Store, WeakStore};
 use super::traps::Error;
+use super::vm_box::VmBox;
 use super::vmcontext::*;
 use crate::code::CodeObject;
 use crate::types::{FuncType, SharedFuncType};
 use std::any::Any;
-use std::cell::{OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::ffi::c_void;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::{self, NonNull};
@@ -84,11 +85,12 @@ impl HostFunc {
         ty: SharedFuncType,
         context: VMHostContext,
         body: HostBody,
-    ) -> NonNull<HostFunc> {
-        let mut func = Box::new(HostFunc {
+        (code, entry): (*const c_void, *const c_void),
+    ) -> NonNull<VMFuncRef> {
+        let func = VmBox::new(HostFunc {
             func_ref: VMFuncRef {
-                code: ptr::null(),
-                entry: ptr::null(),
+                code: Cell::new(code),
+                entry: Cell::new(entry),
                 vmctx: ptr::null_mut(),
                 type_id: ty.id().0,
                 _pad: 0,
@@ -101,12 +103,15 @@ impl HostFunc {
             body,
             edges: OnceCell::new(),
         });
-        let raw = &raw mut *func;
-        func.context.header.owner = raw.cast();
-        func.func_ref.vmctx = (&raw mut func.context).cast();
-        let pointer = NonNull::from(&mut *func);
+        let raw = func.as_ptr().as_ptr();
+        // SAFETY: just made, and there is no reference to it. The pointers are into what the group keeps.
+        let func_ref = unsafe {
+            (*raw).context.header.owner = raw.cast();
+            (*raw).func_ref.vmctx = (&raw mut (*raw).context).cast();
+            NonNull::new_unchecked(&raw mut (*raw).func_ref)
+        };
         group.add(|members| members.funcs.push(func));
-        pointer
+        func_ref
     }
 
     /// A function that runs a closure.
@@ -121,9 +126,8 @@ impl HostFunc {
             data: ptr::null(),
             memory: ptr::null(),
         };
-        let mut func = HostFunc::create(group, ty, context, HostBody::Closure(Box::new(body)));
-        // SAFETY: just made, and owned by `group`.
-        NonNull::from(unsafe { &mut func.as_mut().func_ref })
+        let none = (ptr::null(), ptr::null());
+        HostFunc::create(group, ty, context, HostBody::Closure(Box::new(body)), none)
     }
 
     /// A typed native function bound for one importing instance, of which `memory` is.
@@ -132,7 +136,7 @@ impl HostFunc {
         native: &NativeFunc,
         ty: SharedFuncType,
         memory: *const VMMemoryDefinition,
-        (code, entry): (*const c_void, *const c_void),
+        edges: (*const c_void, *const c_void),
     ) -> NonNull<VMFuncRef> {
         let context = VMHostContext {
             header: header(group.store()),
@@ -141,11 +145,7 @@ impl HostFunc {
             memory,
         };
         let body = HostBody::Native { _data: native.data.clone() };
-        let mut func = HostFunc::create(group, ty, context, body);
-        // SAFETY: just made, and nobody else refers to it yet.
-        let func_ref = unsafe { &mut func.as_mut().func_ref };
-        (func_ref.code, func_ref.entry) = (code, entry);
-        NonNull::from(func_ref)
+        HostFunc::create(group, ty, context, body, edges)
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Invariant: everything a context points to is in the instance's group.
 
+use super::exception::TagObj;
 use super::global;
 use super::group::{Group, WeakGroup};
 use super::limits::Budget;
@@ -16,7 +17,7 @@ use crate::parse::info::*;
 use crate::types::*;
 use cranelift_entity::EntityRef;
 use std::alloc::{Layout, alloc_zeroed, dealloc};
-use std::cell::RefCell;
+use std::cell::{Ref, RefCell};
 use std::ptr::NonNull;
 use std::rc::Rc;
 
@@ -28,12 +29,13 @@ pub struct InstanceObj {
     pub(crate) group: RefCell<WeakGroup>,
     pub(crate) memories: Vec<NonNull<MemoryObj>>,
     pub(crate) tables: Vec<NonNull<TableObj>>,
-    /// The elements of passive segments; empty once dropped.
-    pub(crate) elems: Vec<Box<[u64]>>,
+    /// The elements of passive segments; empty once dropped. Borrowed only where nothing runs that could
+    /// come back, as `data` and `kept`.
+    pub(crate) elems: RefCell<Vec<Box<[u64]>>>,
     /// Bytes of passive segments in the module; empty once dropped.
-    pub(crate) data: Vec<std::ops::Range<usize>>,
+    pub(crate) data: RefCell<Vec<std::ops::Range<usize>>>,
     /// What [`Instance::reset`] brings back, if the module does not say all of it.
-    pub(crate) kept: Option<Box<State>>,
+    pub(crate) kept: RefCell<Option<Box<State>>>,
     pub(crate) budget: Budget,
     /// Counted by the store.
     pub(crate) _alive: Rc<()>,
@@ -92,36 +94,38 @@ impl InstanceObj {
         &self.budget
     }
 
-    /// The address, which is the identity, and the type of a tag.
-    pub(crate) fn tag(&self, index: u32) -> (usize, SharedFuncType) {
+    /// A tag and its type.
+    pub(crate) fn tag(&self, index: u32) -> (NonNull<TagObj>, SharedFuncType) {
         let index = TagIndex::new(index as usize);
         // SAFETY: the field of a tag of this module, filled by `link`.
-        let tag = unsafe { *self.context.field::<usize>(self.module.offsets().tag(index)) };
+        let tag = unsafe { *self.context.field::<NonNull<TagObj>>(self.module.offsets().tag(index)) };
         (tag, self.module.info().tag_type(index).clone())
     }
 
-    pub(crate) fn memory(&self, index: u32) -> NonNull<MemoryObj> {
-        self.memories[index as usize]
+    pub(crate) fn memory(&self, index: u32) -> &MemoryObj {
+        // SAFETY: a memory of our group, which owns us and it until it goes.
+        unsafe { self.memories[index as usize].as_ref() }
     }
 
-    pub(crate) fn table(&self, index: u32) -> NonNull<TableObj> {
-        self.tables[index as usize]
+    pub(crate) fn table(&self, index: u32) -> &TableObj {
+        // SAFETY: a table of our group, which owns us and it until it goes.
+        unsafe { self.tables[index as usize].as_ref() }
     }
 
-    pub(crate) fn elem(&self, index: u32) -> &[u64] {
-        &self.elems[index as usize]
+    pub(crate) fn elem(&self, index: u32) -> Ref<'_, [u64]> {
+        Ref::map(self.elems.borrow(), |elems| &*elems[index as usize])
     }
 
-    pub(crate) fn drop_elem(&mut self, index: u32) {
-        self.elems[index as usize] = Box::default();
+    pub(crate) fn drop_elem(&self, index: u32) {
+        self.elems.borrow_mut()[index as usize] = Box::default();
     }
 
     pub(crate) fn data(&self, index: u32) -> &[u8] {
-        &self.module.bytes()[self.data[index as usize].clone()]
+        &self.module.bytes()[self.data.borrow()[index as usize].clone()]
     }
 
-    pub(crate) fn drop_data(&mut self, index: u32) {
-        self.data[index as usize] = 0..0;
+    pub(crate) fn drop_data(&self, index: u32) {
+        self.data.borrow_mut()[index as usize] = 0..0;
     }
 
     /// The type of one of this instance's own function references.
@@ -149,12 +153,15 @@ impl InstanceObj {
         }
     }
 
-    pub(crate) fn global(&self, index: GlobalIndex) -> *mut VMGlobalDefinition {
+    pub(crate) fn global(&self, index: GlobalIndex) -> &VMGlobalDefinition {
         let offsets = self.module.offsets();
-        match self.module.info().defined_global(index) {
-            Some(defined) => self.context.field(offsets.defined_global(defined)),
-            // SAFETY: the field of an import of this module, filled by `link`.
-            None => unsafe { *self.context.field(offsets.imported_global(index)) },
+        // SAFETY: a field of our context, of a global of this module; or that of an import, filled by
+        // `link`, which is of our group. Both are there as long as we, and their value is in a cell.
+        unsafe {
+            match self.module.info().defined_global(index) {
+                Some(defined) => &*self.context.field(offsets.defined_global(defined)),
+                None => *self.context.field::<&VMGlobalDefinition>(offsets.imported_global(index)),
+            }
         }
     }
 
@@ -162,16 +169,15 @@ impl InstanceObj {
         let info = self.module.info();
         for (index, global) in info.globals.iter() {
             if info.defined_global(index).is_some() {
-                // SAFETY: a defined global of this instance; compiled code does not run.
-                global::for_reference(global.ty, unsafe { &*self.global(index) }, kind, f);
+                global::for_reference(global.ty, self.global(index).value.get(), kind, f);
             }
         }
-        for (elem, items) in info.elems.values().zip(&self.elems) {
+        for (elem, items) in info.elems.values().zip(&*self.elems.borrow()) {
             if kind(elem.ty) {
                 items.iter().for_each(|item| f(*item));
             }
         }
-        if let Some(kept) = &self.kept {
+        if let Some(kept) = &*self.kept.borrow() {
             kept.for_each_reference(info, kind, f);
         }
     }
@@ -181,19 +187,23 @@ impl InstanceObj {
     }
 
     /// The memories that the instance defines.
-    pub(crate) fn own_memories(&self) -> impl Iterator<Item = NonNull<MemoryObj>> {
-        self.memories.iter().skip(self.info().num_imported_memories).copied()
+    pub(crate) fn own_memories(&self) -> impl Iterator<Item = &MemoryObj> {
+        let own = self.memories.iter().skip(self.info().num_imported_memories);
+        // SAFETY: memories of our group, which owns us and them until it goes.
+        own.map(|memory| unsafe { memory.as_ref() })
     }
 
     /// The tables that it defines.
-    pub(crate) fn own_tables(&self) -> impl Iterator<Item = NonNull<TableObj>> {
+    pub(crate) fn own_tables(&self) -> impl Iterator<Item = &TableObj> {
         let info = self.info();
         let tables = info.tables.keys().zip(&self.tables);
-        tables.filter(|(index, _)| info.defined_table(*index).is_some()).map(|(_, table)| *table)
+        let own = tables.filter(|(index, _)| info.defined_table(*index).is_some());
+        // SAFETY: tables of our group, which owns us and them until it goes.
+        own.map(|(_, table)| unsafe { table.as_ref() })
     }
 
     /// The globals that it defines.
-    pub(crate) fn own_globals(&self) -> impl Iterator<Item = (GlobalIndex, *mut VMGlobalDefinition)> {
+    pub(crate) fn own_globals(&self) -> impl Iterator<Item = (GlobalIndex, &VMGlobalDefinition)> {
         let defined = self.info().globals.keys().filter(|index| self.info().defined_global(*index).is_some());
         defined.map(|index| (index, self.global(index)))
     }
@@ -212,7 +222,7 @@ impl InstanceObj {
         }
     }
 
-    pub(crate) fn segments(&self) -> (&[Box<[u64]>], &[std::ops::Range<usize>]) {
-        (&self.elems, &self.data)
+    pub(crate) fn segments(&self) -> (Vec<Box<[u64]>>, Vec<std::ops::Range<usize>>) {
+        (self.elems.borrow().clone(), self.data.borrow().clone())
     }
 }

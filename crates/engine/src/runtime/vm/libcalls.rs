@@ -47,10 +47,10 @@ for_each_libcall!(table);
 ///
 /// # Safety
 /// `vmctx` is the context of a live instance whose wasm called a libcall trampoline.
-unsafe fn run(vmctx: *mut VMContext, call: impl FnOnce(&mut InstanceObj) -> Result<i64>) -> i64 {
-    // SAFETY: the owner of an instance's context is its `InstanceObj`; wasm waits for us, and
-    // nobody else refers to the object while wasm runs.
-    let instance = unsafe { &mut *(*VMContext::header(vmctx)).owner.cast::<InstanceObj>() };
+unsafe fn run(vmctx: *mut VMContext, call: impl FnOnce(&InstanceObj) -> Result<i64>) -> i64 {
+    // SAFETY: the owner of an instance's context is its `InstanceObj`, which its group keeps while wasm
+    // of the group runs. Only shared references to it are ever made (`VmBox`).
+    let instance = unsafe { &*(*VMContext::header(vmctx)).owner.cast::<InstanceObj>() };
     let store = instance.store();
     match catch_unwind(AssertUnwindSafe(|| call(instance))) {
         Ok(Ok(result)) => result,
@@ -104,18 +104,18 @@ impl From<TrapCode> for Failure {
 
 type Result<T, E = Failure> = std::result::Result<T, E>;
 
-fn raise(_: &mut InstanceObj, code: u32) -> Result<i64> {
+fn raise(_: &InstanceObj, code: u32) -> Result<i64> {
     Err(TrapCode::from_u8(code as u8).unwrap_or(TrapCode::Unreachable).into())
 }
 
-fn func_matches(instance: &mut InstanceObj, func_ref: u64, ty: u32) -> Result<i64> {
+fn func_matches(instance: &InstanceObj, func_ref: u64, ty: u32) -> Result<i64> {
     let Some(func_ref) = NonNull::new(func_ref as *mut VMFuncRef) else { return Ok(0) };
     // SAFETY: compiled code passes an element of one of its tables, which is alive.
     let found = unsafe { host_func::type_of(func_ref) };
     Ok(i64::from(found.matches(&instance.info().types[TypeIndex::from_u32(ty)])))
 }
 
-fn throw(instance: &mut InstanceObj, tag: u32, values: u64) -> Result<i64> {
+fn throw(instance: &InstanceObj, tag: u32, values: u64) -> Result<i64> {
     let (tag, ty) = instance.tag(tag);
     let (Some(store), Some(group)) = (instance.store(), instance.group()) else { return Ok(0) };
     // SAFETY: compiled code passes the address of a value for each of the tag's parameters, in
@@ -125,16 +125,15 @@ fn throw(instance: &mut InstanceObj, tag: u32, values: u64) -> Result<i64> {
     Err(thrown.map_or_else(Failure::Fail, Failure::Throw))
 }
 
-fn throw_ref(instance: &mut InstanceObj, exception: u64) -> Result<i64> {
+fn throw_ref(instance: &InstanceObj, exception: u64) -> Result<i64> {
     let exception = NonNull::new(exception as *mut VMException).ok_or(TrapCode::NullException)?;
     let Some(store) = instance.store() else { return Ok(0) };
     // SAFETY: an exnref of running wasm is alive.
     Err(Failure::Throw(unsafe { Exception::from_raw(&store, exception) }))
 }
 
-fn memory_grow(instance: &mut InstanceObj, memory: u32, delta: u64) -> Result<i64> {
-    // SAFETY: a memory of the instance's group; wasm, its only other user, waits.
-    let grown = unsafe { instance.memory(memory).as_mut() }.grow(delta);
+fn memory_grow(instance: &InstanceObj, memory: u32, delta: u64) -> Result<i64> {
+    let grown = instance.memory(memory).grow(delta);
     if let Some(store) = instance.store() {
         store.note_memory_growth();
     }
@@ -143,15 +142,14 @@ fn memory_grow(instance: &mut InstanceObj, memory: u32, delta: u64) -> Result<i6
 
 /// The address of a range of a memory, if all of it is inside.
 fn memory_range(instance: &InstanceObj, memory: u32, start: u64, len: u64) -> Result<*mut u8> {
-    // SAFETY: a memory of the instance's group; read for a moment.
-    let memory = unsafe { instance.memory(memory).as_ref() };
+    let memory = instance.memory(memory);
     if !memory.holds(start, len) {
         return Err(TrapCode::MemoryOutOfBounds.into());
     }
     Ok(memory.base().wrapping_add(start as usize))
 }
 
-fn memory_fill(instance: &mut InstanceObj, memory: u32, dst: u64, value: u32, len: u64) -> Result<i64> {
+fn memory_fill(instance: &InstanceObj, memory: u32, dst: u64, value: u32, len: u64) -> Result<i64> {
     let dst = memory_range(instance, memory, dst, len)?;
     for range in strides(len as usize, false) {
         // SAFETY: inside the range, which is inside the memory.
@@ -182,7 +180,7 @@ fn check_interrupt(instance: &InstanceObj, done: &Range<usize>) -> Result<()> {
 }
 
 fn memory_copy(
-    instance: &mut InstanceObj,
+    instance: &InstanceObj,
     dst_memory: u32,
     src_memory: u32,
     dst: u64,
@@ -200,14 +198,7 @@ fn memory_copy(
     Ok(0)
 }
 
-fn memory_init(
-    instance: &mut InstanceObj,
-    memory: u32,
-    data: u32,
-    dst: u64,
-    src: u32,
-    len: u32,
-) -> Result<i64> {
+fn memory_init(instance: &InstanceObj, memory: u32, data: u32, dst: u64, src: u32, len: u32) -> Result<i64> {
     let dst = memory_range(instance, memory, dst, u64::from(len))?;
     let bytes = slice(instance.data(data), src, len).ok_or(TrapCode::MemoryOutOfBounds)?;
     // SAFETY: the range is inside the memory, the module's bytes are not.
@@ -220,13 +211,13 @@ fn slice<T>(items: &[T], start: u32, len: u32) -> Option<&[T]> {
     items.get(start..start.checked_add(len as usize)?)
 }
 
-fn data_drop(instance: &mut InstanceObj, data: u32) -> Result<i64> {
+fn data_drop(instance: &InstanceObj, data: u32) -> Result<i64> {
     instance.drop_data(data);
     Ok(0)
 }
 
 fn memory_wait(
-    instance: &mut InstanceObj,
+    instance: &InstanceObj,
     memory: u32,
     size: u32,
     address: u64,
@@ -261,7 +252,7 @@ fn memory_wait(
     }
 }
 
-fn memory_notify(instance: &mut InstanceObj, memory: u32, address: u64, count: u32) -> Result<i64> {
+fn memory_notify(instance: &InstanceObj, memory: u32, address: u64, count: u32) -> Result<i64> {
     let place = memory_range(instance, memory, address, 4)?;
     if let Some(host) = host_of(instance, memory) {
         return Ok(i64::from(host.notify(address, count)));
@@ -272,40 +263,34 @@ fn memory_notify(instance: &mut InstanceObj, memory: u32, address: u64, count: u
 }
 
 fn host_of(instance: &InstanceObj, memory: u32) -> Option<Rc<dyn MemoryHost>> {
-    // SAFETY: a memory of the instance's group; read for a moment.
-    unsafe { instance.memory(memory).as_ref() }.host().cloned()
+    instance.memory(memory).host().cloned()
 }
 
 fn is_shared(instance: &InstanceObj, memory: u32) -> bool {
-    // SAFETY: a memory of the instance's group; read for a moment.
-    unsafe { instance.memory(memory).as_ref() }.ty().shared
+    instance.memory(memory).ty().shared
 }
 
-fn table_grow(instance: &mut InstanceObj, table: u32, delta: u64, init: u64) -> Result<i64> {
-    // SAFETY: a table of the instance's group; wasm, its only other user, waits.
-    let grown = unsafe { instance.table(table).as_mut() }.grow(delta, init);
+fn table_grow(instance: &InstanceObj, table: u32, delta: u64, init: u64) -> Result<i64> {
+    let grown = instance.table(table).grow(delta, init);
     Ok(grown.map_or(-1, |old| old as i64))
 }
 
-fn table_fill(instance: &mut InstanceObj, table: u32, dst: u64, value: u64, len: u64) -> Result<i64> {
-    // SAFETY: as in `table_grow`.
-    let table = unsafe { instance.table(table).as_mut() };
-    table.range(dst, len).ok_or(TrapCode::TableOutOfBounds)?.fill(value);
+fn table_fill(instance: &InstanceObj, table: u32, dst: u64, value: u64, len: u64) -> Result<i64> {
+    instance.table(table).range(dst, len).ok_or(TrapCode::TableOutOfBounds)?.fill(value);
     Ok(0)
 }
 
 fn table_copy(
-    instance: &mut InstanceObj,
+    instance: &InstanceObj,
     dst_table: u32,
     src_table: u32,
     dst: u64,
     src: u64,
     len: u64,
 ) -> Result<i64> {
-    let (mut dst_table, mut src_table) = (instance.table(dst_table), instance.table(src_table));
-    if dst_table == src_table {
-        // SAFETY: as in `table_grow`.
-        let elements = unsafe { dst_table.as_mut() }.elements();
+    let (dst_table, src_table) = (instance.table(dst_table), instance.table(src_table));
+    if ptr::eq(dst_table, src_table) {
+        let mut elements = dst_table.elements();
         let inside = |start: u64| {
             let end = start.checked_add(len).and_then(|end| usize::try_from(end).ok())?;
             (end <= elements.len()).then_some(start as usize..end)
@@ -316,30 +301,21 @@ fn table_copy(
         elements.copy_within(from, to.start);
         return Ok(0);
     }
-    // SAFETY: as in `table_grow`; the two are different tables.
-    let (dst_table, src_table) = unsafe { (dst_table.as_mut(), src_table.as_mut()) };
     let from = src_table.range(src, len).ok_or(TrapCode::TableOutOfBounds)?;
-    dst_table.range(dst, len).ok_or(TrapCode::TableOutOfBounds)?.copy_from_slice(from);
+    dst_table.range(dst, len).ok_or(TrapCode::TableOutOfBounds)?.copy_from_slice(&from);
     Ok(0)
 }
 
-fn table_init(
-    instance: &mut InstanceObj,
-    table: u32,
-    elem: u32,
-    dst: u64,
-    src: u32,
-    len: u32,
-) -> Result<i64> {
-    let items = slice(instance.elem(elem), src, len).ok_or(TrapCode::TableOutOfBounds)?;
-    // SAFETY: as in `table_grow`.
-    let table = unsafe { instance.table(table).as_mut() };
-    let slots = table.range(dst, u64::from(len)).ok_or(TrapCode::TableOutOfBounds)?;
+fn table_init(instance: &InstanceObj, table: u32, elem: u32, dst: u64, src: u32, len: u32) -> Result<i64> {
+    let segment = instance.elem(elem);
+    let items = slice(&segment, src, len).ok_or(TrapCode::TableOutOfBounds)?;
+    let table = instance.table(table);
+    let mut slots = table.range(dst, u64::from(len)).ok_or(TrapCode::TableOutOfBounds)?;
     slots.copy_from_slice(items);
     Ok(0)
 }
 
-fn elem_drop(instance: &mut InstanceObj, elem: u32) -> Result<i64> {
+fn elem_drop(instance: &InstanceObj, elem: u32) -> Result<i64> {
     instance.drop_elem(elem);
     Ok(0)
 }

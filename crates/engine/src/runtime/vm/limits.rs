@@ -112,30 +112,31 @@ impl Budget {
 pub(crate) struct Charge {
     budget: Budget,
     of_store: Rc<Cell<usize>>,
-    bytes: usize,
+    bytes: Cell<usize>,
 }
 
 impl Charge {
     /// Nothing yet.
     pub(crate) fn new(budget: Budget, of_store: Rc<Cell<usize>>) -> Charge {
-        Charge { budget, of_store, bytes: 0 }
+        Charge { budget, of_store, bytes: Cell::new(0) }
     }
 
     /// Counts so many bytes from now on, unless that is too much.
-    pub(crate) fn set(&mut self, bytes: usize) -> Result<(), Error> {
+    pub(crate) fn set(&self, bytes: usize) -> Result<(), Error> {
         let Counts { limit, used } = &*self.budget.0;
-        let total = (used.get() - self.bytes).saturating_add(bytes);
-        if bytes > self.bytes && total > *limit {
+        let before = self.bytes.get();
+        let total = (used.get() - before).saturating_add(bytes);
+        if bytes > before && total > *limit {
             return Err(Error::Limit(OverLimit::Total { bytes: total, limit: *limit }));
         }
         used.set(total);
-        self.of_store.set((self.of_store.get() - self.bytes).saturating_add(bytes));
-        self.bytes = bytes;
+        self.of_store.set((self.of_store.get() - before).saturating_add(bytes));
+        self.bytes.set(bytes);
         Ok(())
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        self.bytes
+        self.bytes.get()
     }
 }
 

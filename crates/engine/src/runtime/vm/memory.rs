@@ -8,16 +8,18 @@ use super::limits::{Charge, Limits};
 use super::shared_memory::{MemoryHost, SharedMemory};
 use super::store::Store;
 use super::traps::Error;
+use super::vm_box::VmBox;
 use super::vmcontext::VMMemoryDefinition;
 use crate::abi::MemoryStyle;
 use crate::pages::{Pages, RESERVED, round_to_page};
 use crate::sys::page_size;
 use crate::types::MemoryType;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::ops::Range;
 use std::ptr;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 
 /// A memory, owned by its group.
 pub enum MemoryObj {
@@ -29,16 +31,17 @@ pub enum MemoryObj {
 pub struct OwnMemory {
     ty: MemoryType,
     style: MemoryStyle,
-    limits: Limits,
+    limits: Cell<Limits>,
     charge: Charge,
-    pages: Pages,
-    definition: Box<VMMemoryDefinition>,
+    /// Borrowed only where nothing runs that could come back, as `retired`.
+    pages: RefCell<Pages>,
+    definition: VmBox<VMMemoryDefinition>,
     /// How often it was grown, by nothing, too.
-    generation: u64,
+    generation: Cell<u64>,
     /// One holder more than there are pins.
-    pins: Rc<()>,
+    pins: RefCell<Rc<()>>,
     /// The pages of before a memory became smaller, as long as somebody has pinned them.
-    retired: Vec<(Pages, Rc<()>)>,
+    retired: RefCell<Vec<(Pages, Rc<()>)>>,
 }
 
 /// A group's share of a memory that other threads may use, too.
@@ -64,24 +67,24 @@ impl OwnMemory {
         let bytes = byte_len(&ty, ty.minimum).ok_or_else(|| too_large(&ty))?;
         let limits = store.limits();
         limits.check_memory(bytes)?;
-        let mut charge = store.charge();
+        let charge = store.charge();
         charge.set(round_to_page(bytes))?;
         let pages = match style {
             MemoryStyle::Reserved => Pages::reserved(store.engine().pool(), bytes),
             MemoryStyle::Bounded => Pages::bounded(bytes, room(&ty, &limits)),
         };
         let pages = pages.map_err(|e| cannot_allocate(bytes, e))?;
-        let definition = Box::new(VMMemoryDefinition { base: pages.base(), length: AtomicUsize::new(bytes) });
+        let definition = VMMemoryDefinition::new(pages.base(), bytes);
         Ok(OwnMemory {
             ty,
             style,
-            limits,
+            limits: Cell::new(limits),
             charge,
-            pages,
-            definition,
-            generation: 0,
-            pins: Rc::default(),
-            retired: Vec::new(),
+            pages: RefCell::new(pages),
+            definition: VmBox::new(definition),
+            generation: Cell::new(0),
+            pins: RefCell::default(),
+            retired: RefCell::default(),
         })
     }
 
@@ -91,37 +94,53 @@ impl OwnMemory {
 
     /// Gives the bytes back and is an empty memory from then on, for good. The pages stay mapped: wasm
     /// that shares the memory runs on, and a buffer over them may live on.
-    fn close(&mut self) {
+    fn close(&self) {
         // Where the system refuses, the bytes go with the mapping.
-        let _ = self.pages.discard(0..round_to_page(self.byte_len()));
+        let _ = self.pages.borrow().discard(0..round_to_page(self.byte_len()));
         self.definition.length.store(0, Ordering::Relaxed);
-        self.limits.memory_bytes = 0;
+        self.limits.set(Limits { memory_bytes: 0, ..self.limits.get() });
         // Less than there was is never too much.
         let _ = self.charge.set(0);
-        self.generation += 1;
+        self.count_generation();
+    }
+
+    fn base(&self) -> *mut u8 {
+        self.definition.base.load(Ordering::Relaxed)
+    }
+
+    fn count_generation(&self) {
+        self.generation.set(self.generation.get() + 1);
     }
 
     /// As [`OwnMemory::close`], with the address space. Not for pages that are pinned.
-    fn release(&mut self) {
+    fn release(&self) {
         if self.is_pinned() {
             return;
         }
         self.close();
-        self.pages = Pages::none();
-        self.definition.base = self.pages.base();
+        let _ = self.replace_pages(Pages::none());
+    }
+
+    /// Has other pages from now on, and gives those that it had.
+    fn replace_pages(&self, pages: Pages) -> Pages {
+        self.definition.base.store(pages.base(), Ordering::Relaxed);
+        self.pages.replace(pages)
     }
 
     /// The pages that a pin of this memory holds.
-    fn pages_of(&mut self, pin: &Pin) -> &mut Pages {
-        let retired = self.retired.iter_mut().find(|(_, pins)| Rc::ptr_eq(pins, &pin.held));
-        retired.map_or(&mut self.pages, |(pages, _)| pages)
+    fn with_pages_of(&self, pin: &Pin, f: impl FnOnce(&mut Pages)) {
+        let mut retired = self.retired.borrow_mut();
+        match retired.iter_mut().find(|(_, pins)| Rc::ptr_eq(pins, &pin.held)) {
+            Some((pages, _)) => f(pages),
+            None => f(&mut self.pages.borrow_mut()),
+        }
     }
 
     fn is_pinned(&self) -> bool {
-        Rc::strong_count(&self.pins) > 1
+        Rc::strong_count(&self.pins.borrow()) > 1
     }
 
-    fn shrink(&mut self, len: usize) -> Result<(), Error> {
+    fn shrink(&self, len: usize) -> Result<(), Error> {
         let old = self.byte_len();
         if len >= old {
             return Ok(());
@@ -130,38 +149,37 @@ impl OwnMemory {
         match self.style {
             MemoryStyle::Bounded => self.zero(len..old)?,
             MemoryStyle::Reserved if self.is_pinned() => {
-                let fresh = self.pages.fresh(len).map_err(|e| cannot_allocate(len, e))?;
-                self.definition.base = fresh.base();
-                let pins = std::mem::take(&mut self.pins);
-                self.retired.retain(|(_, pins)| Rc::strong_count(pins) > 1);
-                self.retired.push((std::mem::replace(&mut self.pages, fresh), pins));
+                let fresh = self.pages.borrow().fresh(len).map_err(|e| cannot_allocate(len, e))?;
+                let mut retired = self.retired.borrow_mut();
+                retired.retain(|(_, pins)| Rc::strong_count(pins) > 1);
+                retired.push((self.replace_pages(fresh), self.pins.take()));
             }
-            MemoryStyle::Reserved => self.pages.make_inaccessible(len).map_err(cannot_reset)?,
+            MemoryStyle::Reserved => self.pages.borrow().make_inaccessible(len).map_err(cannot_reset)?,
         }
         self.definition.length.store(len, Ordering::Relaxed);
         // Less than there was is never too much.
         let _ = self.charge.set(round_to_page(len));
-        self.generation += 1;
+        self.count_generation();
         Ok(())
     }
 
     /// Makes bytes zero: whole pages by giving them back.
-    fn zero(&mut self, range: Range<usize>) -> Result<(), Error> {
+    fn zero(&self, range: Range<usize>) -> Result<(), Error> {
         let (first, last) = (round_to_page(range.start), range.end - range.end % page_size());
         let pages = first..last.max(first);
-        self.pages.discard(pages.clone()).map_err(cannot_reset)?;
+        self.pages.borrow().discard(pages.clone()).map_err(cannot_reset)?;
         for part in [range.start..first.min(range.end), pages.end.max(range.start)..range.end.max(pages.end)]
         {
             // SAFETY: inside the memory, and wasm, its other user, does not run.
-            unsafe { self.definition.base.add(part.start).write_bytes(0, part.len()) };
+            unsafe { self.base().add(part.start).write_bytes(0, part.len()) };
         }
         Ok(())
     }
 
-    fn grow(&mut self, delta: u64) -> Option<u64> {
+    fn grow(&self, delta: u64) -> Option<u64> {
         let len = self.byte_len();
         let old = len as u64 >> self.ty.page_size_log2;
-        let bytes = grown_len(&self.ty, old, delta).filter(|bytes| self.limits.allow_memory(*bytes))?;
+        let bytes = grown_len(&self.ty, old, delta).filter(|bytes| self.limits.get().allow_memory(*bytes))?;
         let charged = self.charge.bytes();
         self.charge.set(round_to_page(bytes)).ok()?;
         if self.make_room(len, bytes).is_err() {
@@ -170,19 +188,19 @@ impl OwnMemory {
             return None;
         }
         self.definition.length.store(bytes, Ordering::Relaxed);
-        self.generation += 1;
+        self.count_generation();
         Some(old)
     }
 
-    fn make_room(&mut self, len: usize, bytes: usize) -> io::Result<()> {
-        match self.pages.extend(bytes) {
+    fn make_room(&self, len: usize, bytes: usize) -> io::Result<()> {
+        let extended = self.pages.borrow_mut().extend(bytes);
+        match extended {
             // A pin of no bytes holds nothing.
             Err(_) if self.style == MemoryStyle::Bounded && (len == 0 || !self.is_pinned()) => {
-                let larger = Pages::bounded(bytes, room(&self.ty, &self.limits))?;
+                let larger = Pages::bounded(bytes, room(&self.ty, &self.limits.get()))?;
                 // SAFETY: both are ours, distinct, and at least this long.
-                unsafe { ptr::copy_nonoverlapping(self.definition.base, larger.base(), len) };
-                self.definition.base = larger.base();
-                self.pages = larger;
+                unsafe { ptr::copy_nonoverlapping(self.base(), larger.base(), len) };
+                drop(self.replace_pages(larger));
                 Ok(())
             }
             result => result,
@@ -199,11 +217,11 @@ fn room(ty: &MemoryType, limits: &Limits) -> usize {
 
 impl MemoryObj {
     /// A zeroed memory of the type's minimum size.
-    pub(crate) fn new(store: &Store, ty: MemoryType) -> Result<Box<MemoryObj>, Error> {
-        Ok(Box::new(if ty.shared {
+    pub(crate) fn new(store: &Store, ty: MemoryType) -> Result<VmBox<MemoryObj>, Error> {
+        Ok(VmBox::new(if ty.shared {
             let bytes = byte_len(&ty, ty.minimum).ok_or_else(|| too_large(&ty))?;
             store.limits().check_memory(bytes)?;
-            let mut charge = store.charge();
+            let charge = store.charge();
             charge.set(round_to_page(bytes))?;
             let memory = SharedMemory::new(store.engine(), ty)?;
             MemoryObj::Shared(SharedShare { memory, host: None, limits: store.limits(), charge })
@@ -217,9 +235,9 @@ impl MemoryObj {
         store: &Store,
         memory: SharedMemory,
         host: Option<Rc<dyn MemoryHost>>,
-    ) -> Box<MemoryObj> {
+    ) -> VmBox<MemoryObj> {
         let (limits, charge) = (store.limits(), store.charge());
-        Box::new(MemoryObj::Shared(SharedShare { memory, host, limits, charge }))
+        VmBox::new(MemoryObj::Shared(SharedShare { memory, host, limits, charge }))
     }
 
     /// The memory itself, if it is shared, and its host, if that has the bytes.
@@ -233,7 +251,7 @@ impl MemoryObj {
     /// See `Memory::generation`.
     pub(crate) fn generation(&self) -> u64 {
         match self {
-            MemoryObj::Own(own) => own.generation,
+            MemoryObj::Own(own) => own.generation.get(),
             MemoryObj::Shared(_) => 0,
         }
     }
@@ -241,16 +259,16 @@ impl MemoryObj {
     /// See `Memory::pin`.
     pub(crate) fn pin(&self) -> Pin {
         let held = match self {
-            MemoryObj::Own(own) => own.pins.clone(),
+            MemoryObj::Own(own) => own.pins.borrow().clone(),
             MemoryObj::Shared(_) => Rc::default(),
         };
         Pin { held }
     }
 
     /// See `Memory::abandon`.
-    pub(crate) fn abandon(&mut self, pin: &Pin) {
+    pub(crate) fn abandon(&self, pin: &Pin) {
         if let MemoryObj::Own(own) = self {
-            own.pages_of(pin).abandon();
+            own.with_pages_of(pin, Pages::abandon);
         }
     }
 
@@ -263,14 +281,14 @@ impl MemoryObj {
 
     pub(crate) fn definition(&self) -> *mut VMMemoryDefinition {
         match self {
-            MemoryObj::Own(own) => ptr::from_ref(&*own.definition).cast_mut(),
+            MemoryObj::Own(own) => own.definition.as_ptr().as_ptr(),
             MemoryObj::Shared(share) => share.memory.definition(),
         }
     }
 
     pub(crate) fn base(&self) -> *mut u8 {
         match self {
-            MemoryObj::Own(own) => own.definition.base,
+            MemoryObj::Own(own) => own.base(),
             MemoryObj::Shared(share) => share.memory.base(),
         }
     }
@@ -288,7 +306,7 @@ impl MemoryObj {
 
     /// Grows by `delta` pages and returns the old size, or `None` where the type, the engine or
     /// the machine has no more.
-    pub(crate) fn grow(&mut self, delta: u64) -> Option<u64> {
+    pub(crate) fn grow(&self, delta: u64) -> Option<u64> {
         match self {
             MemoryObj::Own(own) => own.grow(delta),
             MemoryObj::Shared(share) => share.grow(delta),
@@ -304,14 +322,14 @@ impl MemoryObj {
     }
 
     /// Gives bytes and address space back, but for what is pinned or others', too.
-    pub(crate) fn release(&mut self) {
+    pub(crate) fn release(&self) {
         if let MemoryObj::Own(own) = self {
             own.release();
         }
     }
 
     /// Gives the bytes back at once; those of a shared memory are others', too, and stay.
-    pub(crate) fn close(&mut self) {
+    pub(crate) fn close(&self) {
         if let MemoryObj::Own(own) = self {
             own.close();
         }
@@ -320,7 +338,7 @@ impl MemoryObj {
     /// Has no more than `len` bytes, which may be zero or what they were. Where somebody has pinned the
     /// bytes a reserved memory gets others: what has its base has to ask anew
     /// (`InstanceObj::refresh_memories`). Shared memories stay as they are.
-    pub(crate) fn shrink(&mut self, len: usize) -> Result<(), Error> {
+    pub(crate) fn shrink(&self, len: usize) -> Result<(), Error> {
         match self {
             MemoryObj::Own(own) => own.shrink(len),
             MemoryObj::Shared(..) => Ok(()),
@@ -328,7 +346,7 @@ impl MemoryObj {
     }
 
     /// Makes bytes zero by giving their pages back. Inside the memory.
-    pub(crate) fn discard(&mut self, range: Range<usize>) -> Result<(), Error> {
+    pub(crate) fn discard(&self, range: Range<usize>) -> Result<(), Error> {
         match self {
             MemoryObj::Own(own) => own.zero(range),
             MemoryObj::Shared(..) => Ok(()),
@@ -346,7 +364,7 @@ fn cannot_reset(e: io::Error) -> Error {
 }
 
 impl SharedShare {
-    fn grow(&mut self, delta: u64) -> Option<u64> {
+    fn grow(&self, delta: u64) -> Option<u64> {
         let ty = self.memory.ty();
         let bytes =
             grown_len(&ty, self.memory.size(), delta).filter(|bytes| self.limits.allow_memory(*bytes))?;

@@ -19,4 +19,5 @@ pub mod state;
 pub mod store;
 pub mod table;
 pub mod traps;
+pub mod vm_box;
 pub mod vmcontext;

@@ -18,7 +18,7 @@ use crate::engine::Engine;
 use crate::pages::Pages;
 use crate::types::MemoryType;
 use std::ptr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -63,7 +63,7 @@ impl WeakSharedMemory {
     }
 }
 
-// SAFETY: the definition's base never changes and its length is atomic; the mapping is `Send` and
+// SAFETY: the definition is atomic; the mapping is `Send` and
 // `Sync`; what happens to the bytes is the guest's affair, and ours only through raw pointers.
 unsafe impl Send for Inner {}
 // SAFETY: as above.
@@ -89,7 +89,7 @@ impl SharedMemory {
             }
         };
         let pages = pages.map_err(|e| memory::cannot_allocate(bytes, e))?;
-        let definition = VMMemoryDefinition { base: pages.base(), length: AtomicUsize::new(bytes) };
+        let definition = VMMemoryDefinition::new(pages.base(), bytes);
         let (bytes, growing) = (Bytes::Own(pages), Mutex::new(()));
         Ok(SharedMemory(Arc::new(Inner { ty, style, bytes, definition, growing })))
     }
@@ -100,7 +100,7 @@ impl SharedMemory {
     /// `length` bytes from `base` are mapped, and stay so as long as any [`MemoryHost`] lives that
     /// comes together with a clone of this memory.
     pub unsafe fn of_host(ty: MemoryType, base: *mut u8, length: usize) -> SharedMemory {
-        let definition = VMMemoryDefinition { base, length: AtomicUsize::new(length) };
+        let definition = VMMemoryDefinition::new(base, length);
         let (style, growing) = (MemoryStyle::Bounded, Mutex::new(()));
         SharedMemory(Arc::new(Inner { ty, style, bytes: Bytes::Host, definition, growing }))
     }
@@ -125,7 +125,7 @@ impl SharedMemory {
     }
 
     pub fn base(&self) -> *mut u8 {
-        self.0.definition.base
+        self.0.definition.base.load(Ordering::Relaxed)
     }
 
     pub fn byte_len(&self) -> usize {
@@ -170,12 +170,10 @@ impl SharedMemory {
     /// Takes over the length that the host's bytes have by now; the size in pages.
     pub(crate) fn follow(&self, host: &dyn MemoryHost) -> u64 {
         let (base, length) = host.bytes();
-        let definition = self.definition();
         if length > self.byte_len() {
             if self.base().is_null() {
-                // SAFETY: the definition is alive with us. The base of an empty memory was not
-                // known, and nobody uses it before there is a length.
-                unsafe { (&raw mut (*definition).base).write(base) };
+                // The base of an empty memory was not known, and nobody uses it before there is a length.
+                self.0.definition.base.store(base, Ordering::Relaxed);
             }
             self.0.definition.length.fetch_max(length, Ordering::SeqCst);
         }

@@ -9,7 +9,7 @@ use super::global;
 use super::instance::InstanceObj;
 use super::memory::MemoryObj;
 use super::traps::Error;
-use super::vmcontext::VMGlobalDefinition;
+use super::vmcontext::ValRaw;
 use crate::parse::info::ModuleInfo;
 use crate::types::RefType;
 use std::ops::Range;
@@ -23,7 +23,7 @@ const LONG: usize = 64 << 10;
 pub(crate) struct State {
     memories: Vec<Bytes>,
     tables: Vec<Vec<u64>>,
-    globals: Vec<VMGlobalDefinition>,
+    globals: Vec<ValRaw>,
     pub(crate) elems: Vec<Box<[u64]>>,
     pub(crate) data: Vec<Range<usize>>,
 }
@@ -56,7 +56,7 @@ impl Bytes {
         Ok(Bytes { len, pieces })
     }
 
-    fn restore(&self, memory: &mut MemoryObj) -> Result<(), Error> {
+    fn restore(&self, memory: &MemoryObj) -> Result<(), Error> {
         if memory.byte_len() < self.len {
             return Err(Error::Closed);
         }
@@ -74,7 +74,7 @@ impl Bytes {
 }
 
 /// Makes bytes of a memory zero.
-pub(crate) fn zero(memory: &mut MemoryObj, range: Range<usize>) -> Result<(), Error> {
+pub(crate) fn zero(memory: &MemoryObj, range: Range<usize>) -> Result<(), Error> {
     if range.len() > LONG {
         return memory.discard(range);
     }
@@ -106,22 +106,19 @@ impl State {
         let info = obj.info();
         let mut memories = Vec::with_capacity(info.memories.len());
         for memory in obj.own_memories() {
-            // SAFETY: a memory of the instance's group, which nobody changes meanwhile.
-            memories.push(Bytes::of(unsafe { memory.as_ref() })?);
+            memories.push(Bytes::of(memory)?);
         }
         let mut tables = Vec::with_capacity(info.tables.len());
-        for mut table in obj.own_tables() {
-            // SAFETY: a table of the instance's group, which nobody else refers to now.
-            let elements = unsafe { table.as_mut() }.elements();
+        for table in obj.own_tables() {
+            let elements = table.elements();
             let mut kept = Vec::new();
             kept.try_reserve_exact(elements.len()).map_err(|_| no_room())?;
-            kept.extend_from_slice(elements);
+            kept.extend_from_slice(&elements);
             tables.push(kept);
         }
-        // SAFETY: the fields of defined globals.
-        let globals = obj.own_globals().map(|(_, global)| unsafe { global.read() }).collect();
+        let globals = obj.own_globals().map(|(_, global)| global.value.get()).collect();
         let (elems, data) = obj.segments();
-        Ok(State { memories, tables, globals, elems: elems.to_vec(), data: data.to_vec() })
+        Ok(State { memories, tables, globals, elems, data })
     }
 
     /// Brings it back, but for the segments.
@@ -129,17 +126,14 @@ impl State {
     /// # Errors
     /// If the machine has no memory. Then only some of it has come back.
     pub fn restore(&self, obj: &InstanceObj) -> Result<(), Error> {
-        for (mut memory, kept) in obj.own_memories().zip(&self.memories) {
-            // SAFETY: as in `of`; exclusive, for no wasm runs.
-            kept.restore(unsafe { memory.as_mut() })?;
+        for (memory, kept) in obj.own_memories().zip(&self.memories) {
+            kept.restore(memory)?;
         }
-        for (mut table, kept) in obj.own_tables().zip(&self.tables) {
-            // SAFETY: as above.
-            unsafe { table.as_mut() }.restore(kept)?;
+        for (table, kept) in obj.own_tables().zip(&self.tables) {
+            table.restore(kept)?;
         }
         for ((_, global), kept) in obj.own_globals().zip(&self.globals) {
-            // SAFETY: the field of a defined global, of the same type.
-            unsafe { global.write(VMGlobalDefinition { value: kept.value }) };
+            global.value.set(*kept);
         }
         Ok(())
     }
@@ -148,7 +142,7 @@ impl State {
     pub fn for_each_reference(&self, info: &ModuleInfo, kind: fn(RefType) -> bool, f: &mut dyn FnMut(u64)) {
         let globals = info.globals.iter().filter(|(index, _)| info.defined_global(*index).is_some());
         for ((_, global), kept) in globals.zip(&self.globals) {
-            global::for_reference(global.ty, kept, kind, f);
+            global::for_reference(global.ty, *kept, kind, f);
         }
         let tables = info.tables.iter().filter(|(index, _)| info.defined_table(*index).is_some());
         for ((_, table), kept) in tables.zip(&self.tables) {

@@ -9,6 +9,7 @@ use super::interrupt::{Checkpoint, InterruptHandle, StoreMemory};
 use super::limits::{Budget, Charge, Limits};
 use super::parking::Parker;
 use super::traps::{self, Current, Error, NEVER, TrapRecord};
+use super::vm_box::VmBox;
 use super::vmcontext::{ExternRef, VMStoreContext, VMUnwind};
 use crate::debug::Frame;
 use crate::engine::Engine;
@@ -37,7 +38,7 @@ struct StoreInner {
     checkpoint: OnceCell<Box<Checkpoint>>,
     exceptions: Exceptions,
     /// The tags that belong to no group.
-    tags: RefCell<Vec<Box<TagObj>>>,
+    tags: RefCell<Vec<VmBox<TagObj>>>,
     /// What a host function returned, on its way to the entry that called into wasm.
     pending: RefCell<Option<Error>>,
     groups: RefCell<Vec<super::group::WeakGroup>>,
@@ -194,7 +195,7 @@ impl Store {
         groups.iter().for_each(|group| group.for_each_reference(kind, f));
     }
 
-    pub(crate) fn keep_tag(&self, tag: Box<TagObj>) {
+    pub(crate) fn keep_tag(&self, tag: VmBox<TagObj>) {
         self.0.tags.borrow_mut().push(tag);
     }
 

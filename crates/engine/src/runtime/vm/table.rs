@@ -6,10 +6,12 @@
 use super::limits::{Charge, Limits};
 use super::store::Store;
 use super::traps::Error;
+use super::vm_box::VmBox;
 use super::vmcontext::VMTableDefinition;
 use crate::pages::check_spare;
 use crate::types::{RefType, TableType};
 use std::alloc::{Layout, alloc_zeroed};
+use std::cell::{RefCell, RefMut};
 use std::ptr::NonNull;
 
 /// A table, owned by its group.
@@ -17,10 +19,11 @@ pub struct TableObj {
     ty: TableType,
     limits: Limits,
     charge: Charge,
-    elements: Vec<u64>,
+    /// Compiled code uses them by the definition. Borrowed only where nothing runs that could come back.
+    elements: RefCell<Vec<u64>>,
     /// In the context of the instance that defines the table, or in a box of its own.
     definition: NonNull<VMTableDefinition>,
-    _own: Option<Box<VMTableDefinition>>,
+    _own: Option<VmBox<VMTableDefinition>>,
 }
 
 impl TableObj {
@@ -30,28 +33,29 @@ impl TableObj {
         ty: TableType,
         init: u64,
         definition: Option<NonNull<VMTableDefinition>>,
-    ) -> Result<Box<TableObj>, Error> {
+    ) -> Result<VmBox<TableObj>, Error> {
         let limits = store.limits();
         limits.check_table(ty.minimum)?;
-        let mut charge = store.charge();
+        let charge = store.charge();
         charge.set(bytes_of(ty.minimum))?;
         let mut own = None;
         let definition = definition.unwrap_or_else(|| {
             let empty = VMTableDefinition { base: std::ptr::null_mut(), length: 0 };
-            NonNull::from(&mut **own.insert(Box::new(empty)))
+            own.insert(VmBox::new(empty)).as_ptr()
         });
         let elements = filled(ty.minimum, init).ok_or_else(|| {
             Error::OutOfMemory(format!("cannot allocate a table of {} elements", ty.minimum))
         })?;
-        let mut table = Box::new(TableObj { ty, limits, charge, elements, definition, _own: own });
-        table.publish();
-        Ok(table)
+        let elements = RefCell::new(elements);
+        let table = TableObj { ty, limits, charge, elements, definition, _own: own };
+        table.publish(&mut table.elements());
+        Ok(VmBox::new(table))
     }
 
-    fn publish(&mut self) {
-        let current = VMTableDefinition { base: self.elements.as_mut_ptr(), length: self.elements.len() };
-        // SAFETY: the definition lives as long as the group, and compiled code, the only other
-        // reader, does not run while we do.
+    fn publish(&self, elements: &mut Vec<u64>) {
+        let current = VMTableDefinition { base: elements.as_mut_ptr(), length: elements.len() };
+        // SAFETY: the definition lives as long as the group, and nobody ever has a reference to it:
+        // compiled code, the only other reader, is of this thread, so it waits.
         unsafe { self.definition.write(current) };
     }
 
@@ -63,17 +67,19 @@ impl TableObj {
         self.definition.as_ptr()
     }
 
-    pub(crate) fn elements(&mut self) -> &mut [u64] {
-        &mut self.elements
+    /// The elements. Nothing may run that could come back while they are borrowed.
+    pub(crate) fn elements(&self) -> RefMut<'_, Vec<u64>> {
+        self.elements.borrow_mut()
     }
 
     /// Current number of elements.
     pub(crate) fn size(&self) -> u64 {
-        self.elements.len() as u64
+        self.elements.borrow().len() as u64
     }
 
-    pub(crate) fn grow(&mut self, delta: u64, init: u64) -> Option<u64> {
-        let old = self.size();
+    pub(crate) fn grow(&self, delta: u64, init: u64) -> Option<u64> {
+        let mut elements = self.elements();
+        let old = elements.len() as u64;
         let size = old.checked_add(delta)?;
         if self.ty.maximum.is_some_and(|maximum| size > maximum) || !self.limits.allow_table(size) {
             return None;
@@ -81,38 +87,39 @@ impl TableObj {
         let charged = self.charge.bytes();
         self.charge.set(bytes_of(size)).ok()?;
         // A vector that grows doubles.
-        let room =
-            check_spare(2 * bytes_of(size)).is_ok() && self.elements.try_reserve(delta as usize).is_ok();
+        let room = check_spare(2 * bytes_of(size)).is_ok() && elements.try_reserve(delta as usize).is_ok();
         if !room {
             // Less than there was is never too much.
             let _ = self.charge.set(charged);
             return None;
         }
-        self.elements.resize(size as usize, init);
-        self.publish();
+        elements.resize(size as usize, init);
+        self.publish(&mut elements);
         Some(old)
     }
 
     /// Has these elements and no others.
-    pub(crate) fn restore(&mut self, elements: &[u64]) -> Result<(), Error> {
-        self.elements.clear();
-        self.elements
-            .try_reserve(elements.len())
-            .map_err(|_| Error::Internal("no memory for a table that is reset".into()))?;
-        self.elements.extend_from_slice(elements);
-        self.publish();
-        Ok(())
+    pub(crate) fn restore(&self, kept: &[u64]) -> Result<(), Error> {
+        let mut elements = self.elements();
+        elements.clear();
+        let room = elements.try_reserve(kept.len());
+        if room.is_ok() {
+            elements.extend_from_slice(kept);
+        }
+        self.publish(&mut elements);
+        room.map_err(|_| Error::Internal("no memory for a table that is reset".into()))
     }
 
     /// The elements of a range, if all of them are inside.
-    pub(crate) fn range(&mut self, start: u64, len: u64) -> Option<&mut [u64]> {
+    pub(crate) fn range(&self, start: u64, len: u64) -> Option<RefMut<'_, [u64]>> {
         let end = start.checked_add(len)?;
-        self.elements.get_mut(usize::try_from(start).ok()?..usize::try_from(end).ok()?)
+        let range = usize::try_from(start).ok()?..usize::try_from(end).ok()?;
+        RefMut::filter_map(self.elements(), |elements| elements.get_mut(range)).ok()
     }
 
     pub(crate) fn for_each_reference(&self, kind: fn(RefType) -> bool, f: &mut dyn FnMut(u64)) {
         if kind(self.ty.element) {
-            self.elements.iter().for_each(|element| f(*element));
+            self.elements.borrow().iter().for_each(|element| f(*element));
         }
     }
 }

@@ -252,10 +252,7 @@ impl TrapRecord {
     /// innermost entry.
     unsafe fn note(store: *mut VMStoreContext, code: TrapCode, pc: usize, fp: usize) {
         // SAFETY: a current store is alive, and only this thread writes these fields.
-        let (record, stop) = unsafe {
-            let store = &*store;
-            (&store.trap, store.interrupted.load(Ordering::Relaxed))
-        };
+        let (record, stop) = unsafe { (&(*store).trap, (*store).interrupted.load(Ordering::Relaxed)) };
         let code = if stop && code == TrapCode::StackExhausted { TrapCode::Interrupted } else { code };
         record.code.set(Some(code));
         let mut depth = 0;

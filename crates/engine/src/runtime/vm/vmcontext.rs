@@ -4,13 +4,15 @@
 //! the test below compares each offset with `offset_of!`. Invariant: a `VMContext` is one allocation,
 //! a [`VMHeader`] followed by the arrays `abi::offsets::VMOffsets` lays out for its module.
 
+use super::exception::TagObj;
 use super::interrupt::Checkpoint;
 use super::traps::TrapRecord;
 use crate::sys::Asking;
+use std::cell::Cell;
 use std::ffi::c_void;
 use std::num::NonZeroU32;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize};
 
 /// What a function reference's context points to, told apart by [`VMHeader::magic`].
 #[repr(C, align(16))]
@@ -98,8 +100,8 @@ pub struct VMUnwind {
 /// An exception, as an exnref points to it.
 #[repr(C)]
 pub struct VMException {
-    /// The identity of its tag, as in the context of an instance that has the tag.
-    pub tag: usize,
+    /// Its tag, as in the context of an instance that has it.
+    pub tag: NonNull<TagObj>,
     /// A value for each of the tag's parameters.
     pub values: *mut ValRaw,
 }
@@ -194,13 +196,22 @@ impl VMStoreContext {
 /// A function reference: what a funcref points to.
 #[repr(C)]
 pub struct VMFuncRef {
-    /// The code, in the calling convention of wasm functions.
-    pub code: *const c_void,
-    /// Enters `code` from the host: `VMEntry`.
-    pub entry: *const c_void,
+    /// The code, in the calling convention of wasm functions. Null in a function of the host that no
+    /// wasm could call yet.
+    pub code: Cell<*const c_void>,
+    /// Enters `code` from the host: `VMEntry`. Null as well where the instance is closed.
+    pub entry: Cell<*const c_void>,
     pub vmctx: *mut VMContext,
     pub type_id: u32,
     pub _pad: u32,
+}
+
+impl VMFuncRef {
+    /// The code, what enters it from the host, and its context.
+    #[inline(always)]
+    pub fn to_call(&self) -> (*const c_void, *const c_void, *mut VMContext) {
+        (self.code.get(), self.entry.get(), self.vmctx)
+    }
 }
 
 /// An entry trampoline: calls `code` with the arguments in `values` and leaves the results
@@ -229,9 +240,16 @@ pub struct VMMemory {
 /// A memory's current place and size in bytes.
 #[repr(C)]
 pub struct VMMemoryDefinition {
-    pub base: *mut u8,
+    /// Atomic because an empty shared memory of the host's comes to have one under other threads' eyes.
+    pub base: AtomicPtr<u8>,
     /// Atomic because shared memories grow under other threads' eyes.
     pub length: AtomicUsize,
+}
+
+impl VMMemoryDefinition {
+    pub fn new(base: *mut u8, length: usize) -> VMMemoryDefinition {
+        VMMemoryDefinition { base: AtomicPtr::new(base), length: AtomicUsize::new(length) }
+    }
 }
 
 /// A table's current place and size in elements. An element is 8 bytes: a `*mut VMFuncRef`, or
@@ -246,7 +264,7 @@ pub struct VMTableDefinition {
 /// A global's value.
 #[repr(C, align(16))]
 pub struct VMGlobalDefinition {
-    pub value: ValRaw,
+    pub value: Cell<ValRaw>,
 }
 
 /// A value as it crosses between compiled code and the host: 16 bytes, little-endian, in the
