@@ -5,6 +5,8 @@
 //! objects refer to each other by pointer, and those pointers never leave their group.
 
 mod api;
+#[cfg(test)]
+mod tests;
 mod vm;
 
 pub use api::*;

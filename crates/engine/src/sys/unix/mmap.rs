@@ -6,6 +6,11 @@ use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::ptr::NonNull;
 
+#[cfg(miri)]
+use super::miri as os;
+#[cfg(not(miri))]
+use libc as os;
+
 /// Bytes of a page of this machine.
 pub fn page_size() -> usize {
     // SAFETY: a query without arguments.
@@ -72,7 +77,7 @@ impl Mmap {
         let start = unsafe { map(end, more, 0) }?;
         if start != end {
             // SAFETY: just mapped, and nobody has seen it.
-            unsafe { libc::munmap(start.cast(), more) };
+            unsafe { os::munmap(start.cast(), more) };
             return Err(io::ErrorKind::OutOfMemory.into());
         }
         self.len = len;
@@ -124,7 +129,7 @@ impl Mmap {
         }
         // SAFETY: the range is inside our own mapping, which is private and of no file.
         let result =
-            unsafe { libc::madvise(self.start().add(range.start).cast(), range.len(), libc::MADV_DONTNEED) };
+            unsafe { os::madvise(self.start().add(range.start).cast(), range.len(), libc::MADV_DONTNEED) };
         if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
     }
 
@@ -136,7 +141,7 @@ impl Mmap {
             return Err(io::Error::other("protection of pages that are not ours"));
         }
         // SAFETY: the range is inside our own mapping.
-        let result = unsafe { libc::mprotect(self.start().add(range.start).cast(), range.len(), protection) };
+        let result = unsafe { os::mprotect(self.start().add(range.start).cast(), range.len(), protection) };
         if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
     }
 }
@@ -148,7 +153,7 @@ impl Mmap {
 unsafe fn map(address: *mut u8, len: usize, flags: libc::c_int) -> io::Result<*mut u8> {
     let flags = flags | libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
     // SAFETY: the caller's.
-    let start = unsafe { libc::mmap(address.cast(), len, libc::PROT_NONE, flags, -1, 0) };
+    let start = unsafe { os::mmap(address.cast(), len, libc::PROT_NONE, flags, -1, 0) };
     if start == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(start.cast()) }
 }
 
@@ -156,7 +161,7 @@ impl Drop for Mmap {
     fn drop(&mut self) {
         if self.len != 0 {
             // SAFETY: our own mapping, and whoever could touch it held this value.
-            unsafe { libc::munmap(self.start().cast(), self.len) };
+            unsafe { os::munmap(self.start().cast(), self.len) };
         }
     }
 }

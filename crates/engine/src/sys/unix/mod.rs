@@ -1,5 +1,7 @@
 //! Unix: mmap, POSIX signals, pthread stacks.
 
+#[cfg(miri)]
+mod miri;
 mod mmap;
 mod private;
 mod signals;

@@ -8,7 +8,7 @@ pub fn stack_bounds() -> Range<usize> {
     low..high
 }
 
-#[cfg(not(target_os = "macos"))]
+#[cfg(not(any(target_os = "macos", miri)))]
 fn query() -> (usize, usize) {
     // SAFETY: `pthread_getattr_np` initialises `attributes` for the calling thread, which is
     // read and destroyed once.
@@ -33,6 +33,12 @@ fn query() -> (usize, usize) {
         let size = libc::pthread_get_stacksize_np(thread);
         if size != 0 { (high - size, high) } else { assume() }
     }
+}
+
+/// Miri has no such question.
+#[cfg(miri)]
+fn query() -> (usize, usize) {
+    assume()
 }
 
 /// What every thread has, when the system does not tell: a little below where we are.
