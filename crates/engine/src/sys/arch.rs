@@ -3,6 +3,7 @@
 
 use super::fault::Asking;
 use core::arch::naked_asm;
+use core::ffi::c_void;
 use core::mem::offset_of;
 
 /// A feature of the processor, by its Cranelift flag, without which Cranelift calls the C library.
@@ -242,5 +243,127 @@ pub unsafe extern "C" fn ask() {
     )
 }
 
+/// Calls `f` with `data` and the address from which on the stack holds the registers that a callee has to
+/// preserve, as they were here, and all older frames. For who looks for references on the stack: a value of
+/// wasm may stand in such a register as long as nobody needed it.
+///
+/// # Safety
+/// `f` may be called with `data`, and does not unwind.
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+#[unsafe(naked)]
+pub unsafe extern "C" fn with_preserved_registers(
+    f: unsafe extern "C" fn(*mut c_void, *const u64),
+    data: *mut c_void,
+) {
+    naked_asm!(
+        "push rbp",
+        "mov rbp, rsp",
+        "push rbx",
+        "push r12",
+        "push r13",
+        "push r14",
+        "push r15",
+        "sub rsp, 8",
+        "mov rax, rdi",
+        "mov rdi, rsi",
+        "mov rsi, rsp",
+        "call rax",
+        "leave",
+        "ret",
+    )
+}
+
+/// As on x86-64.
+///
+/// # Safety
+/// As on x86-64.
+#[cfg(all(target_arch = "aarch64", not(miri)))]
+#[unsafe(naked)]
+pub unsafe extern "C" fn with_preserved_registers(
+    f: unsafe extern "C" fn(*mut c_void, *const u64),
+    data: *mut c_void,
+) {
+    naked_asm!(
+        "stp x29, x30, [sp, #-160]!",
+        "mov x29, sp",
+        "stp x19, x20, [sp, #16]",
+        "stp x21, x22, [sp, #32]",
+        "stp x23, x24, [sp, #48]",
+        "stp x25, x26, [sp, #64]",
+        "stp x27, x28, [sp, #80]",
+        "stp d8, d9, [sp, #96]",
+        "stp d10, d11, [sp, #112]",
+        "stp d12, d13, [sp, #128]",
+        "stp d14, d15, [sp, #144]",
+        "mov x9, x0",
+        "mov x0, x1",
+        "mov x1, sp",
+        "blr x9",
+        "ldp x29, x30, [sp], #160",
+        "ret",
+    )
+}
+
+/// Miri runs no wasm, and so has no words to look at.
+///
+/// # Safety
+/// As on x86-64.
+#[cfg(miri)]
+pub unsafe fn with_preserved_registers(_: unsafe extern "C" fn(*mut c_void, *const u64), _: *mut c_void) {}
+
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 compile_error!("wasi-native makes code for x86-64 and aarch64 only");
+
+#[cfg(all(test, target_arch = "x86_64", not(miri)))]
+mod tests {
+    use super::*;
+
+    /// Calls `f` with a number of its own in each register that a callee preserves, but for the frame
+    /// pointer, and checks that they are there after it.
+    #[unsafe(naked)]
+    unsafe extern "C" fn with_numbers(
+        f: unsafe extern "C" fn(*mut c_void, *const u64),
+        data: *mut c_void,
+    ) -> u64 {
+        naked_asm!(
+            "push rbx",
+            "push r12",
+            "push r13",
+            "push r14",
+            "push r15",
+            "mov ebx, 0x5eed0001",
+            "mov r12d, 0x5eed0002",
+            "mov r13d, 0x5eed0003",
+            "mov r14d, 0x5eed0004",
+            "mov r15d, 0x5eed0005",
+            "call {with_preserved_registers}",
+            "lea rax, [rbx + r12]",
+            "add rax, r13",
+            "add rax, r14",
+            "add rax, r15",
+            "pop r15",
+            "pop r14",
+            "pop r13",
+            "pop r12",
+            "pop rbx",
+            "ret",
+            with_preserved_registers = sym with_preserved_registers,
+        )
+    }
+
+    #[test]
+    fn a_value_that_is_in_a_preserved_register_alone_is_found() {
+        unsafe extern "C" fn look(data: *mut c_void, from: *const u64) {
+            assert_eq!(from.addr() % 16, 0);
+            // SAFETY: six registers and a word for alignment are there.
+            let words = unsafe { std::slice::from_raw_parts(from, 7) };
+            // SAFETY: the vector below.
+            unsafe { (*data.cast::<Vec<u64>>()).extend_from_slice(words) };
+        }
+        let mut words = Vec::<u64>::new();
+        // SAFETY: `look` takes a vector.
+        let sum = unsafe { with_numbers(look, (&raw mut words).cast()) };
+        assert_eq!(sum, 5 * 0x5eed_0000 + 15);
+        assert!((1..=5).all(|i| words.contains(&(0x5eed_0000 + i))), "{words:x?}");
+    }
+}

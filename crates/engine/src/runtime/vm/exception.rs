@@ -291,9 +291,7 @@ impl Store {
             let mut reached: Vec<&ExceptionObj> = Vec::new();
             let mut found = |word: u64| reached.extend(alive.get(&(word as usize)).map(|obj| &**obj));
             self.for_each_exnref(&mut found);
-            for word in self.running_stack() {
-                found(word);
-            }
+            self.for_each_word_of_stack(&mut found);
             for obj in alive.values() {
                 obj.marked.set(false);
                 if obj.handles.get() > 0 {
@@ -320,20 +318,6 @@ impl Store {
             }
             marked
         });
-    }
-
-    /// The words of the thread's stack from here to the outermost entry into wasm.
-    fn running_stack(&self) -> impl Iterator<Item = u64> {
-        let here = 0u64;
-        // SAFETY: the store's own context, on its thread.
-        let (low, high) = match unsafe { VMStoreContext::outermost_entry(self.vm()) } {
-            Some(high) => (&raw const here as usize, high),
-            None => (0, 0),
-        };
-        (low..high).step_by(8).map(|address| {
-            // SAFETY: the thread's own stack, between two frames that are on it.
-            unsafe { (address as *const u64).read_volatile() }
-        })
     }
 
     /// Says where the exit trampoline that wasm last left by continues: at the handler that

@@ -190,6 +190,32 @@ impl Store {
         self.for_each_reference(RefType::is_exn, f);
     }
 
+    /// Calls `f` with every word that a frame of running wasm may hold a reference in: all of the thread's
+    /// stack up to the outermost entry into wasm, and the registers that such a frame may have left a value
+    /// in, as every callee preserves them. The others are saved by who calls.
+    pub(super) fn for_each_word_of_stack(&self, f: &mut dyn FnMut(u64)) {
+        struct Scan<'a> {
+            end: usize,
+            f: &'a mut dyn FnMut(u64),
+        }
+
+        unsafe extern "C" fn scan(data: *mut c_void, from: *const u64) {
+            // SAFETY: the scan below, which waits for us.
+            let Scan { end, f } = unsafe { &mut *data.cast::<Scan<'_>>() };
+            for address in (from.addr()..*end).step_by(size_of::<u64>()) {
+                // SAFETY: the thread's own stack, between two frames that are on it. Volatile, for what
+                // others have there, and when, is nothing that the compiler knows.
+                f(unsafe { (address as *const u64).read_volatile() });
+            }
+        }
+
+        // SAFETY: the store's own context, on its thread.
+        let Some(end) = (unsafe { VMStoreContext::outermost_entry(self.vm()) }) else { return };
+        let mut data = Scan { end, f };
+        // SAFETY: the function above does not unwind: what it is given collects words.
+        unsafe { sys::arch::with_preserved_registers(scan, (&raw mut data).cast()) };
+    }
+
     fn for_each_reference(&self, kind: fn(RefType) -> bool, f: &mut dyn FnMut(u64)) {
         let groups: Vec<Group> = self.0.groups.borrow().iter().filter_map(|group| group.upgrade()).collect();
         groups.iter().for_each(|group| group.for_each_reference(kind, f));
