@@ -112,20 +112,20 @@ impl From<OutputLimit> for Failure {
     }
 }
 
-impl From<thread::Failure> for Failure {
-    fn from(failure: thread::Failure) -> Failure {
+impl From<thread::GuestFailure> for Failure {
+    fn from(failure: thread::GuestFailure) -> Failure {
         match failure {
-            thread::Failure::Exit(code) => HostExit(code).into(),
-            thread::Failure::Trap(trap) => trap.into(),
+            thread::GuestFailure::Exit(code) => HostExit(code).into(),
+            thread::GuestFailure::Trap(trap) => trap.into(),
             // `threads.rs` never asks for the value, because JavaScript has it.
-            thread::Failure::Thrown(_) => Failure::Stopped,
-            thread::Failure::Link(message) => Failure::new(Kind::Link, message),
-            thread::Failure::Limit(over) => over.into(),
-            thread::Failure::Output(over) => over.into(),
-            thread::Failure::OutOfMemory(message) => Failure::new(Kind::Memory, message),
-            thread::Failure::Exception => Failure::new(Kind::Runtime, UNCAUGHT),
-            thread::Failure::Expired => Failure::new(Kind::Timeout, ""),
-            thread::Failure::Internal(message) => Failure::new(Kind::Internal, message),
+            thread::GuestFailure::Thrown(_) => Failure::Stopped,
+            thread::GuestFailure::Link(message) => Failure::new(Kind::Link, message),
+            thread::GuestFailure::Limit(over) => over.into(),
+            thread::GuestFailure::Output(over) => over.into(),
+            thread::GuestFailure::OutOfMemory(message) => Failure::new(Kind::Memory, message),
+            thread::GuestFailure::Exception => Failure::new(Kind::Runtime, UNCAUGHT),
+            thread::GuestFailure::Expired => Failure::new(Kind::Timeout, ""),
+            thread::GuestFailure::Internal(message) => Failure::new(Kind::Internal, message),
         }
     }
 }

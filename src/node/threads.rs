@@ -111,7 +111,7 @@ fn deliver(realm: &Realm, Told { thread, event }: Told) -> Result<(), Failure> {
     let _scope = HandleScope::open(realm.env)?;
     let undefined = || raw::undefined(realm.env);
     let error = |failure| match failure {
-        thread::Failure::Thrown(frame) => raw::number(realm.env, frame.into()),
+        thread::GuestFailure::Thrown(frame) => raw::number(realm.env, frame.into()),
         // A panic here is told in place of the failure. Whatever becomes of its text, the promise that
         // waits for the event is rejected.
         failure => {

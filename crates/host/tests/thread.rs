@@ -80,13 +80,13 @@ fn calls_come_one_after_the_other_and_nested_ones_in_between() {
     call(&guest, 4, 0, i32s(&[1]));
     let Event::Import { frame, .. } = next(&events) else { panic!("the import is called") };
     guest.reply(frame, Err(()));
-    let Event::Returned { call: 4, result: Err(Failure::Thrown(thrown)) } = next(&events) else {
+    let Event::Returned { call: 4, result: Err(GuestFailure::Thrown(thrown)) } = next(&events) else {
         panic!("call 4 fails")
     };
     assert_eq!(thrown, frame);
     guest.stop();
     assert!(
-        matches!(next(&events), Event::Ended(Err(Failure::Trap(trap))) if trap.code == TrapCode::Interrupted)
+        matches!(next(&events), Event::Ended(Err(GuestFailure::Trap(trap))) if trap.code == TrapCode::Interrupted)
     );
 }
 
@@ -108,7 +108,7 @@ fn a_call_is_ended_at_any_moment_and_the_next_is_done() {
         call(&guest, 1000 + round, 1, i32s(&[]));
         std::thread::sleep(Duration::from_micros(u64::from(round)));
         if !guest.cancel(round) {
-            let Event::Returned { call, result: Err(Failure::Trap(trap)) } = next(&events) else {
+            let Event::Returned { call, result: Err(GuestFailure::Trap(trap)) } = next(&events) else {
                 panic!("it is ended")
             };
             assert_eq!((call, trap.code), (round, TrapCode::Interrupted));
@@ -169,7 +169,7 @@ fn a_call_uses_no_more_fuel_than_it_has() {
     let spin = |fuel: Option<u64>, refuel: Option<u64>| {
         guest.call(Call { number: 1, export: 0, values: i32s(&[]), fuel, refuel }, None);
         assert!(matches!(next(&events),
-            Event::Returned { result: Err(Failure::Trap(trap)), .. } if trap.code == TrapCode::OutOfFuel));
+            Event::Returned { result: Err(GuestFailure::Trap(trap)), .. } if trap.code == TrapCode::OutOfFuel));
         guest.fuel()
     };
     assert_eq!(spin(Some(300), None), 700);
@@ -187,7 +187,7 @@ fn wrong_calls_are_errors() {
     assert!(matches!(next(&events), Event::Ready));
     for (export, values) in [(0, i32s(&[])), (1, i32s(&[])), (2, i32s(&[0])), (99, i32s(&[]))] {
         call(&guest, 1, export, values);
-        assert!(matches!(next(&events), Event::Returned { call: 1, result: Err(Failure::Internal(_)) }));
+        assert!(matches!(next(&events), Event::Returned { call: 1, result: Err(GuestFailure::Internal(_)) }));
     }
     guest.stop();
 }
@@ -209,7 +209,7 @@ fn memories_can_be_looked_at_while_the_guest_rests() {
     }
     assert_eq!(guest.read(0, 0, 1), Err(MemoryError::NotResting));
     guest.stop();
-    assert!(matches!(next(&events), Event::Returned { result: Err(Failure::Trap(_)), .. }));
+    assert!(matches!(next(&events), Event::Returned { result: Err(GuestFailure::Trap(_)), .. }));
     assert!(matches!(next(&events), Event::Ended(Err(_))));
     assert_eq!(guest.memory_size(0), Err(MemoryError::NotResting));
 }
@@ -224,7 +224,7 @@ fn a_command_is_stopped_at_any_moment() {
         std::thread::sleep(Duration::from_micros(round * 2));
         guest.stop();
         assert!(
-            matches!(next(&events), Event::Ended(Err(Failure::Trap(trap))) if trap.code == TrapCode::Interrupted)
+            matches!(next(&events), Event::Ended(Err(GuestFailure::Trap(trap))) if trap.code == TrapCode::Interrupted)
         );
     }
 }
@@ -237,12 +237,12 @@ fn the_start_function_may_call_imports_and_trap() {
     guest.reply(frame, Ok(i32s(&[])));
     assert!(matches!(next(&events), Event::Ended(Ok(()))));
     let (_, events) = start(plan("(module (func $f unreachable) (start $f))", vec![], None));
-    assert!(matches!(next(&events), Event::Ended(Err(Failure::Trap(_)))));
+    assert!(matches!(next(&events), Event::Ended(Err(GuestFailure::Trap(_)))));
 }
 
 #[test]
 fn what_cannot_come_from_another_thread_does_not_link() {
     let text = r#"(module (import "env" "t" (table 1 funcref)))"#;
     let (_, events) = start(plan(text, vec![Import::Remote], None));
-    assert!(matches!(next(&events), Event::Ended(Err(Failure::Link(_)))));
+    assert!(matches!(next(&events), Event::Ended(Err(GuestFailure::Link(_)))));
 }

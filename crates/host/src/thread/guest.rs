@@ -1,0 +1,269 @@
+//! A guest on its own thread: its whole life.
+
+use super::failure::{GuestFailure, Stopped, Thrown};
+use super::memory::Resting;
+use super::shared::{Inbox, Shared, Task, Wake, lock};
+use super::values::{CANNOT_CROSS, can_cross};
+use super::{Call, Event, Import, Plan, Sink, Values};
+use engine::{
+    Error, Extern, ExternType, Func, Global, GlobalType, Instance, Memory, Store, TrapCode, ValRaw,
+};
+use std::cell::{Cell, OnceCell};
+use std::rc::{self, Rc};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+
+/// The guest as its own thread sees it.
+struct RunningGuest {
+    store: Store,
+    shared: Arc<Shared>,
+    sink: Sink,
+    /// How many imports have been called.
+    frames: Cell<u32>,
+    /// Host functions, which the instance keeps, refer to us weakly: no cycle.
+    linked: OnceCell<Linked>,
+}
+
+struct Linked {
+    instance: Instance,
+    /// For each export its function, if it is one.
+    funcs: Vec<Option<Func>>,
+    memories: Vec<Memory>,
+}
+
+/// The whole life of a guest.
+pub(super) fn serve(plan: Plan, shared: &Arc<Shared>, sink: &Sink) -> Result<(), GuestFailure> {
+    let store = Store::new(plan.module.engine())?;
+    store.set_limits(plan.limits);
+    store.set_fuel(plan.fuel);
+    let guest = Rc::new(RunningGuest {
+        store,
+        shared: shared.clone(),
+        sink: sink.clone(),
+        frames: Cell::new(0),
+        linked: OnceCell::new(),
+    });
+    // Whoever stops us sets the flag first and looks for the handle then.
+    let _ = shared.interrupt.set(guest.store.interrupt_handle());
+    if lock(&shared.inbox).stop {
+        return Err(TrapCode::Interrupted.into());
+    }
+    let instance = Instance::new(&guest.store, &plan.module, &externs(&guest, &plan)?)?;
+    let exports: Vec<Extern> = instance.exports().into_iter().map(|(_, export)| export).collect();
+    let as_func = |export: &Extern| match export {
+        Extern::Func(func) => Some(func.clone()),
+        _ => None,
+    };
+    let as_memory = |export: &Extern| match export {
+        Extern::Memory(memory) => Some(memory.clone()),
+        _ => None,
+    };
+    let linked = guest.linked.get_or_init(|| Linked {
+        instance,
+        funcs: exports.iter().map(as_func).collect(),
+        memories: exports.iter().filter_map(as_memory).collect(),
+    });
+    drop(exports);
+
+    if let Some(command) = plan.command {
+        return linked.call(command, Values(Vec::new())).map(drop);
+    }
+    if let Some(initialize) = plan.initialize {
+        linked.call(initialize, Values(Vec::new()))?;
+    }
+    // Without code that ran, what the module says is all there is to know.
+    if plan.initialize.is_some() || plan.module.has_start() {
+        linked.instance.keep_state(&guest.store)?;
+    }
+    let descriptors = plan.ctx.as_ref().map(|ctx| (ctx, ctx.kept()));
+    guest.tell(Event::Ready);
+    loop {
+        match guest.rest(|inbox| {
+            let task = inbox.begin(|inbox| &mut inbox.tasks);
+            task.or_else(|| std::mem::take(&mut inbox.sweep).then_some(Wake::Sweep))
+        })? {
+            Wake::Task(Task::Call(call)) => guest.serve_call(call),
+            Wake::Task(Task::Reset(number)) => {
+                let result = linked.instance.reset(&guest.store);
+                if let Some((ctx, kept)) = &descriptors {
+                    ctx.restore(kept);
+                }
+                guest.ended(number)?;
+                let result = result.map(|()| Values(Vec::new())).map_err(GuestFailure::from);
+                guest.tell(Event::Returned { call: number, result });
+            }
+            Wake::Sweep => {
+                let mut live = Vec::new();
+                guest.store.for_each_externref(&mut |reference| live.push(reference.0.get()));
+                // A table of millions may hold one value.
+                live.sort_unstable();
+                live.dedup();
+                guest.tell(Event::References(live));
+            }
+            Wake::Reply(_) => return Err(GuestFailure::Internal("a reply that nobody waits for".into())),
+        }
+    }
+}
+
+/// The plan's imports in this store.
+fn externs(guest: &Rc<RunningGuest>, plan: &Plan) -> Result<Vec<Extern>, GuestFailure> {
+    let store = &guest.store;
+    let mut externs = Vec::with_capacity(plan.imports.len());
+    for (index, (import, asked)) in plan.imports.iter().zip(plan.module.imports()).enumerate() {
+        externs.push(match (import, asked.ty) {
+            (Import::Native(native), _) => Extern::Native(native.clone()),
+            (Import::Value(value), _) => {
+                let ty = GlobalType { content: value.ty(), mutable: false };
+                Extern::Global(Global::new(store, ty, value.to_val())?)
+            }
+            (Import::Remote, ExternType::Func(ty)) => {
+                let ty = ty.ty().clone();
+                let (params, results) = (ty.params.len(), ty.results.len());
+                let crosses = can_cross(&ty);
+                let guest = Rc::downgrade(guest);
+                Extern::Func(Func::new(store, ty, move |values| {
+                    if !crosses {
+                        return Err(Error::Internal(CANNOT_CROSS.into()));
+                    }
+                    call_remote(&guest, index, values, params, results)
+                }))
+            }
+            (Import::Remote, _) => {
+                return Err(GuestFailure::Link(format!(
+                    "import \"{}\" \"{}\": only functions and immutable globals can come from another \
+                     thread",
+                    asked.module, asked.name
+                )));
+            }
+        });
+    }
+    Ok(externs)
+}
+
+/// An import of the other side: tells it, and waits for the answer.
+fn call_remote(
+    guest: &rc::Weak<RunningGuest>,
+    index: usize,
+    values: &mut [ValRaw],
+    params: usize,
+    results: usize,
+) -> Result<(), Error> {
+    let guest = guest.upgrade().ok_or_else(|| Error::Internal("the guest has ended".into()))?;
+    let frame = guest.frames.get();
+    guest.frames.set(frame.wrapping_add(1));
+    lock(&guest.shared.inbox).frames.push(frame);
+    guest.tell(Event::Import { frame, index, values: Values(values[..params].to_vec()) });
+    let reply = loop {
+        let wake = guest.rest(|inbox| {
+            let task = inbox.begin(|inbox| &mut inbox.nested);
+            task.or_else(|| inbox.replies.remove(&frame).map(Wake::Reply))
+        });
+        match wake {
+            Ok(Wake::Task(Task::Call(call))) => guest.serve_call(call),
+            Ok(Wake::Reply(Ok(Values(reply)))) if reply.len() == results => break Ok(reply),
+            Ok(_) => break Err(Error::Host(Box::new(Thrown(frame)))),
+            Err(Stopped) => break Err(TrapCode::Interrupted.into()),
+        }
+    };
+    let mut inbox = lock(&guest.shared.inbox);
+    inbox.frames.pop();
+    inbox.replies.remove(&frame);
+    if inbox.frames.is_empty() {
+        // Calls of an import that was not waited for to the end have nowhere to come in between.
+        let Inbox { tasks, nested, .. } = &mut *inbox;
+        tasks.extend(nested.drain(..));
+    }
+    drop(inbox);
+    values[..results].copy_from_slice(&reply?);
+    Ok(())
+}
+
+impl RunningGuest {
+    /// Tells of an event after which the guest rests: whoever hears of it can look at memories.
+    fn tell(&self, event: Event) {
+        let bytes = |memory: &Memory| Resting { base: memory.base(), length: memory.byte_len() };
+        let memories = self.linked.get().map(|linked| linked.memories.iter().map(bytes).collect());
+        *lock(&self.shared.resting) = memories;
+        self.shared.fuel.store(self.store.fuel(), Ordering::Relaxed);
+        (self.sink)(event);
+    }
+
+    /// Sleeps until `look` finds something in the inbox. The last thing before was to [`tell`]
+    /// (RunningGuest::tell).
+    fn rest(&self, mut look: impl FnMut(&mut Inbox) -> Option<Wake>) -> Result<Wake, Stopped> {
+        let mut inbox = lock(&self.shared.inbox);
+        let woken = loop {
+            if inbox.stop || inbox.cancelled.is_some() {
+                break Err(Stopped);
+            }
+            if let Some(wake) = look(&mut inbox) {
+                break Ok(wake);
+            }
+            inbox = self.shared.wake.wait(inbox).unwrap_or_else(PoisonError::into_inner);
+        };
+        drop(inbox);
+        *lock(&self.shared.resting) = None;
+        woken
+    }
+
+    fn serve_call(&self, Call { number, export, values, fuel, refuel }: Call) {
+        if let Some(fuel) = refuel {
+            self.store.set_fuel(fuel);
+        }
+        let tank = self.store.fuel();
+        let given = fuel.map_or(tank, |fuel| fuel.min(tank));
+        self.store.set_fuel(given);
+        let mut result = match self.linked.get() {
+            Some(linked) => linked.call(export, values),
+            None => Err(GuestFailure::Internal("a call before the guest is instantiated".into())),
+        };
+        self.store.set_fuel(tank - given.saturating_sub(self.store.fuel()));
+        if let Err(failure) = self.ended(number) {
+            result = Err(failure);
+        }
+        let result = result.map_err(|failure| self.shared.reason(failure));
+        self.tell(Event::Returned { call: number, result });
+    }
+
+    /// What was under way with this number, the innermost, is over. If it was cancelled the guest can
+    /// go on now.
+    fn ended(&self, number: u32) -> Result<(), GuestFailure> {
+        let mut inbox = lock(&self.shared.inbox);
+        inbox.running.pop();
+        if inbox.cancelled != Some(number) {
+            return Ok(());
+        }
+        inbox.cancelled = None;
+        // Who stops the guest stops it for good, and says so before he interrupts.
+        if inbox.stop {
+            return Ok(());
+        }
+        if let Some(waits) = &self.shared.waits {
+            waits.clear();
+        }
+        Ok(self.store.clear_interrupt()?)
+    }
+}
+
+impl Linked {
+    /// Calls an exported function with these arguments.
+    fn call(&self, export: usize, Values(mut values): Values) -> Result<Values, GuestFailure> {
+        let internal = |message: &str| GuestFailure::Internal(message.into());
+        let func = self.funcs.get(export).and_then(Option::as_ref);
+        let func = func.ok_or_else(|| internal("no such exported function"))?;
+        let shared = func.ty();
+        let ty = shared.ty();
+        if values.len() != ty.params.len() {
+            return Err(internal("a call with the wrong number of arguments"));
+        }
+        if !can_cross(ty) {
+            return Err(internal(CANNOT_CROSS));
+        }
+        values.resize(ty.slots(), ValRaw::ZERO);
+        // SAFETY: room and number were just checked, and for types without pointers any bits are
+        // a value.
+        unsafe { func.call_raw(values.as_mut_ptr()) }?;
+        values.truncate(ty.results.len());
+        Ok(Values(values))
+    }
+}

@@ -1,0 +1,175 @@
+//! The owner's end of a guest thread.
+
+use super::failure::GuestFailure;
+use super::guest::serve;
+use super::memory::{MemoryError, Resting};
+use super::shared::{Inbox, Shared, Task, lock};
+use super::{Call, Event, Plan, Reply, Sink};
+use crate::watchdog::Timed;
+use engine::pin_library;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, Weak};
+use std::thread::Builder;
+
+/// The owner's end of a guest thread. The thread goes on without it.
+#[derive(Clone)]
+pub struct GuestThread(Arc<Shared>);
+
+/// Wasm's own stack, unless the plan says: as much as main threads have. It is address space until it is
+/// used.
+const GUEST_STACK: usize = 8 << 20;
+
+/// What the thread needs beside wasm's own stack: WASI calls, and what the engine does.
+const HOST_STACK: usize = 512 << 10;
+
+impl GuestThread {
+    /// Starts a guest.
+    ///
+    /// # Errors
+    /// If the system has no thread for it, or no descriptor by which to interrupt its waits.
+    pub fn start(plan: Plan, sink: Sink) -> io::Result<GuestThread> {
+        pin_library();
+        let waits = match &plan.ctx {
+            Some(ctx) => Some(ctx.interrupt().map_err(|errno| {
+                io::Error::other(format!("no descriptor to interrupt its waits by: {errno}"))
+            })?),
+            None => None,
+        };
+        let shared = Arc::new(Shared {
+            inbox: Mutex::default(),
+            wake: Condvar::new(),
+            resting: Mutex::default(),
+            interrupt: OnceLock::new(),
+            waits,
+            fuel: AtomicU64::new(plan.fuel),
+            expired: AtomicBool::new(false),
+        });
+        let stack = plan.limits.stack_bytes.unwrap_or(GUEST_STACK);
+        let of_thread = shared.clone();
+        Builder::new().name("wasi-native guest".into()).stack_size(stack.saturating_add(HOST_STACK)).spawn(
+            move || {
+                let ctx = plan.ctx.clone();
+                let outcome = catch_unwind(AssertUnwindSafe(|| serve(plan, &of_thread, &sink)));
+                *lock(&of_thread.resting) = None;
+                if let Some(ctx) = ctx {
+                    ctx.close();
+                }
+                let bug = || Err(GuestFailure::Internal("a guest thread panicked".into()));
+                let outcome = outcome.unwrap_or_else(|_| bug());
+                sink(Event::Ended(outcome.map_err(|failure| of_thread.reason(failure))));
+            },
+        )?;
+        Ok(GuestThread(shared))
+    }
+
+    /// Asks for a call; [`Event::Returned`] tells how it ended. A call *within* the frame of an
+    /// import that the guest waits for comes before the import's reply is looked at. Others come
+    /// when the guest has done what was asked before.
+    pub fn call(&self, call: Call, within: Option<u32>) {
+        let mut inbox = lock(&self.0.inbox);
+        let nested = within.is_some_and(|frame| inbox.frames.contains(&frame));
+        let queue = if nested { &mut inbox.nested } else { &mut inbox.tasks };
+        queue.push_back(Task::Call(call));
+        self.0.wake.notify_one();
+    }
+
+    /// Has the guest become what it was when it was ready, once it has done what was asked before:
+    /// its memories, tables, globals and segments (see [`Instance::reset`]), and which descriptors
+    /// are open. [`Event::Returned`] tells when.
+    pub fn reset(&self, number: u32) {
+        lock(&self.0.inbox).tasks.push_back(Task::Reset(number));
+        self.0.wake.notify_one();
+    }
+
+    /// Ends a call, with those that its imports make meanwhile; the guest goes on with the next.
+    /// True if it had not begun and never will, so that nothing more is told of it. Otherwise
+    /// [`Event::Returned`] tells, as usual.
+    pub fn cancel(&self, number: u32) -> bool {
+        let mut inbox = lock(&self.0.inbox);
+        let Inbox { tasks, nested, running, cancelled, .. } = &mut *inbox;
+        for queue in [tasks, nested] {
+            let waiting = queue.len();
+            queue.retain(|task| task.number() != number);
+            if queue.len() < waiting {
+                return true;
+            }
+        }
+        let depth = |call: u32| running.iter().position(|other| *other == call);
+        let Some(place) = depth(number) else { return false };
+        if cancelled.and_then(depth).is_none_or(|outer| place < outer) {
+            *cancelled = Some(number);
+        }
+        // Under the lock, so that the guest, which clears these under it, clears no later ones.
+        self.0.interrupt();
+        false
+    }
+
+    /// Answers an import. False if the guest does not wait for it any more.
+    pub fn reply(&self, frame: u32, reply: Reply) -> bool {
+        let mut inbox = lock(&self.0.inbox);
+        let awaited = inbox.frames.contains(&frame);
+        if awaited {
+            inbox.replies.insert(frame, reply);
+            self.0.wake.notify_one();
+        }
+        awaited
+    }
+
+    /// What was left of the fuel when the guest last rested.
+    pub fn fuel(&self) -> u64 {
+        self.0.fuel.load(Ordering::Relaxed)
+    }
+
+    /// Has the guest tell which host values it holds, when it waits for calls.
+    pub fn sweep(&self) {
+        lock(&self.0.inbox).sweep = true;
+        self.0.wake.notify_one();
+    }
+
+    /// Stops the guest, whatever it does: wasm traps at its next loop or call, waits end. (A bulk
+    /// operation on memory, or a call that waits in the kernel for a disk, is finished first.)
+    pub fn stop(&self) {
+        lock(&self.0.inbox).stop = true;
+        self.0.interrupt();
+    }
+
+    /// The guest as a watchdog has it: when its time is over it stops, and what it does ends with
+    /// [`GuestFailure::Expired`].
+    pub fn timed(&self) -> Weak<dyn Timed> {
+        let shared: Arc<dyn Timed> = self.0.clone();
+        Arc::downgrade(&shared)
+    }
+
+    /// Bytes of an exported memory, by its place among the module's exported memories.
+    pub fn memory_size(&self, memory: usize) -> Result<usize, MemoryError> {
+        self.with_memory(memory, |memory| Ok(memory.length))
+    }
+
+    /// Copies bytes out of an exported memory.
+    pub fn read(&self, memory: usize, offset: usize, length: usize) -> Result<Vec<u8>, MemoryError> {
+        // SAFETY: the guest rests while `with_memory` holds the lock.
+        self.with_memory(memory, |memory| unsafe {
+            memory.copy(length, |bytes| bytes.copy_out(offset, length))
+        })
+    }
+
+    /// Copies bytes into an exported memory.
+    pub fn write(&self, memory: usize, offset: usize, from: &[u8]) -> Result<(), MemoryError> {
+        // SAFETY: as in `read`.
+        self.with_memory(memory, |memory| unsafe {
+            memory.copy(from.len(), |bytes| bytes.copy_in(offset, from))
+        })
+    }
+
+    fn with_memory<T>(
+        &self,
+        memory: usize,
+        body: impl FnOnce(Resting) -> Result<T, MemoryError>,
+    ) -> Result<T, MemoryError> {
+        let resting = lock(&self.0.resting);
+        let memory = resting.as_ref().and_then(|memories| memories.get(memory));
+        body(*memory.ok_or(MemoryError::NotResting)?)
+    }
+}

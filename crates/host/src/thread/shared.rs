@@ -1,0 +1,114 @@
+//! What a guest's thread and its owner share: what is asked for, and how the guest is stopped.
+
+use super::failure::GuestFailure;
+use super::memory::Resting;
+use super::{Call, Reply};
+use crate::watchdog::Timed;
+use engine::{InterruptHandle, Trap, TrapCode};
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use wasi::Interrupt;
+
+/// What a guest is asked for.
+pub(super) enum Task {
+    Call(Call),
+    Reset(u32),
+}
+
+impl Task {
+    pub(super) fn number(&self) -> u32 {
+        match self {
+            Task::Call(call) => call.number,
+            Task::Reset(number) => *number,
+        }
+    }
+}
+
+#[derive(Default)]
+pub(super) struct Inbox {
+    pub(super) tasks: VecDeque<Task>,
+    /// Calls made by an import that the guest waits for: they come in between.
+    pub(super) nested: VecDeque<Task>,
+    /// The imports that the guest waits for, the innermost last.
+    pub(super) frames: Vec<u32>,
+    /// By frame: an outer import may be answered before an inner one is.
+    pub(super) replies: HashMap<u32, Reply>,
+    /// The numbers of what is under way, the innermost last.
+    pub(super) running: Vec<u32>,
+    /// The one of them that is to end, with all that is inside.
+    pub(super) cancelled: Option<u32>,
+    pub(super) sweep: bool,
+    pub(super) stop: bool,
+}
+
+impl Inbox {
+    /// Takes what comes next out of a queue. Under the same lock it counts as under way, so that
+    /// who cancels it finds it in one of the two places.
+    pub(super) fn begin(&mut self, queue: fn(&mut Inbox) -> &mut VecDeque<Task>) -> Option<Wake> {
+        let task = queue(self).pop_front()?;
+        self.running.push(task.number());
+        Some(Wake::Task(task))
+    }
+}
+
+/// What a wait brought.
+pub(super) enum Wake {
+    Task(Task),
+    Reply(Reply),
+    Sweep,
+}
+
+pub(super) struct Shared {
+    pub(super) inbox: Mutex<Inbox>,
+    pub(super) wake: Condvar,
+    /// The exported memories in their order, while the guest rests. Held while bytes are copied, so
+    /// that the guest cannot go on meanwhile.
+    pub(super) resting: Mutex<Option<Vec<Resting>>>,
+    /// Stops the guest's wasm, from when it has a store.
+    pub(super) interrupt: OnceLock<InterruptHandle>,
+    /// Ends the waits of its WASI calls.
+    pub(super) waits: Option<Arc<Interrupt>>,
+    /// What was left of the fuel when the guest last rested.
+    pub(super) fuel: AtomicU64,
+    /// Whether it was stopped because its time is over.
+    pub(super) expired: AtomicBool,
+}
+
+/// No code that can panic runs under these locks.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Timed for Shared {
+    fn expire(&self) {
+        self.expired.store(true, Ordering::Release);
+        lock(&self.inbox).stop = true;
+        self.interrupt();
+    }
+}
+
+impl Shared {
+    /// What is told of a failure: an interruption may be because the time is over.
+    pub(super) fn reason(&self, failure: GuestFailure) -> GuestFailure {
+        match failure {
+            GuestFailure::Trap(Trap { code: TrapCode::Interrupted, .. })
+                if self.expired.load(Ordering::Acquire) =>
+            {
+                GuestFailure::Expired
+            }
+            other => other,
+        }
+    }
+
+    /// Ends what the guest does, and all that it begins until it clears that.
+    pub(super) fn interrupt(&self) {
+        self.wake.notify_one();
+        if let Some(waits) = &self.waits {
+            waits.fire();
+        }
+        if let Some(interrupt) = self.interrupt.get() {
+            interrupt.interrupt();
+        }
+    }
+}
