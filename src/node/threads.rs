@@ -344,7 +344,7 @@ pub fn write_thread_memory(
 
 fn memory_failure(error: MemoryError) -> Failure {
     match error {
-        MemoryError::NotResting => Failure::new(
+        MemoryError::NotIdle => Failure::new(
             Kind::Busy,
             "the instance is at work on its thread, or has ended: its memory can be looked at when \
              no call is under way, or from an import while the instance waits for it",

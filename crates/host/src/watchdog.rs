@@ -1,8 +1,8 @@
 //! A thread that looks at the clock for others.
 //!
-//! Used by `node/`. Knows neither engine nor WASI. Invariant: what is watched is told once, at its
-//! time or later, on the watchdog's thread, as long as somebody else keeps it; the thread ends with
-//! the `Watchdog`.
+//! Used by the addon. Knows neither engine nor WASI. Invariant: what is watched is told once, at its time
+//! or later, on the watchdog's thread, if somebody else still keeps it. The thread ends with the
+//! `Watchdog`.
 
 use engine::pin_library;
 use std::cmp::Ordering;
@@ -72,7 +72,7 @@ impl Watchdog {
     /// Tells `what` when it is time, if it is still there then.
     pub fn watch(&self, at: Instant, what: Weak<dyn Timed>) {
         let mut state = self.0.lock();
-        // Most calls end long before their time: those that are gone must not pile up.
+        // Most calls end long before their time; their entries must not pile up.
         if state.entries.len() == state.entries.capacity() {
             state.entries.retain(|entry| entry.what.strong_count() > 0);
         }

@@ -202,16 +202,16 @@ fn memories_can_be_looked_at_while_the_guest_rests() {
     guest.write(0, 65532, b"last").expect("it fits");
     assert_eq!(guest.write(0, 65533, b"last"), Err(MemoryError::OutOfBounds { size: 65536 }));
     assert_eq!(guest.read(0, usize::MAX, 2), Err(MemoryError::OutOfBounds { size: 65536 }));
-    assert_eq!(guest.memory_size(1), Err(MemoryError::NotResting));
+    assert_eq!(guest.memory_size(1), Err(MemoryError::NotIdle));
     call(&guest, 1, 1, i32s(&[]));
     while guest.memory_size(0).is_ok() {
         std::thread::yield_now();
     }
-    assert_eq!(guest.read(0, 0, 1), Err(MemoryError::NotResting));
+    assert_eq!(guest.read(0, 0, 1), Err(MemoryError::NotIdle));
     guest.stop();
     assert!(matches!(next(&events), Event::Returned { result: Err(GuestFailure::Trap(_)), .. }));
     assert!(matches!(next(&events), Event::Ended(Err(_))));
-    assert_eq!(guest.memory_size(0), Err(MemoryError::NotResting));
+    assert_eq!(guest.memory_size(0), Err(MemoryError::NotIdle));
 }
 
 #[test]

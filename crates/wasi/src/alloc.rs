@@ -1,8 +1,7 @@
 //! Allocations whose size a guest chooses: they fail with `ENOMEM`.
 //!
-//! Used by the files of this layer. Invariant: what is made here takes as many
-//! elements as were asked for without another allocation. That the number is
-//! within a limit is for the caller to see to.
+//! Invariant: what is made here takes as many elements as were asked for without another allocation.
+//! The caller checks that the number is within a limit.
 
 use crate::errno::Errno;
 

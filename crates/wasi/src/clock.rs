@@ -1,8 +1,8 @@
 //! The clocks a guest can read: the host's, or one that runs the same way
 //! every time.
 //!
-//! Used by `abi/`, `poll.rs` and file systems in memory. Invariants: the host's monotonic clock is handed out as it is, so that
-//! guests of one machine can compare it; a virtual clock never shows real
+//! Used by `abi/`, `poll.rs` and file systems in memory. Invariants: the host's monotonic clock is
+//! handed out as it is, so that guests of one machine can compare it; a virtual clock never shows real
 //! time.
 
 use std::sync::OnceLock;
@@ -54,9 +54,9 @@ impl HostClock {
     }
 }
 
-/// Time for reproducible runs. It stands still while the guest computes,
-/// moves a tick each time it is read (so that a loop which waits for time to
-/// pass ends), and where the guest sleeps it jumps to the end of the sleep.
+/// Time for reproducible runs. It stands still while the guest computes and moves a tick each time it is
+/// read, so that a loop which waits for time to pass ends. Where the guest sleeps, it jumps to the end of
+/// the sleep.
 pub struct VirtualClock {
     start: u64,
     elapsed: AtomicU64,

@@ -1,9 +1,8 @@
 //! Which functions a module gets.
 //!
-//! Made by the host from lists of patterns. The context's policy is asked at each call by number,
-//! and when a program is linked. Pure: it looks at names alone. Invariants: every function has exactly one grant, settled when the
-//! policy is made; an extension function is granted only if a pattern names
-//! its module.
+//! Made by the host from lists of patterns; the context asks it at each call by number and when a
+//! program is linked. Pure: it looks at names alone. Invariants: every function has exactly one grant,
+//! settled when the policy is made; an extension function is granted only if a pattern names its module.
 
 use std::fmt;
 

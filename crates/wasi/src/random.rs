@@ -3,9 +3,10 @@
 //! Used by `random_get` alone. ChaCha20 keyed by the operating system fills a
 //! buffer; each fill also replaces the key, and bytes handed out are wiped, so
 //! that memory read later reveals none of them. Invariant: two processes never
-//! share a stream, unless the host fixed its seed. A fork is noticed by the process id, which costs a system
-//! call; a host that has [`after_fork_in_child`] called in every child (by
-//! `pthread_atfork`) may say so with [`rely_on_fork_notice`] and saves it.
+//! share a stream, unless the host fixed its seed. The process id shows that a process forked, which
+//! costs a system call. A host that has [`after_fork_in_child`] called in every child (by
+//! `pthread_atfork`) may say so with [`rely_on_fork_notice`] and saves it. Forks are the process's, so
+//! their number is a static.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};

@@ -1,7 +1,7 @@
 //! What a descriptor may be used for: the rights a guest sees and can only
 //! give away, and the permissions the host set on a preopened directory.
 //!
-//! Used by the descriptor table and the ABI files. Invariants: rights only
+//! Used by descriptors, `fs/` and `abi/`. Invariants: rights only
 //! shrink; permissions never change after the preopen and every descriptor
 //! opened beneath it carries the same ones. The two are checked separately: a
 //! read-only preopen still advertises full rights, so that a program which
@@ -11,7 +11,7 @@
 //! The standard libraries of Go and Zig ask `path_open` for rights as if nobody
 //! read them, and expect what wasmtime gives. So what is asked for sets a
 //! file's access, to read or to write, and takes away nothing else: a directory
-//! has all that its parent passes on. Who wants less gives it away with
+//! has all that its parent passes on. A program that wants less gives it away with
 //! `fd_fdstat_set_rights`, or hands on a narrowed descriptor, and that holds to
 //! the letter: more than a directory passes on is `ENOTCAPABLE`.
 

@@ -23,8 +23,7 @@ impl Interrupt {
         self.event.set();
     }
 
-    /// Lets the context wait again. For whoever can tell that nobody fires it
-    /// at the same time.
+    /// Lets the context wait again. Only for a caller who knows that nobody fires it at the same time.
     pub fn clear(&self) {
         self.event.clear();
         self.fired.store(false, Ordering::Release);
@@ -35,8 +34,8 @@ impl Interrupt {
     }
 }
 
-/// How the calls of one context wait. Costs nothing, and no descriptor, until
-/// someone asks for the means to interrupt.
+/// How the calls of one context wait. It costs no descriptor until someone asks for the means to
+/// interrupt.
 #[derive(Default)]
 pub struct Waiter {
     interrupt: OnceLock<Arc<Interrupt>>,
@@ -81,7 +80,7 @@ impl Waiter {
         let mut backoff = Backoff::default();
         let mut found = Vec::new();
         while !probe.has_writer(pipe)? {
-            // Is woken by data and by a writer that went, not by one that came.
+            // Data wakes it, and a writer that goes, but not one that comes.
             let pause = Some(backoff.next());
             self.wait(&[(pipe, Interest::Read)], pause, &mut found)?;
             if found.iter().any(|readiness| readiness.ready) {
@@ -120,8 +119,8 @@ impl Waiter {
     }
 }
 
-/// How long to pause between trials of what the host cannot be asked to tell,
-/// or only by a wait that could not be interrupted: briefly at first.
+/// How long to pause between trials, briefly at first: for what the host cannot tell, or only by a wait
+/// that cannot be interrupted.
 pub struct Backoff(Duration);
 
 impl Default for Backoff {

@@ -1,7 +1,7 @@
 //! A guest on its own thread: its whole life.
 
 use super::failure::{GuestFailure, Stopped, Thrown};
-use super::memory::Resting;
+use super::memory::IdleMemory;
 use super::shared::{Inbox, Shared, Task, Wake, lock};
 use super::values::{CANNOT_CROSS, can_cross};
 use super::{Call, Event, Import, Plan, Sink, Values};
@@ -78,7 +78,7 @@ pub(super) fn serve(plan: Plan, shared: &Arc<Shared>, sink: &Sink) -> Result<(),
     let descriptors = plan.ctx.as_ref().map(|ctx| (ctx, ctx.kept()));
     guest.tell(Event::Ready);
     loop {
-        match guest.rest(|inbox| {
+        match guest.wait(|inbox| {
             let task = inbox.begin(|inbox| &mut inbox.tasks);
             task.or_else(|| std::mem::take(&mut inbox.sweep).then_some(Wake::Sweep))
         })? {
@@ -154,7 +154,7 @@ fn call_remote(
     lock(&guest.shared.inbox).frames.push(frame);
     guest.tell(Event::Import { frame, index, values: Values(values[..params].to_vec()) });
     let reply = loop {
-        let wake = guest.rest(|inbox| {
+        let wake = guest.wait(|inbox| {
             let task = inbox.begin(|inbox| &mut inbox.nested);
             task.or_else(|| inbox.replies.remove(&frame).map(Wake::Reply))
         });
@@ -179,18 +179,18 @@ fn call_remote(
 }
 
 impl RunningGuest {
-    /// Tells of an event after which the guest rests: whoever hears of it can look at memories.
+    /// Tells of an event after which the guest is idle: whoever hears of it can look at memories.
     fn tell(&self, event: Event) {
-        let bytes = |memory: &Memory| Resting { base: memory.base(), length: memory.byte_len() };
+        let bytes = |memory: &Memory| IdleMemory { base: memory.base(), length: memory.byte_len() };
         let memories = self.linked.get().map(|linked| linked.memories.iter().map(bytes).collect());
-        *lock(&self.shared.resting) = memories;
+        *lock(&self.shared.idle_memories) = memories;
         self.shared.fuel.store(self.store.fuel(), Ordering::Relaxed);
         (self.sink)(event);
     }
 
     /// Sleeps until `look` finds something in the inbox. The last thing before was to [`tell`]
     /// (RunningGuest::tell).
-    fn rest(&self, mut look: impl FnMut(&mut Inbox) -> Option<Wake>) -> Result<Wake, Stopped> {
+    fn wait(&self, mut look: impl FnMut(&mut Inbox) -> Option<Wake>) -> Result<Wake, Stopped> {
         let mut inbox = lock(&self.shared.inbox);
         let woken = loop {
             if inbox.stop || inbox.cancelled.is_some() {
@@ -202,7 +202,7 @@ impl RunningGuest {
             inbox = self.shared.wake.wait(inbox).unwrap_or_else(PoisonError::into_inner);
         };
         drop(inbox);
-        *lock(&self.shared.resting) = None;
+        *lock(&self.shared.idle_memories) = None;
         woken
     }
 

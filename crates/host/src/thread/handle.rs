@@ -2,7 +2,7 @@
 
 use super::failure::GuestFailure;
 use super::guest::serve;
-use super::memory::{MemoryError, Resting};
+use super::memory::{IdleMemory, MemoryError};
 use super::shared::{Inbox, Shared, Task, lock};
 use super::{Call, Event, Plan, Reply, Sink};
 use crate::watchdog::Timed;
@@ -17,8 +17,8 @@ use std::thread::Builder;
 #[derive(Clone)]
 pub struct GuestThread(Arc<Shared>);
 
-/// Wasm's own stack, unless the plan says: as much as main threads have. It is address space until it is
-/// used.
+/// Wasm's own stack, unless the plan says otherwise: as much as main threads have. It is only address
+/// space until it is used.
 const GUEST_STACK: usize = 8 << 20;
 
 /// What the thread needs beside wasm's own stack: WASI calls, and what the engine does.
@@ -40,7 +40,7 @@ impl GuestThread {
         let shared = Arc::new(Shared {
             inbox: Mutex::default(),
             wake: Condvar::new(),
-            resting: Mutex::default(),
+            idle_memories: Mutex::default(),
             interrupt: OnceLock::new(),
             waits,
             fuel: AtomicU64::new(plan.fuel),
@@ -52,7 +52,7 @@ impl GuestThread {
             move || {
                 let ctx = plan.ctx.clone();
                 let outcome = catch_unwind(AssertUnwindSafe(|| serve(plan, &of_thread, &sink)));
-                *lock(&of_thread.resting) = None;
+                *lock(&of_thread.idle_memories) = None;
                 if let Some(ctx) = ctx {
                     ctx.close();
                 }
@@ -101,7 +101,7 @@ impl GuestThread {
         if cancelled.and_then(depth).is_none_or(|outer| place < outer) {
             *cancelled = Some(number);
         }
-        // Under the lock, so that the guest, which clears these under it, clears no later ones.
+        // Under the lock: the guest clears an interruption under it, and so never a later one.
         self.0.interrupt();
         false
     }
@@ -117,7 +117,7 @@ impl GuestThread {
         awaited
     }
 
-    /// What was left of the fuel when the guest last rested.
+    /// What was left of the fuel when the guest was last idle.
     pub fn fuel(&self) -> u64 {
         self.0.fuel.load(Ordering::Relaxed)
     }
@@ -128,8 +128,8 @@ impl GuestThread {
         self.0.wake.notify_one();
     }
 
-    /// Stops the guest, whatever it does: wasm traps at its next loop or call, waits end. (A bulk
-    /// operation on memory, or a call that waits in the kernel for a disk, is finished first.)
+    /// Stops the guest, whatever it does: wasm traps at its next loop or call and in the middle of a long
+    /// bulk operation, and waits end. (A call that waits in the kernel for a disk is finished first.)
     pub fn stop(&self) {
         lock(&self.0.inbox).stop = true;
         self.0.interrupt();
@@ -149,7 +149,7 @@ impl GuestThread {
 
     /// Copies bytes out of an exported memory.
     pub fn read(&self, memory: usize, offset: usize, length: usize) -> Result<Vec<u8>, MemoryError> {
-        // SAFETY: the guest rests while `with_memory` holds the lock.
+        // SAFETY: the guest is idle while `with_memory` holds the lock.
         self.with_memory(memory, |memory| unsafe {
             memory.copy(length, |bytes| bytes.copy_out(offset, length))
         })
@@ -166,10 +166,10 @@ impl GuestThread {
     fn with_memory<T>(
         &self,
         memory: usize,
-        body: impl FnOnce(Resting) -> Result<T, MemoryError>,
+        body: impl FnOnce(IdleMemory) -> Result<T, MemoryError>,
     ) -> Result<T, MemoryError> {
-        let resting = lock(&self.0.resting);
-        let memory = resting.as_ref().and_then(|memories| memories.get(memory));
-        body(*memory.ok_or(MemoryError::NotResting)?)
+        let idle_memories = lock(&self.0.idle_memories);
+        let memory = idle_memories.as_ref().and_then(|memories| memories.get(memory));
+        body(*memory.ok_or(MemoryError::NotIdle)?)
     }
 }

@@ -1,22 +1,22 @@
-//! The memories of a guest while it rests.
+//! The memories of a guest while it is idle.
 
 use guest_memory::GuestMemory;
 
-/// Where a memory lies while its guest rests.
+/// Where a memory lies while its guest is idle.
 #[derive(Clone, Copy)]
-pub(super) struct Resting {
+pub(super) struct IdleMemory {
     pub(super) base: *mut u8,
     pub(super) length: usize,
 }
 
-// SAFETY: a place in memory; `Shared::resting` says when it may be used.
-unsafe impl Send for Resting {}
+// SAFETY: a place in memory; `Shared::idle_memories` says when it may be used.
+unsafe impl Send for IdleMemory {}
 
 /// Why the bytes of a memory cannot be had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MemoryError {
     /// The guest is at work or has ended.
-    NotResting,
+    NotIdle,
     OutOfBounds {
         size: usize,
     },
@@ -26,17 +26,17 @@ pub enum MemoryError {
     },
 }
 
-impl Resting {
+impl IdleMemory {
     /// Copies `length` bytes out of the memory or into it.
     ///
     /// # Safety
-    /// The guest rests, and goes on resting meanwhile.
+    /// The guest is idle, and stays so meanwhile.
     pub(super) unsafe fn copy<T>(
         self,
         length: usize,
         copy: impl FnOnce(GuestMemory<'_>) -> Result<T, guest_memory::Error>,
     ) -> Result<T, MemoryError> {
-        // SAFETY: a guest that rests neither moves its memories nor lets them go.
+        // SAFETY: an idle guest neither moves its memories nor lets them go.
         let memory = unsafe { GuestMemory::from_raw(self.base, self.length) };
         copy(memory).map_err(|error| match error {
             guest_memory::Error::OutOfBounds => MemoryError::OutOfBounds { size: self.length },

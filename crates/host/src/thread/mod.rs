@@ -1,11 +1,10 @@
 //! A guest on a thread of its own.
 //!
-//! Used by `node/threads.rs`; knows no Node. Whoever starts a guest keeps a [`GuestThread`]: with
-//! it he asks for calls, answers imports and stops the guest, from any thread. What happens is told
-//! to the [`Sink`], on the guest's thread. Invariants: the guest's store, instance and memories are
-//! touched by its thread alone, but for the bytes of memories while the guest *rests* (it waits
-//! for a call, or for the answer to an import); whatever ends the thread, the sink is told so last,
-//! when nothing of the guest is left.
+//! Knows no Node; the addon uses it. Whoever starts a guest keeps a [`GuestThread`], by which any thread
+//! asks for calls, answers imports and stops the guest. The [`Sink`] is told what happens, on the guest's
+//! thread. Invariants: only the guest's thread touches its store, instance and memories, except for the
+//! bytes of memories while the guest is *idle*: it waits for a call, or for the answer to an import.
+//! Whatever ends the thread, the sink is told so last, when nothing of the guest is left.
 
 mod failure;
 mod guest;

@@ -1,7 +1,7 @@
 //! What a guest's thread and its owner share: what is asked for, and how the guest is stopped.
 
 use super::failure::GuestFailure;
-use super::memory::Resting;
+use super::memory::IdleMemory;
 use super::{Call, Reply};
 use crate::watchdog::Timed;
 use engine::{InterruptHandle, Trap, TrapCode};
@@ -62,14 +62,14 @@ pub(super) enum Wake {
 pub(super) struct Shared {
     pub(super) inbox: Mutex<Inbox>,
     pub(super) wake: Condvar,
-    /// The exported memories in their order, while the guest rests. Held while bytes are copied, so
+    /// The exported memories in their order, while the guest is idle. Held while bytes are copied, so
     /// that the guest cannot go on meanwhile.
-    pub(super) resting: Mutex<Option<Vec<Resting>>>,
+    pub(super) idle_memories: Mutex<Option<Vec<IdleMemory>>>,
     /// Stops the guest's wasm, from when it has a store.
     pub(super) interrupt: OnceLock<InterruptHandle>,
     /// Ends the waits of its WASI calls.
     pub(super) waits: Option<Arc<Interrupt>>,
-    /// What was left of the fuel when the guest last rested.
+    /// What was left of the fuel when the guest was last idle.
     pub(super) fuel: AtomicU64,
     /// Whether it was stopped because its time is over.
     pub(super) expired: AtomicBool,

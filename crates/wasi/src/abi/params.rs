@@ -64,20 +64,6 @@ impl Kind {
             Kind::Fd | Kind::Unsigned | Kind::Signed | Kind::Size | Kind::Encoded(_) | Kind::Rights
         )
     }
-
-    /// Whether the call writes at that address (not: into buffers that it names).
-    pub fn is_result(&self) -> bool {
-        matches!(
-            self,
-            Kind::OutNumber(_)
-                | Kind::OutSize
-                | Kind::OutRecord(_)
-                | Kind::OutArray(_)
-                | Kind::OutDirents
-                | Kind::OutText
-                | Kind::OutBytes
-        )
-    }
 }
 
 /// A type of parameters.

@@ -114,7 +114,7 @@ pub struct WasiCtxBuilder {
     env: Vec<(Vec<u8>, Vec<u8>)>,
     stdio: [Stdio; 3],
     preopens: Vec<(String, Mount)>,
-    /// Each with whether it makes nobody wait.
+    /// Each with whether NONBLOCK is set from the start.
     sockets: Vec<(OwnedHandle, bool)>,
     limits: WasiLimits,
     policy: Policy,
@@ -174,7 +174,7 @@ impl WasiCtxBuilder {
         self
     }
 
-    /// The same, with NONBLOCK set to begin with. Go takes a listener only so.
+    /// The same, with NONBLOCK set from the start, which Go wants of a listener.
     pub fn nonblocking_socket(mut self, socket: OwnedHandle) -> WasiCtxBuilder {
         self.sockets.push((socket, true));
         self

@@ -1,6 +1,6 @@
 //! One program's view of its host: arguments, environment, descriptors.
 //!
-//! Made by whoever runs a guest, used by the ABI files. Invariants: a
+//! Made by whoever runs a guest, used by `abi/`. Invariants: a
 //! [`WasiCtx`] holds nothing that its builder was not given, so nothing of the
 //! process leaks in by default (no environment, no files, no standard
 //! streams); it may be used by many threads at once, and none waits while it

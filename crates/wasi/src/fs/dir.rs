@@ -1,11 +1,8 @@
 //! What can be done in an open directory: the path calls and listing.
 //!
-//! Used by the ABI files. Invariants: every path argument is a [`GuestPath`],
-//! so it passed the lexical gate; the preopen's permissions are checked for
-//! each of them, both sides of a rename or a link; resolution is the kernel's
-//! beneath the directory, cap-std's, or is of one plain name that is not
-//! followed. A trailing slash means what
-//! POSIX says it means, and is settled here.
+//! Used by `abi/`. Invariants: every path argument is a [`GuestPath`], so it passed the lexical gate;
+//! the preopen's permissions are checked for each of them, on both sides of a rename or a link. A
+//! trailing slash means what POSIX says, and is settled here.
 
 use std::sync::Arc;
 
@@ -62,7 +59,7 @@ impl OpenFile {
                 return Err(Errno::Isdir.into());
             }
         }
-        // Of a directory nothing is read yet: listing it asks again.
+        // Opening a directory reads nothing of it. Listing it checks again.
         if spec.read && !spec.oflags.contains(Oflags::DIRECTORY) {
             self.perms.require(Perms::READ)?;
         }
@@ -154,7 +151,7 @@ impl OpenFile {
     ) -> Result<(), Errno> {
         self.perms.require(Perms::WRITE)?;
         let follow = follow || path.has_trailing_slash();
-        // Linux would not even look for a file of which both times are kept.
+        // If both times are kept, Linux does not even look for the file.
         let keeps_both = matches!((atim, mtim), (SetTime::Keep, SetTime::Keep));
         if path.has_trailing_slash() || keeps_both {
             self.lookup(path, follow)?;

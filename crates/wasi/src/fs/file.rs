@@ -19,8 +19,8 @@ use crate::types::{Advice, Fdflags, Filestat, Filetype, SetTime, Whence};
 use crate::wait::{Backoff, Waiter};
 use guest_memory::IoVecs;
 
-/// Not a `filetype`: the file was opened and nobody has asked yet. Most files
-/// are opened, read and closed without anyone asking, which saves an `fstat`.
+/// Not a `filetype`: nobody has asked yet. Most files are opened, read and closed without that, which
+/// saves an `fstat`.
 const NOT_ASKED: u8 = 0xff;
 
 /// Where a file lives.
@@ -246,8 +246,8 @@ impl OpenFile {
         if filetype == Filetype::Directory {
             return Err(Errno::Isdir);
         }
-        // The end is the size, which is part of what READ lets a guest know;
-        // and who appends is at the end.
+        // The end tells the size, which only READ lets a guest know. A file that appends stands at the
+        // end.
         if whence == Whence::End || self.flags().contains(Fdflags::APPEND) {
             self.perms.require(Perms::READ)?;
         }

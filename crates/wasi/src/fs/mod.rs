@@ -6,3 +6,4 @@ pub mod file;
 pub mod host;
 pub mod memory;
 pub mod path;
+pub mod sock;

@@ -3,14 +3,13 @@
 //! Used by the path calls before cap-std sees anything. Pure: no system call,
 //! no state, and the Windows rules are compiled and tested everywhere.
 //! Invariant of a [`GuestPath`]: it is valid UTF-8 without NUL, not empty, not
-//! absolute, never lexically above its directory (`ENOTCAPABLE`), and has no trailing slash;
-//! whether it had one is recorded, and the callers give it its meaning. A
-//! trailing slash therefore never reaches the layers below, which is where
-//! such paths have escaped before (RUSTSEC-2026-0269).
+//! absolute, never lexically above its directory (`ENOTCAPABLE`), and has no trailing slash.
+//! Whether it had one is recorded, and the callers give it its meaning. So a trailing slash never
+//! reaches the layers below, where such paths have escaped before (RUSTSEC-2026-0269).
 
 use crate::errno::Errno;
 
-/// Whose rules names have to obey.
+/// Whose rules apply to names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rules {
     Posix,
@@ -87,9 +86,8 @@ impl<'a> GuestPath<'a> {
     }
 }
 
-/// Checks what a symbolic link is to contain. It may point upwards, for it is
-/// judged where it is followed; it may not be absolute, lest a program outside
-/// the sandbox be led somewhere by it.
+/// Checks what a symbolic link will contain. It may point upwards, because it is judged where it is
+/// followed. It may not be absolute, because it could lead a program outside of the sandbox somewhere.
 pub fn parse_link_contents(bytes: &[u8]) -> Result<&str, Errno> {
     let contents = text(bytes)?;
     if contents.is_empty() {

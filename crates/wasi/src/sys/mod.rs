@@ -1,6 +1,6 @@
 //! What differs from one operating system to another, under one set of names.
 //!
-//! Used by the files beside this directory, never by the ABI files. A port
+//! Used by the core, hardly by `abi/`. A port
 //! adds a directory here (and the vectored calls in the crate `guest-memory`). Invariant: nothing
 //! in here takes a path that did not pass `path.rs`, and paths are resolved by
 //! cap-primitives, or in one step by a kernel that is told to stay beneath the

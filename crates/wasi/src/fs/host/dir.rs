@@ -1,6 +1,7 @@
 //! The path calls on a directory of the host: a plain name by a plain call, a path by cap-std.
 //!
-//! Used by `fs/dir.rs`, which has checked permissions.
+//! Used by `fs/dir.rs`, which has checked permissions. Invariant: the kernel resolves a path beneath the
+//! directory, or cap-std does, or it is one plain name that is not followed.
 
 use std::fs::File;
 use std::path::Path;
@@ -19,9 +20,8 @@ use crate::types::{DirEntry, Fdflags, Filestat, Filetype, Oflags, SetTime};
 use crate::wait::{Backoff, Waiter};
 
 impl HostFile {
-    /// Opening a named pipe waits for its other end, and the kernel's own wait
-    /// could not be interrupted. So where an interrupt may come, nothing is
-    /// opened but without waiting, and the waiting is done here.
+    /// Opening a named pipe waits for its other end, and the kernel's own wait cannot be interrupted. So
+    /// where an interrupt may come, everything is opened without waiting, and this waits.
     pub fn open(
         &self,
         path: &GuestPath<'_>,

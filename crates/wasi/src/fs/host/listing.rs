@@ -1,4 +1,6 @@
 //! Listing a directory of the host.
+//!
+//! Invariant: positions are the kernel's.
 
 use std::fs::File;
 
@@ -6,9 +8,8 @@ use crate::errno::Errno;
 use crate::sys;
 use crate::types::{DirEntry, Filetype};
 
-/// A listing in progress. It has an open file description of its own, and
-/// remembers which cookie it stands at, so that the usual guest, which goes on
-/// from the last whole entry it got, costs no seek and no second read.
+/// A listing in progress. It has an open file description of its own and remembers its cookie. The usual
+/// guest goes on from the last whole entry it got, which then costs no seek and no second read.
 pub struct Listing {
     dir: File,
     inode: u64,

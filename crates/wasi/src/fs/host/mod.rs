@@ -1,4 +1,7 @@
-//! Files of the host.
+//! Files of the host: the back end by cap-std and plain calls on open handles.
+//!
+//! Used by `fs/` above, which has checked permissions. Invariant: a handle came through the path gate, or
+//! from the host itself.
 
 mod dir;
 mod listing;
@@ -37,8 +40,8 @@ impl HostFile {
     }
 }
 
-/// Without `openat2`, a directory that a link led to comes from cap-std as a
-/// handle to walk from and no more. For the rest it is opened once again.
+/// Without `openat2`, cap-std gives a handle that is only good for lookups of a directory that a link
+/// led to. What needs more opens it again.
 pub(super) fn by_full_handle<T>(
     file: &File,
     operation: impl Fn(BorrowedHandle<'_>) -> Result<T, Errno>,

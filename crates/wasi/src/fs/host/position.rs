@@ -1,8 +1,8 @@
-//! Where an open file of the host stands.
+//! The position of an open file of the host.
 //!
-//! Used by `file.rs`. A file that this layer opened is nobody else's, so its position is kept here:
-//! a seek then is no system call, and a transfer is one that names its place, which the kernel does
-//! without locking the file. Invariants: reads, writes and seeks of one file see each other's
+//! Used by `fs/file.rs`. A file that this layer opened is nobody else's, so its position is kept here.
+//! A seek then is no system call, and a transfer is one with an offset, which the kernel does without
+//! locking the file. Invariants: reads, writes and seeks of one file see each other's
 //! positions whole, from whichever thread; a file that is also somebody else's has its position at
 //! the host.
 
@@ -14,7 +14,7 @@ use crate::types::Whence;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kept {
-    /// Here. What the host says its position is means nothing.
+    /// Here; the host's own position means nothing.
     Here(u64),
     /// At the host, until a seek says where.
     AtHost,
@@ -24,7 +24,7 @@ enum Kept {
 
 pub struct Position(Mutex<Kept>);
 
-/// Up to here every file system lets a file be long; beyond, the host is asked.
+/// Every file system allows files of this size. Beyond it we ask the host.
 const SURELY_VALID: u64 = 1 << 40;
 
 impl Position {
@@ -42,8 +42,8 @@ impl Position {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Moves bytes where the file stands, and the position with them: by `at`, or by `anywhere` if
-    /// the host has the position.
+    /// Moves bytes at the position, and the position with them: by `at`, or by `anywhere` if the host
+    /// has the position.
     #[inline]
     pub fn transfer(
         &self,
@@ -76,7 +76,7 @@ impl Position {
         Ok(())
     }
 
-    /// The same for ever: the file is to be somebody else's, too.
+    /// Hands it over for ever: the file will be somebody else's, too.
     pub fn share(&self, host: BorrowedHandle<'_>) -> Result<(), Errno> {
         let mut kept = self.lock();
         if let Kept::Here(offset) = *kept {
@@ -86,8 +86,7 @@ impl Position {
         Ok(())
     }
 
-    /// Seeks in a file of which only the host may know what a position means, unless it is
-    /// `regular`.
+    /// Seeks. Unless the file is `regular`, only the host knows what a position means.
     #[inline]
     pub fn seek(
         &self,
@@ -114,7 +113,7 @@ impl Position {
             *kept = Kept::Here(wanted);
             return Ok(wanted);
         }
-        // The host counts from where it stands.
+        // The host counts from its own position.
         if let (Whence::Cur, Some(now)) = (whence, now) {
             give(host, now)?;
         }

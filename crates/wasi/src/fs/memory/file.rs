@@ -1,8 +1,7 @@
 //! What can be done with an open file or directory in memory.
 //!
-//! Used by `file.rs` and `dir.rs` above, which have checked paths, rights and
-//! permissions, and by the host's side in `mod.rs`. Invariant: like a POSIX
-//! open file, it keeps its node whatever happens to the names.
+//! Used by `fs/file.rs` and `fs/dir.rs`, which have checked paths and permissions, and by the host's
+//! side in `mod.rs`. Invariant: like a POSIX open file, it keeps its node whatever happens to names.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 

@@ -1,10 +1,9 @@
 //! File systems in memory, as the host holds them.
 //!
 //! Made by the host, mounted as preopened directories of any number of
-//! contexts. `tree.rs` has what all its nodes share, `node.rs` nodes and names, `walk.rs` the way to them,
-//! `file.rs` what can be done with an open one. Guests come to them through the same descriptors, path gate,
-//! rights and permissions as to host files; this is a back end, not another
-//! implementation of WASI. Invariants: what is stored, names and bookkeeping
+//! contexts. `tree.rs` has what all its nodes share, `node.rs` nodes and names, `walk.rs` the way to
+//! them, `file.rs` what can be done with an open one. Guests reach them through the same descriptors,
+//! path gate, rights and permissions as host files: this is a back end, not another WASI. Invariants: what is stored, names and bookkeeping
 //! included, never exceeds the quota; no lookup leaves the directory it starts
 //! from.
 
@@ -31,8 +30,8 @@ pub struct MemoryFs {
 }
 
 impl MemoryFs {
-    /// An empty one that takes at most `quota` bytes, counting contents, names
-    /// and a few hundred bytes for each file; beyond them is `ENOSPC`.
+    /// An empty one that takes at most `quota` bytes; more is `ENOSPC`. Contents and names count, and a
+    /// few hundred bytes for each file.
     pub fn new(quota: u64) -> MemoryFs {
         MemoryFs { root: Tree::root(quota, Clock::default()) }
     }

@@ -1,9 +1,8 @@
 //! Nodes and their names.
 //!
-//! Used by the files beside it. Invariants: whoever changes names holds
-//! `Tree::changing`, so that what it found stays true until it is done, and
-//! only then locks directories, one at a time; every byte charged to the quota is given back, by
-//! nodes when they are dropped and for names when they are taken out.
+//! Used by the files beside it. Invariants: whoever changes names holds `Tree::changing`, so that what
+//! it found stays true until it is done, and only then locks directories, one at a time. Every byte
+//! charged to the quota is given back: for a node when it is dropped, for a name when it is taken out.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -328,8 +327,7 @@ fn name_cost(name: &str) -> u64 {
     NAME_COST + name.len() as u64
 }
 
-/// Lets go of what lies beneath one by one: a guest may nest directories
-/// deeper than a stack is.
+/// Drops what lies beneath one by one: a guest may nest directories deeper than a stack is.
 impl Drop for Node {
     fn drop(&mut self) {
         let contents = match &mut self.body {

@@ -23,6 +23,7 @@ pub struct Tree {
 
 impl Tree {
     pub fn root(quota: u64, clock: Clock) -> Arc<Node> {
+        // A guest compares the device numbers of all its directories, also those of other contexts.
         static NEXT_DEVICE: AtomicU64 = AtomicU64::new(0x6d65_6d66_7300);
         let tree = Arc::new(Tree {
             device: NEXT_DEVICE.fetch_add(1, Ordering::Relaxed),

@@ -33,8 +33,8 @@ pub fn walk(start: &Arc<Node>, path: &str, follow: bool) -> Result<Resolved, Err
     walk_on(start, path, follow, false)
 }
 
-/// The same for a file that may have to be made, which it cannot where a link
-/// ends in a slash: `EISDIR`, whatever is there.
+/// The same for a file that may have to be made. Where a link ends in a slash that is `EISDIR`, whatever
+/// is there.
 pub fn walk_to_create(start: &Arc<Node>, path: &str, follow: bool) -> Result<Resolved, Errno> {
     walk_on(start, path, follow, true)
 }
@@ -88,7 +88,7 @@ fn walk_on(start: &Arc<Node>, path: &str, follow: bool, create: bool) -> Result<
     }
 }
 
-/// The last first.
+/// In reverse: the first component is the last.
 fn push_components(todo: &mut Vec<Box<str>>, path: &str) -> Result<(), Errno> {
     let components = path.rsplit('/');
     todo.try_reserve(components.clone().count()).map_err(|_| Errno::Nomem)?;

@@ -66,6 +66,7 @@ fn open_name(dir: &File, name: &str, spec: &OpenSpec, flags: OFlags) -> Result<F
 pub(super) fn open_beneath(dir: &File, path: &str, flags: OFlags) -> Option<Result<File, Errno>> {
     use rustix::fs::ResolveFlags;
     use std::sync::atomic::{AtomicBool, Ordering};
+    // A property of the kernel, and so the process's.
     static UNKNOWN_HERE: AtomicBool = AtomicBool::new(false);
     if UNKNOWN_HERE.load(Ordering::Relaxed) {
         return None;

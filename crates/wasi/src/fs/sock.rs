@@ -1,6 +1,6 @@
 //! What can be done with a socket the host handed in.
 //!
-//! Used by the ABI files. Invariant: sockets come only from the host or from
+//! Used by `abi/`. Invariant: sockets come only from the host or from
 //! accepting on one of those; nothing here makes or connects one.
 
 use std::fs::File;
@@ -27,7 +27,7 @@ impl OpenFile {
         }
     }
 
-    /// Of a stream the first part can be sent, but no part of a message.
+    /// A stream can be sent in parts, a message cannot.
     #[inline]
     pub(crate) fn require_one_message(&self, from: &IoVecs<'_>) -> Result<(), Errno> {
         if !from.is_one_message() && self.filetype()? == Filetype::SocketDgram {
