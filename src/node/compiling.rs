@@ -89,7 +89,13 @@ impl queue::Message for Compiled {
 /// Compiles on other threads, under a number that no other compilation of the realm has. The bytes are
 /// copied before this returns.
 #[napi(catch_unwind)]
-pub fn compile_async(realm: &External<Rc<Realm>>, number: u32, bytes: &[u8], fuel: bool, use_cache: bool) -> napi::Result<()> {
+pub fn compile_async(
+    realm: &External<Rc<Realm>>,
+    number: u32,
+    bytes: &[u8],
+    fuel: bool,
+    use_cache: bool,
+) -> napi::Result<()> {
     run(realm, || {
         let engine = engine(fuel)?;
         let compilations = realm.compilations.get().ok_or(Failure::Stopped)?;

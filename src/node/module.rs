@@ -37,7 +37,11 @@ pub fn cache_directory(realm: &External<Rc<Realm>>) -> Option<String> {
 
 /// A module and its code as bytes.
 #[napi(catch_unwind)]
-pub fn serialize(realm: &External<Rc<Realm>>, what: String, module: &External<Module>) -> napi::Result<Buffer> {
+pub fn serialize(
+    realm: &External<Rc<Realm>>,
+    what: String,
+    module: &External<Module>,
+) -> napi::Result<Buffer> {
     run(realm, || {
         let failed = |error| Failure::new(Kind::Memory, format!("{what}: {error}"));
         Ok(Buffer::from(module.serialize().map_err(failed)?))
@@ -46,7 +50,11 @@ pub fn serialize(realm: &External<Rc<Realm>>, what: String, module: &External<Mo
 
 /// The module of bytes that [`serialize`] gave.
 #[napi(catch_unwind)]
-pub fn deserialize(realm: &External<Rc<Realm>>, what: String, bytes: &[u8]) -> napi::Result<External<Module>> {
+pub fn deserialize(
+    realm: &External<Rc<Realm>>,
+    what: String,
+    bytes: &[u8],
+) -> napi::Result<External<Module>> {
     run(realm, || {
         // SAFETY: who calls `Module.deserialize()` answers for the bytes, as its documentation says.
         let deserialize = |fuel: bool| unsafe { Module::deserialize(&engine(fuel)?, bytes) };

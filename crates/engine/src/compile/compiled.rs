@@ -12,7 +12,8 @@ pub struct CompiledFunction {
     pub relocs: Vec<ModuleReloc>,
     /// Instructions that may fault, in order.
     pub traps: Vec<(u32, TrapCode)>,
-    /// In order of the code.
+    /// Of instructions that may fault and of calls, in order of the code. What follows one up to the next is of
+    /// the same operator.
     pub source_map: Vec<SourceLocation>,
     /// Calls that catch exceptions, in order of the code.
     pub handlers: Vec<Handler>,

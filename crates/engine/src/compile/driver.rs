@@ -19,7 +19,7 @@ use crate::sys::arch::REQUIRED_FLAG;
 use crate::types::{FuncType, ValType};
 use cranelift_codegen::isa::{self, OwnedTargetIsa};
 use cranelift_codegen::settings::{self, Configurable};
-use cranelift_codegen::{Context, FinalizedMachExceptionHandler, ir};
+use cranelift_codegen::{Context, Final, FinalizedMachExceptionHandler, MachBufferFinalized, ir};
 use cranelift_entity::EntityRef;
 use cranelift_frontend::FunctionBuilderContext;
 use cranelift_module::{FuncId, ModuleReloc, ModuleRelocTarget};
@@ -429,13 +429,6 @@ impl Worker {
         };
         let buffer = &compiled.buffer;
         let id = FuncId::from_u32(place as u32);
-        let mut source_map: Vec<SourceLocation> = Vec::new();
-        for srcloc in buffer.get_srclocs_sorted() {
-            let wasm = srcloc.loc.bits();
-            if !srcloc.loc.is_default() && source_map.last().is_none_or(|last| last.wasm != wasm) {
-                source_map.push(SourceLocation { code: srcloc.start, wasm });
-            }
-        }
         let mut handlers = Vec::new();
         for site in buffer.call_sites() {
             for handler in site.exception_handlers {
@@ -460,9 +453,30 @@ impl Worker {
                 .iter()
                 .filter_map(|trap| Some((trap.offset, TrapCode::from_clif(trap.code)?)))
                 .collect(),
-            source_map,
+            source_map: source_map(buffer),
         })
     }
+}
+
+/// Where in the module the instructions are from that a frame may stand at: those that may fault, and calls.
+fn source_map(buffer: &MachBufferFinalized<Final>) -> Vec<SourceLocation> {
+    let faulting = buffer.traps().iter().map(|trap| trap.offset);
+    let mut asked: Vec<u32> = faulting.chain(buffer.call_sites().map(|site| site.ret_addr - 1)).collect();
+    asked.sort_unstable();
+    let known: Vec<_> = buffer.get_srclocs_sorted().iter().filter(|known| !known.loc.is_default()).collect();
+    let mut map: Vec<SourceLocation> = Vec::new();
+    let mut next = 0;
+    for code in asked {
+        while known.get(next).is_some_and(|known| known.start <= code) {
+            next += 1;
+        }
+        let Some(at) = next.checked_sub(1).and_then(|place| known.get(place)) else { continue };
+        let wasm = at.loc.bits();
+        if map.last().is_none_or(|last| last.wasm != wasm) {
+            map.push(SourceLocation { code, wasm });
+        }
+    }
+    map
 }
 
 /// Makes the prologue trap when the frame would reach below the store's limit.
