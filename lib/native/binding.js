@@ -65,7 +65,7 @@ const native = Object.freeze({
   // ---- values, exceptions, stacks
   referenceType: addon.referenceType, // What a letter stands for that native code gave out.
   referenceFits: addon.referenceFits, // Whether the function at an address is of the type with this letter.
-  liveReferences: addon.liveReferences, // The numbers of the host values that wasm holds; null while it runs.
+  liveReferences: addon.liveReferences, // How many words were looked at, and the numbers of the host values that wasm holds.
   handleExceptions: addon.handleExceptions, // Sets the functions that say what an exception is at the other side.
   exceptionValue: addon.exceptionValue, // Puts a value that an exception carries into the window.
   isInWasm: addon.isInWasm, // Whether wasm of this realm is on the stack.

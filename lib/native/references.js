@@ -1,15 +1,20 @@
 'use strict';
-// Host values that wasm holds. An externref is a number, and 0 is null. The group that a value was given to
+// Host values that wasm holds. An externref is a number, and 0 is null. In wasm it is a word with a mark, so
+// that it is recognised on the stack (`ExternRef` of the engine). The group that a value was given to
 // (group.js) keeps the value behind its number. So only what can reach the wasm that may hold the value
 // keeps it: V8 sees whole cycles and can collect them. No two values of a realm have the same number, so
 // groups join without wasm noticing, and a number alone tells which group it belongs to.
 //
-// Native code tells which numbers tables, globals and exceptions still hold. The others are let go when no
-// wasm frame can hold one: when there are many, and after V8 has collected garbage, so that its next
-// collection frees what wasm let go.
+// Native code tells which numbers tables, globals, exceptions and the frames of running wasm may still hold.
+// The others are let go when there are many, and after V8 has collected garbage, so that its next collection
+// frees what wasm let go. Nobody but wasm has numbers then: what came out of wasm has become values, and what
+// goes into it is not yet numbers.
 
-const { native, realm } = require('./binding');
+const { constants, native, realm } = require('./binding');
 const { Group, onJoin, root } = require('./group');
+
+/** What the word of a host value is more than its number. */
+const EXTERNREF = constants.externref;
 
 /** Numbers are given to groups in blocks of so many. */
 const BLOCK = 64;
@@ -33,10 +38,11 @@ class Pool {
     return this.total >= this.limit;
   }
 
-  /** Lets go all but the numbers of `held`, a Set. */
-  keepOnly(held) {
+  /** Lets go all but the numbers of `held`, a Set. To find them took a look at so many `words`. */
+  keepOnly(held, words = 0) {
     for (const reference of this.members) reference.deref()?.keepOnly(held);
-    this.limit = Math.max(FEW, 2 * this.total);
+    // So many values share what a look costs that none of them pays much.
+    this.limit = Math.max(FEW, 2 * this.total, words / 64);
   }
 }
 
@@ -162,6 +168,12 @@ function toReference(value, { group }) {
   return number;
 }
 
+/** The number as wasm has it. */
+function toWord(value, holder) {
+  const number = toReference(value, holder);
+  return number === 0 ? 0 : EXTERNREF + number;
+}
+
 /** The value behind a number that came out of the wasm of `holder.group`. */
 function fromReference(number, { group }) {
   if (number === 0) return null;
@@ -198,8 +210,7 @@ watch();
 
 function release() {
   const live = native.liveReferences(realm);
-  if (live === null) return;
-  ours.keepOnly(new Set(live));
+  ours.keepOnly(new Set(live.subarray(1)), live[0]);
 }
 
 /** A group for a guest on another thread, whose values `pool` keeps apart: other native code holds them. */
@@ -209,4 +220,4 @@ function guestGroup(pool) {
   return group;
 }
 
-module.exports = { Pool, fromAnywhere, fromReference, guestGroup, sweep, toReference };
+module.exports = { Pool, fromAnywhere, fromReference, guestGroup, sweep, toReference, toWord };

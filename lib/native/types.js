@@ -17,7 +17,7 @@
 //   references.js keeps its values; `isExotic`: whether JavaScript cannot have it
 
 const { constants, native, realm, f32, f64, i32, i64 } = require('./binding');
-const { fromReference, sweep, toReference } = require('./references');
+const { fromReference, sweep, toWord } = require('./references');
 
 /** The type by its letter, and by the names that descriptors give it. */
 const byLetter = new Map();
@@ -85,14 +85,11 @@ define('externref', {
   initial: undefined,
   isHostValue: true,
   convert: (value) => value,
-  store(slot, value, holder) {
-    i32[4 * slot] = toReference(value, holder);
-    i32[4 * slot + 1] = 0;
-  },
+  store: (slot, value, holder) => void (f64[2 * slot] = toWord(value, holder)),
   load: (slot, holder) => fromReference(i32[4 * slot], holder),
   source: {
     convert: () => '',
-    store: (slot, a) => `i32[${4 * slot}] = toReference(${a}, holder); i32[${4 * slot + 1}] = 0;`,
+    store: (slot, a) => `f64[${2 * slot}] = toWord(${a}, holder);`,
     load: (slot) => `fromReference(i32[${4 * slot}], holder)`,
   },
 });
@@ -114,7 +111,7 @@ function defineFunctions(conversions, names) {
 }
 
 /** The functions that source text uses. */
-const environment = { toBigInt, toReference, fromReference };
+const environment = { toBigInt, toWord, fromReference };
 
 function typeOf(letter) {
   return byLetter.get(letter) ?? describe(letter);

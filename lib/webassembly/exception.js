@@ -5,7 +5,7 @@
 const binding = require('../native/binding');
 const { isUncatchable } = require('../native/errors');
 const { Existing, Group } = require('../native/group');
-const { fromAnywhere, toReference } = require('../native/references');
+const { fromAnywhere, sweep, toReference } = require('../native/references');
 const { typeNamed } = require('../native/types');
 const { left, note } = require('../native/stack');
 const { eternalTag, homeOf, tagFor, tagParts } = require('./tag');
@@ -119,6 +119,7 @@ function settled(type, value, holder) {
 function caught(value) {
   if (isUncatchable(value)) return undefined;
   note(binding, value);
+  sweep();
   const parts = find(value);
   if (parts === undefined) {
     i32[4 * TARGET] = 0;
@@ -144,6 +145,7 @@ function seen(host, address, handle, original) {
   const tag = tagParts(tagFor(address, handle, group));
   const values = original === undefined ? tag.types.map((type, k) => type.load(k, tag.holder)) : null;
   const exception = new Exception(new Existing({ tag, values, original }));
+  sweep();
   i32[4 * TARGET] = toReference(exception, jsTag.holder);
   return exception;
 }

@@ -7,6 +7,7 @@
 use super::shared::{Answer, Request};
 use super::threads::EventKind;
 use super::types::NAMED;
+use engine::ExternRef;
 use napi::bindgen_prelude::{Env, Object};
 
 /// Makes an enum whose variants JavaScript knows by name or by number.
@@ -29,12 +30,13 @@ macro_rules! named {
 
 pub(super) use named;
 
-/// `{types: [[name, letter], ...], events: [...], requests: [...], answers: [...]}`.
+/// `{types: [[name, letter], ...], externref: word - number, events: [...], requests: [...], answers: [...]}`.
 pub fn constants(env: &Env) -> napi::Result<Object<'_>> {
     let mut constants = Object::new(env)?;
     let types: Vec<_> =
         NAMED.iter().map(|(name, letter, _)| vec![name.to_string(), letter.to_string()]).collect();
     constants.set("types", types)?;
+    constants.set("externref", ExternRef::BASE)?;
     constants.set("events", names(EventKind::ALL))?;
     constants.set("requests", names(Request::ALL))?;
     constants.set("answers", names(Answer::ALL))?;

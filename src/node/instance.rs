@@ -178,14 +178,12 @@ pub fn link_functions(realm: &External<Rc<Realm>>, one: f64, other: f64) -> napi
     })
 }
 
-/// The indices of the host values that wasm still holds. `None` while wasm runs, because its frames may hold
-/// more.
+/// The numbers of the host values that wasm still holds, or its frames may hold, some of them often. Before
+/// them comes at how many words it looked.
 #[napi(catch_unwind)]
-pub fn live_references(realm: &External<Rc<Realm>>) -> Option<Uint32Array> {
-    if realm.store.is_running() {
-        return None;
-    }
-    let mut live = Vec::new();
-    realm.store.for_each_externref(&mut |reference| live.push(reference.0.get()));
-    Some(live.into())
+pub fn live_references(realm: &External<Rc<Realm>>) -> Uint32Array {
+    let mut live = vec![0];
+    let words = realm.store.for_each_externref(&mut |reference| live.push(reference.0.get()));
+    live[0] = u32::try_from(words).unwrap_or(u32::MAX);
+    live.into()
 }

@@ -13,7 +13,6 @@ use engine::{
 use napi::JsValue;
 use napi::bindgen_prelude::{Env, External, Unknown};
 use napi_derive::napi;
-use std::num::NonZeroU32;
 use std::rc::Rc;
 
 /// A made object: its identity and its handle.
@@ -201,10 +200,7 @@ pub(super) fn read_value(realm: &Realm, slot: usize, ty: ValType) -> Val {
             ValType::Ref(ty) if ty.is_func() => {
                 Val::Func(raw.func.map(|func| Func::from_raw(&realm.store, func)))
             }
-            ValType::Ref(_) => {
-                let index = NonZeroU32::new(raw.externref as u32);
-                Val::Extern(index.map(ExternRef))
-            }
+            ValType::Ref(_) => Val::Extern(ExternRef::of(raw.externref)),
         }
     }
 }
@@ -220,9 +216,7 @@ pub(super) fn write_value(realm: &Realm, slot: usize, value: &Val) {
         Val::Func(func) => raw.func = func.as_ref().map(Func::raw),
         // JavaScript has no such values; the face says so when it is asked for one.
         Val::Exn(_) => {}
-        Val::Extern(reference) => {
-            raw.externref = reference.map_or(0, |reference| u64::from(reference.0.get()));
-        }
+        Val::Extern(reference) => raw.externref = ExternRef::to_raw(*reference),
     }
     realm.set_slot(slot, raw);
 }

@@ -87,7 +87,7 @@ impl Val {
             Val::Exn(exception) => {
                 raw.exn = exception.as_ref().map_or(std::ptr::null_mut(), Exception::raw);
             }
-            Val::Extern(v) => raw.externref = v.map_or(0, |v| u64::from(v.0.get())),
+            Val::Extern(v) => raw.externref = ExternRef::to_raw(*v),
         }
         raw
     }

@@ -174,15 +174,25 @@ impl Store {
         unsafe { VMStoreContext::in_wasm(self.vm()) }
     }
 
-    /// Calls `f` with every host value that a table, a global or an exception of this store
-    /// holds. Values held only by running wasm are not among them, so call it while
-    /// `!is_running()`.
-    pub fn for_each_externref(&self, f: &mut dyn FnMut(ExternRef)) {
+    /// Calls `f` with every host value that a table, a global, a segment or an exception of this store
+    /// holds, and with all that frames of running wasm may hold: each word of the stack that could be one
+    /// counts. Returns at how many words it looked, which is what it costs.
+    ///
+    /// Values on their way are not among them: between where the embedder takes the number of a value, and
+    /// where wasm has it or a function of the host has asked what it stands for.
+    pub fn for_each_externref(&self, f: &mut dyn FnMut(ExternRef)) -> usize {
+        let mut words = 0;
         self.for_each_reference(RefType::is_extern, &mut |raw| {
+            words += 1;
             ExternRef::of(raw).into_iter().for_each(&mut *f);
         });
         self.sweep_exceptions();
         self.for_each_externref_thrown(f);
+        self.for_each_word_of_stack(&mut |word| {
+            words += 1;
+            ExternRef::in_word(word).into_iter().for_each(&mut *f);
+        });
+        words
     }
 
     /// Calls `f` with every exception that a table or global holds, 0 for null.

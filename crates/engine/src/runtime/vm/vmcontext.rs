@@ -288,13 +288,32 @@ impl ValRaw {
 
 /// A host value as the guest holds it: an index into a table that the embedder keeps. The engine
 /// never interprets it.
+///
+/// Among wasm's values it is a word that tells by its high half that it is one, so that such values are found
+/// on the stack; null is 0. The high half is that of the floating-point number 2^52 and something, whose low
+/// half counts ones: JavaScript makes the word with an addition, and stores it at once.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct ExternRef(pub NonZeroU32);
 
 impl ExternRef {
+    const MARK: u64 = 0x433e_f0e5 << 32;
+
+    /// The word of a number as a floating-point number, less the number.
+    pub const BASE: f64 = f64::from_bits(ExternRef::MARK);
+
     /// The host value that a guest's reference stands for; none for null.
-    pub(crate) fn of(raw: u64) -> Option<ExternRef> {
+    pub fn of(raw: u64) -> Option<ExternRef> {
         NonZeroU32::new(raw as u32).map(ExternRef)
+    }
+
+    /// The host value that a word may stand for, whatever it is.
+    pub(crate) fn in_word(word: u64) -> Option<ExternRef> {
+        (word & !u64::from(u32::MAX) == ExternRef::MARK).then(|| ExternRef::of(word)).flatten()
+    }
+
+    /// How a guest holds it.
+    pub fn to_raw(reference: Option<ExternRef>) -> u64 {
+        reference.map_or(0, |ExternRef(number)| ExternRef::MARK | u64::from(number.get()))
     }
 }
 
