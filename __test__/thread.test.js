@@ -211,6 +211,49 @@ describe('an instance on a thread of its own', () => {
     });
   });
 
+  test('null is null whatever was passed before', async () => {
+    const tells = await wat(`(module
+      (import "env" "get" (func $get (param f64) (result externref)))
+      (func (export "isNull") (param externref) (result i32) (ref.is_null (local.get 0)))
+      (func (export "isGotNull") (param f64) (result i32) (ref.is_null (call $get (local.get 0)))))`);
+    const { exports, instance } = await wasi().spawn(tells, { env: { get: () => null } });
+    const before = await library();
+    await before.exports.wide(-1n, Math.PI, Math.PI);
+    expect(await exports.isNull(null)).toBe(1);
+    expect(await exports.isNull(undefined)).toBe(0);
+    expect(await exports.isGotNull(Math.PI)).toBe(1);
+    instance.close();
+    before.instance.close();
+  });
+
+  test('host values are let go while a call goes on, and those that it needs are not', async () => {
+    const holds = await wat(`(module
+      (import "env" "make" (func $make (param i32) (result externref)))
+      (import "env" "see" (func $see (param i32 externref)))
+      (global $kept (mut externref) (ref.null extern))
+      (func (export "run") (param $count i32) (param $given externref) (local $a externref)
+        (local.set $a (call $make (i32.const -1)))
+        (global.set $kept (call $make (i32.const -2)))
+        (loop $next
+          (drop (call $make (local.get $count)))
+          (br_if $next (local.tee $count (i32.sub (local.get $count) (i32.const 1)))))
+        (call $see (i32.const -1) (local.get $a))
+        (call $see (i32.const -2) (global.get $kept))
+        (call $see (i32.const -3) (local.get $given))))`);
+    const code = `
+      let wrong = 0;
+      const env = {
+        make: (id) => ({ id, room: new Array(id < 0 ? 1 : 2500).fill(id) }),
+        see(id, value) { if (value?.id !== id) wrong++; },
+      };
+      const { exports } = await new wn.WASI({ version: 'preview1' }).spawn(bytes.holds, { env });
+      const before = process.memoryUsage().rss;
+      await exports.run(20_000, { id: -3 });
+      console.log(wrong, process.memoryUsage().rss - before < 200e6);`;
+    const { stdout, stderr } = child(code, { modules: { holds } });
+    expect({ stdout, stderr }).toEqual({ stdout: '0 true\n', stderr: '' });
+  });
+
   test('what cannot go to another thread is refused', async () => {
     const table = await wat('(module (import "env" "t" (table 1 funcref)))');
     const t = new wn.Table({ element: 'anyfunc', initial: 1 });

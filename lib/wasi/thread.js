@@ -221,11 +221,17 @@ class GuestThread {
     };
     if (flushing === undefined) end();
     else Promise.race([flushing, passed]).then(end, end);
-    // No call is under way, so no frame holds a value.
-    if (this.#pending === 0 && this.#over === undefined && this.#values.beginSweep()) {
-      this.#begin();
-      native.sweepThread(this.#handle);
-    }
+    this.#sweep();
+  }
+
+  /**
+   * Has the guest tell which host values it holds, if there are many. Those on their way to it are among
+   * them, and what it sends comes here before its answer.
+   */
+  #sweep() {
+    if (this.#over !== undefined || !this.#values.beginSweep()) return;
+    this.#begin();
+    native.sweepThread(this.#handle);
   }
 
   onReferences(held) {
@@ -261,6 +267,7 @@ class GuestThread {
     }
     this.#values.store(results, values);
     native.replyToThread(this.#handle, frame.number, results.length);
+    this.#sweep();
   }
 
   #fail(frame, error) {

@@ -6,7 +6,7 @@ use super::shared::{Inbox, Shared, Task, Wake, lock};
 use super::values::{CANNOT_CROSS, can_cross};
 use super::{Call, Event, Import, Plan, Sink, Values};
 use engine::{
-    Error, Extern, ExternType, Func, Global, GlobalType, Instance, Memory, Store, TrapCode, ValRaw,
+    Error, Extern, ExternRef, ExternType, Func, Global, GlobalType, Instance, Memory, Store, TrapCode, ValRaw,
 };
 use std::cell::{Cell, OnceCell};
 use std::rc::{self, Rc};
@@ -79,8 +79,8 @@ pub(super) fn serve(plan: Plan, shared: &Arc<Shared>, sink: &Sink) -> Result<(),
     guest.tell(Event::Ready);
     loop {
         match guest.wait(|inbox| {
-            let task = inbox.begin(|inbox| &mut inbox.tasks);
-            task.or_else(|| std::mem::take(&mut inbox.sweep).then_some(Wake::Sweep))
+            let sweep = inbox.asked_to_sweep();
+            sweep.or_else(|| inbox.begin(|inbox| &mut inbox.tasks))
         })? {
             Wake::Task(Task::Call(call)) => guest.serve_call(call),
             Wake::Task(Task::Reset(number)) => {
@@ -92,14 +92,7 @@ pub(super) fn serve(plan: Plan, shared: &Arc<Shared>, sink: &Sink) -> Result<(),
                 let result = result.map(|()| Values(Vec::new())).map_err(GuestFailure::from);
                 guest.tell(Event::Returned { call: number, result });
             }
-            Wake::Sweep => {
-                let mut live = Vec::new();
-                guest.store.for_each_externref(&mut |reference| live.push(reference.0.get()));
-                // A table of millions may hold one value.
-                live.sort_unstable();
-                live.dedup();
-                guest.tell(Event::References(live));
-            }
+            Wake::Sweep => guest.tell_references(),
             Wake::Reply(_) => return Err(GuestFailure::Internal("a reply that nobody waits for".into())),
         }
     }
@@ -155,11 +148,13 @@ fn call_remote(
     guest.tell(Event::Import { frame, index, values: Values(values[..params].to_vec()) });
     let reply = loop {
         let wake = guest.wait(|inbox| {
-            let task = inbox.begin(|inbox| &mut inbox.nested);
+            let sweep = inbox.asked_to_sweep();
+            let task = sweep.or_else(|| inbox.begin(|inbox| &mut inbox.nested));
             task.or_else(|| inbox.replies.remove(&frame).map(Wake::Reply))
         });
         match wake {
             Ok(Wake::Task(Task::Call(call))) => guest.serve_call(call),
+            Ok(Wake::Sweep) => guest.tell_references(),
             Ok(Wake::Reply(Ok(Values(reply)))) if reply.len() == results => break Ok(reply),
             Ok(_) => break Err(Error::Host(Box::new(Thrown(frame)))),
             Err(Stopped) => break Err(TrapCode::Interrupted.into()),
@@ -204,6 +199,19 @@ impl RunningGuest {
         drop(inbox);
         *lock(&self.shared.idle_memories) = None;
         woken
+    }
+
+    fn tell_references(&self) {
+        let mut live = Vec::new();
+        self.store.for_each_externref(&mut |reference| live.push(reference.0.get()));
+        for value in lock(&self.shared.inbox).values() {
+            // SAFETY: any bits are an index, if only of a value that is kept a little longer for it.
+            live.extend(ExternRef::of(unsafe { value.externref }).map(|reference| reference.0.get()));
+        }
+        // A table of millions may hold one value.
+        live.sort_unstable();
+        live.dedup();
+        self.tell(Event::References(live));
     }
 
     fn serve_call(&self, Call { number, export, values, fuel, refuel }: Call) {

@@ -122,7 +122,8 @@ impl GuestThread {
         self.0.fuel.load(Ordering::Relaxed)
     }
 
-    /// Has the guest tell which host values it holds, when it waits for calls.
+    /// Has the guest tell which host values it holds ([`Event::References`]) when it is idle next, or waits
+    /// for an import.
     pub fn sweep(&self) {
         lock(&self.0.inbox).sweep = true;
         self.0.wake.notify_one();

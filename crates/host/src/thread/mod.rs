@@ -58,7 +58,8 @@ pub enum Event {
     Import { frame: u32, index: usize, values: Values },
     /// The call or reset with this number is over.
     Returned { call: u32, result: Result<Values, GuestFailure> },
-    /// The indices of the host values that globals, tables and segments hold.
+    /// The indices of the host values that the guest may hold, its frames too, or that are on their way to
+    /// it. All others that it was given before [`GuestThread::sweep`] are free.
     References(Vec<u32>),
     /// The thread is about to end. Nothing follows.
     Ended(Result<(), GuestFailure>),

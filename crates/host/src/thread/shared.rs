@@ -2,9 +2,9 @@
 
 use super::failure::GuestFailure;
 use super::memory::IdleMemory;
-use super::{Call, Reply};
+use super::{Call, Reply, Values};
 use crate::watchdog::Timed;
-use engine::{InterruptHandle, Trap, TrapCode};
+use engine::{InterruptHandle, Trap, TrapCode, ValRaw};
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -49,6 +49,19 @@ impl Inbox {
         let task = queue(self).pop_front()?;
         self.running.push(task.number());
         Some(Wake::Task(task))
+    }
+
+    pub(super) fn asked_to_sweep(&mut self) -> Option<Wake> {
+        std::mem::take(&mut self.sweep).then_some(Wake::Sweep)
+    }
+
+    /// The values that the guest has not taken out yet.
+    pub(super) fn values(&self) -> impl Iterator<Item = &ValRaw> {
+        let asked = self.tasks.iter().chain(&self.nested).filter_map(|task| match task {
+            Task::Call(call) => Some(&call.values),
+            Task::Reset(_) => None,
+        });
+        asked.chain(self.replies.values().flatten()).flat_map(|Values(values)| values)
     }
 }
 
