@@ -29,6 +29,20 @@ describe('limits.total', () => {
     await expect(wasi({ total: 3 * MIB }).run(few)).rejects.toMatchObject({ code: 'ERR_WASI_LIMIT' });
   });
 
+  test('does not hold for what the host makes while the program starts', async () => {
+    const module = new wn.Module(
+      await wat(`(module (import "wasi_snapshot_preview1" "sched_yield" (func (result i32)))
+        (import "host" "make" (func $make))
+        (memory (export "memory") 1) (start $make))`),
+    );
+    const other = new wn.Module(await wat('(module (memory (export "memory") 80))'));
+    let made;
+    const make = () => (made = [new wn.Memory({ initial: 80 }), new wn.Instance(other).exports.memory]);
+    const limited = wasi({ memory: MIB });
+    new wn.Instance(module, { ...limited.getImportObject(), host: { make } });
+    expect(made.map(({ buffer }) => buffer.byteLength)).toEqual([5 * MIB, 5 * MIB]);
+  });
+
   test('counts all instances of a WASI object together, until they are collected or closed', async () => {
     const module = new wn.Module(
       await wat(`(module (import "wasi_snapshot_preview1" "sched_yield" (func (result i32)))

@@ -8,7 +8,9 @@ use super::call::EntryScope;
 use super::failure::{Failure, Kind, run};
 use super::objects::as_memory;
 use super::realm::{Realm, address};
-use engine::{Budget, Error, Extern, Func, Instance, InstantiateError, Limits, Memory, Module};
+use engine::{
+    Budget, Error, Extern, Func, Instance, InstanceOptions, InstantiateError, Limits, Memory, Module,
+};
 use napi::bindgen_prelude::{Env, External, FromNapiRef, ToNapiValue, Uint32Array, Unknown};
 use napi::{JsValue, ValueType};
 use napi_derive::napi;
@@ -91,17 +93,13 @@ pub fn instantiate<'env>(
     let imports = imports.collect::<napi::Result<Vec<Extern>>>()?;
     let instance = run(realm, || {
         let _scope = EntryScope::separate(realm);
-        let shared: Vec<Option<Memory>> =
+        let shared_memories: Vec<Option<Memory>> =
             shared.into_iter().map(|memory| Some(as_memory(memory?).clone())).collect();
-        // They become limits of what is made now. The store also belongs to other programs.
-        match limits {
-            Some(program) => realm.store.share_limits(program.limits, &program.budget),
-            None => realm.store.set_limits(Limits::default()),
-        }
-        let make = || Instance::with_shared_memories(&realm.store, module, &imports, shared.clone());
+        let limits = limits.map(|program| (program.limits, program.budget.clone()));
+        let options = InstanceOptions { shared_memories, limits };
+        let make = || Instance::with_options(&realm.store, module, &imports, options.clone());
         let lacks_room = |error: &_| matches!(error, InstantiateError::Error(Error::OutOfMemory(_)));
         let made = realm.with_room(make, lacks_room);
-        realm.store.set_limits(Limits::default());
         made.map_err(|error| match error {
             InstantiateError::Link(error) => Failure::new(Kind::Link, format!("{what}: {error}")),
             InstantiateError::Error(error) => error.into(),

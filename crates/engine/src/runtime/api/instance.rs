@@ -13,6 +13,7 @@ use crate::error::LinkError;
 use crate::parse::info::FuncIndex;
 use crate::runtime::vm::group::{Group, WeakGroup};
 use crate::runtime::vm::instance::{Context, InstanceObj};
+use crate::runtime::vm::limits::{Budget, Limits};
 use crate::runtime::vm::state::{self, State};
 use crate::runtime::vm::store::Store;
 use crate::runtime::vm::traps::Error;
@@ -49,17 +50,42 @@ pub struct Instance {
     pub(super) obj: NonNull<InstanceObj>,
 }
 
+/// What [`Instance::with_options`] may be given.
+#[derive(Clone, Default)]
+pub struct InstanceOptions {
+    /// The shared memories that the module defines, if the host makes them: in order, and of the module's
+    /// types. For `None`, and for those that are left out, the engine makes one with bytes of its own.
+    pub shared_memories: Vec<Option<Memory>>,
+    /// What the instance's memories and tables may have, and the budget in which they count. Without them the
+    /// store's hold.
+    pub limits: Option<(Limits, Budget)>,
+}
+
 impl Instance {
     /// Links a module with its imports, in the order the module declares them, initialises it
     /// and runs its start function (spec: "Instantiation").
     pub fn new(store: &Store, module: &Module, imports: &[Extern]) -> Result<Instance, InstantiateError> {
-        Instance::with_shared_memories(store, module, imports, Vec::new())
+        Instance::with_options(store, module, imports, InstanceOptions::default())
     }
 
-    /// As [`Instance::new`], with the shared memories that the module defines, where the host
-    /// makes those: in order, and of the module's types. For `None`, and for those that are left out,
-    /// the engine makes one with bytes of its own.
-    pub fn with_shared_memories(
+    pub fn with_options(
+        store: &Store,
+        module: &Module,
+        imports: &[Extern],
+        options: InstanceOptions,
+    ) -> Result<Instance, InstantiateError> {
+        let InstanceOptions { shared_memories, limits } = options;
+        let make = || Instance::make(store, module, imports, shared_memories);
+        let instance = match limits {
+            Some((limits, budget)) => store.with_limits(limits, &budget, make),
+            None => make(),
+        }?;
+        instance.initialise()?;
+        Ok(instance)
+    }
+
+    /// Makes what the instance defines, and links it. Runs no code of the module or the host.
+    fn make(
         store: &Store,
         module: &Module,
         imports: &[Extern],
@@ -101,9 +127,7 @@ impl Instance {
         // SAFETY: the context has a header, and nothing has run that could have asked for its owner.
         unsafe { (*VMContext::header(obj.context.vmctx())).owner = ptr.as_ptr().cast() };
         group.add(|members| members.instances.push(obj));
-        let instance = Instance { group, obj: ptr };
-        instance.initialise()?;
-        Ok(instance)
+        Ok(Instance { group, obj: ptr })
     }
 
     pub(super) fn obj(&self) -> &InstanceObj {

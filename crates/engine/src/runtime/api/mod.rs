@@ -15,7 +15,7 @@ mod value;
 pub use externs::Extern;
 pub use func::Func;
 pub use global::Global;
-pub use instance::{Instance, InstantiateError};
+pub use instance::{Instance, InstanceOptions, InstantiateError};
 pub use memory::Memory;
 pub use table::Table;
 pub use value::Val;

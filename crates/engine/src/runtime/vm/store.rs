@@ -272,19 +272,27 @@ impl Store {
 
     /// Limits what is made in this store from now on.
     pub fn set_limits(&self, limits: Limits) {
-        self.share_limits(limits, &Budget::new(limits.total_bytes));
-    }
-
-    /// As [`Store::set_limits`], where what is made counts together with what was made before with the
-    /// same budget.
-    pub fn share_limits(&self, limits: Limits, budget: &Budget) {
         self.0.limits.set(limits);
-        self.0.budget.replace(budget.clone());
+        self.0.budget.replace(Budget::new(limits.total_bytes));
         let engine = self.0.engine.max_wasm_stack();
         self.0.max_wasm_stack.set(limits.stack_bytes.unwrap_or(engine));
         // The next entry has to set the stack limit.
         // SAFETY: a write of a field; no reference to the context is ever kept.
         unsafe { (*self.vm()).quick_from = NEVER };
+    }
+
+    /// Limits what `make` makes, which counts in `budget`. `make` runs no code of a guest or the host.
+    pub(crate) fn with_limits<T>(&self, limits: Limits, budget: &Budget, make: impl FnOnce() -> T) -> T {
+        struct Before<'a>(&'a Store, Limits, Budget);
+        impl Drop for Before<'_> {
+            fn drop(&mut self) {
+                self.0.0.limits.set(self.1);
+                self.0.0.budget.replace(self.2.clone());
+            }
+        }
+        let budget = self.0.budget.replace(budget.clone());
+        let _before = Before(self, self.0.limits.replace(limits), budget);
+        make()
     }
 
     pub(crate) fn limits(&self) -> Limits {
