@@ -110,9 +110,10 @@ describe.each(Object.keys(MAKERS))('%s', (name) => {
     };
     const others = [...NO_OBJECTS, {}, Class, Class.prototype, Object.create(Class.prototype)];
     for (const [key, property] of Object.entries(Object.getOwnPropertyDescriptors(Class.prototype))) {
-      // Ours alone.
-      if (key === 'constructor' || `${name}.${key}` === 'Instance.close') continue;
-      expect([key, property.enumerable, property.configurable]).toEqual([key, true, true]);
+      if (key === 'constructor') continue;
+      // Ours alone do not show.
+      const isOurs = ['Instance.close', 'Module.serialize'].includes(`${name}.${key}`);
+      expect([key, property.enumerable, property.configurable]).toEqual([key, !isOurs, true]);
       for (const member of [property.value, property.get, property.set].filter(Boolean)) {
         for (const other of others) {
           expect(() => member.call(other, argument, argument)).toThrow(TypeError);

@@ -65,6 +65,9 @@ class Module {
 }
 
 describe(Module, 'WebAssembly.Module');
+// The interface has no such methods, so they are not enumerable.
+Object.defineProperty(Module, 'deserialize', { enumerable: false });
+Object.defineProperty(Module.prototype, 'serialize', { enumerable: false });
 recognize(Module, (value) => void find(value));
 
 /**
