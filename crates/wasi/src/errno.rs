@@ -150,6 +150,7 @@ impl From<io::Error> for Errno {
 }
 
 impl From<guest_memory::Error> for Errno {
+    #[inline]
     fn from(error: guest_memory::Error) -> Errno {
         match error {
             guest_memory::Error::OutOfBounds => Errno::Fault,
@@ -195,6 +196,7 @@ impl From<Errno> for Error {
 }
 
 impl From<guest_memory::Error> for Error {
+    #[inline]
     fn from(error: guest_memory::Error) -> Error {
         Error::Errno(error.into())
     }

@@ -200,22 +200,26 @@ impl OutSize {
 }
 
 impl<T: Record> InArray<T> {
+    #[inline]
     pub fn reserve(self, mem: &GuestMemory<'_>, count: Size) -> Result<(), Errno> {
         Ok(mem.reserve(self.0, count.0 as usize * T::SIZE as usize)?)
     }
 
     /// One that `reserve` found to be there.
+    #[inline]
     pub fn read(self, mem: &GuestMemory<'_>, index: u32) -> Result<T, Errno> {
         Ok(T::read(mem, self.0 + index * T::SIZE)?)
     }
 }
 
 impl<T: Record> OutArray<T> {
+    #[inline]
     pub fn reserve(self, mem: &GuestMemory<'_>, count: Size) -> Result<(), Errno> {
         Ok(mem.reserve(self.0, count.0 as usize * T::SIZE as usize)?)
     }
 
     /// Writes one that `reserve` found room for.
+    #[inline]
     pub fn write(self, mem: &GuestMemory<'_>, index: u32, value: &T) -> Result<(), Errno> {
         Ok(value.write(mem, self.0 + index * T::SIZE)?)
     }
@@ -237,6 +241,7 @@ impl OutDirents {
     }
 
     /// Puts an entry after those that take the first `used` bytes, and says whether it fits.
+    #[inline]
     pub fn write(
         self,
         mem: &GuestMemory<'_>,
@@ -300,7 +305,7 @@ impl Text {
 }
 
 /// The buffers of an array. A limit of none is `EINVAL`, for nothing could ever be moved.
-#[inline]
+#[inline(always)]
 fn read_iovecs<'a>(
     ctx: &WasiCtx,
     mem: &GuestMemory<'a>,
@@ -315,14 +320,14 @@ fn read_iovecs<'a>(
 }
 
 impl IovecArray {
-    #[inline]
+    #[inline(always)]
     pub fn read<'a>(self, ctx: &WasiCtx, mem: &GuestMemory<'a>, count: Size) -> Result<IoVecs<'a>, Errno> {
         read_iovecs(ctx, mem, self.0, count)
     }
 }
 
 impl CiovecArray {
-    #[inline]
+    #[inline(always)]
     pub fn read<'a>(self, ctx: &WasiCtx, mem: &GuestMemory<'a>, count: Size) -> Result<IoVecs<'a>, Errno> {
         read_iovecs(ctx, mem, self.0, count)
     }

@@ -165,6 +165,7 @@ macro_rules! record {
                 mem.write_bytes(at, &self.encode())
             }
 
+            #[inline]
             fn read(mem: &GuestMemory<'_>, at: u32) -> Result<$record, Error> {
                 let mut bytes = [0; $size];
                 mem.read_into(at, &mut bytes)?;
@@ -369,6 +370,7 @@ record! {
 macro_rules! subscription {
     ($($record:ident)*) => {$(
         impl From<$record> for SubscriptionFields {
+            #[inline]
             fn from(record: $record) -> SubscriptionFields {
                 let $record { userdata, tag, fd, clock_id, timeout, flags } = record;
                 SubscriptionFields { userdata, tag, fd, clock_id, timeout, flags }

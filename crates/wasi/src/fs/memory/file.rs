@@ -57,6 +57,7 @@ impl MemoryFile {
 
     // ---- contents ----
 
+    #[inline]
     fn file(&self) -> Result<&RwLock<Vec<u8>>, Errno> {
         match &self.node.body {
             Body::File(contents) => Ok(contents),
@@ -65,6 +66,7 @@ impl MemoryFile {
         }
     }
 
+    #[inline]
     fn reading(&self) -> Result<RwLockReadGuard<'_, Vec<u8>>, Errno> {
         Ok(self.file()?.read().unwrap_or_else(PoisonError::into_inner))
     }
@@ -84,6 +86,7 @@ impl MemoryFile {
         Ok(read)
     }
 
+    #[inline]
     pub fn read_at(&self, into: &IoVecs<'_>, offset: u64) -> Result<usize, Errno> {
         let offset = usize::try_from(position(offset)?).unwrap_or(usize::MAX);
         if into.total() == 0 {
@@ -223,6 +226,7 @@ impl MemoryFile {
         Ok(MemoryFile::new(found.existing()?))
     }
 
+    #[inline]
     pub fn stat_path(&self, path: &GuestPath<'_>, follow: bool) -> Result<Filestat, Errno> {
         Ok(walk(&self.node, path.as_str(), follow)?.existing()?.stat())
     }

@@ -142,6 +142,7 @@ impl MemoryFs {
 
 /// A panic elsewhere leaves these values whole, so a poisoned lock is no
 /// reason to fail.
+#[inline]
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -98,10 +98,12 @@ impl Node {
         Ok(Arc::new(Node::new(tree.clone(), body, cost)))
     }
 
+    #[inline]
     pub fn tree(&self) -> &Arc<Tree> {
         &self.tree
     }
 
+    #[inline]
     pub fn filetype(&self) -> Filetype {
         match &self.body {
             Body::File(_) => Filetype::RegularFile,
@@ -110,10 +112,12 @@ impl Node {
         }
     }
 
+    #[inline]
     pub fn require_directory(&self) -> Result<(), Errno> {
         self.directory().map(drop)
     }
 
+    #[inline]
     pub fn directory(&self) -> Result<MutexGuard<'_, Directory>, Errno> {
         match &self.body {
             Body::Directory(directory) => Ok(lock(directory)),
@@ -121,6 +125,7 @@ impl Node {
         }
     }
 
+    #[inline]
     pub fn stat(&self) -> Filestat {
         let times = *lock(&self.times);
         let size = match &self.body {
@@ -195,6 +200,7 @@ impl Node {
         entries.try_for_each(|(name, entry)| visit(name, &entry.node))
     }
 
+    #[inline]
     pub fn child(&self, name: &str) -> Result<Option<Arc<Node>>, Errno> {
         if name.len() > NAME_MAX {
             return Err(Errno::Nametoolong);

@@ -14,6 +14,7 @@ use super::open::open_beneath;
 use crate::errno::Errno;
 use crate::types::{Filestat, Filetype, Timestamp};
 
+#[inline]
 pub(super) fn filetype(host: rustix::fs::FileType) -> Filetype {
     use rustix::fs::FileType as Host;
     match host {
@@ -41,6 +42,7 @@ fn filestat(stat: &Stat) -> Filestat {
     }
 }
 
+#[inline]
 pub fn fstat(fd: BorrowedFd<'_>) -> Result<Filestat, Errno> {
     let mut stat = filestat(&rustix::fs::fstat(fd)?);
     if stat.filetype == Filetype::SocketStream
