@@ -1,5 +1,5 @@
 //! What can go wrong before guest code runs. Traps, which happen while it runs, are in
-//! `runtime/traps.rs`.
+//! `runtime/vm/traps.rs`.
 
 use std::fmt;
 

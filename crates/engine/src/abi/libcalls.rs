@@ -1,6 +1,6 @@
 //! The runtime functions that compiled code calls: their names, order and signatures.
 //!
-//! The compiler makes a trampoline for each, the runtime (`runtime/libcalls.rs`) fills the table
+//! The compiler makes a trampoline for each, the runtime (`runtime/vm/libcalls.rs`) fills the table
 //! behind `VMHeader::libcalls` in this order. Every libcall takes the calling instance's
 //! `VMContext` first and returns an `i64`; [`TRAPPED`] means that a trap is pending.
 

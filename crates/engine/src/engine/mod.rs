@@ -11,6 +11,7 @@ use crate::code::{self, Cache, CodeObject, Key};
 use crate::compile::{Compiler, OptLevel};
 use crate::error::CompileError;
 use crate::pages::Pool;
+use crate::parse::FEATURES;
 use crate::sys::Mmap;
 use crate::types::{SharedFuncType, TypeId};
 use making::Modules;
@@ -52,22 +53,6 @@ pub enum TrapMode {
     /// By checks alone: no signal handler is installed.
     Explicit,
 }
-
-/// The proposals that the engine implements.
-pub const FEATURES: WasmFeatures = WasmFeatures::WASM2
-    .union(WasmFeatures::TAIL_CALL)
-    .union(WasmFeatures::EXTENDED_CONST)
-    .union(WasmFeatures::MULTI_MEMORY)
-    .union(WasmFeatures::RELAXED_SIMD)
-    .union(WasmFeatures::WIDE_ARITHMETIC)
-    .union(WasmFeatures::THREADS)
-    .union(WasmFeatures::CUSTOM_PAGE_SIZES)
-    .union(WasmFeatures::FUNCTION_REFERENCES)
-    .union(WasmFeatures::GC)
-    .union(WasmFeatures::EXCEPTIONS)
-    .union(WasmFeatures::LEGACY_EXCEPTIONS)
-    .union(WasmFeatures::COMPACT_IMPORTS)
-    .union(WasmFeatures::MEMORY64);
 
 impl Default for Config {
     fn default() -> Config {

@@ -21,6 +21,22 @@ use wasmparser::{
     ValidatorResources, WasmFeatures,
 };
 
+/// The proposals that the engine implements.
+pub const FEATURES: WasmFeatures = WasmFeatures::WASM2
+    .union(WasmFeatures::TAIL_CALL)
+    .union(WasmFeatures::EXTENDED_CONST)
+    .union(WasmFeatures::MULTI_MEMORY)
+    .union(WasmFeatures::RELAXED_SIMD)
+    .union(WasmFeatures::WIDE_ARITHMETIC)
+    .union(WasmFeatures::THREADS)
+    .union(WasmFeatures::CUSTOM_PAGE_SIZES)
+    .union(WasmFeatures::FUNCTION_REFERENCES)
+    .union(WasmFeatures::GC)
+    .union(WasmFeatures::EXCEPTIONS)
+    .union(WasmFeatures::LEGACY_EXCEPTIONS)
+    .union(WasmFeatures::COMPACT_IMPORTS)
+    .union(WasmFeatures::MEMORY64);
+
 /// The JavaScript interface's limits on a module (its "Implementation-defined Limits").
 const MAX_SIZE: usize = 1 << 30;
 

@@ -5,11 +5,10 @@
 
 use super::externs::Extern;
 use super::func::Func;
-use super::link::{check_imports, link};
+use super::link::{InstantiateError, check_imports, link};
 use super::memory::Memory;
-use crate::abi::{TrapCode, Tunables};
+use crate::abi::Tunables;
 use crate::engine::{Engine, Module};
-use crate::error::LinkError;
 use crate::parse::info::FuncIndex;
 use crate::runtime::vm::group::{Group, WeakGroup};
 use crate::runtime::vm::instance::{Context, InstanceObj};
@@ -22,26 +21,6 @@ use crate::runtime::vm::vmcontext::*;
 use std::cell::RefCell;
 use std::ptr::{self, NonNull};
 use std::rc::Rc;
-
-/// Why a module could not be instantiated.
-#[derive(Debug)]
-pub enum InstantiateError {
-    Link(LinkError),
-    /// An active segment did not fit, or the start function did not return.
-    Error(Error),
-}
-
-impl From<Error> for InstantiateError {
-    fn from(error: Error) -> InstantiateError {
-        InstantiateError::Error(error)
-    }
-}
-
-impl From<TrapCode> for InstantiateError {
-    fn from(code: TrapCode) -> InstantiateError {
-        InstantiateError::Error(code.into())
-    }
-}
 
 /// A handle to an instance.
 #[derive(Clone)]

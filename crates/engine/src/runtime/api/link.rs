@@ -1,8 +1,8 @@
 //! Linking: imports are checked, then an instance's context is filled.
 
 use super::externs::Extern;
-use super::instance::InstantiateError;
 use super::memory::Memory;
+use crate::abi::TrapCode;
 use crate::engine::Module;
 use crate::error::LinkError;
 use crate::parse::info::{EntityIndex, FuncIndex};
@@ -20,6 +20,26 @@ use crate::types::*;
 use cranelift_entity::EntityRef;
 use std::cell::Cell;
 use std::ptr::{self, NonNull};
+
+/// Why a module could not be instantiated.
+#[derive(Debug)]
+pub enum InstantiateError {
+    Link(LinkError),
+    /// An active segment did not fit, or the start function did not return.
+    Error(Error),
+}
+
+impl From<Error> for InstantiateError {
+    fn from(error: Error) -> InstantiateError {
+        InstantiateError::Error(error)
+    }
+}
+
+impl From<TrapCode> for InstantiateError {
+    fn from(code: TrapCode) -> InstantiateError {
+        InstantiateError::Error(code.into())
+    }
+}
 
 /// Whether what is given may be imported as what is asked for (spec: "Matching").
 fn matches(given: &ExternType, asked: &ExternType) -> bool {

@@ -2,6 +2,7 @@
 
 mod const_expr;
 mod exception;
+mod exports;
 mod externs;
 mod func;
 mod global;
@@ -15,7 +16,8 @@ mod value;
 pub use externs::Extern;
 pub use func::Func;
 pub use global::Global;
-pub use instance::{Instance, InstanceOptions, InstantiateError};
+pub use instance::{Instance, InstanceOptions};
+pub use link::InstantiateError;
 pub use memory::Memory;
 pub use table::Table;
 pub use value::Val;

@@ -1,6 +1,7 @@
 //! Segments: what an instance's tables and memories begin with.
 
-use super::instance::{Instance, InstantiateError};
+use super::instance::Instance;
+use super::link::InstantiateError;
 use crate::abi::TrapCode;
 use crate::parse::info::SegmentMode;
 use std::ptr;
