@@ -19,8 +19,9 @@ const TOOLCHAIN = 'nightly';
 
 /** The tests by package: what their names begin with. */
 const TESTS = {
+  'wasi-native-guest-memory': [],
+  'wasi-native-wasi': ['fs::memory::'],
   'wasi-native-engine': ['runtime::'],
-  'wasi-native-wasi': ['guest::', 'fs::memory::'],
 };
 
 function run(command, args, options = {}) {

@@ -172,6 +172,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "too much for an interpreter")]
     fn what_is_removed_is_given_back() {
         let fs = MemoryFs::new(1 << 20);
         let empty = fs.used();
@@ -187,6 +188,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "too much for an interpreter")]
     fn names_count_too() {
         let fs = MemoryFs::new(1 << 20);
         let mut made = 0;
@@ -199,6 +201,7 @@ mod tests {
 
     /// 100,000 nested directories have 10 GB of paths.
     #[test]
+    #[cfg_attr(miri, ignore = "too much for an interpreter")]
     fn paths_that_repeat_each_other_are_bounded() {
         let fs = MemoryFs::new(1 << 30);
         let mut dir = fs.open_root();
@@ -218,6 +221,7 @@ mod tests {
     /// Each directory with a file and a directory in it, so that letting go
     /// has to come back to each.
     #[test]
+    #[cfg_attr(miri, ignore = "too much for an interpreter")]
     fn a_deep_tree_with_leaves_is_given_back() {
         let fs = MemoryFs::new(1 << 30);
         let (tree, empty) = (fs.root.tree().clone(), fs.used());
@@ -236,6 +240,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "too much for an interpreter")]
     fn a_tree_of_any_depth_is_let_go() {
         let fs = MemoryFs::new(1 << 30);
         let mut dir = fs.open_root();
