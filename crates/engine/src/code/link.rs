@@ -11,7 +11,7 @@ use crate::sys::{Mmap, page_size};
 use cranelift_codegen::ir::Signature;
 use cranelift_codegen::isa::{CallConv, OwnedTargetIsa};
 use cranelift_jit::{BranchProtection, JITBuilder, JITMemoryKind, JITMemoryProvider, JITModule};
-use cranelift_module::{Module as _, ModuleResult};
+use cranelift_module::{Module as _, ModuleError, ModuleResult};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -113,7 +113,11 @@ pub fn link(isa: &OwnedTargetIsa, compiled: &CompiledModule, key: Key) -> Result
 }
 
 /// Where each function begins in the text. All are in order.
-fn write_text(isa: &OwnedTargetIsa, compiled: &CompiledModule, text: &Arc<Text>) -> ModuleResult<Vec<u32>> {
+fn write_text(
+    isa: &OwnedTargetIsa,
+    compiled: &CompiledModule,
+    text: &Arc<Text>,
+) -> Result<Vec<u32>, Box<ModuleError>> {
     let first = text.used.load(Ordering::Relaxed);
     // Nothing is ever looked up by name: every name below is a place in this module.
     let mut builder = JITBuilder::with_isa(isa.clone(), Box::new(|call| format!("{call:?}")));
