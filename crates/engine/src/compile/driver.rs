@@ -148,13 +148,13 @@ impl Compiler {
         stop: &Stop<'_>,
     ) -> Result<CompiledModule, CompileError> {
         let bodies = info.bodies.len();
-        let mut edges = Edges::new(bodies + Libcall::ALL.len());
+        let mut list = TrampolineList::new(bodies + Libcall::ALL.len());
         let mut trampolines = Vec::new();
         let mut known = HashSet::new();
         let mut wanted = |kind: TrampolineKind, index: FuncIndex| {
             let ty = info.func_type(index);
             if known.insert((kind, ty.id())) {
-                let function = edges.place(kind.of_type(ty.ty())) as u32;
+                let function = list.place(kind.of_type(ty.ty())) as u32;
                 trampolines.push(TypeTrampoline {
                     kind: kind as u32,
                     ty: info.functions[index].ty.as_u32(),
@@ -180,7 +180,7 @@ impl Compiler {
         functions.resize(bodies + Libcall::ALL.len(), None);
         let called = libcalls_of(&functions, bodies);
         let needed: Vec<Trampoline> =
-            called.iter().copied().map(Trampoline::Libcall).chain(edges.list).collect();
+            called.iter().copied().map(Trampoline::Libcall).chain(list.list).collect();
         let mut found = self.trampolines(needed, &module, threads, stop)?.into_iter();
         for libcall in called {
             functions[bodies + libcall as usize] = found.next();
@@ -212,7 +212,7 @@ impl Compiler {
     }
 
     /// Compiles trampolines alone, for a host function that no module imports yet.
-    pub fn compile_edges(&self, ty: &FuncType) -> Result<CompiledModule, CompileError> {
+    pub fn compile_trampolines(&self, ty: &FuncType) -> Result<CompiledModule, CompileError> {
         let info = ModuleInfo::default();
         let Some(offsets) = VMOffsets::new(&info) else {
             return Err(CompileError::general("an empty module has no layout"));
@@ -239,16 +239,16 @@ impl Compiler {
 }
 
 /// The trampolines of one module, each once.
-struct Edges {
+struct TrampolineList {
     list: Vec<Trampoline>,
     places: HashMap<Trampoline, usize>,
     /// The place of the first.
     first: usize,
 }
 
-impl Edges {
-    fn new(first: usize) -> Edges {
-        Edges { list: Vec::new(), places: HashMap::new(), first }
+impl TrampolineList {
+    fn new(first: usize) -> TrampolineList {
+        TrampolineList { list: Vec::new(), places: HashMap::new(), first }
     }
 
     fn place(&mut self, trampoline: Trampoline) -> usize {

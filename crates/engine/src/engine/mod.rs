@@ -87,7 +87,7 @@ struct Inner {
     pool: Arc<Pool>,
     modules: Modules,
     /// Trampolines for host functions that no module has made any for, by their types.
-    edges: Mutex<HashMap<TypeId, Weak<CodeObject>>>,
+    trampolines: Mutex<HashMap<TypeId, Weak<CodeObject>>>,
 }
 
 impl Engine {
@@ -121,7 +121,7 @@ impl Engine {
             compiler,
             pool: Arc::default(),
             modules: Modules::default(),
-            edges: Mutex::default(),
+            trampolines: Mutex::default(),
         })))
     }
 
@@ -165,19 +165,19 @@ impl Engine {
     }
 
     /// Trampolines for a host function that no module has made any for.
-    pub(crate) fn compile_edges(&self, ty: &SharedFuncType) -> Result<Arc<CodeObject>, CompileError> {
-        let mut edges = self.0.edges.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = edges.get(&ty.id()).and_then(Weak::upgrade) {
+    pub(crate) fn compile_trampolines(&self, ty: &SharedFuncType) -> Result<Arc<CodeObject>, CompileError> {
+        let mut trampolines = self.0.trampolines.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = trampolines.get(&ty.id()).and_then(Weak::upgrade) {
             return Ok(known);
         }
-        if edges.len() >= 64 && edges.len().is_power_of_two() {
-            edges.retain(|_, code| code.strong_count() > 0);
+        if trampolines.len() >= 64 && trampolines.len().is_power_of_two() {
+            trampolines.retain(|_, code| code.strong_count() > 0);
         }
-        let compiled = self.compiler().compile_edges(ty.ty())?;
+        let compiled = self.compiler().compile_trampolines(ty.ty())?;
         // Nobody looks for it.
         let artifact = code::link(&self.compiler().isa, &compiled, Key::default())?;
         let code = Arc::new(CodeObject::of_trampolines(artifact, ty.id()));
-        edges.insert(ty.id(), Arc::downgrade(&code));
+        trampolines.insert(ty.id(), Arc::downgrade(&code));
         Ok(code)
     }
 

@@ -103,9 +103,9 @@ impl Func {
             return Ok(());
         }
         let engine = self.group.store().engine();
-        let edges = engine.compile_edges(&host.ty).map_err(|e| Error::Internal(e.to_string()))?;
-        let edges = host.edges.get_or_init(|| edges);
-        self.set_code(edges.host(host.ty.id()), edges.entry(host.ty.id()));
+        let trampolines = engine.compile_trampolines(&host.ty).map_err(|e| Error::Internal(e.to_string()))?;
+        let trampolines = host.trampolines.get_or_init(|| trampolines);
+        self.set_code(trampolines.host(host.ty.id()), trampolines.entry(host.ty.id()));
         Ok(())
     }
 

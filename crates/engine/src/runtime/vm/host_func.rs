@@ -64,7 +64,7 @@ pub struct HostFunc {
     pub(crate) group: RefCell<WeakGroup>,
     body: HostBody,
     /// Trampolines of its own, where none of a module served.
-    pub(crate) edges: OnceCell<Arc<CodeObject>>,
+    pub(crate) trampolines: OnceCell<Arc<CodeObject>>,
 }
 
 enum HostBody {
@@ -101,7 +101,7 @@ impl HostFunc {
             store: group.store().downgrade(),
             group: RefCell::new(group.root().downgrade()),
             body,
-            edges: OnceCell::new(),
+            trampolines: OnceCell::new(),
         });
         let raw = func.as_ptr().as_ptr();
         // SAFETY: just made, and there is no reference to it. The pointers are into what the group keeps.
@@ -136,7 +136,7 @@ impl HostFunc {
         native: &NativeFunc,
         ty: SharedFuncType,
         memory: *const VMMemoryDefinition,
-        edges: (*const c_void, *const c_void),
+        trampolines: (*const c_void, *const c_void),
     ) -> NonNull<VMFuncRef> {
         let context = VMHostContext {
             header: header(group.store()),
@@ -145,7 +145,7 @@ impl HostFunc {
             memory,
         };
         let body = HostBody::Native { _data: native.data.clone() };
-        HostFunc::create(group, ty, context, body, edges)
+        HostFunc::create(group, ty, context, body, trampolines)
     }
 }
 

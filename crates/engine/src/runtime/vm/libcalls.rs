@@ -55,15 +55,15 @@ unsafe fn run(vmctx: *mut VMContext, call: impl FnOnce(&InstanceObj) -> Result<i
     match catch_unwind(AssertUnwindSafe(|| call(instance))) {
         Ok(Ok(result)) => result,
         // SAFETY: wasm called us through an exit trampoline.
-        Ok(Err(Failure::Trap(code))) => unsafe { fail_with_trap(code) },
-        Ok(Err(Failure::Throw(exception))) => {
+        Ok(Err(LibcallFailure::Trap(code))) => unsafe { fail_with_trap(code) },
+        Ok(Err(LibcallFailure::Throw(exception))) => {
             if let Some(store) = store {
                 // SAFETY: as above.
                 unsafe { store.throw(exception) };
             }
             TRAPPED
         }
-        Ok(Err(Failure::Fail(error))) => {
+        Ok(Err(LibcallFailure::Fail(error))) => {
             if let Some(store) = store {
                 // SAFETY: as above.
                 unsafe { store.fail(error) };
@@ -90,19 +90,19 @@ unsafe fn fail_with_trap(code: TrapCode) -> i64 {
 }
 
 /// Why a libcall does not come back.
-enum Failure {
+enum LibcallFailure {
     Trap(TrapCode),
     Throw(Exception),
     Fail(Error),
 }
 
-impl From<TrapCode> for Failure {
-    fn from(code: TrapCode) -> Failure {
-        Failure::Trap(code)
+impl From<TrapCode> for LibcallFailure {
+    fn from(code: TrapCode) -> LibcallFailure {
+        LibcallFailure::Trap(code)
     }
 }
 
-type Result<T, E = Failure> = std::result::Result<T, E>;
+type Result<T, E = LibcallFailure> = std::result::Result<T, E>;
 
 fn raise(_: &InstanceObj, code: u32) -> Result<i64> {
     Err(TrapCode::from_u8(code as u8).unwrap_or(TrapCode::Unreachable).into())
@@ -122,14 +122,14 @@ fn throw(instance: &InstanceObj, tag: u32, values: u64) -> Result<i64> {
     // its own frame.
     let values = unsafe { std::slice::from_raw_parts(values as *const ValRaw, ty.ty().params.len()) };
     let thrown = store.new_exception(tag, ty, values.into(), &group, instance.budget().clone());
-    Err(thrown.map_or_else(Failure::Fail, Failure::Throw))
+    Err(thrown.map_or_else(LibcallFailure::Fail, LibcallFailure::Throw))
 }
 
 fn throw_ref(instance: &InstanceObj, exception: u64) -> Result<i64> {
     let exception = NonNull::new(exception as *mut VMException).ok_or(TrapCode::NullException)?;
     let Some(store) = instance.store() else { return Ok(0) };
     // SAFETY: an exnref of running wasm is alive.
-    Err(Failure::Throw(unsafe { Exception::from_raw(&store, exception) }))
+    Err(LibcallFailure::Throw(unsafe { Exception::from_raw(&store, exception) }))
 }
 
 fn memory_grow(instance: &InstanceObj, memory: u32, delta: u64) -> Result<i64> {
@@ -244,7 +244,10 @@ fn memory_wait(
     // A negative number of nanoseconds means forever.
     let timeout = i64::try_from(timeout).ok().map(|nanos| Duration::from_nanos(nanos as u64));
     if let Some(host) = host_of(instance, memory) {
-        return host.wait(address, size, expected, timeout).map(|end| end as i64).map_err(Failure::Fail);
+        return host
+            .wait(address, size, expected, timeout)
+            .map(|end| end as i64)
+            .map_err(LibcallFailure::Fail);
     }
     match parking::wait(store.parker(), place as usize, as_expected, timeout, || store.goes_on()) {
         Wait::Interrupted => Err(TrapCode::Interrupted.into()),
