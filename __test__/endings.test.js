@@ -234,7 +234,7 @@ describe('a Worker', () => {
        const { scriptId } = scripts.find(({ url }) => url.endsWith('lib/native/binding.js'));
        session.post('Debugger.getScriptSource', { scriptId }, (error, { scriptSource }) => {
          const lines = scriptSource.split('\\n');
-         const lineNumber = lines.findIndex((line) => line.includes('endWithWorker'));
+         const lineNumber = lines.findIndex((line) => line.includes('endWithWorker(realm'));
          const columnNumber = lines[lineNumber].indexOf('{}') + 1;
          const location = { scriptId, lineNumber, columnNumber };
          session.post('Debugger.setBreakpoint', { location, condition: 'evaluated()' }, (error) => {
