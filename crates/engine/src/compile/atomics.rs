@@ -1,9 +1,8 @@
 //! Operators of the threads proposal: atomic accesses, the fence, wait and notify.
 //!
-//! Called by `translate.rs` for every operator that neither it nor `numeric.rs` nor `simd.rs`
-//! handles. Invariants: guest memory is only touched through `FuncTranslator::heap_access`, and
-//! an access whose effective address is not a multiple of its width traps before anything else is
-//! looked at, its bounds included.
+//! Called by `translate.rs` for every operator that `translate.rs`, `numeric.rs` and `simd.rs` do not handle.
+//! Invariants: guest memory is accessed only through `FuncTranslator::heap_access`. An access whose effective
+//! address is not a multiple of its width traps before any other check, including bounds.
 
 use super::environ;
 use super::translate::FuncTranslator;
@@ -14,8 +13,7 @@ use cranelift_codegen::ir::types::{I8, I16, I32, I64};
 use cranelift_codegen::ir::{AtomicRmwOp, InstBuilder, MemFlagsData, Type, Value};
 use wasmparser::{MemArg, Operator};
 
-/// Translates an operator of the threads proposal. Returns false, having done nothing, if `op` is
-/// none.
+/// Translates an operator of the threads proposal. Does nothing and returns false for any other operator.
 pub(super) fn translate(t: &mut FuncTranslator<'_>, op: &Operator<'_>) -> bool {
     use AtomicRmwOp::{Add, And, Or, Sub, Xchg, Xor};
     use Operator as Op;
@@ -82,7 +80,7 @@ pub(super) fn translate(t: &mut FuncTranslator<'_>, op: &Operator<'_>) -> bool {
     true
 }
 
-/// Traps unless the effective address is a multiple of the width. Only its low bits matter, so it
+/// Traps unless the effective address is a multiple of the width. Only its low bits matter, so the address
 /// may wrap around here.
 fn check_alignment(t: &mut FuncTranslator<'_>, memarg: &MemArg, index: Value, width: Type) {
     let mask = u64::from(width.bytes()) - 1;
@@ -97,7 +95,7 @@ fn check_alignment(t: &mut FuncTranslator<'_>, memarg: &MemArg, index: Value, wi
     t.trapnz(misaligned, TrapCode::UnalignedAtomic.to_clif());
 }
 
-/// The host address of a checked access; Cranelift's atomic instructions take no offset.
+/// The host address of a checked access. Cranelift's atomic instructions take no offset.
 fn place(t: &mut FuncTranslator<'_>, memarg: &MemArg, index: Value, width: Type) -> (MemFlagsData, Value) {
     check_alignment(t, memarg, index, width);
     let a = t.heap_access(memarg, index, width.bytes() as u8);
@@ -141,7 +139,7 @@ fn rmw(t: &mut FuncTranslator<'_>, memarg: &MemArg, width: Type, op: AtomicRmwOp
     t.push1(old);
 }
 
-/// The narrow forms wrap what is expected, too.
+/// The narrow forms wrap the expected value, too.
 fn cmpxchg(t: &mut FuncTranslator<'_>, memarg: &MemArg, width: Type) {
     let (index, expected, replacement) = t.pop3();
     let result = t.builder.func.dfg.value_type(expected);
@@ -152,7 +150,7 @@ fn cmpxchg(t: &mut FuncTranslator<'_>, memarg: &MemArg, width: Type) {
     t.push1(old);
 }
 
-/// The memory and the guest address of an access that a libcall checks and makes.
+/// The memory and the guest address of an access that a libcall checks and performs.
 fn guest_place(t: &mut FuncTranslator<'_>, memarg: &MemArg, index: Value, width: Type) -> (Value, Value) {
     check_alignment(t, memarg, index, width);
     let wasmparser::MemArgTarget::Memory(memory) = memarg.target else {
@@ -166,7 +164,7 @@ fn guest_place(t: &mut FuncTranslator<'_>, memarg: &MemArg, index: Value, width:
         let offset = t.builder.ins().iconst(I64, memarg.offset as i64);
         if is_64 {
             let (sum, carry) = t.builder.ins().uadd_overflow(index, offset);
-            // Past 2^64 stands an aligned address that no memory reaches.
+            // An address past 2^64 is replaced by an aligned one that is outside every memory.
             let outside = t.builder.ins().iconst(I64, -8);
             t.builder.ins().select(carry, outside, sum)
         } else {

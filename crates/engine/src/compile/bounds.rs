@@ -1,14 +1,13 @@
 //! Bounds checks of linear memory: **this file is the sandbox.**
 //!
-//! Used by the translator for every access to guest memory. Read each change line by line, with
-//! a second pair of eyes. The invariant: the address returned is inside the memory, or the
-//! access faults in its guard, or a trap was taken before it.
+//! Used by the translator for every access to guest memory. Changes need a line-by-line review by a second
+//! person. Invariant: the returned address is inside the memory, or the access faults in its guard, or a trap
+//! was taken before.
 //!
-//! In a *reserved* memory `[base, base + 4 GiB + GUARD_SIZE)` is ours and faults past the current
-//! length, so an unsigned 32-bit index plus a static end (offset + width) of at most `GUARD_SIZE`
-//! needs no check: a fault is the trap. Everything else compares `index + end` with the current
-//! length in 64 bits, where nothing is mapped that a wrong guess of the branch predictor could
-//! read: the address becomes the memory's base under misspeculation.
+//! A *reserved* memory owns `[base, base + 4 GiB + GUARD_SIZE)`, which faults past the current length. An
+//! unsigned 32-bit index plus a static end (offset + width) of at most `GUARD_SIZE` therefore needs no check:
+//! a fault is the trap. Everything else compares `index + end` with the current length in 64 bits. If that
+//! branch is mispredicted, the address becomes the memory's base, so speculation cannot read outside.
 
 use super::environ::{FuncEnvironment, Region};
 use crate::abi::MemoryStyle;
@@ -18,15 +17,14 @@ use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{Endianness, InstBuilder, MemFlagsData, TrapCode, Value, types};
 use cranelift_frontend::FunctionBuilder;
 
-/// A checked access: `address + offset`, with flags that make a fault a trap.
+/// A checked access at `address + offset`, with flags that turn a fault into a trap.
 pub struct HeapAccess {
     pub flags: MemFlagsData,
     pub address: Value,
     pub offset: i32,
 }
 
-/// Checks an access of `size` bytes at `index + offset` of a memory. `index` has the memory's
-/// index type.
+/// Checks an access of `size` bytes at `index + offset` of a memory. `index` has the memory's index type.
 pub fn heap_access(
     env: &mut FuncEnvironment<'_>,
     b: &mut FunctionBuilder<'_>,
@@ -41,7 +39,7 @@ pub fn heap_access(
         types::I64 => index,
         _ => b.ins().uextend(types::I64, index),
     };
-    // The end of the access relative to the index. `None`: past 2^64, so always out of bounds.
+    // The end of the access relative to the index. `None` if it overflows 64 bits: always out of bounds.
     let end = offset.checked_add(u64::from(size));
     let reserved = env.memory_style(memory) == MemoryStyle::Reserved;
 
@@ -69,7 +67,7 @@ pub fn heap_access(
                 let over = b.ins().icmp(IntCC::UnsignedGreaterThan, past, length);
                 b.ins().bor(over, carry)
             } else {
-                // A 32-bit index and a 32-bit offset cannot carry out of 64 bits.
+                // A 32-bit index plus a 32-bit offset does not overflow 64 bits.
                 let past = b.ins().iadd(index64, end);
                 b.ins().icmp(IntCC::UnsignedGreaterThan, past, length)
             }

@@ -1,4 +1,4 @@
-//! What compiling makes: plain data, nothing of which points into the process.
+//! The output of compilation: plain data without pointers into the process.
 
 use crate::abi::TrapCode;
 use cranelift_module::ModuleReloc;
@@ -12,14 +12,14 @@ pub struct CompiledFunction {
     pub relocs: Vec<ModuleReloc>,
     /// Instructions that may fault, in order.
     pub traps: Vec<(u32, TrapCode)>,
-    /// Of instructions that may fault and of calls, in order of the code. What follows one up to the next is of
-    /// the same operator.
+    /// For calls and instructions that may fault, in code order. Such instructions up to the next entry
+    /// belong to the same operator.
     pub source_map: Vec<SourceLocation>,
     /// Calls that catch exceptions, in order of the code.
     pub handlers: Vec<Handler>,
 }
 
-/// Where code of a wasm operator starts, and the operator's byte offset in the module.
+/// The code offset where a wasm operator starts, and the operator's byte offset in the module.
 #[derive(Clone, Copy, Debug, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(C)]
 pub struct SourceLocation {
@@ -27,25 +27,25 @@ pub struct SourceLocation {
     pub wasm: u32,
 }
 
-/// Where a call continues when an exception comes out of it.
+/// Where a call continues when it throws an exception.
 #[derive(Clone, Copy, Debug, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(C)]
 pub struct Handler {
     /// The call's return address.
     pub call: u32,
     pub handler: u32,
-    /// From the frame pointer down to the stack pointer at the call, in bytes.
+    /// The distance in bytes from the stack pointer at the call up to the frame pointer.
     pub frame_size: u32,
 }
 
 /// A module as machine code.
 pub struct CompiledModule {
-    /// The module's own functions, then the libcall trampolines, then those of `trampolines`. A
-    /// relocation names a function by its place here. `None` for a libcall that nobody calls.
+    /// The module's own functions, then the libcall trampolines, then the trampolines in `trampolines`. A
+    /// relocation refers to a function by its index here. `None` for a libcall that is never called.
     pub functions: Vec<Option<Arc<CompiledFunction>>>,
-    /// How many are the module's own.
+    /// The number of the module's own functions.
     pub bodies: usize,
-    /// Each kind and type at most once.
+    /// At most one per kind and type.
     pub trampolines: Vec<TypeTrampoline>,
 }
 
@@ -55,9 +55,9 @@ pub struct CompiledModule {
 pub struct TypeTrampoline {
     /// A [`TrampolineKind`].
     pub kind: u32,
-    /// The index of the type in the module, or of the first that is equal to it.
+    /// The index of the type in the module, or of the first type that is equal to it.
     pub ty: u32,
-    /// The place among [`CompiledModule::functions`].
+    /// The index in [`CompiledModule::functions`].
     pub function: u32,
 }
 
@@ -69,6 +69,6 @@ pub enum TrampolineKind {
     Entry,
     /// Wasm to a host function that takes its arguments in an array.
     Host,
-    /// Wasm to a host function of its own C signature.
+    /// Wasm to a host function with its own C signature.
     Native,
 }

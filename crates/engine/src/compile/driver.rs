@@ -1,7 +1,7 @@
-//! Compiles all functions of a module, with the help of the pool's threads.
+//! Compiles all functions of a module on the threads of the pool.
 //!
-//! Called by `Module::new`. Invariant: the result depends on the module and the settings only,
-//! never on the number of threads or their timing: results are kept by index.
+//! Called by `Module::new`. Invariant: the result depends only on the module and the settings, never on the
+//! number of threads or their timing. Results are stored by index.
 
 use super::compiled::*;
 use super::environ::ModuleEnvironment;
@@ -28,7 +28,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// How much work goes into the code.
+/// How much the code is optimised.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum OptLevel {
     /// Compile fast.
@@ -38,25 +38,25 @@ pub enum OptLevel {
     Speed,
 }
 
-/// Cranelift, set up for this machine.
+/// Cranelift, configured for this machine.
 pub struct Compiler {
     pub isa: OwnedTargetIsa,
-    /// The same machine, with a register allocator whose time does not grow with the square of
-    /// a function's size: for functions past [`limits::CAREFULLY_ALLOCATED`].
+    /// The same machine, with a register allocator whose time is not quadratic in the size of the function.
+    /// For functions above [`limits::CAREFULLY_ALLOCATED`].
     quick_isa: OwnedTargetIsa,
-    /// That, and no optimisation, which looks through all blocks around for each value: for functions
-    /// past [`limits::CAREFULLY_ALLOCATED_BLOCKS`].
+    /// `quick_isa` without optimisation: the optimiser searches all surrounding blocks for each value. For
+    /// functions above [`limits::CAREFULLY_ALLOCATED_BLOCKS`].
     plain_isa: OwnedTargetIsa,
     known: KnownTrampolines,
 }
 
-/// Trampolines made so far. They depend on nothing but what they join, and their code on no place,
-/// so every module that needs one has a copy.
+/// Trampolines made so far. They depend only on their key and are position-independent, so every module that
+/// needs one gets a copy.
 #[derive(Default)]
 struct KnownTrampolines(Mutex<HashMap<Trampoline, Arc<CompiledFunction>>>);
 
 impl KnownTrampolines {
-    /// Guests choose the signatures, so those of this many are kept, and then others.
+    /// Guests choose the signatures, so the cache is limited to this many entries.
     const MOST: usize = 4096;
 
     fn find(&self, trampoline: &Trampoline) -> Option<Arc<CompiledFunction>> {
@@ -72,7 +72,7 @@ impl KnownTrampolines {
     }
 }
 
-/// Cranelift's description of a machine, and how code is made for it.
+/// Builds the Cranelift ISA for a machine with these settings.
 fn target(
     machine: &isa::Builder,
     opt_level: OptLevel,
@@ -90,7 +90,7 @@ fn target(
         ("is_pic", "false"),
         ("enable_probestack", "false"),
         ("enable_verifier", if cfg!(debug_assertions) { "true" } else { "false" }),
-        // Results beyond the registers go through memory that the caller offers.
+        // Results that do not fit in registers are returned in memory that the caller provides.
         ("enable_multi_ret_implicit_sret", "true"),
         ("unwind_info", "false"),
     ] {
@@ -106,15 +106,15 @@ fn no_code(reason: &dyn std::fmt::Display) -> CompileError {
 }
 
 impl Compiler {
-    /// Makes code for the machine it runs on.
+    /// A compiler for the host machine.
     pub fn new(opt_level: OptLevel) -> Result<Compiler, CompileError> {
         Compiler::for_machine(&cranelift_native::builder().map_err(|reason| no_code(&reason))?, opt_level)
     }
 
     pub(super) fn for_machine(machine: &isa::Builder, opt_level: OptLevel) -> Result<Compiler, CompileError> {
         let isa = target(machine, opt_level, "backtracking")?;
-        // Without it Cranelift calls the C library for rounding, and nothing here may be looked
-        // up in the process.
+        // Without it Cranelift calls the C library for rounding, and compiled code must not depend on symbols
+        // of the process.
         let has = |flag: &str| {
             isa.isa_flags().iter().any(|value| value.name == flag && value.as_bool() == Some(true))
         };
@@ -128,7 +128,8 @@ impl Compiler {
         Ok(Compiler { isa, quick_isa, plain_isa, known: KnownTrampolines::default() })
     }
 
-    /// Whatever the code depends on but for modules and `Tunables`, as text: Cranelift, the machine, settings.
+    /// Everything the code depends on except modules and `Tunables`, as text: Cranelift, the machine,
+    /// settings.
     pub fn settings(&self) -> String {
         let each = [&self.isa, &self.quick_isa, &self.plain_isa].map(|isa| {
             let flags: Vec<String> = isa.isa_flags().iter().map(|value| value.to_string()).collect();
@@ -137,7 +138,7 @@ impl Compiler {
         format!("{} {each:?}", cranelift_codegen::VERSION)
     }
 
-    /// Compiles a module of which `bytes` is the binary, on up to `threads` threads.
+    /// Compiles a module with the binary `bytes`, on up to `threads` threads.
     pub fn compile(
         &self,
         info: &ModuleInfo,
@@ -189,7 +190,7 @@ impl Compiler {
         Ok(CompiledModule { functions, bodies, trampolines })
     }
 
-    /// The code of trampolines: what is not known yet is made.
+    /// The code of trampolines. Compiles those that are not cached.
     fn trampolines(
         &self,
         wanted: Vec<Trampoline>,
@@ -211,7 +212,7 @@ impl Compiler {
         Ok(each.collect())
     }
 
-    /// Compiles trampolines alone, for a host function that no module imports yet.
+    /// Compiles only trampolines, for a host function type that no module imports yet.
     pub fn compile_trampolines(&self, ty: &FuncType) -> Result<CompiledModule, CompileError> {
         let info = ModuleInfo::default();
         let Some(offsets) = VMOffsets::new(&info) else {
@@ -238,11 +239,11 @@ impl Compiler {
     }
 }
 
-/// The trampolines of one module, each once.
+/// The trampolines of one module, without duplicates.
 struct TrampolineList {
     list: Vec<Trampoline>,
     places: HashMap<Trampoline, usize>,
-    /// The place of the first.
+    /// The index of the first one.
     first: usize,
 }
 
@@ -270,7 +271,7 @@ impl TrampolineKind {
     }
 }
 
-/// The type as the machine sees it: all references are alike.
+/// The type with all references replaced by one type: they are the same to the machine.
 fn machine_type(ty: &FuncType) -> FuncType {
     let each = |tys: &[ValType]| -> Box<[ValType]> {
         tys.iter().map(|ty| if let ValType::Ref(_) = ty { ValType::FUNCREF } else { *ty }).collect()
@@ -278,7 +279,7 @@ fn machine_type(ty: &FuncType) -> FuncType {
     FuncType { params: each(&ty.params), results: each(&ty.results) }
 }
 
-/// The libcalls that functions call. `first` is the place of the first one's trampoline.
+/// The libcalls that functions call. `first` is the index of the first libcall trampoline.
 fn libcalls_of(functions: &[Option<Arc<CompiledFunction>>], first: usize) -> Vec<Libcall> {
     let mut called = [false; Libcall::ALL.len()];
     for reloc in functions.iter().flatten().flat_map(|function| &function.relocs) {
@@ -297,7 +298,7 @@ pub(super) enum Job {
     Trampoline(Trampoline),
 }
 
-/// One thread's reusable allocations.
+/// The reusable allocations of one thread.
 pub(super) struct Worker {
     pub(super) context: Context,
     builder: FunctionBuilderContext,
@@ -311,7 +312,7 @@ fn run(
     threads: usize,
     stop: &Stop<'_>,
 ) -> Result<Vec<CompiledFunction>, CompileError> {
-    // Largest first, so that no thread is left with a long one at the end.
+    // Largest first, so that no thread starts a long one at the end.
     let size = |job: &Job| match job {
         Job::Body(index) => module.info.bodies[*index].len(),
         Job::Trampoline(_) => 0,
@@ -331,7 +332,7 @@ fn run(
             && !stopped()
             && let Some(i) = order.get(next.fetch_add(1, Ordering::Relaxed))
         {
-            // A panic here is a bug in us or in Cranelift; it must not take the process along.
+            // A panic here is a bug in the engine or in Cranelift. It must not abort the process.
             let compiled = catch_unwind(AssertUnwindSafe(|| {
                 let offset = worker.translate(&jobs[*i], *i, module, bytes)?;
                 worker.compile(compiler, offset)?;
@@ -349,7 +350,7 @@ fn run(
         }
         done.lock().unwrap_or_else(PoisonError::into_inner).append(&mut mine);
     };
-    // Below this many functions a thread costs more than it brings.
+    // Below this many functions a thread costs more than it saves.
     const WORTH_A_THREAD: usize = 16;
     let helpers = threads.min(jobs.len() / WORTH_A_THREAD + 1) - 1;
     pool::together(helpers, &|| work(&|| flag.load(Ordering::Relaxed)), || work(&|| stop.is_set()));
@@ -372,7 +373,7 @@ impl Worker {
         Worker { context: Context::new(), builder: FunctionBuilderContext::new() }
     }
 
-    /// Has Cranelift's IR of the job in `context`. Returns where the job begins in the module.
+    /// Translates the job to Cranelift IR in `context`. Returns the job's offset in the module.
     pub(super) fn translate(
         &mut self,
         job: &Job,
@@ -403,7 +404,7 @@ impl Worker {
         }
     }
 
-    /// Makes machine code of the IR in `context`.
+    /// Compiles the IR in `context` to machine code.
     pub(super) fn compile(&mut self, compiler: &Compiler, offset: usize) -> Result<(), CompileError> {
         let dfg = &self.context.func.dfg;
         let isa = if dfg.num_blocks() > limits::CAREFULLY_ALLOCATED_BLOCKS {
@@ -458,7 +459,7 @@ impl Worker {
     }
 }
 
-/// Where in the module the instructions are from that a frame may stand at: those that may fault, and calls.
+/// The module offsets of the instructions that a frame can be at: calls, and instructions that may fault.
 fn source_map(buffer: &MachBufferFinalized<Final>) -> Vec<SourceLocation> {
     let faulting = buffer.traps().iter().map(|trap| trap.offset);
     let mut asked: Vec<u32> = faulting.chain(buffer.call_sites().map(|site| site.ret_addr - 1)).collect();
@@ -479,7 +480,7 @@ fn source_map(buffer: &MachBufferFinalized<Final>) -> Vec<SourceLocation> {
     map
 }
 
-/// Makes the prologue trap when the frame would reach below the store's limit.
+/// Makes the prologue trap if the frame would extend below the store's stack limit.
 fn limit_stack(func: &mut ir::Function) {
     use super::signatures::POINTER;
     use crate::abi::offsets;

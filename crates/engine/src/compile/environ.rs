@@ -1,8 +1,8 @@
-//! What a function needs of its surroundings while it is translated: context fields, traps,
-//! libcalls and callees.
+//! What a function needs from its environment during translation: context fields, traps, libcalls and
+//! callees.
 //!
-//! Used by the translator, `bounds.rs` and `trampolines.rs`. Invariant: every access to runtime
-//! memory other than the guest's heap is emitted here, by an offset of `offsets.rs`.
+//! Used by the translator, `bounds.rs` and `trampolines.rs`. Invariant: every access to runtime memory other
+//! than the guest's heap is emitted here, with an offset from `offsets.rs`.
 
 use super::signatures::*;
 use super::trampolines::value_offset;
@@ -21,7 +21,7 @@ use cranelift_entity::{EntityRef, packed_option::PackedOption};
 use cranelift_frontend::FunctionBuilder;
 use std::collections::HashMap;
 
-/// What is the same for every function of a module.
+/// What all functions of a module share.
 pub struct ModuleEnvironment<'a> {
     pub isa: &'a dyn TargetIsa,
     pub info: &'a ModuleInfo,
@@ -29,7 +29,8 @@ pub struct ModuleEnvironment<'a> {
     pub tunables: Tunables,
 }
 
-/// Parts of memory that never overlap, so that a store to one leaves loads of another alone.
+/// Alias regions: parts of memory that never overlap, so a store to one does not invalidate loads from
+/// another.
 #[derive(Clone, Copy)]
 pub enum Region {
     Heap,
@@ -37,7 +38,7 @@ pub enum Region {
     Global,
 }
 
-/// Where a table's definition stands: in our own context, or behind a pointer.
+/// Where a table's definition is: in the instance's own context, or behind a pointer.
 struct TableAccess {
     base: Value,
     length: Value,
@@ -46,12 +47,12 @@ struct TableAccess {
 pub struct FuncEnvironment<'a> {
     pub module: &'a ModuleEnvironment<'a>,
     vmctx: Value,
-    /// Loads of fields that never change, each made once at the top of the function. Cranelift
-    /// moves them down to where they are needed.
+    /// Loads of fields that never change. Each is emitted once at the top of the function, and Cranelift
+    /// sinks it to its uses.
     fields: Vec<(i32, Value)>,
     regions: [AliasRegion; 3],
-    /// By index: a table as long as the module's functions would make compiling all of them
-    /// take quadratic time.
+    /// A map by index. A table with an entry for every function of the module would make compiling all of
+    /// them quadratic.
     callees: HashMap<FuncIndex, ir::FuncRef>,
     libcalls: [PackedOption<ir::FuncRef>; Libcall::ALL.len()],
     signatures: HashMap<TypeIndex, ir::SigRef>,
@@ -85,7 +86,7 @@ impl<'a> FuncEnvironment<'a> {
         Some(self.regions[region as usize])
     }
 
-    /// Flags of an aligned access to runtime memory that cannot fault.
+    /// Flags for an aligned access to runtime memory that cannot fault.
     fn trusted(&self, region: Region) -> MemFlagsData {
         MemFlagsData::trusted().with_alias_region(self.region(region))
     }
@@ -95,8 +96,8 @@ impl<'a> FuncEnvironment<'a> {
         if let Some((_, value)) = self.fields.iter().find(|(known, _)| *known == offset) {
             return *value;
         }
-        // Values made at the top live long: with very many of them each search here and the
-        // register allocation take quadratic time.
+        // Values defined at the top have long live ranges. With very many of them the search here and
+        // register allocation become quadratic.
         const HOISTED: usize = 64;
         let flags = MemFlagsData::trusted().with_readonly().with_can_move();
         if self.fields.len() == HOISTED {
@@ -163,8 +164,8 @@ impl<'a> FuncEnvironment<'a> {
         self.libcall(b, Libcall::raise, &[code]);
     }
 
-    /// The stack check of compiled functions. With signals it is part of the prologue, otherwise
-    /// the translator calls this first.
+    /// The stack check of compiled functions. With signals it is part of the prologue. Otherwise the
+    /// translator calls this first.
     pub fn check_stack(&mut self, b: &mut FunctionBuilder<'_>) {
         let store = self.constant_field(b, offsets::header::STORE, POINTER);
         let limit = b.ins().load(POINTER, MemFlagsData::trusted(), store, offsets::store::STACK_LIMIT);
@@ -175,15 +176,15 @@ impl<'a> FuncEnvironment<'a> {
 
     // --- interruption and fuel ---
 
-    /// At the head of a loop or before a tail call: stops here if the host asks for it. Other
-    /// calls need no poll, because the caller's stack check fails then.
+    /// Emits a poll at a loop header or before a tail call: the guest stops here if the host requests it.
+    /// Other calls need no poll, because the stack check of the calling function fails then.
     pub fn poll(&mut self, b: &mut FunctionBuilder<'_>) {
         if !self.module.tunables.interruptible {
             return;
         }
         let store = self.constant_field(b, offsets::header::STORE, POINTER);
-        // Each poll has a word of its own: the optimiser would take a second load of the same
-        // one, with no store between, for redundant.
+        // Each poll reads its own word. The optimiser would remove a second load of the same word if there is
+        // no store in between.
         let words = (POLL_SIZE / 4) as i32;
         let word = self.polls as i32 % words - words;
         self.polls += 1;
@@ -191,8 +192,8 @@ impl<'a> FuncEnvironment<'a> {
         let flags = MemFlagsData::new().with_aligned();
         if self.module.tunables.signals {
             b.ins().load(types::I32, flags.with_trap_code(Some(interrupted)), store, word * 4);
-            // What is asked there may call wasm, which changes globals and moves tables: nothing that
-            // was loaded before may be used after. It is no instruction of the machine.
+            // The host may call wasm during a poll, which can change globals and move tables. Values loaded
+            // before must not be reused after. `sequence_point` emits no machine code.
             b.ins().sequence_point();
         } else {
             let stop = b.ins().load(types::I32, flags.with_notrap(), store, word * 4);
@@ -200,7 +201,7 @@ impl<'a> FuncEnvironment<'a> {
         }
     }
 
-    /// Counts operators that have been passed.
+    /// Adds operators to the fuel counter.
     pub fn use_fuel(&mut self, b: &mut FunctionBuilder<'_>, operators: u32) {
         let store = self.constant_field(b, offsets::header::STORE, POINTER);
         let flags = MemFlagsData::trusted();
@@ -219,7 +220,7 @@ impl<'a> FuncEnvironment<'a> {
 
     // --- calls ---
 
-    /// Calls a runtime function through its trampoline. A trap inside does not come back.
+    /// Calls a runtime function through its trampoline. If it traps, it does not return.
     pub fn libcall(&mut self, b: &mut FunctionBuilder<'_>, libcall: Libcall, args: &[Value]) -> Value {
         let callee = self.libcall_callee(b, libcall);
         let args: Vec<Value> = [self.vmctx].into_iter().chain(args.iter().copied()).collect();
@@ -227,7 +228,7 @@ impl<'a> FuncEnvironment<'a> {
         b.inst_results(call)[0]
     }
 
-    /// The trampoline of a runtime function; it takes our context first.
+    /// The trampoline of a runtime function. Its first argument is the calling instance's context.
     pub fn libcall_callee(&mut self, b: &mut FunctionBuilder<'_>, libcall: Libcall) -> ir::FuncRef {
         let place = libcall as usize;
         self.libcalls[place].expand().unwrap_or_else(|| {
@@ -249,7 +250,7 @@ impl<'a> FuncEnvironment<'a> {
         b.ins().icmp(ir::condcodes::IntCC::Equal, found, expected)
     }
 
-    /// The values an exception of this tag carries.
+    /// The values that an exception with this tag carries.
     pub fn exception_values(
         &mut self,
         b: &mut FunctionBuilder<'_>,
@@ -263,7 +264,7 @@ impl<'a> FuncEnvironment<'a> {
         tys.iter().enumerate().map(load).collect()
     }
 
-    /// Puts the values of a new exception into the frame; returns their address.
+    /// Stores the values of a new exception in the stack frame. Returns their address.
     pub fn store_exception_values(&mut self, b: &mut FunctionBuilder<'_>, values: &[Value]) -> Value {
         let size = (values.len() as u32).max(1) * offsets::VALUE_SIZE;
         let slot =
@@ -286,7 +287,7 @@ impl<'a> FuncEnvironment<'a> {
         })
     }
 
-    /// A function the module defines, to call directly.
+    /// A function defined by the module, for direct calls.
     pub fn callee(
         &mut self,
         b: &mut FunctionBuilder<'_>,
@@ -327,7 +328,7 @@ impl<'a> FuncEnvironment<'a> {
     ) -> (Value, Value) {
         let null = TrapCode::UninitializedElement.to_clif();
         let expected = self.constant_field(b, self.module.offsets.type_id(ty), types::I32);
-        // A null reference faults here: the first page of the address space is never mapped.
+        // A null reference faults here, because the first page of the address space is never mapped.
         let mut flags = MemFlagsData::new().with_aligned().with_readonly();
         if self.module.tunables.signals {
             flags = flags.with_trap_code(Some(null));
@@ -343,7 +344,7 @@ impl<'a> FuncEnvironment<'a> {
         self.func_ref_target(b, func_ref)
     }
 
-    /// Whether `same` holds, or else the function is one of a subtype of `ty`.
+    /// Checks that `same` holds or that the function's type is a subtype of `ty`.
     fn or_subtype(
         &mut self,
         b: &mut FunctionBuilder<'_>,
@@ -366,7 +367,7 @@ impl<'a> FuncEnvironment<'a> {
         result
     }
 
-    /// Code and context of a function reference known not to be null.
+    /// Code and context of a function reference that is known to be non-null.
     pub fn func_ref_target(&mut self, b: &mut FunctionBuilder<'_>, func_ref: Value) -> (Value, Value) {
         let flags = MemFlagsData::trusted().with_readonly();
         (
@@ -392,7 +393,7 @@ impl<'a> FuncEnvironment<'a> {
 
     // --- memories ---
 
-    /// How the code may assume a memory to lie. Only ordinary 32-bit memories are reserved.
+    /// The memory style that the code may assume. Only ordinary 32-bit memories are reserved.
     pub fn memory_style(&self, index: MemoryIndex) -> MemoryStyle {
         self.module.tunables.style_of(&self.module.info.memories[index])
     }
@@ -413,7 +414,7 @@ impl<'a> FuncEnvironment<'a> {
         let offset = self.module.offsets.memory(index) + offsets::memory::DEFINITION;
         let definition = self.constant_field(b, offset, POINTER);
         let length = offsets::memory_definition::LENGTH;
-        // Of a shared memory the length may be an old one: it only grows, so that is safe.
+        // The length of a shared memory may be stale. That is safe, because it only grows.
         b.ins().load(POINTER, MemFlagsData::trusted(), definition, length)
     }
 
@@ -443,7 +444,7 @@ impl<'a> FuncEnvironment<'a> {
         self.table(b, index).length
     }
 
-    /// The address of an element; traps with `code` past the end. `element` is an `i64`.
+    /// The address of an element. Traps with `code` if `element`, an `i64`, is past the end.
     fn table_element(
         &mut self,
         b: &mut FunctionBuilder<'_>,
@@ -456,7 +457,7 @@ impl<'a> FuncEnvironment<'a> {
         self.trapnz(b, outside, code.to_clif());
         let scaled = b.ins().ishl_imm_u(element, 3);
         let address = b.ins().iadd(table.base, scaled);
-        // Under misspeculation of the check above the address is the table's own start.
+        // If the check above is mispredicted, the address is the table's base.
         b.ins().select_spectre_guard(outside, table.base, address)
     }
 
@@ -506,7 +507,7 @@ impl<'a> FuncEnvironment<'a> {
     }
 }
 
-/// An index of the module's own space, from the binary's number.
+/// Converts an index in the binary to a typed index.
 pub fn index<I: EntityRef>(number: u32) -> I {
     I::new(number as usize)
 }

@@ -1,10 +1,9 @@
-//! Exceptions in a function body: `try_table` and the legacy `try`, `throw` and its kin.
+//! Exceptions in a function body: `try_table`, the legacy `try`, `throw` and related operators.
 //!
-//! A part of the translator. A call inside a `try` is a `try_call` whose exceptional edge goes to
-//! the try's *landing* block with the exception. There the tags are compared in code, and what
-//! nobody takes goes on to the landing of the next try around, or is thrown again to the caller.
-//! So the unwinder knows nothing of tags. Invariant: `landing` names the handler that is in force
-//! where the next operator is emitted.
+//! Part of the translator. A call inside a `try` is a `try_call` whose exceptional edge goes to the *landing*
+//! block of the `try`, with the exception. Code there compares the tags. An exception that matches none
+//! continues at the landing of the next enclosing `try`, or is thrown again to the caller. The unwinder
+//! therefore needs no tags. Invariant: `landing` is the handler in force where the next operator is emitted.
 
 use super::environ::index;
 use super::signatures::REFERENCE;
@@ -22,13 +21,12 @@ impl FuncTranslator<'_> {
         landing
     }
 
-    /// The landing for an exception inside the `depth` outermost frames.
+    /// The landing block for an exception inside the `depth` outermost frames.
     pub(super) fn landing(&self, depth: usize) -> Option<ir::Block> {
         self.stacks.landing(depth)
     }
 
-    /// Ends the block by passing an exception on to whoever is around the `depth` outermost
-    /// frames.
+    /// Ends the block by passing an exception to the handler inside the `depth` outermost frames.
     pub(super) fn propagate(&mut self, exception: Value, depth: usize) {
         match self.landing(depth) {
             Some(landing) => self.jump(landing, &[exception]),
@@ -39,7 +37,7 @@ impl FuncTranslator<'_> {
         }
     }
 
-    /// Calls a libcall that does not come back, with the handlers around.
+    /// Calls a libcall that does not return, with the enclosing handlers.
     fn emit_throw(&mut self, libcall: Libcall, args: &[Value]) {
         let callee = self.env.libcall_callee(&mut self.builder, libcall);
         let args: Vec<Value> = [self.env.vmctx()].into_iter().chain(args.iter().copied()).collect();
@@ -61,8 +59,7 @@ impl FuncTranslator<'_> {
         self.emit_throw(Libcall::throw_ref, &[exception]);
     }
 
-    /// Branches to a new block if the exception has the tag, and returns the block where it goes
-    /// on otherwise.
+    /// Branches to a new block if the exception has the tag. Returns the block for the other case.
     fn match_tag(&mut self, exception: Value, tag: TagIndex) -> ir::Block {
         let matches = self.env.has_tag(&mut self.builder, exception, tag);
         let (matched, rest) = (self.builder.create_block(), self.builder.create_block());
@@ -95,7 +92,7 @@ impl FuncTranslator<'_> {
                 values = self.env.exception_values(&mut self.builder, exception, index(tag));
             }
             values.extend(with_ref.then_some(exception));
-            // Labels count from outside the try_table, whose frame is not there yet.
+            // Labels are relative to the outside of the try_table, whose frame is not yet pushed.
             let (target, _) = self.branch_target(label, results);
             self.jump(target, &values);
             match rest {
@@ -115,7 +112,7 @@ impl FuncTranslator<'_> {
         self.push_frame(FrameKind::TryTable { landing }, ty);
     }
 
-    /// `catch` or, without a tag, `catch_all` of the legacy proposal.
+    /// `catch` of the legacy proposal, or `catch_all` without a tag.
     pub(super) fn enter_catch(&mut self, tag: Option<TagIndex>) {
         let Some(frame) = self.stacks.control.last_mut() else { return };
         let FrameKind::Try { landing, ref state } = frame.kind else { return };
@@ -146,7 +143,7 @@ impl FuncTranslator<'_> {
         self.reachable = true;
     }
 
-    /// `delegate`: ends a `try` whose exceptions go to the frame of this depth around it.
+    /// `delegate`: ends a `try` and passes its exceptions to the enclosing frame of this depth.
     pub(super) fn delegate(&mut self, depth: u32) {
         let around = self.stacks.control.len() - 1;
         if let Some(Frame { kind: FrameKind::Try { landing, .. }, .. }) = self.stacks.control.last() {
@@ -175,7 +172,7 @@ impl FuncTranslator<'_> {
         self.jump(exit, &args);
     }
 
-    /// At the `end` of a legacy `try`: what no `catch` took goes on outside.
+    /// At the `end` of a legacy `try`: exceptions that no `catch` matched continue outside.
     pub(super) fn end_try(&mut self, landing: ir::Block, state: TryState) {
         let (block, exception) = match state {
             TryState::Body => {

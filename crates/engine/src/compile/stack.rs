@@ -1,7 +1,7 @@
-//! The two stacks of a translation: the operand stack as SSA values, and the control stack.
+//! The two stacks of the translation: the operand stack as SSA values, and the control stack.
 //!
-//! Used by the translator alone. Invariant: while code is reachable the operand stack is exactly
-//! the one the validator saw; in dead code only the depth of the control stack is kept.
+//! Used only by the translator. Invariant: in reachable code the operand stack is the same as the
+//! validator's. In dead code only the depth of the control stack is tracked.
 
 use crate::parse::info::{ModuleInfo, TypeIndex};
 use crate::types::ValType;
@@ -39,9 +39,9 @@ pub enum FrameKind {
         header: Block,
     },
     If {
-        /// Where a false condition goes; taken at `else`, or at `end` if there is none.
+        /// The target of a false condition. Used at `else`, or at `end` if there is none.
         else_block: Option<Block>,
-        /// The operands the other arm starts with.
+        /// The initial operands of the `else` arm.
         params: Box<[Value]>,
     },
     TryTable {
@@ -63,7 +63,7 @@ pub enum TryState {
     /// In a `catch` or `catch_all`.
     Catch {
         exception: Value,
-        /// Where an exception goes that no `catch` so far took; `None` after `catch_all`.
+        /// The block for exceptions that no `catch` so far has matched. `None` after `catch_all`.
         rest: Option<Block>,
     },
 }
@@ -71,11 +71,11 @@ pub enum TryState {
 pub struct Frame {
     pub kind: FrameKind,
     pub ty: BlockType,
-    /// What follows the construct; its parameters are the results.
+    /// The block after the construct. Its parameters are the results.
     pub exit: Block,
     /// Whether anything jumps to `exit`.
     pub exit_reached: bool,
-    /// Operands below the construct's parameters.
+    /// The number of operands below the construct's parameters.
     pub height: usize,
     /// Where calls around the construct continue with an exception.
     pub landing_around: Option<Block>,
@@ -88,8 +88,8 @@ pub struct Stacks {
 }
 
 impl Stacks {
-    /// Where calls inside the `depth` outermost frames continue with an exception, if those
-    /// frames catch any.
+    /// Where calls inside the `depth` outermost frames continue with an exception. `None` if no such frame
+    /// catches any.
     pub fn landing(&self, depth: usize) -> Option<Block> {
         let innermost = self.control.get(depth.checked_sub(1)?)?;
         match innermost.kind {
@@ -100,7 +100,7 @@ impl Stacks {
         }
     }
 
-    /// The frame a branch depth names: 0 is the innermost.
+    /// The frame of a branch depth: 0 is the innermost.
     pub fn frame_mut(&mut self, depth: u32) -> &mut Frame {
         let index = self.control.len() - 1 - depth as usize;
         &mut self.control[index]

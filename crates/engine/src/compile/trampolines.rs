@@ -1,11 +1,10 @@
-//! The code at the edges of wasm: into it from the host, and out of it to host functions and
-//! libcalls.
+//! Trampolines: the code that enters wasm from the host, and leaves it for host functions and libcalls.
 //!
-//! Called by `driver.rs`. Invariant: a frame of wasm functions is always bounded by an *entry*
-//! trampoline, which records where a trap continues, and whoever leaves for the host passes an
-//! *exit* trampoline, which records the last wasm frame. No trap passes a frame of Rust: host
-//! code returns a flag, and the exit trampoline continues at the handler the store names: the
-//! entry's, or that of a wasm frame which catches an exception.
+//! Called by `driver.rs`. Invariant: wasm is always entered through an *entry* trampoline, which records
+//! where a trap continues. Every call out to the host passes an *exit* trampoline, which records the last
+//! wasm frame. No trap unwinds a Rust frame: host code returns a flag, and the exit trampoline continues at
+//! the handler in the store. That is the handler of the entry trampoline, or of a wasm frame which catches an
+//! exception.
 
 use super::signatures::*;
 use crate::abi::libcalls::{Libcall, TRAPPED};
@@ -20,19 +19,19 @@ use cranelift_codegen::ir::{
 use cranelift_codegen::isa::{CallConv, TargetIsa};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 
-/// A piece of code at the edge of wasm.
+/// A trampoline.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Trampoline {
-    /// Host to wasm, see `VMEntry`.
+    /// Host to wasm: see `VMEntry`.
     Entry(FuncType),
     /// Wasm to a host function that takes its arguments in an array.
     Host(FuncType),
-    /// Wasm to a host function of its own C signature.
+    /// Wasm to a host function with its own C signature.
     Native(FuncType),
     Libcall(Libcall),
 }
 
-/// The number of functions of namespace 0 that stand before the libcall trampolines.
+/// The index of a libcall trampoline in namespace 0, after the module's own functions.
 pub fn libcall_name(info: &ModuleInfo, libcall: Libcall) -> u32 {
     info.bodies.len() as u32 + libcall as u32
 }
@@ -78,7 +77,7 @@ impl Trampoline {
     }
 }
 
-/// Where the `i`-th value of an array of `ValRaw` stands.
+/// The offset of the `i`-th value in an array of `ValRaw`.
 pub fn value_offset(i: usize) -> i32 {
     (i * offsets::VALUE_SIZE as usize) as i32
 }
@@ -110,7 +109,7 @@ fn emit_entry(b: &mut FunctionBuilder<'_>, ty: &FuncType, params: &[Value]) {
     args.extend(load_values(b, &ty.params, values));
     let store = load_field(b, vmctx, offsets::header::STORE);
 
-    // The handler's address belongs to the block that ends with the call.
+    // The handler belongs to the block that ends with the call, so the call gets its own block.
     let calling = b.create_block();
     b.ins().jump(calling, []);
     b.seal_block(calling);
@@ -164,7 +163,7 @@ fn emit_exit(b: &mut FunctionBuilder<'_>, vmctx: Value) -> Value {
     store
 }
 
-/// Continues where the failed callee said if `failed` is not zero.
+/// If `failed` is not zero, continues where the failed callee said.
 fn emit_raise_if(b: &mut FunctionBuilder<'_>, isa: &dyn TargetIsa, store: Value, failed: Value) {
     let raise = b.create_block();
     let next = b.create_block();

@@ -1,8 +1,8 @@
-//! One function body to Cranelift IR: control flow, variables, calls, memory, tables and
+//! Translates one function body to Cranelift IR: control flow, variables, calls, memory, tables and
 //! references. Scalar and vector arithmetic is in `numeric.rs` and `simd.rs`.
 //!
-//! Called by `driver.rs`, for validated bodies only: nothing here checks types again. Invariant:
-//! no instruction is emitted while `reachable` is false.
+//! Called by `driver.rs`, only for validated bodies: nothing here checks types again. Invariant: no
+//! instruction is emitted while `reachable` is false.
 
 use super::bounds::{self, HeapAccess};
 use super::environ::{FuncEnvironment, ModuleEnvironment, index};
@@ -21,7 +21,7 @@ use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext, Variable};
 use std::collections::HashMap;
 use wasmparser::{BinaryReader, FunctionBody, MemArg, Operator};
 
-/// What a call instruction calls.
+/// The callee of a call instruction.
 #[derive(Clone, Copy)]
 pub(super) enum Callee {
     Direct(ir::FuncRef),
@@ -30,7 +30,7 @@ pub(super) enum Callee {
 
 struct Local {
     variable: Variable,
-    /// How many blocks there were at the last use.
+    /// The number of blocks at the last use.
     blocks: usize,
 }
 
@@ -39,16 +39,16 @@ pub(super) struct FuncTranslator<'a> {
     pub env: FuncEnvironment<'a>,
     pub(super) stacks: Stacks,
     locals: Vec<Local>,
-    /// Places in the tables of all locals.
+    /// The number of entries in the definition tables of all locals.
     definitions: usize,
     /// Whether control can reach the next operator.
     pub(super) reachable: bool,
-    /// Operators passed since fuel was last accounted for.
+    /// Operators since fuel was last accounted for.
     uncounted: u32,
 }
 
-/// Translates the body of a function into `func`, which has its name and signature.
-/// `bytes` is the body as it stands in the module at `offset`.
+/// Translates a function body into `func`, whose name and signature are set. `bytes` is the body, found at
+/// `offset` in the module.
 pub(super) fn translate(
     module: &ModuleEnvironment<'_>,
     ty: &FuncType,
@@ -111,7 +111,7 @@ impl<'a> FuncTranslator<'a> {
         }
         let exit = self.builder.create_block();
         self.builder.append_block_params_for_function_returns(exit);
-        // The function's own frame: its type gives the results, its parameters are locals.
+        // The function's own frame: its type gives the results, and its parameters are locals.
         self.stacks.control.push(Frame {
             kind: FrameKind::Block,
             ty: BlockType::Empty,
@@ -143,7 +143,7 @@ impl<'a> FuncTranslator<'a> {
         Ok(())
     }
 
-    /// Whether compiling what is there would take too much memory or time.
+    /// Whether compiling the IR emitted so far would take too much memory or time.
     fn too_large(&self) -> bool {
         let dfg = &self.builder.func.dfg;
         dfg.num_insts() > limits::INSTRUCTIONS
@@ -153,8 +153,8 @@ impl<'a> FuncTranslator<'a> {
             || self.definitions > limits::LOCAL_DEFINITIONS
     }
 
-    /// Notes a use of a local, for which the builder keeps a table with a place for each block up
-    /// to the current one.
+    /// Records a use of a local. For each local the builder keeps a table with an entry for each block up to
+    /// the current one.
     fn local(&mut self, index: u32) -> Variable {
         let local = &mut self.locals[index as usize];
         let blocks = self.builder.func.dfg.num_blocks();
@@ -181,8 +181,8 @@ impl<'a> FuncTranslator<'a> {
         }
     }
 
-    /// Counts an operator, and settles the account before control may go elsewhere. Every
-    /// operator is one unit, the ones that only delimit are none.
+    /// Counts an operator, and updates the fuel before control may leave the block. Every operator costs one
+    /// unit, except those that only delimit blocks, which cost none.
     fn count_fuel(&mut self, op: &Operator<'_>) {
         use Operator as O;
         let delimits = matches!(
@@ -269,19 +269,19 @@ impl<'a> FuncTranslator<'a> {
         (a, b, top)
     }
 
-    /// A vector in the form in which vectors cross blocks, calls and variables.
+    /// Casts a vector to the type used for block parameters, calls and variables.
     fn canonical(&mut self, value: Value) -> Value {
         let ty = self.builder.func.dfg.value_type(value);
         if ty.is_vector() && ty != VECTOR { self.bitcast(VECTOR, value) } else { value }
     }
 
-    /// The same 128 bits as another vector type.
+    /// The same 128 bits as a different vector type.
     pub(super) fn bitcast(&mut self, ty: ir::Type, value: Value) -> Value {
         let flags = ir::MemFlagsData::new().with_endianness(ir::Endianness::Little);
         self.builder.ins().bitcast(ty, flags, value)
     }
 
-    /// The `count` topmost operands in order, left on the stack.
+    /// The `count` topmost operands in order. They stay on the stack.
     fn peek_args(&mut self, count: usize) -> Vec<Value> {
         let start = self.stacks.operands.len() - count;
         (start..start + count)
@@ -299,7 +299,7 @@ impl<'a> FuncTranslator<'a> {
         args
     }
 
-    // --- memory and traps, also for numeric.rs and simd.rs ---
+    // --- memory and traps, also used by numeric.rs and simd.rs ---
 
     pub(super) fn heap_access(&mut self, memarg: &MemArg, address: Value, size: u8) -> HeapAccess {
         let wasmparser::MemArgTarget::Memory(memory) = memarg.target else {
@@ -317,7 +317,7 @@ impl<'a> FuncTranslator<'a> {
         self.env.trapnz(&mut self.builder, condition, code);
     }
 
-    /// Whether no instruction may trap by itself.
+    /// Whether every trap must be an explicit check.
     pub(super) fn explicit_traps(&self) -> bool {
         !self.env.module.tunables.signals
     }
@@ -334,7 +334,7 @@ impl<'a> FuncTranslator<'a> {
                 V::F32 => ValType::F32,
                 V::F64 => ValType::F64,
                 V::V128 => ValType::V128,
-                // All references look the same to compiled code.
+                // All references have the same type in compiled code.
                 V::Ref(_) => ValType::FUNCREF,
             }),
             wasmparser::BlockType::FuncType(ty) => BlockType::Func(type_index(ty)),
@@ -375,7 +375,7 @@ impl<'a> FuncTranslator<'a> {
         });
     }
 
-    /// The block a branch of this depth goes to and how many operands it takes along.
+    /// The target block of a branch of this depth, and the number of operands it passes.
     pub(super) fn branch_target(&mut self, depth: u32, function_results: usize) -> (ir::Block, usize) {
         let info = self.env.module.info;
         let outermost = depth as usize + 1 == self.stacks.control.len();
@@ -474,7 +474,7 @@ impl<'a> FuncTranslator<'a> {
         self.reachable = false;
     }
 
-    /// Branches when `condition` is not zero (or zero, with `when` false), else goes on.
+    /// Branches if `condition` is not zero, or zero with `when` false. Otherwise falls through.
     fn br_when(&mut self, depth: u32, condition: Value, when: bool, results: usize) {
         let (block, count) = self.branch_target(depth, results);
         let args: Vec<BlockArg> = self.peek_args(count).into_iter().map(BlockArg::from).collect();
@@ -494,8 +494,8 @@ impl<'a> FuncTranslator<'a> {
         let args = self.take_args(count);
         let targets: Vec<ir::Block> =
             table.targets().map_while(Result::ok).map(|depth| self.branch_target(depth, results).0).collect();
-        // With values to take along the arms go by way of a block for each target, or else every
-        // arm would have its own list of them.
+        // With operands to pass, the arms go through one block per target. Otherwise every arm would have its
+        // own operand list.
         let mut ways: HashMap<ir::Block, ir::Block> = HashMap::new();
         let mut order = Vec::new();
         let mut arm = |target: ir::Block| {
@@ -528,7 +528,7 @@ impl<'a> FuncTranslator<'a> {
         self.reachable = false;
     }
 
-    /// In dead code only the nesting matters.
+    /// In dead code only the nesting is tracked.
     fn dead_operator(&mut self, op: &Operator<'_>) {
         match op {
             Operator::Block { .. }
@@ -547,7 +547,7 @@ impl<'a> FuncTranslator<'a> {
 
     // --- calls ---
 
-    /// Calls with the handler of the innermost `try` around, if there is one, and pushes the
+    /// Emits a call with the handler of the innermost enclosing `try`, if there is one, and pushes the
     /// results.
     pub(super) fn emit_call(&mut self, callee: Callee, args: &[Value]) {
         let Some(landing) = self.landing(self.stacks.control.len()) else {
@@ -616,7 +616,7 @@ impl<'a> FuncTranslator<'a> {
         self.reachable = !tail;
     }
 
-    /// Calls code of this type with its context; the arguments are on the stack.
+    /// Calls code of this type with its context. The arguments are on the stack.
     fn call_target(&mut self, (code, vmctx): (Value, Value), ty: TypeIndex, tail: bool) {
         let params = self.env.module.info.types[ty].ty().params.len();
         let args = self.call_args(vmctx, params);
@@ -669,7 +669,7 @@ impl<'a> FuncTranslator<'a> {
         self.builder.ins().iconst(types::I32, i64::from(number))
     }
 
-    /// Calls a bulk libcall: the named places first, then the operands.
+    /// Calls a bulk libcall with the given indices, then the operands.
     fn bulk(&mut self, libcall: Libcall, places: &[u32], operands: &[Value]) -> Value {
         let mut args: Vec<Value> = places.iter().map(|place| self.number(*place)).collect();
         for (operand, ty) in operands.iter().zip(&libcall.params()[places.len()..]) {
