@@ -1,11 +1,10 @@
 //! The runtime functions that compiled code calls: their names, order and signatures.
 //!
-//! The compiler makes a trampoline for each, the runtime (`runtime/vm/libcalls.rs`) fills the table
-//! behind `VMHeader::libcalls` in this order. Every libcall takes the calling instance's
-//! `VMContext` first and returns an `i64`; [`TRAPPED`] means that a trap is pending.
+//! The compiler makes a trampoline for each. The runtime (`runtime/vm/libcalls.rs`) fills the table at
+//! `VMHeader::libcalls` in this order. Every libcall takes the calling instance's `VMContext` first and
+//! returns an `i64`. [`TRAPPED`] means that a trap is pending.
 
-/// Returned by a libcall or a host function to say "a trap or error is pending": no libcall has
-/// it as a result.
+/// A libcall or a host function returns this if a trap or error is pending. No libcall has it as a result.
 pub const TRAPPED: i64 = i64::MIN;
 
 /// Calls `$callback!` with every libcall. Parameters are `u32` or `u64`.
@@ -19,7 +18,7 @@ macro_rules! for_each_libcall {
             memory_copy(dst_memory: u32, src_memory: u32, dst: u64, src: u64, len: u64);
             memory_init(memory: u32, data: u32, dst: u64, src: u32, len: u32);
             data_drop(data: u32);
-            /// Sleeps while the `size` bytes at `address` are `expected`: `memory.atomic.wait`.
+            /// Sleeps while the `size` bytes at `address` equal `expected`: `memory.atomic.wait`.
             memory_wait(memory: u32, size: u32, address: u64, expected: u64, timeout: u64);
             memory_notify(memory: u32, address: u64, count: u32);
             table_grow(table: u32, delta: u64, init: u64);
@@ -27,8 +26,7 @@ macro_rules! for_each_libcall {
             table_copy(dst_table: u32, src_table: u32, dst: u64, src: u64, len: u64);
             table_init(table: u32, elem: u32, dst: u64, src: u32, len: u32);
             elem_drop(elem: u32);
-            /// Whether the function that `func_ref` refers to may be called as one of the module's type
-            /// `ty`: 1 or 0.
+            /// Returns 1 if the function of `func_ref` may be called as the module's type `ty`, else 0.
             func_matches(func_ref: u64, ty: u32);
             /// Throws a new exception; `values` is the address of the tag's values.
             throw(tag: u32, values: u64);
@@ -41,7 +39,7 @@ pub(crate) use for_each_libcall;
 
 macro_rules! define {
     ($($(#[$doc:meta])* $name:ident($($param:ident: $ty:ident),*);)*) => {
-        /// A runtime function of compiled code. The number is its place in the table.
+        /// A runtime function called by compiled code. The number is its index in the table.
         #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
         #[repr(u32)]
         #[allow(non_camel_case_types, reason = "libcalls keep their function names")]

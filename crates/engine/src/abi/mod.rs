@@ -1,7 +1,7 @@
 //! What compiled code and the runtime agree on: layouts, checks, trap codes and libcalls.
 //!
-//! For `compile/`, `code/` and `runtime/`. Invariant: whatever both sides have to know is written here,
-//! once.
+//! Used by `compile/`, `code/` and `runtime/`. Invariant: everything that both sides must know is defined
+//! here, once.
 
 pub mod libcalls;
 pub mod offsets;
@@ -11,33 +11,33 @@ pub use trap::TrapCode;
 
 use crate::types::MemoryType;
 
-/// Which checks compiled code carries. Part of a compiled module's identity.
+/// The checks in compiled code. Part of a compiled module's identity.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Tunables {
-    /// How memories lie in the address space, as the code may assume.
+    /// The memory style that the code assumes.
     pub memory: MemoryStyle,
-    /// The same of shared memories.
+    /// The same for shared memories.
     pub shared_memory: MemoryStyle,
-    /// Whether a fault may be a trap. Otherwise every trap is an explicit check and a libcall.
+    /// Whether traps may be faults. Otherwise every trap is an explicit check and a libcall.
     pub signals: bool,
-    /// Whether loops look for a request to stop.
+    /// Whether loops poll for a request to stop.
     pub interruptible: bool,
     /// Whether operators are counted: see `VMStoreContext::fuel`.
     pub fuel: bool,
 }
 
-/// How a linear memory lies in the address space.
+/// How a linear memory is placed in the address space.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum MemoryStyle {
-    /// All of a 32-bit index plus [`GUARD_SIZE`] is reserved: an access whose static offset is
-    /// below the guard needs no check.
+    /// The range of a 32-bit index plus [`GUARD_SIZE`] is reserved: an access whose static offset is below
+    /// the guard needs no check.
     Reserved,
     /// Every access is checked against the current length.
     Bounded,
 }
 
 impl Tunables {
-    /// How the memories of this type lie.
+    /// The style of memories of this type.
     pub fn style_of(&self, ty: &MemoryType) -> MemoryStyle {
         match ty {
             _ if ty.memory64 || ty.page_size_log2 != 16 => MemoryStyle::Bounded,
@@ -47,6 +47,6 @@ impl Tunables {
     }
 }
 
-/// Bytes of the poll area that lies before a `VMStoreContext`: a multiple of any page size. Loops
-/// read from it; to stop them it is made inaccessible, or, without signals, filled with ones.
+/// Bytes of the poll area before a `VMStoreContext`: a multiple of every page size. Loops read from it. To
+/// stop them it is made inaccessible or, without signals, filled with ones.
 pub const POLL_SIZE: u32 = 64 << 10;

@@ -1,7 +1,7 @@
-//! The layout of a `VMContext`: the only place where an offset into it is written.
+//! The layout of a `VMContext`: the only place that defines offsets into it.
 //!
-//! The compiler reads it to address fields, the runtime to fill them. The structs themselves are
-//! in `runtime/vm/vmcontext.rs`; a test there compares each offset with `offset_of!`.
+//! The compiler uses it to access fields, the runtime to fill them. The structs are in
+//! `runtime/vm/vmcontext.rs`. A test there compares each offset with `offset_of!`.
 
 use crate::parse::info::*;
 
@@ -71,7 +71,7 @@ pub mod table_definition {
 pub const GLOBAL_SIZE: u32 = 16;
 pub const VALUE_SIZE: u32 = 16;
 
-/// Where each array of one module's `VMContext` starts.
+/// The offset of each array in one module's `VMContext`.
 #[derive(Clone, Debug)]
 pub struct VMOffsets {
     defined_globals: u32,
@@ -89,8 +89,8 @@ pub struct VMOffsets {
 }
 
 impl VMOffsets {
-    /// The layout for a module. Hot and small arrays come first, so that their offsets encode
-    /// short. Returns `None` if the context would not fit in 2 GiB.
+    /// The layout for a module. Hot and small arrays come first, so that their offsets have short encodings.
+    /// Returns `None` if the context would exceed 2 GiB.
     pub fn new(info: &ModuleInfo) -> Option<VMOffsets> {
         let mut end = header::SIZE as u64;
         let mut place = |count: usize, size: u32, align: u64| {
@@ -116,7 +116,7 @@ impl VMOffsets {
         Some(VMOffsets { size, ..offsets })
     }
 
-    /// Bytes of the whole context.
+    /// The size of the context in bytes.
     pub fn size(&self) -> u32 {
         self.size
     }
@@ -147,7 +147,7 @@ impl VMOffsets {
         (self.imported_functions + index.as_u32() * function_import::SIZE) as i32
     }
 
-    /// The tag's identity: a pointer equal for equal tags only.
+    /// The tag's identity: a pointer that is equal only for equal tags.
     pub fn tag(&self, index: TagIndex) -> i32 {
         let i = index.as_u32();
         match i.checked_sub(self.num_imported_tags) {
@@ -156,7 +156,7 @@ impl VMOffsets {
         }
     }
 
-    /// The process-wide identity of a type, 4 bytes.
+    /// The process-wide identity of a type. It has 4 bytes.
     pub fn type_id(&self, index: TypeIndex) -> i32 {
         (self.type_ids + index.as_u32() * 4) as i32
     }

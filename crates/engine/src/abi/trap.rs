@@ -1,4 +1,4 @@
-//! Why guest code stops: the trap codes of the engine and their Cranelift counterparts.
+//! The trap codes of the engine and their Cranelift counterparts.
 
 use cranelift_codegen::ir;
 
@@ -17,7 +17,7 @@ macro_rules! trap_codes {
                 match self { $(TrapCode::$name => $message,)* }
             }
 
-            /// The code with this number, as `self as u8` gives it.
+            /// The code for a number obtained with `self as u8`.
             pub fn from_u8(number: u8) -> Option<TrapCode> {
                 match number { $($number => Some(TrapCode::$name),)* _ => None }
             }
@@ -46,12 +46,12 @@ trap_codes! {
     ExpectedSharedMemory = 14, "expected shared memory";
     /// The host asked the guest to stop.
     Interrupted = 15, "interrupted";
-    /// The guest has used up what `Store::set_fuel` gave.
+    /// The guest has used up the fuel set with `Store::set_fuel`.
     OutOfFuel = 17, "all fuel consumed";
 }
 
 impl TrapCode {
-    /// The code as Cranelift carries it through compilation.
+    /// The code in Cranelift's form.
     pub fn to_clif(self) -> ir::TrapCode {
         match self {
             TrapCode::StackExhausted => ir::TrapCode::STACK_OVERFLOW,
@@ -63,7 +63,7 @@ impl TrapCode {
         }
     }
 
-    /// The engine's code for one that compilation recorded.
+    /// The engine's code for a code from Cranelift.
     pub fn from_clif(code: ir::TrapCode) -> Option<TrapCode> {
         Some(match code {
             ir::TrapCode::STACK_OVERFLOW => TrapCode::StackExhausted,

@@ -1,12 +1,13 @@
-//! An artifact: what the compiler makes of a module, linked, as plain bytes that are used in place.
+//! An artifact: the linked output of the compiler for a module, as plain bytes that are used in place.
 //!
-//! Made by `link.rs`, or mapped from a file by `cache.rs`; used by `object.rs` and `registry.rs`.
-//! Invariants: an artifact is position-independent, and no address, name or number of this process is in
-//! it, so the same module gives the same bytes everywhere. Its pages are never writable and executable at
-//! once, and not executable before everything in them has been checked.
+//! Made by `link.rs`, or mapped from a file by `cache.rs`. Used by `object.rs` and `registry.rs`. Invariants:
+//! an artifact is position-independent and contains no address, name or number of this process, so the same
+//! module gives the same bytes everywhere. Its pages are never writable and executable at the same time, and
+//! not executable before everything in them has been checked.
 //!
-//! The bytes: a header, the sections of [`Section`] in that order, each at a multiple of 8, and the last of
-//! them, the machine code, at a multiple of [`PAGE`]. Numbers are those of the machine, which the key tells.
+//! Format: a header, then the sections in the order of [`Section`], each aligned to 8. The last one, the
+//! machine code, is aligned to [`PAGE`]. Numbers have the byte order of the machine, which is part of the
+//! key.
 
 use crate::abi::TrapCode;
 use crate::compile::{Handler, SourceLocation, TypeTrampoline};
@@ -16,32 +17,32 @@ use std::ops::Range;
 use twox_hash::XxHash3_64;
 use wasmtime_internal_jit_icache_coherence as icache;
 
-/// Tells artifacts apart, by hashes.
+/// Identifies an artifact, by hashes.
 #[derive(Clone, Copy, Default, PartialEq, Debug, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(C)]
 pub struct Key {
-    /// Of what made it, for which machine and with which settings.
+    /// Of the compiler, the machine and the settings.
     pub settings: [u8; 32],
     /// Of the module's binary.
     pub module: [u8; 32],
 }
 
-/// Code begins at a multiple of any page size that a machine of ours has.
+/// Code is aligned to this: a multiple of every page size of the supported machines.
 const PAGE: usize = 64 << 10;
 const MAGIC: [u8; 8] = *b"wn-code\0";
 
 /// The parts of an artifact.
 #[derive(Clone, Copy)]
 pub enum Section {
-    /// `u32` each: where a piece of code begins in the text, in order. See [`Contents::functions`].
+    /// `u32` each: the offset of a function in the text, in order. See [`Contents::functions`].
     Functions,
-    /// `u32` each: instructions that may fault, in order.
+    /// `u32` each: offsets of instructions that may fault, in order.
     Traps,
-    /// `u8` each: why.
+    /// `u8` each: their trap codes.
     TrapCodes,
     /// [`SourceLocation`] each, in order.
     SourceMap,
-    /// [`Handler`] each, in order of the calls.
+    /// [`Handler`] each, ordered by call.
     Handlers,
     /// [`TypeTrampoline`] each.
     Trampolines,
@@ -51,11 +52,10 @@ pub enum Section {
 
 const SECTIONS: usize = Section::Text as usize + 1;
 
-/// The sections but for the text.
+/// All sections except the text.
 #[derive(Default)]
 pub struct Contents {
-    /// The module's own functions by index, then trampolines. One that is not there begins where the next
-    /// does.
+    /// The module's own functions by index, then trampolines. An absent one has the offset of the next.
     pub functions: Vec<u32>,
     pub traps: Vec<u32>,
     pub trap_codes: Vec<u8>,
@@ -64,13 +64,13 @@ pub struct Contents {
     pub trampolines: Vec<TypeTrampoline>,
 }
 
-/// Where the sections of an artifact are, in bytes from its start.
+/// The ranges of an artifact's sections, in bytes from its start.
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(C)]
 pub struct Layout([[u64; 2]; SECTIONS]);
 
 impl Layout {
-    /// For sections of these lengths, in bytes; the text's is a multiple of the page size.
+    /// The layout for sections of these byte lengths. The length of the text is a multiple of the page size.
     pub fn new(lens: [usize; SECTIONS]) -> Layout {
         let mut end = HEADER;
         Layout(std::array::from_fn(|section| {
@@ -86,12 +86,12 @@ impl Layout {
         start as usize..end as usize
     }
 
-    /// Bytes of the whole artifact.
+    /// The size of the artifact in bytes.
     pub fn len(&self) -> usize {
         self.range(Section::Text).end
     }
 
-    /// Whether it can be the layout of an artifact of `len` bytes.
+    /// Whether this can be the layout of an artifact of `len` bytes.
     fn fits(&self, len: u64) -> bool {
         let follow = self.0.windows(2).all(|pair| pair[0][1] <= pair[1][0]);
         let aligned = self.0.iter().all(|[start, end]| start % 8 == 0 && start <= end);
@@ -105,26 +105,26 @@ impl Layout {
 #[repr(C)]
 struct Header {
     magic: [u8; 8],
-    /// Of everything behind it; 0 in an artifact that was not written anywhere.
+    /// Covers everything after it. 0 in an artifact that was not written anywhere.
     checksum: u64,
     key: Key,
     layout: Layout,
 }
 
 const HEADER: usize = size_of::<Header>();
-/// Where what the checksum covers begins.
+/// The start of the bytes covered by the checksum.
 const CHECKED: usize = 16;
 
-/// Why bytes are no artifact to be used here. What is refused is compiled again.
+/// Why bytes are rejected as an artifact. The module is then compiled again.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Refused {
-    /// No artifact, or cut off, or changed, or of another module.
+    /// Not an artifact, or truncated, or modified, or of another module.
     Damaged,
-    /// Made by something else, or for another machine, or with other settings.
+    /// Made by a different build, for another machine, or with other settings.
     Foreign,
 }
 
-/// The bytes of an artifact, with the text executable.
+/// The bytes of an artifact, with executable text.
 pub struct Artifact {
     memory: Mmap,
     layout: Layout,
@@ -132,8 +132,8 @@ pub struct Artifact {
 }
 
 impl Artifact {
-    /// Puts one together in `memory`, which has the size of `layout`, is writable, and has the text in its
-    /// place. The contents have the lengths that the layout was made for.
+    /// Builds an artifact in `memory`, which has the size of `layout`, is writable, and already contains the
+    /// text. The contents have the lengths for which the layout was made.
     pub fn new(memory: Mmap, layout: Layout, key: Key, contents: &Contents) -> io::Result<Artifact> {
         let header = Header { magic: MAGIC, checksum: 0, key, layout };
         let parts: [(Range<usize>, &[u8]); SECTIONS] = [
@@ -149,7 +149,7 @@ impl Artifact {
             if range.len() != bytes.len() || range.end > memory.len() {
                 return Err(io::Error::other("a section is not as long as was laid out"));
             }
-            // SAFETY: inside the mapping, which is writable and which nobody else has.
+            // SAFETY: the range is inside the mapping, which is writable and not shared.
             unsafe { memory.start().add(range.start).copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
         }
         let artifact = Artifact { memory, layout, key };
@@ -157,7 +157,7 @@ impl Artifact {
         Ok(artifact)
     }
 
-    /// Takes one that somebody wrote: `memory` is all of it, and readable. Checks everything first.
+    /// Opens a written artifact. `memory` contains all of it and is readable. Everything is checked first.
     pub fn open(memory: Mmap, key: &Key) -> Result<Artifact, Refused> {
         let bytes = all(&memory);
         let header = bytes.get(..HEADER).ok_or(Refused::Damaged)?;
@@ -179,26 +179,26 @@ impl Artifact {
         if artifact.publish().is_ok() {
             return Ok(artifact);
         }
-        // A file system may be mounted so that nothing in it can be executed.
+        // The file system may be mounted without permission to execute.
         let copy = artifact.copy().and_then(|copy| copy.publish().map(|()| copy));
         copy.map_err(|_| Refused::Damaged)
     }
 
-    /// Takes one from the beginning of `bytes`, in memory of its own. Returns what stands behind it, too, from
-    /// which `key` tells what to expect.
+    /// Reads an artifact from the beginning of `bytes` into its own memory. Also returns the rest, from which
+    /// `key` computes the expected key.
     pub fn read<'a>(bytes: &'a [u8], key: &dyn Fn(&[u8]) -> Key) -> Result<(Artifact, &'a [u8]), Refused> {
         let header: Header = bytemuck::pod_read_unaligned(bytes.get(..HEADER).ok_or(Refused::Damaged)?);
         let len = header.layout.0[Section::Text as usize][1];
         let len = usize::try_from(len).ok().filter(|len| header.magic == MAGIC && *len <= bytes.len());
         let (own, rest) = bytes.split_at(len.ok_or(Refused::Damaged)?);
         let memory = writable(own.len()).map_err(|_| Refused::Damaged)?;
-        // SAFETY: just made, of this length, and nobody else knows of it.
+        // SAFETY: the memory is new, has this length, and is not shared.
         unsafe { memory.start().copy_from_nonoverlapping(own.as_ptr(), own.len()) };
         Ok((Artifact::open(memory, &key(rest))?, rest))
     }
 
-    /// Whether the sections agree with each other. What an artifact of the right checksum says is believed;
-    /// this keeps one that was made wrongly from bringing down the process later.
+    /// Whether the sections are consistent. The content of an artifact with the right checksum is trusted.
+    /// This check prevents a wrongly made one from crashing the process later.
     fn is_consistent(&self) -> bool {
         let text = self.text().len() as u32;
         let functions = self.functions();
@@ -212,16 +212,16 @@ impl Artifact {
     /// Makes the text executable.
     fn publish(&self) -> io::Result<()> {
         let text = self.layout.range(Section::Text);
-        // SAFETY: the range is in our own mapping, and no thread runs it yet.
+        // SAFETY: the range is in our own mapping, and no thread executes it yet.
         unsafe { icache::clear_cache(self.memory.start().add(text.start).cast(), text.len())? };
         self.memory.make_executable(text)?;
         icache::pipeline_flush_mt()
     }
 
-    /// The same in memory of its own.
+    /// A copy in its own memory.
     fn copy(&self) -> io::Result<Artifact> {
         let memory = writable(self.layout.len())?;
-        // SAFETY: just made, of this length, and nobody else knows of it.
+        // SAFETY: the memory is new, has this length, and is not shared.
         unsafe { memory.start().copy_from_nonoverlapping(self.memory.start(), self.layout.len()) };
         Ok(Artifact { memory, layout: self.layout, key: self.key })
     }
@@ -230,7 +230,7 @@ impl Artifact {
         &self.key
     }
 
-    /// Writes all of it, so that [`Artifact::open`] takes it.
+    /// Writes the artifact in the form that [`Artifact::open`] reads.
     pub fn write(&self, out: &mut dyn Write) -> io::Result<()> {
         let bytes = all(&self.memory);
         let checksum = checksum(&bytes[CHECKED..]);
@@ -239,7 +239,7 @@ impl Artifact {
         out.write_all(&bytes[CHECKED..])
     }
 
-    /// Bytes of all of it.
+    /// The size in bytes.
     pub fn len(&self) -> usize {
         self.layout.len()
     }
@@ -248,7 +248,8 @@ impl Artifact {
         &all(&self.memory)[self.layout.range(section)]
     }
 
-    /// A section as what it is made of. Empty if it is no whole number of them, which nobody writes.
+    /// The items of a section. Empty if its length is not a multiple of the item size, which is never
+    /// written.
     fn items<T: bytemuck::Pod>(&self, section: Section) -> &[T] {
         bytemuck::try_cast_slice(self.bytes(section)).unwrap_or_default()
     }
@@ -265,7 +266,7 @@ impl Artifact {
         self.items(Section::Traps)
     }
 
-    /// Why the instruction at this place in [`Artifact::traps`] faults.
+    /// The trap code of the instruction at this index in [`Artifact::traps`].
     pub fn trap_code(&self, place: usize) -> Option<TrapCode> {
         self.bytes(Section::TrapCodes).get(place).copied().and_then(TrapCode::from_u8)
     }
@@ -283,10 +284,10 @@ impl Artifact {
     }
 }
 
-/// The bytes of a mapping that can be read.
+/// The readable bytes of a mapping.
 fn all(memory: &Mmap) -> &[u8] {
-    // SAFETY: an artifact's mapping is readable. Nobody writes to it once there is an artifact: one of a
-    // file is private to us, and of a file that is only ever replaced as a whole.
+    // SAFETY: an artifact's mapping is readable. Nothing writes to it once the artifact exists: the mapping
+    // of a file is private, and the file is only ever replaced as a whole.
     unsafe { std::slice::from_raw_parts(memory.start(), memory.len()) }
 }
 

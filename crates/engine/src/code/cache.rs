@@ -1,11 +1,11 @@
-//! Artifacts in a directory, for the next process.
+//! A directory of artifacts for later processes.
 //!
-//! Used where modules are made. Invariants: what is found here is run only if the directory and the file
-//! are this user's, nobody else can write to them, and every byte is as it was written; whatever goes wrong
-//! (a full disk, a directory that cannot be read, another process in between) means only that a module is
-//! compiled. A file is written under another name first, so nobody ever sees a part of one.
+//! Used by the code that makes modules. Invariants: an artifact from here runs only if the directory and the
+//! file belong to this user, no other user can write to them, and every byte is as it was written. Any
+//! failure (a full disk, an unreadable directory, another process in between) only means that the module is
+//! compiled. A file is first written under another name, so a partial one is never visible.
 //!
-//! Whoever can write to the directory as this user decides what code this user's programs run. See
+//! Anyone who can write to the directory as this user decides which code this user's programs run. See
 //! SECURITY.md.
 
 use super::artifact::{Artifact, Key};
@@ -20,16 +20,16 @@ use std::time::{Duration, SystemTime};
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Cache {
     pub directory: PathBuf,
-    /// Bytes that all files together may have. The ones that nobody has used for longest go first.
+    /// The maximum total size of the files. The least recently used ones are removed first.
     pub max_bytes: u64,
 }
 
-/// How the files of artifacts end, and those that are being written.
+/// The extensions of artifact files and of unfinished ones.
 const EXTENSION: &str = "wncode";
 const UNFINISHED: &str = "tmp";
-/// An unfinished file of that age is nobody's any more.
+/// An unfinished file of this age is abandoned.
 const ABANDONED: Duration = Duration::from_secs(60 * 60);
-/// How exactly the last use of a file is known: noting it is a write.
+/// The precision of a file's last use time: updating it is a write.
 const NOTED: Duration = Duration::from_secs(60 * 60);
 
 impl Cache {
@@ -45,14 +45,14 @@ impl Cache {
                 Some(artifact)
             }
             Err(_) => {
-                // It would be refused again. Those of other versions have other names.
+                // It would be rejected again. Artifacts of other versions have other names.
                 let _ = fs::remove_file(&path);
                 None
             }
         }
     }
 
-    /// Keeps an artifact, if that is possible.
+    /// Stores an artifact, if possible.
     pub fn store(&self, artifact: &Artifact) {
         if artifact.len() as u64 > self.max_bytes / 2 {
             return;
@@ -86,7 +86,7 @@ impl Cache {
         self.directory.join(&hash[..32]).with_extension(EXTENSION)
     }
 
-    /// Makes room, until a part is free, so that not each file that comes means one that goes.
+    /// Frees space until a part is unused, so that not every new file removes another one.
     fn evict(&self) {
         let Ok(entries) = fs::read_dir(&self.directory) else { return };
         let now = SystemTime::now();
@@ -109,7 +109,7 @@ impl Cache {
             if total <= self.max_bytes / 4 * 3 {
                 break;
             }
-            // Whoever has it mapped keeps it.
+            // A process that has the file mapped keeps it.
             if fs::remove_file(&file.path).is_ok() {
                 total -= file.len;
             }
@@ -124,7 +124,7 @@ struct OldFile {
 }
 
 impl OldFile {
-    /// A file of ours, and whether it is unfinished. What others put here stays.
+    /// One of our files, and whether it is unfinished. Other files in the directory are left alone.
     fn of(entry: &DirEntry) -> Option<(OldFile, bool)> {
         let path = entry.path();
         let extension = path.extension()?;
@@ -137,7 +137,7 @@ impl OldFile {
     }
 }
 
-/// The time of the last change is that of the last use.
+/// The modification time is used as the time of the last use.
 fn note_use(file: &File, metadata: &fs::Metadata) {
     let now = SystemTime::now();
     let known = metadata.modified().ok().and_then(|used| now.duration_since(used).ok());

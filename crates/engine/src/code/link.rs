@@ -1,7 +1,7 @@
-//! Puts the compiled functions of a module together, through cranelift-jit, into an [`Artifact`].
+//! Links the compiled functions of a module, through cranelift-jit, into an [`Artifact`].
 //!
-//! Called where modules are made. Invariant: the result depends on what was compiled alone. All calls
-//! between functions are relative, and nothing is looked up by name.
+//! Called by the code that makes modules. Invariant: the result depends only on the compiled functions. All
+//! calls between functions are relative, and no symbol is looked up by name.
 
 use super::artifact::*;
 use crate::compile::{CompiledFunction, CompiledModule, Handler, SourceLocation, TypeTrampoline};
@@ -23,7 +23,7 @@ struct Text {
     used: AtomicUsize,
 }
 
-/// What cranelift-jit allocates from.
+/// The memory provider for cranelift-jit.
 struct Provider(Arc<Text>);
 
 impl JITMemoryProvider for Provider {
@@ -43,7 +43,7 @@ impl JITMemoryProvider for Provider {
 
     unsafe fn free_memory(&mut self) {}
 
-    /// The artifact makes its text executable when all of it is there.
+    /// The artifact makes its text executable when it is complete.
     fn finalize(&mut self, _: BranchProtection) -> ModuleResult<()> {
         Ok(())
     }
@@ -58,7 +58,7 @@ fn alignment_of(function: &CompiledFunction) -> u64 {
     u64::from(function.alignment.max(16))
 }
 
-/// `key` is what the artifact will be found by.
+/// Links a module. `key` identifies the artifact.
 pub fn link(isa: &OwnedTargetIsa, compiled: &CompiledModule, key: Key) -> Result<Artifact, CompileError> {
     let failed =
         |what: &dyn std::fmt::Display| CompileError::general(format!("cannot load compiled code: {what}"));
@@ -69,7 +69,7 @@ pub fn link(isa: &OwnedTargetIsa, compiled: &CompiledModule, key: Key) -> Result
         return Err(failed(&format!("{text_len} bytes are more than near calls reach")));
     }
     let sum = |len: fn(&CompiledFunction) -> usize| functions().map(|function| len(function)).sum::<usize>();
-    // The calls of entry trampolines have handlers too, but those are for traps.
+    // Entry trampolines also have handlers for their calls, but those are for traps.
     let own = || compiled.functions.iter().take(compiled.bodies).flatten();
     let (traps, handlers) = (sum(|f| f.traps.len()), own().map(|f| f.handlers.len()).sum::<usize>());
     let layout = Layout::new([
@@ -112,14 +112,14 @@ pub fn link(isa: &OwnedTargetIsa, compiled: &CompiledModule, key: Key) -> Result
     Artifact::new(memory, layout, key, &contents).map_err(|e| failed(&e))
 }
 
-/// Where each function begins in the text. All are in order.
+/// Writes the text. Returns the offset of each function in it, in order.
 fn write_text(
     isa: &OwnedTargetIsa,
     compiled: &CompiledModule,
     text: &Arc<Text>,
 ) -> Result<Vec<u32>, Box<ModuleError>> {
     let first = text.used.load(Ordering::Relaxed);
-    // Nothing is ever looked up by name: every name below is a place in this module.
+    // No symbol is looked up by name: every name below is an index in this module.
     let mut builder = JITBuilder::with_isa(isa.clone(), Box::new(|call| format!("{call:?}")));
     builder.memory_provider(Box::new(Provider(text.clone())));
     let mut jit = JITModule::new(builder);

@@ -1,4 +1,4 @@
-//! Machine code: linked, kept for later, found again by address, freed with its last user.
+//! Machine code: linked, cached, found by address, and freed with its last user.
 
 mod artifact;
 mod cache;

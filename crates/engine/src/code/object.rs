@@ -1,6 +1,7 @@
-//! Machine code that is ready to run: an artifact, found by its addresses, with the types of this process.
+//! Machine code that is ready to run: an artifact that is registered by address, with the types of this
+//! process.
 //!
-//! Made where modules are made. The code goes when the `CodeObject` does.
+//! Made by the code that makes modules. The machine code is freed with the `CodeObject`.
 
 use super::artifact::Artifact;
 use super::registry::{CodeInfo, Registration};
@@ -21,18 +22,18 @@ pub struct CodeObject {
     natives: Addresses,
 }
 
-/// Trampolines by the type that they are for.
+/// Trampolines by function type.
 type Addresses = HashMap<TypeId, usize>;
 
 impl CodeObject {
-    /// For the module that the artifact was made of.
+    /// For the module of the artifact.
     pub fn new(artifact: Artifact, module: Arc<ModuleInfo>, bytes: Arc<[u8]>) -> CodeObject {
         let ids = module.clone();
         let id = |ty: u32| ids.types.get(TypeIndex::new(ty as usize)).map(|ty| ty.id());
         CodeObject::with_types(artifact, module, bytes, &id)
     }
 
-    /// For trampolines alone, all of one type.
+    /// For an artifact that has only trampolines, all for one type.
     pub fn of_trampolines(artifact: Artifact, id: TypeId) -> CodeObject {
         CodeObject::with_types(artifact, Arc::default(), Arc::new([]), &|_| Some(id))
     }

@@ -1,8 +1,8 @@
-//! From a program counter to what is known about the code there.
+//! Maps a program counter to information about the code there.
 //!
-//! Read by the fault handler and by backtraces, written when code comes and goes. Invariant:
-//! reading takes no lock and allocates nothing, so it is safe inside a signal handler. Code that
-//! is running cannot go away, so its entry is stable while anybody asks for its addresses.
+//! Read by the fault handler and by backtraces, written when code is added and removed. Invariant: a reader
+//! takes no lock and allocates nothing, so it is safe in a signal handler. Running code cannot be freed, so
+//! its entry is stable while its addresses are looked up.
 
 use super::artifact::Artifact;
 use crate::abi::TrapCode;
@@ -14,7 +14,7 @@ use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// What is known about one module's code.
+/// Information about one module's code.
 pub struct CodeInfo {
     pub artifact: Artifact,
     pub module: Arc<ModuleInfo>,
@@ -29,19 +29,18 @@ impl CodeInfo {
         text.start as usize..text.end as usize
     }
 
-    /// Where `pc` is in the text.
+    /// The offset of `pc` in the text.
     fn offset(&self, pc: usize) -> Option<u32> {
         u32::try_from(pc.checked_sub(self.addresses().start)?).ok()
     }
 
-    /// The trap that the instruction at `pc` takes when it faults.
+    /// The trap code for a fault of the instruction at `pc`.
     pub fn trap_at(&self, pc: usize) -> Option<TrapCode> {
         let place = self.artifact.traps().binary_search(&self.offset(pc)?).ok()?;
         self.artifact.trap_code(place)
     }
 
-    /// The handler of the call that returns to `pc`: its address, and the size of the frame at
-    /// the call.
+    /// The handler of the call that returns to `pc`: its address, and the frame size at the call.
     pub fn handler_at(&self, pc: usize) -> Option<(usize, usize)> {
         let handlers = self.artifact.handlers();
         let place = handlers.binary_search_by_key(&self.offset(pc)?, |handler| handler.call).ok()?;
@@ -49,8 +48,8 @@ impl CodeInfo {
         Some((self.addresses().start + handler.handler as usize, handler.frame_size as usize))
     }
 
-    /// The guest code at `pc`; `None` in a trampoline. For a return address pass the address of
-    /// the call: one less.
+    /// The guest code at `pc`. `None` in a trampoline. For a return address pass the address minus one, which
+    /// is in the call.
     pub fn frame_at(&self, pc: usize) -> Option<Frame> {
         let offset = self.offset(pc)?;
         let functions = self.artifact.functions();
@@ -75,8 +74,8 @@ impl CodeInfo {
 
 const SLOTS: usize = 64;
 
-/// An entry that readers may meet while it is written. `version` is odd during a write and
-/// different after it, and a reader that sees it change has seen nothing.
+/// An entry that may be read during a write. `version` is odd during a write and different after it. A reader
+/// that sees it change ignores the entry.
 struct Slot {
     version: AtomicUsize,
     start: AtomicUsize,
@@ -106,7 +105,7 @@ impl Chunk {
 }
 
 static FIRST: Chunk = Chunk::new();
-/// The free slots. Who has the lock is the only one that writes.
+/// The free slots. Slots are written only under this lock.
 static FREE: Mutex<Vec<&'static Slot>> = Mutex::new(Vec::new());
 
 impl Slot {
@@ -131,7 +130,7 @@ impl Slot {
 
 fn chunks() -> impl Iterator<Item = &'static Chunk> {
     std::iter::successors(Some(&FIRST), |chunk| {
-        // SAFETY: chunks are leaked when linked, so a pointer to one stays good.
+        // SAFETY: chunks are leaked when linked, so the pointer stays valid.
         unsafe { chunk.next.load(Ordering::Acquire).as_ref() }
     })
 }
@@ -149,7 +148,7 @@ impl Registration {
         let mut free = FREE.lock().unwrap_or_else(PoisonError::into_inner);
         let slot = free.pop().unwrap_or_else(|| {
             let chunk: &'static Chunk = Box::leak(Box::new(Chunk::new()));
-            // Behind the first one, so that nobody has to look for the last.
+            // Inserted after the first one, so that the last need not be found.
             chunk.next.store(FIRST.next.load(Ordering::Relaxed), Ordering::Relaxed);
             FIRST.next.store(ptr::from_ref(chunk).cast_mut(), Ordering::Release);
             free.extend(&chunk.slots[1..]);
@@ -172,14 +171,14 @@ impl Drop for Registration {
     }
 }
 
-/// Calls `f` with what is known about the code at `pc`.
+/// Calls `f` with the information about the code at `pc`.
 ///
 /// # Safety
-/// `pc` is an address in a frame that is on the current thread's stack (then the code there
-/// cannot be freed meanwhile), or of code that is none of ours.
+/// `pc` is an address in a frame on the current thread's stack (the code there cannot be freed meanwhile), or
+/// in code that does not belong to the engine.
 pub unsafe fn with_code_at<R>(pc: usize, f: impl FnOnce(&CodeInfo) -> R) -> Option<R> {
     let info = chunks().flat_map(|chunk| &chunk.slots).find_map(|slot| slot.lookup(pc))?;
-    // SAFETY: the entry was stable and covers `pc`; by this function's contract the code at `pc`
-    // is in use, and a registration lives as long as its code.
+    // SAFETY: the entry was stable and covers `pc`. By this function's contract the code at `pc` is in use,
+    // and a registration lives as long as its code.
     Some(f(unsafe { &*info }))
 }

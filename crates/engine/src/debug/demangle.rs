@@ -1,17 +1,17 @@
-//! Names of functions as their programmers wrote them.
+//! Function names as in the source.
 //!
-//! For who shows names to people. Invariant: a name is the guest's, so the result has a bound,
-//! whatever a name of a few bytes expands to.
+//! For code that shows names to users. Invariant: a name is guest input, so the length of the result is
+//! limited, however far a short name expands.
 
 use std::fmt::{self, Write};
 
 /// Longer results are cut.
 const MAX: usize = 512;
 
-/// The name without the mangling of Rust or C++; `None` if it has none.
+/// The name without the mangling of Rust or C++. `None` if it is not mangled.
 pub fn demangle(name: &str) -> Option<String> {
     let mut short = Short(String::new());
-    // An error is the bound that was met, and what there is then ends in dots.
+    // An error means that the limit was reached. The text so far then ends in dots.
     if let Ok(symbol) = rustc_demangle::try_demangle(name) {
         let _ = write!(short, "{symbol:#}");
     } else if name.starts_with("_Z") {

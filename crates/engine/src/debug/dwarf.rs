@@ -1,12 +1,11 @@
-//! From offsets in a module to places in its source, by the DWARF in its custom sections.
+//! Maps offsets in a module to source locations, with the DWARF in its custom sections.
 //!
-//! For who makes the stack of an error, through [`source_frames`]. Invariant: a module's debug
-//! information is the guest's, so nothing here trusts it. All reading counts against an allowance
-//! that is made once for a module; nothing recurses; what is kept has a bound. Whatever is wrong
-//! with it, the answer is that the place is not known.
+//! Used through [`source_frames`] to build the stack of an error. Invariant: debug information is guest input
+//! and is not trusted. All reads count against a limit per module. Nothing recurses. Everything that is kept
+//! is limited in size. If anything is wrong, the location is unknown.
 //!
-//! This is why gimli is used without addr2line: that one recurses as deep as inlined functions are
-//! nested, and keeps all rows and entries that it has read.
+//! This is why gimli is used without addr2line, which recurses to the depth of inlined functions, and keeps
+//! all rows and entries that it has read.
 
 use super::Frame;
 use crate::parse::info::ModuleInfo;
@@ -21,29 +20,29 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// A place in the source, and the function it is in, which may be inlined.
+/// A source location and its function, which may be inlined.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SourceFrame {
-    /// As it stands in the debug information: it may be mangled.
+    /// The name from the debug information. It may be mangled.
     pub function: Option<String>,
     pub file: String,
     pub line: u32,
-    /// Counted from 1; 0 if it is not known.
+    /// Starts at 1. 0 if unknown.
     pub column: u32,
 }
 
-/// How many reads a module's debug information is worth, in its whole life. About a second.
+/// The read limit for a module's debug information, over its whole life. About a second.
 const READS: u64 = 50_000_000;
-/// Entries in entries.
+/// Maximum nesting depth of entries.
 const MAX_DEPTH: usize = 4096;
-/// Functions inlined into each other at one place.
+/// Maximum number of functions inlined into each other at one address.
 const MAX_INLINED: usize = 32;
-/// Address ranges of units.
+/// Maximum number of address ranges of units.
 const MAX_RANGES: usize = 1 << 20;
 const MAX_NAME: usize = 1024;
-/// Places that are remembered.
+/// Maximum number of cached locations.
 const MAX_KNOWN: usize = 256;
-/// Steps from an inlined function to the entry that has its name.
+/// Maximum number of steps from an inlined function to the entry with its name.
 const MAX_ORIGINS: usize = 16;
 
 /// The debug information of a module.
@@ -55,7 +54,7 @@ pub struct DebugInfo {
 
 struct State {
     reads_left: u64,
-    /// Made at the first question.
+    /// Built on first use.
     units: Option<Vec<UnitRange>>,
     known: HashMap<u64, Vec<SourceFrame>>,
 }
@@ -67,11 +66,11 @@ struct UnitRange {
     unit: DebugInfoOffset<usize>,
 }
 
-/// For each frame the places in the source that it stands for, innermost first: more than one where
-/// functions were inlined, none where nothing is known.
+/// The source locations of each frame, innermost first. There are several if functions were inlined, and none
+/// if the location is unknown.
 pub fn source_frames(frames: &[Frame]) -> Vec<Vec<SourceFrame>> {
     let mut found = vec![Vec::new(); frames.len()];
-    // Almost always all frames are of one module, and one reading answers for all of them.
+    // Almost always all frames belong to one module, and one search finds all of them.
     let mut left: Vec<usize> = (0..frames.len()).collect();
     while let Some(first) = left.first().and_then(|first| frames.get(*first)) {
         let (these, others): (Vec<usize>, Vec<usize>) =
@@ -97,17 +96,17 @@ impl DebugInfo {
         DebugInfo { module, bytes, state: Mutex::new(state) }
     }
 
-    /// How frames call the module: `wasm://wasm/<name>-<hash>`.
+    /// The module's URL in stack frames: `wasm://wasm/<name>-<hash>`.
     pub fn module_url(&self) -> String {
         self.module.url(&self.bytes)
     }
 
-    /// The places for byte offsets in the module.
+    /// The source locations for byte offsets in the module.
     fn locate(&self, offsets: &[u64]) -> Vec<Vec<SourceFrame>> {
         if !self.module.custom_sections.iter().any(|(name, _)| name == ".debug_info") {
             return vec![Vec::new(); offsets.len()];
         }
-        // A panic below is a bug, and leaves at worst a place that is not known.
+        // A panic below is a bug. At worst it leaves a location unknown.
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.known.len() > MAX_KNOWN {
             state.known.clear();
@@ -118,11 +117,11 @@ impl DebugInfo {
         wanted.dedup();
         if !wanted.is_empty() {
             let left = Cell::new(state.reads_left);
-            // Addresses in DWARF count from the contents of the code section.
+            // DWARF addresses are relative to the contents of the code section.
             let code = self.module.code_section as u64;
             let addresses = wanted.iter().map(|offset| offset.saturating_sub(code)).collect();
             let mut search = Search { addresses, found: vec![Vec::new(); wanted.len()] };
-            // What went wrong says no more than what was found.
+            // After an error the results found so far are used.
             let _ = self.search(&mut search, &mut state.units, &left);
             state.reads_left = left.get();
             state.known.extend(wanted.into_iter().zip(search.found));
@@ -146,7 +145,7 @@ impl DebugInfo {
         let units = match units {
             Some(units) => units,
             None => {
-                // Kept also if the end could not be read, so that nobody tries again.
+                // Also kept if the rest could not be read, so that it is not read again.
                 let units = units.insert(Vec::new());
                 let _ = unit_ranges(&dwarf, units);
                 units
@@ -161,7 +160,7 @@ impl DebugInfo {
         of_interest.dedup();
         for offset in of_interest {
             let unit = dwarf.unit_header(offset).and_then(|header| dwarf.unit(header));
-            // One unit that cannot be read says nothing of the next.
+            // If one unit cannot be read, the next one may still be.
             if let Ok(unit) = unit {
                 let _ = search.unit(UnitRef::new(&dwarf, &unit));
             }
@@ -170,7 +169,7 @@ impl DebugInfo {
     }
 }
 
-/// The ranges of all units. A range that begins at 0 is of code that the linker took out.
+/// Collects the ranges of all units. A range that begins at 0 belongs to code that the linker removed.
 fn unit_ranges(dwarf: &Dwarf<Counted<'_>>, into: &mut Vec<UnitRange>) -> gimli::Result<()> {
     let mut headers = dwarf.units();
     while let Some(header) = headers.next()? {
@@ -189,7 +188,7 @@ fn unit_ranges(dwarf: &Dwarf<Counted<'_>>, into: &mut Vec<UnitRange>) -> gimli::
     Ok(())
 }
 
-/// Addresses, in order, and what was found for each.
+/// Sorted addresses, and the results for each.
 struct Search {
     addresses: Vec<u64>,
     found: Vec<Vec<SourceFrame>>,
@@ -198,27 +197,27 @@ struct Search {
 /// A row of a line table: file, line, column.
 type Row = (u64, u32, u32);
 
-/// A function at an address, on the way from the outermost to the innermost.
+/// A function at an address. Such functions are ordered from outermost to innermost.
 struct Function<'a> {
-    /// How deep its entry is, and which entry it is.
+    /// The depth and the offset of its entry.
     depth: usize,
     entry: UnitOffset<usize>,
     name: Option<Counted<'a>>,
-    /// Where an inlined one was called.
+    /// The call site of an inlined function.
     call: Row,
 }
 
 impl Search {
-    /// The places of the addresses in a range.
+    /// The indices of the addresses in a range.
     fn inside(&self, begin: u64, end: u64) -> Range<usize> {
         let before = |bound: u64| self.addresses.partition_point(|address| *address < bound);
         before(begin)..before(end)
     }
 
-    /// Looks for all addresses in one unit.
+    /// Searches one unit for all addresses.
     fn unit(&mut self, unit: UnitRef<'_, Counted<'_>>) -> gimli::Result<()> {
         let rows = self.rows(unit)?;
-        // Without functions a place still has its line.
+        // Without functions a location still has its line.
         let functions = self.functions(unit).unwrap_or_default();
         for (index, row) in rows.into_iter().enumerate() {
             let Some(row) = row else { continue };
@@ -237,13 +236,13 @@ impl Search {
         Ok(())
     }
 
-    /// The row of the line table for each address.
+    /// The line table row of each address.
     fn rows(&self, unit: UnitRef<'_, Counted<'_>>) -> gimli::Result<Vec<Option<Row>>> {
         let mut found = vec![None; self.addresses.len()];
         let Some(program) = unit.line_program.clone() else { return Ok(found) };
         let mut rows = program.rows();
         let mut last: Option<(u64, Row)> = None;
-        // Of code that the linker took out.
+        // Whether the rows belong to code that the linker removed.
         let mut dead = false;
         while let Some((_, row)) = rows.next_row()? {
             let address = row.address();
@@ -266,12 +265,12 @@ impl Search {
         Ok(found)
     }
 
-    /// The functions around each address, outermost first.
+    /// The functions that contain each address, outermost first.
     fn functions<'a>(&self, unit: UnitRef<'_, Counted<'a>>) -> gimli::Result<Vec<Vec<Function<'a>>>> {
         let mut found: Vec<Vec<Function<'a>>> = Vec::new();
         found.resize_with(self.addresses.len(), Vec::new);
         let mut entries = unit.entries_raw(None)?;
-        // The entries around the one that is read, and itself.
+        // The ancestors of the current entry, and the entry itself.
         let mut path: Vec<UnitOffset<usize>> = Vec::new();
         while !entries.is_empty() {
             let depth = usize::try_from(entries.next_depth()).unwrap_or(MAX_DEPTH);
@@ -315,7 +314,7 @@ impl Search {
     }
 }
 
-/// What is of interest in the entry of a function.
+/// The relevant attributes of a function entry.
 #[derive(Default)]
 struct Entry<'a> {
     low: Option<u64>,
@@ -361,7 +360,7 @@ impl<'a> Entry<'a> {
         Ok(())
     }
 
-    /// For each address whether it is the function's.
+    /// For each address, whether the function contains it.
     fn hits(&self, unit: UnitRef<'_, Counted<'a>>, search: &Search) -> gimli::Result<Vec<bool>> {
         let mut hits = vec![false; search.addresses.len()];
         let mut add = |begin: u64, end: u64| {
@@ -383,12 +382,12 @@ impl<'a> Entry<'a> {
         Ok(hits)
     }
 
-    /// The name of the function, which may stand in an entry that this one refers to.
+    /// The name of the function. It may be in an entry that this one refers to.
     fn name(&self, unit: UnitRef<'_, Counted<'a>>) -> gimli::Result<Option<Counted<'a>>> {
         let own = |entry: &Entry<'a>| entry.linkage_name.clone().or(entry.plain_name.clone());
         let mut name = own(self);
         let mut origin = self.origin.clone();
-        // The unit that an entry of another one belongs to.
+        // The unit of an entry in another unit.
         let mut other: Option<Unit<Counted<'a>>> = None;
         for _ in 0..MAX_ORIGINS {
             if name.is_some() {
@@ -419,7 +418,7 @@ impl<'a> Entry<'a> {
     }
 }
 
-/// The unit that the entry at this offset of the section belongs to, and its offset in there.
+/// The unit of the entry at this section offset, and the entry's offset in the unit.
 fn unit_around<'a>(
     dwarf: &Dwarf<Counted<'a>>,
     offset: DebugInfoOffset<usize>,
@@ -442,7 +441,7 @@ fn source_frame(
     Ok(SourceFrame { function, file, line, column })
 }
 
-/// The path of a file of the unit's line table.
+/// The path of a file in the unit's line table.
 fn file_name(unit: UnitRef<'_, Counted<'_>>, index: u64) -> gimli::Result<Option<String>> {
     let Some(program) = &unit.line_program else { return Ok(None) };
     let header = program.header();
@@ -451,7 +450,7 @@ fn file_name(unit: UnitRef<'_, Counted<'_>>, index: u64) -> gimli::Result<Option
         Some(directory) => text(directory)?,
         None => String::new(),
     };
-    // Directory 0 is that of the unit.
+    // Directory 0 is the directory of the unit.
     if let Some(directory) = file.directory(header).filter(|_| file.directory_index() != 0) {
         append(&mut path, &text(&unit.attr_string(directory)?)?);
     }
@@ -476,7 +475,7 @@ fn text(of: &Counted<'_>) -> gimli::Result<String> {
     Ok(short.to_string_lossy()?.into_owned())
 }
 
-/// A reader that counts what it reads, and has nothing more to read when the allowance is spent.
+/// A reader that counts its reads. When the limit is reached it has no more data.
 #[derive(Clone)]
 struct Counted<'a> {
     bytes: EndianSlice<'a, LittleEndian>,

@@ -1,4 +1,4 @@
-//! What is known about a place in guest code: names, and by DWARF the place in the source.
+//! Debug information for guest code: names, and source locations from DWARF.
 
 mod demangle;
 mod dwarf;
@@ -8,22 +8,22 @@ pub use dwarf::{DebugInfo, SourceFrame, source_frames};
 
 use std::sync::Arc;
 
-/// A place in guest code.
+/// A location in guest code.
 #[derive(Clone, Debug)]
 pub struct Frame {
     pub func_index: u32,
     pub name: Option<String>,
     /// Byte offset in the module.
     pub wasm_offset: Option<u64>,
-    /// Of which entry into wasm the frame is: 0 for the innermost. Between two of them are frames of
-    /// the host.
+    /// The entry into wasm that the frame belongs to: 0 for the innermost. Host frames are between two
+    /// entries.
     pub entry: usize,
-    /// What tells the place in the source: see `source_frames`.
+    /// The debug information for the source location: see `source_frames`.
     pub(crate) debug: Arc<DebugInfo>,
 }
 
 impl Frame {
-    /// The module that the frame's function is of: `wasm://wasm/<name>-<hash>`.
+    /// The URL of the module of the frame's function: `wasm://wasm/<name>-<hash>`.
     pub fn module_url(&self) -> String {
         self.debug.module_url()
     }

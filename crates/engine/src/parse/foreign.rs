@@ -1,8 +1,8 @@
-//! What bytes are that are no module: for the message of the error.
+//! Describes bytes that are not a module, for the error message.
 //!
-//! Called by `parse.rs`. Only the first bytes are looked at.
+//! Called by `parse/mod.rs`. Only the first bytes are inspected.
 
-/// What the bytes are and what to do, if they do not begin as a module does.
+/// If the bytes do not begin like a module: what they are and what to do.
 pub fn explain(bytes: &[u8]) -> Option<String> {
     if bytes.starts_with(b"\0asm") {
         return explain_version(bytes);
@@ -30,7 +30,8 @@ pub fn explain(bytes: &[u8]) -> Option<String> {
     }))
 }
 
-/// The four bytes behind the magic number: a version, and the layer that tells components from modules.
+/// Explains the four bytes after the magic number: a version, and the layer that distinguishes components
+/// from modules.
 fn explain_version(bytes: &[u8]) -> Option<String> {
     match bytes.get(4..8)? {
         [1, 0, 0, 0] => None,
@@ -48,7 +49,7 @@ fn explain_text(bytes: &[u8]) -> Option<String> {
     let start = &bytes[..bytes.len().min(LOOKED_AT)];
     let text = match std::str::from_utf8(start) {
         Ok(text) => text,
-        // A character may have been cut in two.
+        // The last character may be cut off.
         Err(error) if error.error_len().is_none() => {
             std::str::from_utf8(&start[..error.valid_up_to()]).ok()?
         }

@@ -1,7 +1,7 @@
 //! What a validated module declares, as plain data: the result of [`super::parse`].
 //!
-//! Read by the compiler and by instantiation. Invariant: everything here has passed validation,
-//! so indices are in range and types are right; bodies and data are byte ranges of the module.
+//! Read by the compiler and by instantiation. Invariant: everything here has passed validation, so indices
+//! are in range and types are correct. Bodies and data are byte ranges of the module.
 
 use crate::types::*;
 use cranelift_entity::{PrimaryMap, entity_impl};
@@ -17,7 +17,7 @@ macro_rules! index_space {
 }
 
 index_space! {
-    /// Index of a type of the module.
+    /// Index of a type.
     TypeIndex = "type";
     /// Index of a function, imports first.
     FuncIndex = "func";
@@ -39,11 +39,11 @@ index_space! {
     ElemIndex = "elem";
     /// Index of a data segment.
     DataIndex = "data";
-    /// Place of a function among those a reference can be taken of.
+    /// Index among the functions that references can be taken of.
     FuncRefIndex = "func_ref";
 }
 
-/// What an import or export names.
+/// The kind and index of an import or export.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EntityIndex {
     Func(FuncIndex),
@@ -69,8 +69,8 @@ pub struct Export {
 #[derive(Clone, Copy, Debug)]
 pub struct Function {
     pub ty: TypeIndex,
-    /// Set when a reference to the function can be taken: exported, in an element segment or a
-    /// constant expression, or declared for `ref.func`.
+    /// Set if a reference to the function can be taken: it is exported, in an element segment or a constant
+    /// expression, or declared for `ref.func`.
     pub func_ref: Option<FuncRefIndex>,
 }
 
@@ -117,7 +117,7 @@ pub enum SegmentMode<I> {
         offset: ConstExpr,
     },
     Passive,
-    /// Element segments only: it declares functions for `ref.func` and is empty at run time.
+    /// Element segments only: the segment declares functions for `ref.func` and is empty at run time.
     Declared,
 }
 
@@ -167,17 +167,17 @@ pub struct ModuleInfo {
     pub start: Option<FuncIndex>,
     pub elems: PrimaryMap<ElemIndex, Elem>,
     pub data: PrimaryMap<DataIndex, Data>,
-    /// The functions a reference can be taken of.
+    /// The functions that references can be taken of.
     pub func_refs: PrimaryMap<FuncRefIndex, FuncIndex>,
-    /// Where the contents of the code section begin in the module.
+    /// The offset of the code section's contents in the module.
     pub code_section: usize,
-    /// Where each defined function's body stands in the module.
+    /// The byte range of each defined function's body in the module.
     pub bodies: PrimaryMap<DefinedFuncIndex, Range<usize>>,
-    /// Where the function names of the name section stand in the module, ordered by function.
+    /// The byte ranges of the function names of the name section, ordered by function.
     pub function_names: Vec<(FuncIndex, Range<usize>)>,
-    /// Where the module's own name stands in the module, if its name section has one.
+    /// The byte range of the module name, if the name section has one.
     pub name: Option<Range<usize>>,
-    /// The first bytes of the hash of the module's bytes, by which frames tell modules apart.
+    /// The first bytes of the hash of the module's bytes. Stack frames use it to distinguish modules.
     pub hash: [u8; 4],
     /// Name and contents of each custom section, in order.
     pub custom_sections: Vec<(String, Range<usize>)>,
@@ -207,7 +207,7 @@ impl ModuleInfo {
 macro_rules! defined {
     ($($to_defined:ident: $index:ident -> $defined:ident, $imported:ident;)*) => {
         impl ModuleInfo {$(
-            /// The place among the module's own definitions, or `None` for an import.
+            /// The index among the module's own definitions, or `None` for an import.
             pub fn $to_defined(&self, index: $index) -> Option<$defined> {
                 index.0.checked_sub(self.$imported as u32).map($defined)
             }
@@ -221,10 +221,10 @@ defined! {
     defined_global: GlobalIndex -> DefinedGlobalIndex, num_imported_globals;
 }
 
-/// Bytes of a function's name that anybody is told. A name section may give a function one of many
-/// megabytes, and 64 frames of a stack have it each. Mangled names of programs are shorter.
+/// Bytes of a function name that are shown. A name section may contain a name of many megabytes, and 64
+/// frames of a stack would each have a copy. Mangled names of real programs are shorter.
 const MAX_NAME: usize = 4096;
-/// Bytes of a module's own name that frames show.
+/// Bytes of a module name that frames show.
 const MAX_MODULE_NAME: usize = 256;
 
 impl ModuleInfo {
@@ -232,8 +232,8 @@ impl ModuleInfo {
         FuncIndex(index.0 + self.num_imported_functions as u32)
     }
 
-    /// How frames call the module of which `bytes` is the binary: its name, if it has one, and the
-    /// beginning of its hash.
+    /// The module's URL in stack frames: its name, if it has one, and the beginning of its hash. `bytes` is
+    /// the module's binary.
     pub fn url(&self, bytes: &[u8]) -> String {
         let name = self.name.clone().and_then(|range| bytes.get(range)).unwrap_or_default();
         let name = String::from_utf8_lossy(&name[..name.len().min(MAX_MODULE_NAME)]);
@@ -242,8 +242,8 @@ impl ModuleInfo {
         format!("wasm://wasm/{name}{dash}{hash:08x}")
     }
 
-    /// The function's name in the name section of the module of which `bytes` is the binary; the
-    /// beginning of a very long one, and a mark.
+    /// The function's name in the name section of the module with the binary `bytes`. A very long name is
+    /// truncated and marked.
     pub fn function_name(&self, bytes: &[u8], index: FuncIndex) -> Option<String> {
         let place = self.function_names.binary_search_by_key(&index, |(index, _)| *index).ok()?;
         let (_, range) = self.function_names.get(place)?;

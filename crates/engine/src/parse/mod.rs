@@ -1,8 +1,8 @@
-//! Bytes to a validated [`ModuleInfo`]: wasmparser reads and validates, we keep what we need.
+//! Parses bytes to a validated [`ModuleInfo`]: wasmparser reads and validates, and we keep what we need.
 //!
-//! Called by `Module::new` and `Module::validate`. Invariant: every section and every body has
-//! been validated when this returns `Ok`. An error of a section is reported before one of a body;
-//! of the bodies' errors it is the first by byte offset, in however many threads they were checked.
+//! Called by `Module::new` and `Module::validate`. Invariant: if this returns `Ok`, every section and every
+//! body has been validated. An error in a section is reported before one in a body. Among errors in bodies
+//! the first by byte offset is reported, for any number of threads.
 
 mod foreign;
 pub mod info;
@@ -40,7 +40,7 @@ pub const FEATURES: WasmFeatures = WasmFeatures::WASM2
 /// The JavaScript interface's limits on a module (its "Implementation-defined Limits").
 const MAX_SIZE: usize = 1 << 30;
 
-/// Refuses a module that is larger than any may be, before anything is done with its bytes.
+/// Rejects a module above the size limit before its bytes are processed.
 pub fn check_size(bytes: &[u8]) -> Result<(), CompileError> {
     if bytes.len() <= MAX_SIZE {
         return Ok(());
@@ -50,7 +50,7 @@ pub fn check_size(bytes: &[u8]) -> Result<(), CompileError> {
 
 type BodyToValidate<'a> = (FuncToValidate<ValidatorResources>, FunctionBody<'a>);
 
-/// Parses and validates a module, its bodies on up to `threads` threads.
+/// Parses and validates a module. Bodies are validated on up to `threads` threads.
 pub fn parse(
     bytes: &[u8],
     features: WasmFeatures,
@@ -75,7 +75,7 @@ pub fn parse(
     Ok(reader.info)
 }
 
-/// What a module that is known to be valid declares.
+/// The declarations of a module that is known to be valid.
 pub fn read(bytes: &[u8]) -> Result<ModuleInfo, CompileError> {
     let mut reader = ModuleReader { bytes, info: ModuleInfo::default(), canonical: Vec::new() };
     for payload in Parser::new(0).parse_all(bytes) {
@@ -89,7 +89,7 @@ fn validate_bodies(
     threads: usize,
     stop: &Stop<'_>,
 ) -> Result<(), CompileError> {
-    // Threads cost more than they bring below this many bodies.
+    // Below this many bodies a thread costs more than it saves.
     const WORTH_A_THREAD: usize = 256;
     let threads = threads.min(bodies.len() / WORTH_A_THREAD).max(1);
     let bodies: Vec<_> = bodies.into_iter().map(|body| Mutex::new(Some(body))).collect();
@@ -125,9 +125,9 @@ fn validate_bodies(
     }
 }
 
-/// Refuses the operators of the gc proposal, whose types we know only as far as functions go.
+/// Rejects operators of the gc proposal, of whose types only those for functions are supported.
 fn refuse_gc(body: &FunctionBody<'_>) -> Result<(), CompileError> {
-    // They all have this prefix, or compare what only they can make.
+    // They all have this prefix, or compare values that only they can create.
     const PREFIX: u8 = 0xfb;
     const REF_EQ: u8 = 0xd3;
     if !body.as_bytes().iter().any(|byte| matches!(*byte, PREFIX | REF_EQ)) {
@@ -157,7 +157,7 @@ wasmparser::for_each_operator!(define_is_gc);
 struct ModuleReader<'a> {
     bytes: &'a [u8],
     info: ModuleInfo,
-    /// The identity of each type read so far, to resolve references to it.
+    /// The identities of the types read so far, to resolve references to them.
     canonical: Vec<TypeId>,
 }
 
@@ -271,8 +271,8 @@ impl<'a> ModuleReader<'a> {
                 let contents = self.range_of(section.data());
                 self.info.custom_sections.push((section.name().to_owned(), contents));
                 if let wp::KnownCustom::Name(names) = section.as_known() {
-                    // A malformed name section never makes a module invalid (spec: "Custom
-                    // Section"); the names read so far stand.
+                    // A malformed name section never makes a module invalid (spec: "Custom Section"). The
+                    // names read so far are kept.
                     let _ = self.names(names);
                 }
             }
@@ -324,7 +324,7 @@ impl<'a> ModuleReader<'a> {
         })
     }
 
-    /// A value type inside the recursion group whose first type has the index `group`.
+    /// A value type in the recursion group whose first type has the index `group`.
     fn val_type_in_group(&self, ty: wp::ValType, group: u32) -> Result<ValType, CompileError> {
         Ok(match ty {
             wp::ValType::I32 => ValType::I32,
@@ -360,7 +360,7 @@ impl<'a> ModuleReader<'a> {
         })
     }
 
-    /// A value type outside of the type section, where every type is known.
+    /// A value type outside of the type section, where all types are known.
     fn val_type(&self, ty: wp::ValType) -> Result<ValType, CompileError> {
         self.val_type_in_group(ty, self.canonical.len() as u32)
     }

@@ -1,6 +1,6 @@
-//! The types of WebAssembly as the engine speaks of them.
+//! The types of WebAssembly in the engine.
 //!
-//! For all of the engine and for its embedders. The identity of function types is in `registry.rs`.
+//! Used by the whole engine and by its embedders. The identity of function types is in `registry.rs`.
 
 mod registry;
 
@@ -37,8 +37,8 @@ pub enum HeapType {
     NoExn,
     /// A function type of the process-wide registry.
     Concrete(TypeId),
-    /// The type at this place of the recursion group being defined. It appears only inside
-    /// registry keys, never in a type handed out.
+    /// The type at this index of the recursion group being defined. It appears only in registry keys, never
+    /// in a public type.
     Recursive(u32),
 }
 
@@ -146,8 +146,7 @@ impl FuncType {
         FuncType { params: params.into(), results: results.into() }
     }
 
-    /// The number of 16-byte slots a call through an argument array needs: arguments and results
-    /// share them.
+    /// The number of 16-byte slots for a call through an argument array. Arguments and results share them.
     pub fn slots(&self) -> usize {
         self.params.len().max(self.results.len())
     }
@@ -218,7 +217,7 @@ pub enum ExternType {
 }
 
 impl ExternType {
-    /// The name the JS API gives this kind (`WebAssembly.ImportExportKind`).
+    /// The name of this kind in the JS API (`WebAssembly.ImportExportKind`).
     pub fn kind(&self) -> &'static str {
         match self {
             ExternType::Func(_) => "function",

@@ -1,21 +1,20 @@
 //! The process-wide identity of function types.
 //!
-//! Invariants: two function types have the same [`TypeId`] exactly when the specification calls them equal,
-//! in whichever modules of the process they stand, so a signature check is one integer comparison. A type
-//! that is held knows all its supertypes, so a test of subtyping takes no lock; only to come from a bare
-//! identity to its type, the registry is read.
+//! Invariants: two function types have the same [`TypeId`] exactly if they are equal by the specification, in
+//! any modules of the process. A signature check is therefore one integer comparison. A held type knows all
+//! its supertypes, so a subtype test takes no lock. The registry is read only to get from an identity to its
+//! type.
 
 use super::{FuncType, HeapType};
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, LazyLock, PoisonError, RwLock, RwLockWriteGuard, Weak};
 
-/// The process-wide identity of a function type. Never used again for another type.
+/// The process-wide identity of a function type. It is never reused for another type.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct TypeId(pub u32);
 
-/// A function type with its identity. Holding one keeps the identities of its whole recursion
-/// group alive.
+/// A function type with its identity. It keeps the identities of its whole recursion group alive.
 #[derive(Clone)]
 pub struct SharedFuncType {
     group: Arc<RecGroup>,
@@ -25,14 +24,14 @@ pub struct SharedFuncType {
 struct RecGroup {
     key: Arc<[SubType]>,
     types: Vec<Registered>,
-    /// The types of other groups that this one names, kept so that their identities stay theirs.
+    /// The types of other groups that this one refers to, held so that their identities stay valid.
     references: Vec<SharedFuncType>,
 }
 
 struct Registered {
     ty: FuncType,
-    /// The types that this one is a subtype of, from the one without a supertype down to itself. The
-    /// specification allows 63 at most.
+    /// The supertypes of this type, from the root down to the type itself. The specification allows at most
+    /// 63.
     display: Box<[TypeId]>,
     is_final: bool,
 }
@@ -60,28 +59,28 @@ struct Registry {
 
 static REGISTRY: LazyLock<RwLock<Registry>> = LazyLock::new(RwLock::default);
 
-/// Locks the registry to change it. Nobody may drop a `SharedFuncType` while holding the guard: the last
-/// one of a group locks it again.
+/// Locks the registry for writing. Do not drop a `SharedFuncType` while holding the guard: dropping the last
+/// one of a group takes the lock again.
 fn registry() -> RwLockWriteGuard<'static, Registry> {
     REGISTRY.write().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl SharedFuncType {
-    /// The registered form of a type that is alone in its recursion group and names nothing of it.
+    /// Registers a type that is alone in its recursion group and does not refer to the group.
     pub fn new(ty: FuncType) -> SharedFuncType {
         let group = SharedFuncType::intern(&[SubType { ty, supertype: None, is_final: true }]);
         SharedFuncType { group, index: 0 }
     }
 
-    /// Registers a recursion group (spec: "Rolling" of recursive types) and returns its types in
-    /// order. `HeapType::Recursive(i)` names the group's own `i`-th type.
+    /// Registers a recursion group (spec: "Rolling" of recursive types) and returns its types in order.
+    /// `HeapType::Recursive(i)` refers to the group's own `i`-th type.
     pub fn register_group(types: &[SubType]) -> Vec<SharedFuncType> {
         let group = SharedFuncType::intern(types);
         (0..types.len()).map(|index| SharedFuncType { group: group.clone(), index }).collect()
     }
 
     fn intern(types: &[SubType]) -> Arc<RecGroup> {
-        // Declared before the guard, so dropped after it.
+        // Declared before the guard, so that it is dropped after it.
         let mut references = Vec::new();
         let mut registry = registry();
         if let Some(known) = registry.groups.get(types).and_then(Weak::upgrade) {
@@ -110,7 +109,7 @@ impl SharedFuncType {
         }
         let mut registered: Vec<Registered> = Vec::with_capacity(types.len());
         for (i, sub) in types.iter().enumerate() {
-            // A supertype stands before its subtypes (spec: "Sub types").
+            // A supertype is declared before its subtypes (spec: "Sub types").
             let mut display = match sub.supertype {
                 Some(HeapType::Recursive(i)) => {
                     registered.get(i as usize).map(|ty| ty.display.to_vec()).unwrap_or_default()
@@ -152,17 +151,17 @@ impl SharedFuncType {
         self.get().is_final
     }
 
-    /// Whether a function of this type may stand where `other` is asked for. Takes no lock.
+    /// Whether this type is `other` or a subtype of it. Takes no lock.
     pub fn matches(&self, other: &SharedFuncType) -> bool {
         self.get().display.get(other.get().display.len() - 1) == Some(&other.id())
     }
 
-    /// Whether a function of this type is one of the type `id`. Takes no lock.
+    /// Whether this type is the type `id` or a subtype of it. Takes no lock.
     pub fn is_a(&self, id: TypeId) -> bool {
         self.get().display.contains(&id)
     }
 
-    /// The registered type of this identity, while something in the process still holds it.
+    /// The registered type with this identity, if the process still holds it.
     pub fn from_id(id: TypeId) -> Option<SharedFuncType> {
         let registry = REGISTRY.read().unwrap_or_else(PoisonError::into_inner);
         let (group, index) = registry.by_id.get(&id)?;
@@ -176,13 +175,13 @@ impl Drop for RecGroup {
         for ty in &self.types {
             registry.by_id.remove(&ty.id());
         }
-        // Another thread may have registered the same types anew since our last holder left.
+        // Another thread may have registered the same types again since the last reference was dropped.
         if registry.groups.get(&self.key).is_some_and(|group| group.strong_count() == 0) {
             registry.groups.remove(&self.key);
         }
         drop(registry);
-        // Types may refer to each other in a chain of any length, which must not become one of
-        // calls: each group gives its references away before it drops.
+        // Types may refer to each other in a chain of any length. To avoid deep recursion, each group hands
+        // over its references before it is dropped.
         let mut references = std::mem::take(&mut self.references);
         while let Some(reference) = references.pop() {
             if let Some(mut group) = Arc::into_inner(reference.group) {
