@@ -1,13 +1,12 @@
-//! What can go wrong before guest code runs. Traps, which happen while it runs, are in
-//! `runtime/vm/traps.rs`.
+//! Errors before guest code runs. Traps, which occur while it runs, are in `runtime/vm/traps.rs`.
 
 use std::fmt;
 
-/// A module was refused (JS API: `WebAssembly.CompileError`).
+/// A module was rejected (JS API: `WebAssembly.CompileError`).
 #[derive(Clone, Debug, PartialEq)]
 pub struct CompileError {
     pub message: String,
-    /// Byte offset in the module, where one is known.
+    /// Byte offset in the module, if known.
     pub offset: Option<u64>,
 }
 
@@ -16,12 +15,12 @@ impl CompileError {
         CompileError { message: message.into(), offset: Some(offset) }
     }
 
-    /// Not about a place in the module: a limit of the engine or of the machine.
+    /// An error without a location in the module: a limit of the engine or of the machine.
     pub fn general(message: impl Into<String>) -> CompileError {
         CompileError { message: message.into(), offset: None }
     }
 
-    /// Places an error that knows no place of its own.
+    /// Adds an offset if the error has none.
     pub(crate) fn or_at(self, offset: u64) -> CompileError {
         CompileError { offset: self.offset.or(Some(offset)), ..self }
     }
@@ -44,7 +43,7 @@ impl fmt::Display for CompileError {
 
 impl std::error::Error for CompileError {}
 
-/// Imports do not fit what the module asks for (JS API: `WebAssembly.LinkError`).
+/// The imports do not match what the module requires (JS API: `WebAssembly.LinkError`).
 #[derive(Clone, Debug, PartialEq)]
 pub struct LinkError(pub String);
 

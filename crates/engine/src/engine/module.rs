@@ -1,4 +1,4 @@
-//! Modules: bytes, what they declare, and their machine code.
+//! Modules: bytes, declarations and machine code.
 
 use super::Engine;
 use super::making::{self, Compiling};
@@ -12,11 +12,11 @@ use std::io::{self, Write};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Weak};
 
-/// A compiled module: immutable, and shared by every thread of the process.
+/// A compiled module. It is immutable and shared by all threads of the process.
 #[derive(Clone)]
 pub struct Module(pub(super) Arc<Inner>);
 
-/// A module that this does not keep.
+/// A weak reference to a module.
 #[derive(Clone)]
 pub struct WeakModule(pub(super) Weak<Inner>);
 
@@ -35,11 +35,11 @@ pub(super) struct Inner {
     code: CodeObject,
 }
 
-/// Bytes of the smallest module that is kept for other processes: compiling a smaller one takes no longer
-/// than a look at a few files.
+/// Minimum size in bytes of a cached module: compiling a smaller one takes no longer than opening a few
+/// files.
 const WORTH_KEEPING: usize = 16 << 10;
 
-/// An import a module asks for.
+/// An import of a module.
 #[derive(Clone, Debug)]
 pub struct ImportType<'a> {
     pub module: &'a str,
@@ -47,7 +47,7 @@ pub struct ImportType<'a> {
     pub ty: ExternType,
 }
 
-/// An export a module offers.
+/// An export of a module.
 #[derive(Clone, Debug)]
 pub struct ExportType<'a> {
     pub name: &'a str,
@@ -55,14 +55,13 @@ pub struct ExportType<'a> {
 }
 
 impl Module {
-    /// Validates and compiles a module. The same bytes are compiled once as long as somebody has the
-    /// module.
+    /// Validates and compiles a module. The same bytes are compiled only once while the module exists.
     pub fn new(engine: &Engine, bytes: impl AsRef<[u8]>) -> Result<Module, CompileError> {
         Module::new_while(engine, bytes.as_ref(), true, &|| true)
     }
 
-    /// As [`Module::new`], as long as `go_on` says so, which is asked some times a second. `use_cache` tells
-    /// whether the code may come from the engine's cache, and go there.
+    /// Like [`Module::new`], while `go_on` returns true. It is called several times a second. `use_cache`
+    /// says whether the engine's cache may be read and written.
     pub fn new_while(
         engine: &Engine,
         bytes: &[u8],
@@ -73,9 +72,9 @@ impl Module {
         making::make(engine, bytes, use_cache, go_on)
     }
 
-    /// As [`Module::new`], on the compile threads of the process. `done` gets the result there; or here
-    /// and now, and nothing is returned, if no time is needed. When what is returned is dropped the
-    /// result is not wanted any more.
+    /// Like [`Module::new`], on the compile threads of the process. `done` is called there with the result.
+    /// If no work is needed, it is called immediately and `None` is returned. Dropping the returned value
+    /// means that the result is no longer needed.
     pub fn start(
         engine: &Engine,
         bytes: &[u8],
@@ -91,12 +90,12 @@ impl Module {
         }
     }
 
-    /// The hash of the module's bytes, by which [`Module::known`] finds it.
+    /// The hash of the module's bytes. [`Module::known`] finds the module by it.
     pub fn hash(&self) -> &[u8; 32] {
         &self.0.hash
     }
 
-    /// The engine's module whose bytes have this hash, as long as somebody has it.
+    /// The engine's module whose bytes have this hash, if it still exists.
     pub fn known(engine: &Engine, hash: &[u8; 32]) -> Option<Module> {
         engine.modules().made(hash)
     }
@@ -111,7 +110,7 @@ impl Module {
         let key = engine.key(&hash);
         let cache = engine.cache().filter(|_| use_cache && bytes.len() >= WORTH_KEEPING);
         let (info, artifact) = match cache.and_then(|cache| cache.load(&key)) {
-            // The bytes are those that were validated when it was made: they have the same hash.
+            // The bytes have the same hash as those that were validated when the artifact was made.
             Some(artifact) => (parse::read(&bytes)?, Some(artifact)),
             None => (parse::parse(&bytes, engine.features(), engine.threads(), stop)?, None),
         };
@@ -144,7 +143,7 @@ impl Module {
         Module(Arc::new(Inner { engine: engine.clone(), hash, info, bytes, offsets, code }))
     }
 
-    /// The module with its code, for [`Module::deserialize`].
+    /// Serializes the module with its code, for [`Module::deserialize`].
     pub fn serialize(&self) -> Result<Vec<u8>, CompileError> {
         let artifact = self.0.code.artifact();
         let mut serialized = Vec::new();
@@ -157,11 +156,11 @@ impl Module {
         Ok(serialized)
     }
 
-    /// The module that [`Module::serialize`] wrote, without compiling it. What another build made, or one for
-    /// another processor or with other settings, is refused, and so is what has changed by accident.
+    /// Loads a module written by [`Module::serialize`] without compiling it. Data from another build, for
+    /// another processor or with other settings is rejected, and so is accidentally modified data.
     ///
     /// # Safety
-    /// The bytes are what `serialize` gave: the code among them is run as it is.
+    /// The bytes must be the output of `serialize`: the code in them is executed as it is.
     pub unsafe fn deserialize(engine: &Engine, serialized: &[u8]) -> Result<Module, CompileError> {
         let key = |bytes: &[u8]| engine.key(blake3::hash(bytes).as_bytes());
         let (artifact, bytes) = Artifact::read(serialized, &key).map_err(|refused| {
@@ -190,7 +189,7 @@ impl Module {
         Ok((info, offsets))
     }
 
-    /// Only checks a module.
+    /// Validates a module without compiling it.
     pub fn validate(engine: &Engine, bytes: &[u8]) -> Result<(), CompileError> {
         parse::check_size(bytes)?;
         let never = AtomicBool::new(false);
@@ -205,12 +204,12 @@ impl Module {
         WeakModule(Arc::downgrade(&self.0))
     }
 
-    /// Whether instantiating it runs code of its own.
+    /// Whether instantiation runs code of the module.
     pub fn has_start(&self) -> bool {
         self.info().start.is_some()
     }
 
-    /// The imports in the module's order.
+    /// The imports in module order.
     pub fn imports(&self) -> impl Iterator<Item = ImportType<'_>> {
         let info = self.info();
         info.imports.iter().map(|import| ImportType {
@@ -220,13 +219,13 @@ impl Module {
         })
     }
 
-    /// The type of the import at a place in the module's order.
+    /// The type of the import at this index.
     pub fn import_type(&self, place: usize) -> Option<ExternType> {
         let info = self.info();
         info.imports.get(place).map(|import| info.extern_type(import.index))
     }
 
-    /// The exports in the module's order.
+    /// The exports in module order.
     pub fn exports(&self) -> impl Iterator<Item = ExportType<'_>> {
         let info = self.info();
         info.exports
@@ -234,19 +233,19 @@ impl Module {
             .map(|export| ExportType { name: &export.name, ty: info.extern_type(export.index) })
     }
 
-    /// The memories that are not imported.
+    /// The memories that the module defines.
     pub fn defined_memories(&self) -> impl Iterator<Item = MemoryType> {
         let info = self.info();
         info.memories.values().skip(info.num_imported_memories).copied()
     }
 
-    /// The contents of the custom sections of this name, in order.
+    /// The contents of the custom sections with this name, in order.
     pub fn custom_sections<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
         let sections = self.info().custom_sections.iter();
         sections.filter(move |(own, _)| own == name).map(|(_, range)| &self.0.bytes[range.clone()])
     }
 
-    /// Bytes of machine code.
+    /// The size of the machine code in bytes.
     pub fn code_len(&self) -> usize {
         self.0.code.len()
     }

@@ -1,30 +1,30 @@
-//! What is particular to a processor: the few instructions no compiler emits for us, called from
-//! compiled code (`VMStoreContext::resume`), and constants for the compiler and loader.
+//! Processor-specific code: a few instructions that compilers do not emit for us, called from compiled code
+//! (`VMStoreContext::resume`), and constants for the compiler and loader.
 
 use super::fault::Asking;
 use core::arch::naked_asm;
 use core::ffi::c_void;
 use core::mem::offset_of;
 
-/// A feature of the processor, by its Cranelift flag, without which Cranelift calls the C library.
+/// A processor feature, by its Cranelift flag. Without it Cranelift calls the C library.
 #[cfg(target_arch = "x86_64")]
 pub const REQUIRED_FLAG: Option<&str> = Some("has_sse41");
 #[cfg(target_arch = "aarch64")]
 pub const REQUIRED_FLAG: Option<&str> = None;
 
-/// Bytes that cranelift-jit may need behind a function for each call in it.
+/// Bytes that cranelift-jit may need after a function for each call in it.
 #[cfg(target_arch = "x86_64")]
 pub const VENEER_SIZE: usize = 0;
 #[cfg(target_arch = "aarch64")]
 pub const VENEER_SIZE: usize = 24;
 
-/// Continues at `pc` with the given stack and frame pointers and `payload` in the register of an
-/// exception's payload. It is how compiled code leaves for the handler of the innermost entry
-/// trampoline after a host function failed, or for the handler of a wasm frame after a throw.
+/// Continues at `pc` with the given stack and frame pointers, and with `payload` in the register of an
+/// exception's payload. Compiled code uses it to jump to the handler of the innermost entry trampoline after
+/// a host function failed, or to the handler of a wasm frame after a throw.
 ///
 /// # Safety
-/// `pc` is the handler of a call that a live frame of this thread is in, `sp` and `fp` are that
-/// frame's, and no frame of Rust stands between it and the caller.
+/// `pc` is the handler of a call in a live frame of this thread, `sp` and `fp` belong to that frame, and
+/// there is no Rust frame between it and the caller.
 #[cfg(target_arch = "x86_64")]
 #[unsafe(naked)]
 pub unsafe extern "C" fn resume(pc: usize, sp: usize, fp: usize, payload: usize) -> ! {
@@ -41,26 +41,26 @@ pub unsafe extern "C" fn resume(pc: usize, sp: usize, fp: usize, payload: usize)
     naked_asm!("mov sp, x1", "mov x29, x2", "mov x16, x0", "mov x0, x3", "br x16")
 }
 
-/// Where the fault handler sends a loop of wasm that is to be asked whether it goes on: saves all that
-/// the loop may have in registers, calls [`Asking::asked`], and continues at the loop's poll with everything as
-/// it was, or where that says. The address of the [`Asking`] is in `rax`.
+/// The fault handler continues here when a wasm loop is interrupted at a poll. Saves all registers that the
+/// loop may use and calls [`Asking::asked`]. Then it restores them and continues at the loop's poll, or where
+/// `asked` says. The address of the [`Asking`] is in `rax`.
 ///
-/// Compiled code has values in the general registers, the flags, and the low 128 bits of the sixteen
-/// vector registers: no type of wasm is wider, and Cranelift uses neither the upper halves, nor the other
-/// sixteen registers and masks of AVX-512, nor the x87. `MXCSR` is for every callee to preserve.
+/// Compiled code has values in the general registers, the flags, and the low 128 bits of the sixteen vector
+/// registers. No wasm type is wider, and Cranelift does not use the upper halves, the other sixteen registers
+/// and masks of AVX-512, or the x87. Every callee preserves `MXCSR`.
 ///
 /// # Safety
-/// Only for the fault handler, at a poll.
+/// Only the fault handler may continue here, at a poll.
 #[cfg(target_arch = "x86_64")]
 #[unsafe(naked)]
 pub unsafe extern "C" fn ask() {
     naked_asm!(
-        // Past the red zone, should there be one; nothing up to `pushfq` changes a flag.
+        // Skip the red zone, if there is one. No instruction up to `pushfq` changes a flag.
         "lea rsp, [rsp - 128]",
         "push qword ptr [rax]",
         "push rbp",
         "pushfq",
-        // The frame that an exit has: the caller's frame pointer, and where it is.
+        // Build a frame like that of an exit trampoline: the caller's frame pointer and its pc.
         "lea rbp, [rsp + 8]",
         "push qword ptr [rax + 8]",
         "push rcx",
@@ -115,7 +115,7 @@ pub unsafe extern "C" fn ask() {
         "movaps xmm13, [rsp + 208]",
         "movaps xmm14, [rsp + 224]",
         "movaps xmm15, [rsp + 240]",
-        // The flags and fourteen registers lie below the frame.
+        // The flags and fourteen registers are below the frame.
         "lea rsp, [rbp - 120]",
         "pop r15",
         "pop r14",
@@ -145,9 +145,9 @@ pub unsafe extern "C" fn ask() {
     )
 }
 
-/// As on x86-64, with the address of the [`Asking`] in `x17`: Cranelift keeps no value there from
-/// one operator to the next, and where it makes the address of a load in pieces they are in `x16`. So it
-/// is also the register to come back by. `x18` is the platform's.
+/// As on x86-64, with the address of the [`Asking`] in `x17`. Cranelift keeps no value there between
+/// operators, and if it builds the address of a load in several steps it uses `x16`. So `x17` is also the
+/// register for the jump back. `x18` belongs to the platform.
 ///
 /// # Safety
 /// As on x86-64.
@@ -189,7 +189,7 @@ pub unsafe extern "C" fn ask() {
         "stp q26, q27, [sp, #672]",
         "stp q28, q29, [sp, #704]",
         "stp q30, q31, [sp, #736]",
-        // The frame that an exit has: the caller's frame pointer, and where it is.
+        // Build a frame like that of an exit trampoline: the caller's frame pointer and its pc.
         "ldr x0, [x17]",
         "stp x29, x0, [sp, #240]",
         "add x29, sp, #240",
@@ -243,12 +243,12 @@ pub unsafe extern "C" fn ask() {
     )
 }
 
-/// Calls `f` with `data` and the address from which on the stack holds the registers that a callee has to
-/// preserve, as they were here, and all older frames. For who looks for references on the stack: a value of
-/// wasm may stand in such a register as long as nobody needed it.
+/// Pushes the callee-saved registers and calls `f` with `data` and their address. From there on the stack
+/// holds these registers and all older frames. Used to scan the stack for references: a wasm value may stay
+/// in such a register until a callee saves it.
 ///
 /// # Safety
-/// `f` may be called with `data`, and does not unwind.
+/// It must be valid to call `f` with `data`, and `f` must not unwind.
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 #[unsafe(naked)]
 pub unsafe extern "C" fn with_preserved_registers(
@@ -304,7 +304,7 @@ pub unsafe extern "C" fn with_preserved_registers(
     )
 }
 
-/// Miri runs no wasm, and so has no words to look at.
+/// Miri runs no wasm, so there are no words to scan.
 ///
 /// # Safety
 /// As on x86-64.
@@ -318,8 +318,8 @@ compile_error!("wasi-native makes code for x86-64 and aarch64 only");
 mod tests {
     use super::*;
 
-    /// Calls `f` with a number of its own in each register that a callee preserves, but for the frame
-    /// pointer, and checks that they are there after it.
+    /// Calls `f` with a different number in each callee-saved register, except the frame pointer, and checks
+    /// that they are unchanged afterwards.
     #[unsafe(naked)]
     unsafe extern "C" fn with_numbers(
         f: unsafe extern "C" fn(*mut c_void, *const u64),
@@ -355,9 +355,9 @@ mod tests {
     fn a_value_that_is_in_a_preserved_register_alone_is_found() {
         unsafe extern "C" fn look(data: *mut c_void, from: *const u64) {
             assert_eq!(from.addr() % 16, 0);
-            // SAFETY: six registers and a word for alignment are there.
+            // SAFETY: six registers and a word for alignment are on the stack at `from`.
             let words = unsafe { std::slice::from_raw_parts(from, 7) };
-            // SAFETY: the vector below.
+            // SAFETY: `data` is the vector below.
             unsafe { (*data.cast::<Vec<u64>>()).extend_from_slice(words) };
         }
         let mut words = Vec::<u64>::new();

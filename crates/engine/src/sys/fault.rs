@@ -1,4 +1,4 @@
-//! A fault in compiled code, and how it is answered: between the signal handler and who installed it.
+//! Faults in compiled code and their answers: the interface between the signal handler and its installer.
 
 /// An instruction that faulted.
 #[derive(Clone, Copy)]
@@ -7,13 +7,13 @@ pub struct Fault {
     pub fp: usize,
 }
 
-/// How a fault of ours is answered.
+/// How to continue after a fault in compiled code.
 #[derive(Clone, Copy)]
 pub enum Answer {
-    /// By the same instruction once more.
+    /// Execute the same instruction again.
     Again,
     Resume(Resume),
-    /// By `arch::ask`, which has what it needs from here and comes to the same instruction again, or ends
+    /// Continue at `arch::ask`, which gets its data from here. It returns to the same instruction, or ends
     /// the guest.
     Ask(*mut Asking),
 }
@@ -26,14 +26,14 @@ pub struct Resume {
     pub fp: usize,
 }
 
-/// What `arch::ask` needs. It lives as long as the loop that faulted may run.
+/// Data for `arch::ask`. It lives as long as the faulting loop may run.
 #[repr(C)]
 pub struct Asking {
-    /// Of the instruction that faulted. The signal handler writes this field and the next.
+    /// The pc of the faulting instruction. The signal handler writes this field and the next.
     pub pc: usize,
-    /// What was in the register that now has the address of this.
+    /// The previous value of the register that now holds the address of this struct.
     pub register: usize,
-    /// Who is asked. It gets the stub's frame, which begins with the loop's frame pointer and `pc`, and
-    /// returns null if the loop may go on; else `pc`, `sp`, `fp` and `payload` to continue at.
+    /// The function to call. It gets the stub's frame, which begins with the loop's frame pointer and `pc`.
+    /// It returns null if the loop may continue, else the `pc`, `sp`, `fp` and `payload` to continue with.
     pub asked: unsafe extern "C" fn(frame: *const [usize; 2]) -> *const [usize; 4],
 }

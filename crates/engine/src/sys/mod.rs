@@ -1,7 +1,7 @@
-//! What differs by operating system and processor: address space, faults, the stack's end, and
-//! continuing at an address. The only room with `cfg(target_os)` or `cfg(target_arch)` in code.
+//! Code specific to the operating system and processor: address space, faults, stack bounds, and continuing
+//! at an address. This is the only module with `cfg(target_os)` or `cfg(target_arch)` outside tests.
 //!
-//! Used by `code/` and `runtime/`. Each platform folder has the same names.
+//! Used by `code/` and `runtime/`. Each platform folder exports the same names.
 
 pub mod arch;
 mod fault;

@@ -1,6 +1,6 @@
-//! The system's memory calls for Miri, on the heap: Miri has neither protection nor advice.
+//! The system's memory functions for Miri, on the heap: Miri has neither page protection nor `madvise`.
 //!
-//! For `mmap.rs` alone. What faults on a real machine is an ordinary access here.
+//! Used only by `mmap.rs`. An access that faults on a real machine is an ordinary access here.
 
 use super::page_size;
 use libc::{MAP_FAILED, MAP_FIXED, c_int, c_void};
@@ -11,7 +11,7 @@ fn layout(len: usize) -> Layout {
 }
 
 /// # Safety
-/// As for the system's, with or without an address of ours.
+/// As for the system function, with or without an address in one of our mappings.
 pub unsafe fn mmap(
     address: *mut c_void,
     len: usize,
@@ -23,7 +23,7 @@ pub unsafe fn mmap(
     if len > 1 << 36 {
         return MAP_FAILED;
     }
-    // SAFETY: the caller's; a mapping is never empty.
+    // SAFETY: by this function's contract. A mapping is never empty.
     unsafe {
         if flags & MAP_FIXED == 0 {
             return alloc_zeroed(layout(len)).cast();
@@ -34,23 +34,23 @@ pub unsafe fn mmap(
 }
 
 /// # Safety
-/// As for the system's, for a whole mapping.
+/// As for the system function, for a whole mapping.
 pub unsafe fn munmap(address: *mut c_void, len: usize) -> c_int {
-    // SAFETY: the caller's.
+    // SAFETY: by this function's contract.
     unsafe { dealloc(address.cast(), layout(len)) };
     0
 }
 
 /// # Safety
-/// As for the system's.
+/// As for the system function.
 pub unsafe fn mprotect(_: *mut c_void, _: usize, _: c_int) -> c_int {
     0
 }
 
 /// # Safety
-/// As for the system's.
+/// As for the system function.
 pub unsafe fn madvise(address: *mut c_void, len: usize, _: c_int) -> c_int {
-    // SAFETY: the caller's.
+    // SAFETY: by this function's contract.
     unsafe { address.cast::<u8>().write_bytes(0, len) };
     0
 }

@@ -1,4 +1,4 @@
-//! A range of address space of our own.
+//! A range of address space.
 
 use std::fs::File;
 use std::io;
@@ -11,22 +11,22 @@ use super::miri as os;
 #[cfg(not(miri))]
 use libc as os;
 
-/// Bytes of a page of this machine.
+/// The page size of this machine in bytes.
 pub fn page_size() -> usize {
-    // SAFETY: a query without arguments.
+    // SAFETY: a query without pointer arguments.
     unsafe { libc::sysconf(libc::_SC_PAGESIZE) as usize }
 }
 
-/// Private memory, anonymous or of a file, unmapped when dropped. Ranges are in bytes from its start and on
-/// page boundaries.
+/// A private mapping, anonymous or of a file, that is unmapped when dropped. Ranges are in bytes from its
+/// start, at page boundaries.
 pub struct Mmap {
     start: NonNull<u8>,
     len: usize,
 }
 
-// SAFETY: it is a number and a length; who reads and writes through it answers for that.
+// SAFETY: it is an address and a length. Code that accesses memory through it has its own safety argument.
 unsafe impl Send for Mmap {}
-// SAFETY: as above; its own methods change page protections only, which the kernel orders.
+// SAFETY: as above. Its own methods only change mappings and page protections, which the kernel orders.
 unsafe impl Sync for Mmap {}
 
 impl Mmap {
@@ -35,7 +35,7 @@ impl Mmap {
         if len == 0 {
             return Ok(Mmap::none());
         }
-        // SAFETY: a new mapping at an address of the kernel's choice touches nothing of ours.
+        // SAFETY: a new mapping at an address chosen by the kernel does not affect existing memory.
         let start = unsafe { map(std::ptr::null_mut(), len, 0) }?;
         match NonNull::new(start) {
             Some(start) => Ok(Mmap { start, len }),
@@ -43,13 +43,13 @@ impl Mmap {
         }
     }
 
-    /// The first `len` bytes of a file, to be read. The file must not get shorter while they are mapped.
+    /// Maps the first `len` bytes of a file for reading. The file must not shrink while it is mapped.
     pub fn of_file(file: &File, len: usize) -> io::Result<Mmap> {
         if len == 0 {
             return Ok(Mmap::none());
         }
         let (protection, flags) = (libc::PROT_READ, libc::MAP_PRIVATE);
-        // SAFETY: a new mapping at an address of the kernel's choice touches nothing of ours.
+        // SAFETY: a new mapping at an address chosen by the kernel does not affect existing memory.
         let start = unsafe { libc::mmap(std::ptr::null_mut(), len, protection, flags, file.as_raw_fd(), 0) };
         if start == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
@@ -60,23 +60,23 @@ impl Mmap {
         }
     }
 
-    /// No address space at all.
+    /// An empty range.
     pub fn none() -> Mmap {
         Mmap { start: NonNull::dangling(), len: 0 }
     }
 
-    /// Reserves more address space behind what there is, up to `len` bytes in all. Fails where the
-    /// space there is taken, and if there is none yet: the start never changes.
+    /// Reserves more address space after the mapping, up to `len` bytes in all. Fails if that space is in use
+    /// or if the mapping is empty. The start never changes.
     pub fn extend(&mut self, len: usize) -> io::Result<()> {
         let Some(more) = len.checked_sub(self.len).filter(|more| *more > 0) else { return Ok(()) };
         if self.len == 0 {
             return Err(io::ErrorKind::OutOfMemory.into());
         }
         let end = self.start().wrapping_add(self.len);
-        // SAFETY: without MAP_FIXED the address is a wish: nothing that is mapped is touched.
+        // SAFETY: without MAP_FIXED the address is a hint, so existing mappings are not affected.
         let start = unsafe { map(end, more, 0) }?;
         if start != end {
-            // SAFETY: just mapped, and nobody has seen it.
+            // SAFETY: the range was just mapped and is not yet used.
             unsafe { os::munmap(start.cast(), more) };
             return Err(io::ErrorKind::OutOfMemory.into());
         }
@@ -84,7 +84,7 @@ impl Mmap {
         Ok(())
     }
 
-    /// Puts fresh pages, which nobody can access yet, in the place of those that are there.
+    /// Replaces pages with fresh, inaccessible ones.
     pub fn renew(&self, range: Range<usize>) -> io::Result<()> {
         if range.is_empty() {
             return Ok(());
@@ -104,22 +104,22 @@ impl Mmap {
         self.len
     }
 
-    /// Makes pages readable and writable; fresh ones read as zero.
+    /// Makes pages readable and writable. Fresh ones read as zero.
     pub fn make_writable(&self, range: Range<usize>) -> io::Result<()> {
         self.protect(range, libc::PROT_READ | libc::PROT_WRITE)
     }
 
-    /// Makes pages readable and executable, no longer writable.
+    /// Makes pages readable and executable, and no longer writable.
     pub fn make_executable(&self, range: Range<usize>) -> io::Result<()> {
         self.protect(range, libc::PROT_READ | libc::PROT_EXEC)
     }
 
-    /// Makes every access to pages fault; their contents stay.
+    /// Makes every access to pages fault. Their contents are kept.
     pub fn make_inaccessible(&self, range: Range<usize>) -> io::Result<()> {
         self.protect(range, libc::PROT_NONE)
     }
 
-    /// Gives the contents of pages back to the system: they read as zero from then on.
+    /// Returns the contents of pages to the system. They read as zero from then on.
     pub fn discard(&self, range: Range<usize>) -> io::Result<()> {
         if range.is_empty() {
             return Ok(());
@@ -127,7 +127,7 @@ impl Mmap {
         if range.end > self.len {
             return Err(io::Error::other("pages that are not ours"));
         }
-        // SAFETY: the range is inside our own mapping, which is private and of no file.
+        // SAFETY: the range is inside our own mapping, which is private and anonymous.
         let result =
             unsafe { os::madvise(self.start().add(range.start).cast(), range.len(), libc::MADV_DONTNEED) };
         if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
@@ -149,10 +149,10 @@ impl Mmap {
 /// Maps pages that fault on every access.
 ///
 /// # Safety
-/// With MAP_FIXED what was mapped there is gone.
+/// With MAP_FIXED existing mappings in the range are destroyed.
 unsafe fn map(address: *mut u8, len: usize, flags: libc::c_int) -> io::Result<*mut u8> {
     let flags = flags | libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
-    // SAFETY: the caller's.
+    // SAFETY: by this function's contract.
     let start = unsafe { os::mmap(address.cast(), len, libc::PROT_NONE, flags, -1, 0) };
     if start == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(start.cast()) }
 }
@@ -160,7 +160,7 @@ unsafe fn map(address: *mut u8, len: usize, flags: libc::c_int) -> io::Result<*m
 impl Drop for Mmap {
     fn drop(&mut self) {
         if self.len != 0 {
-            // SAFETY: our own mapping, and whoever could touch it held this value.
+            // SAFETY: the mapping is ours, and all access to it required this value.
             unsafe { os::munmap(self.start().cast(), self.len) };
         }
     }

@@ -12,11 +12,11 @@ pub use private::*;
 pub use signals::install_fault_handler;
 pub use stack::stack_bounds;
 
-/// Keeps this library mapped for the rest of the process: Node closes an addon when the last of
-/// its environments ends, and the fault handler must stay callable.
+/// Keeps this library mapped for the rest of the process. Node closes an addon when the last of its
+/// environments ends, but the fault handler must stay callable.
 pub fn pin_library() {
-    // SAFETY: `dladdr` reads the address of a function of this library and fills `info`;
-    // `dlopen` gets the NUL-terminated name it returned. The handle is leaked on purpose.
+    // SAFETY: `dladdr` gets the address of a function of this library and fills `info`. `dlopen` gets the
+    // NUL-terminated name from it. The handle is leaked on purpose.
     unsafe {
         let mut info: libc::Dl_info = std::mem::zeroed();
         if libc::dladdr(pin_library as *const libc::c_void, &mut info) != 0 && !info.dli_fname.is_null() {

@@ -1,4 +1,4 @@
-//! Files and directories that nobody but this user can write to.
+//! Files and directories that only this user can write to.
 
 use std::fs::{DirBuilder, File, Metadata, OpenOptions};
 use std::io;
@@ -14,7 +14,7 @@ fn refused(why: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::PermissionDenied, why)
 }
 
-/// Refuses what is another user's, and what others may write to.
+/// Rejects files that belong to another user or that others may write to.
 fn check(metadata: &Metadata) -> io::Result<()> {
     const OTHERS_WRITE: u32 = 0o022;
     if metadata.uid() != user() {
@@ -26,7 +26,7 @@ fn check(metadata: &Metadata) -> io::Result<()> {
     Ok(())
 }
 
-/// Refuses a directory that is not this user's alone, or a link to one.
+/// Rejects links, and directories that are not private to this user.
 pub fn check_private_directory(path: &Path) -> io::Result<()> {
     let metadata = path.symlink_metadata()?;
     if !metadata.is_dir() {
@@ -35,8 +35,8 @@ pub fn check_private_directory(path: &Path) -> io::Result<()> {
     check(&metadata)
 }
 
-/// Makes a directory for this user alone, where there is none. What it is in must be the user's or the
-/// system's: a program that runs as somebody else leaves nothing in a home that is not its own.
+/// Creates a directory that is private to this user, if it does not exist. Its parent must belong to the user
+/// or the system: a program running as another user must not create files in a home that is not its own.
 pub fn create_private_directory(path: &Path) -> io::Result<()> {
     const SYSTEM: u32 = 0;
     if path.symlink_metadata().is_ok() {
@@ -55,9 +55,9 @@ pub fn create_private_directory(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Opens a file to read, if it is this user's alone and no link.
+/// Opens a file for reading, if it is private to this user and not a link.
 pub fn open_private_file(path: &Path) -> io::Result<(File, Metadata)> {
-    // A pipe in its place would be waited for.
+    // Without O_NONBLOCK opening a pipe would block.
     let file = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)?;
     let metadata = file.metadata()?;
     if !metadata.is_file() {
@@ -67,7 +67,7 @@ pub fn open_private_file(path: &Path) -> io::Result<(File, Metadata)> {
     Ok((file, metadata))
 }
 
-/// Makes a file for this user alone that is not there yet.
+/// Creates a new file that is private to this user.
 pub fn create_private_file(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create_new(true).mode(0o600).custom_flags(libc::O_NOFOLLOW).open(path)
 }

@@ -1,7 +1,7 @@
-//! Faults of compiled code as traps, beside whoever else handles signals in the process (V8 does).
+//! Turns faults in compiled code into traps, alongside other signal handlers in the process (such as V8's).
 //!
-//! Installed by `Store::new`, with who answers. Invariant: a fault that is not ours reaches the handler that was
-//! there before us, with everything it would have got without us.
+//! `Store::new` installs the handler and the function that answers faults. Invariant: a fault that is not
+//! ours is passed to the previous handler, unchanged.
 
 use crate::sys::{Answer, Fault, arch};
 use std::io;
@@ -20,7 +20,7 @@ struct Installed {
 
 static INSTALLED: OnceLock<Installed> = OnceLock::new();
 
-/// Installs the handler once for the process. It is never removed: others may have chained to it.
+/// Installs the handler once for the process. It is never removed, because other handlers may chain to it.
 pub fn install_fault_handler(handler: Handler) -> io::Result<()> {
     static RESULT: OnceLock<Result<(), i32>> = OnceLock::new();
     let result = RESULT.get_or_init(|| install(handler).map_err(|e| e.raw_os_error().unwrap_or(0)));
@@ -29,7 +29,7 @@ pub fn install_fault_handler(handler: Handler) -> io::Result<()> {
 
 fn install(handler: Handler) -> io::Result<()> {
     super::pin_library();
-    // Read what is there first: our handler may run as soon as it is installed.
+    // Read the previous actions first, because our handler may run as soon as it is installed.
     let mut previous = [const { MaybeUninit::<libc::sigaction>::zeroed() }; SIGNALS.len()];
     for (signal, previous) in SIGNALS.iter().zip(&mut previous) {
         // SAFETY: reads the current action into memory of the right type.
@@ -37,15 +37,15 @@ fn install(handler: Handler) -> io::Result<()> {
             return Err(io::Error::last_os_error());
         }
     }
-    // SAFETY: each was filled by the kernel above.
+    // SAFETY: the kernel filled each of them above.
     let previous = previous.map(|action| unsafe { action.assume_init() });
     let _ = INSTALLED.set(Installed { handler, previous });
     for signal in SIGNALS {
-        // SAFETY: an all-zero `sigaction` is a valid one, and the fields that matter are set.
+        // SAFETY: an all-zero `sigaction` is valid, and the relevant fields are set.
         let result = unsafe {
             let mut action: libc::sigaction = std::mem::zeroed();
-            // On the alternate stack where there is one, and open to a fault inside the
-            // handler, as the handlers we stand before were.
+            // Use the alternate stack if there is one, and allow faults inside the handler, like the previous
+            // handlers.
             action.sa_flags = libc::SA_SIGINFO | libc::SA_NODEFER | libc::SA_ONSTACK;
             action.sa_sigaction = on_signal as *const () as usize;
             libc::sigemptyset(&mut action.sa_mask);
@@ -60,16 +60,16 @@ fn install(handler: Handler) -> io::Result<()> {
 
 extern "C" fn on_signal(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
     let Some(installed) = INSTALLED.get() else { return };
-    // SAFETY: the kernel passes the interrupted thread's context to an `SA_SIGINFO` handler, and
-    // nobody else refers to it while we run.
+    // SAFETY: the kernel passes the interrupted thread's context to an `SA_SIGINFO` handler, and there is no
+    // other reference to it while the handler runs.
     let registers = unsafe { &mut *context.cast::<libc::ucontext_t>() };
     match (installed.handler)(registers::fault(registers)) {
         Some(Answer::Again) => return,
         Some(Answer::Resume(resume)) => return registers::resume(registers, resume),
         Some(Answer::Ask(asking)) => {
             let (pc, register) = registers::of_question(registers);
-            // SAFETY: of the store whose loop has faulted, for this thread. Nothing of the loop runs
-            // before `ask`, which reads it first.
+            // SAFETY: `asking` belongs to the store whose loop has faulted on this thread. No code of the loop
+            // runs before `ask`, which reads it first.
             unsafe { ((*asking).pc, (*asking).register) = (*pc as usize, *register as usize) };
             *pc = arch::ask as *const () as _;
             *register = asking as _;
@@ -81,8 +81,8 @@ extern "C" fn on_signal(signal: libc::c_int, info: *mut libc::siginfo_t, context
     let previous = &installed.previous[place];
     match previous.sa_sigaction {
         libc::SIG_DFL | libc::SIG_IGN => {
-            // The instruction runs again and the process dies of the fault, as it should.
-            // SAFETY: restores the action that was there before us.
+            // The instruction runs again, and the fault ends the process as it should.
+            // SAFETY: restores the previous action.
             unsafe { libc::sigaction(signal, previous, std::ptr::null_mut()) };
         }
         handler if previous.sa_flags & libc::SA_SIGINFO != 0 => {
@@ -111,7 +111,7 @@ mod registers {
         }
     }
 
-    /// The program counter, and the register that `arch::ask` gets its argument in.
+    /// The program counter, and the register for the argument of `arch::ask`.
     pub fn of_question(context: &mut libc::ucontext_t) -> (&mut i64, &mut i64) {
         let [pc, register] = [libc::REG_RIP, libc::REG_RAX].map(|register| register as usize);
         match context.uc_mcontext.gregs.get_disjoint_mut([pc, register]) {
@@ -137,7 +137,7 @@ mod registers {
         Fault { pc: registers.pc as usize, fp: registers.regs[29] as usize }
     }
 
-    /// The program counter, and the register that `arch::ask` gets its argument in.
+    /// The program counter, and the register for the argument of `arch::ask`.
     pub fn of_question(context: &mut libc::ucontext_t) -> (&mut u64, &mut u64) {
         let registers = &mut context.uc_mcontext;
         (&mut registers.pc, &mut registers.regs[17])
@@ -162,7 +162,7 @@ mod registers {
         Fault { pc: state.__rip as usize, fp: state.__rbp as usize }
     }
 
-    /// The program counter, and the register that `arch::ask` gets its argument in.
+    /// The program counter, and the register for the argument of `arch::ask`.
     #[cfg(target_arch = "x86_64")]
     pub fn of_question(context: &mut libc::ucontext_t) -> (&mut u64, &mut u64) {
         // SAFETY: as above.
@@ -184,7 +184,7 @@ mod registers {
         Fault { pc: state.__pc as usize, fp: state.__fp as usize }
     }
 
-    /// The program counter, and the register that `arch::ask` gets its argument in.
+    /// The program counter, and the register for the argument of `arch::ask`.
     #[cfg(target_arch = "aarch64")]
     pub fn of_question(context: &mut libc::ucontext_t) -> (&mut u64, &mut u64) {
         // SAFETY: as above.

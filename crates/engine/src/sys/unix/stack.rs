@@ -1,8 +1,8 @@
-//! Where the current thread's stack ends.
+//! The bounds of the current thread's stack.
 
 use std::ops::Range;
 
-/// The addresses of the current thread's stack, lowest first.
+/// The address range of the current thread's stack.
 pub fn stack_bounds() -> Range<usize> {
     let (low, high) = query();
     low..high
@@ -10,8 +10,8 @@ pub fn stack_bounds() -> Range<usize> {
 
 #[cfg(not(any(target_os = "macos", miri)))]
 fn query() -> (usize, usize) {
-    // SAFETY: `pthread_getattr_np` initialises `attributes` for the calling thread, which is
-    // read and destroyed once.
+    // SAFETY: `pthread_getattr_np` initialises `attributes` for the calling thread. They are read and
+    // destroyed once.
     unsafe {
         let mut attributes: libc::pthread_attr_t = std::mem::zeroed();
         let mut start = std::ptr::null_mut();
@@ -26,7 +26,7 @@ fn query() -> (usize, usize) {
 
 #[cfg(target_os = "macos")]
 fn query() -> (usize, usize) {
-    // SAFETY: queries of the calling thread.
+    // SAFETY: these only query the calling thread.
     unsafe {
         let thread = libc::pthread_self();
         let high = libc::pthread_get_stackaddr_np(thread) as usize;
@@ -35,13 +35,13 @@ fn query() -> (usize, usize) {
     }
 }
 
-/// Miri has no such question.
+/// Miri does not support the query.
 #[cfg(miri)]
 fn query() -> (usize, usize) {
     assume()
 }
 
-/// What every thread has, when the system does not tell: a little below where we are.
+/// A minimum that every thread has, used if the system gives no bounds: a range just below the current frame.
 fn assume() -> (usize, usize) {
     let marker = 0u8;
     let here = &raw const marker as usize;
