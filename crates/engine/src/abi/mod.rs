@@ -37,7 +37,6 @@ pub enum MemoryStyle {
 }
 
 impl Tunables {
-    /// The style of memories of this type.
     pub fn style_of(&self, ty: &MemoryType) -> MemoryStyle {
         match ty {
             _ if ty.memory64 || ty.page_size_log2 != 16 => MemoryStyle::Bounded,

@@ -239,7 +239,6 @@ impl Artifact {
         out.write_all(&bytes[CHECKED..])
     }
 
-    /// The size in bytes.
     pub fn len(&self) -> usize {
         self.layout.len()
     }

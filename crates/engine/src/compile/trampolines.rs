@@ -19,7 +19,6 @@ use cranelift_codegen::ir::{
 use cranelift_codegen::isa::{CallConv, TargetIsa};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 
-/// A trampoline.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Trampoline {
     /// Host to wasm: see `VMEntry`.

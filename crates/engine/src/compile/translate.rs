@@ -21,7 +21,6 @@ use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext, Variable};
 use std::collections::HashMap;
 use wasmparser::{BinaryReader, FunctionBody, MemArg, Operator};
 
-/// The callee of a call instruction.
 #[derive(Clone, Copy)]
 pub(super) enum Callee {
     Direct(ir::FuncRef),

@@ -45,7 +45,6 @@ const MAX_KNOWN: usize = 256;
 /// Maximum number of steps from an inlined function to the entry with its name.
 const MAX_ORIGINS: usize = 16;
 
-/// The debug information of a module.
 pub struct DebugInfo {
     module: Arc<ModuleInfo>,
     bytes: Arc<[u8]>,

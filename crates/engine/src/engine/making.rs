@@ -26,7 +26,6 @@ enum Known {
     Making(Arc<Making>),
 }
 
-/// One compilation.
 struct Making {
     engine: Engine,
     hash: Hash,

@@ -11,7 +11,7 @@ use super::miri as os;
 #[cfg(not(miri))]
 use libc as os;
 
-/// The page size of this machine in bytes.
+/// The page size in bytes.
 pub fn page_size() -> usize {
     // SAFETY: a query without pointer arguments.
     unsafe { libc::sysconf(libc::_SC_PAGESIZE) as usize }

@@ -68,8 +68,8 @@ extern "C" fn on_signal(signal: libc::c_int, info: *mut libc::siginfo_t, context
         Some(Answer::Resume(resume)) => return registers::resume(registers, resume),
         Some(Answer::Ask(asking)) => {
             let (pc, register) = registers::of_question(registers);
-            // SAFETY: `asking` belongs to the store whose loop has faulted on this thread. No code of the loop
-            // runs before `ask`, which reads it first.
+            // SAFETY: `asking` belongs to the store whose loop has faulted on this thread. No code of the
+            // loop runs before `ask`, which reads it first.
             unsafe { ((*asking).pc, (*asking).register) = (*pc as usize, *register as usize) };
             *pc = arch::ask as *const () as _;
             *register = asking as _;
