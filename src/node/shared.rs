@@ -19,15 +19,16 @@ use engine::{Error, Extern, Memory, MemoryHost, MemoryType, SharedMemory, Wait, 
 use napi::bindgen_prelude::{Env, External, Uint8Array, Unknown};
 use napi::{JsValue, sys};
 use napi_derive::napi;
+use once_cell::sync::Lazy;
 use std::collections::HashMap;
 use std::ptr;
 use std::rc::Rc;
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// The shared memories of the process by the address of their bytes. Threads that got the same bytes must
 /// have one memory, so this cannot belong to a realm.
-static KNOWN: LazyLock<Mutex<HashMap<usize, WeakSharedMemory>>> = LazyLock::new(Mutex::default);
+static KNOWN: Lazy<Mutex<HashMap<usize, WeakSharedMemory>>> = Lazy::new(Mutex::default);
 
 /// The memory with these bytes. If `is_new`, they have just been made, so what was known at this address is
 /// gone. Without a type only a known memory is found. V8 may not say where the bytes of an empty memory will

@@ -213,9 +213,11 @@ impl Artifact {
     fn publish(&self) -> io::Result<()> {
         let text = self.layout.range(Section::Text);
         // SAFETY: the range is in our own mapping, and no thread executes it yet.
-        unsafe { icache::clear_cache(self.memory.start().add(text.start).cast(), text.len())? };
+        let cleared = unsafe { icache::clear_cache(self.memory.start().add(text.start).cast(), text.len()) };
+        // The errors are of another type under Miri.
+        cleared.map_err(|error| io::Error::other(error.to_string()))?;
         self.memory.make_executable(text)?;
-        icache::pipeline_flush_mt()
+        icache::pipeline_flush_mt().map_err(|error| io::Error::other(error.to_string()))
     }
 
     /// A copy in its own memory.

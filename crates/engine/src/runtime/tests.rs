@@ -13,6 +13,7 @@ use crate::abi::libcalls::{Libcall, TRAPPED};
 use crate::types::*;
 use crate::{Config, Engine, MemoryStyle, Module, TrapMode};
 use std::cell::Cell;
+use std::ffi::c_void;
 use std::mem::transmute;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -95,49 +96,48 @@ impl Wasm {
         unsafe {
             use Libcall::*;
             match libcall {
-                memory_grow => {
-                    transmute::<_, extern "C" fn(Vm, u32, u64) -> i64>(code)(vmctx, narrow(0), args[1])
-                }
+                memory_grow => transmute::<*const c_void, extern "C" fn(Vm, u32, u64) -> i64>(code)(
+                    vmctx,
+                    narrow(0),
+                    args[1],
+                ),
                 data_drop | elem_drop => {
-                    transmute::<_, extern "C" fn(Vm, u32) -> i64>(code)(vmctx, narrow(0))
+                    transmute::<*const c_void, extern "C" fn(Vm, u32) -> i64>(code)(vmctx, narrow(0))
                 }
-                table_grow | table_fill if N == 3 => transmute::<_, extern "C" fn(Vm, u32, u64, u64) -> i64>(
-                    code,
-                )(vmctx, narrow(0), args[1], args[2]),
-                table_fill => transmute::<_, extern "C" fn(Vm, u32, u64, u64, u64) -> i64>(code)(
+                table_grow | table_fill if N == 3 => transmute::<
+                    *const c_void,
+                    extern "C" fn(Vm, u32, u64, u64) -> i64,
+                >(code)(
+                    vmctx, narrow(0), args[1], args[2]
+                ),
+                table_fill => transmute::<*const c_void, extern "C" fn(Vm, u32, u64, u64, u64) -> i64>(code)(
                     vmctx,
                     narrow(0),
                     args[1],
                     args[2],
                     args[3],
                 ),
-                memory_fill => transmute::<_, extern "C" fn(Vm, u32, u64, u32, u64) -> i64>(code)(
-                    vmctx,
-                    narrow(0),
-                    args[1],
-                    narrow(2),
-                    args[3],
-                ),
-                table_copy | memory_copy => {
-                    transmute::<_, extern "C" fn(Vm, u32, u32, u64, u64, u64) -> i64>(code)(
+                memory_fill => {
+                    transmute::<*const c_void, extern "C" fn(Vm, u32, u64, u32, u64) -> i64>(code)(
                         vmctx,
                         narrow(0),
-                        narrow(1),
-                        args[2],
+                        args[1],
+                        narrow(2),
                         args[3],
-                        args[4],
                     )
                 }
-                table_init | memory_init => {
-                    transmute::<_, extern "C" fn(Vm, u32, u32, u64, u32, u32) -> i64>(code)(
-                        vmctx,
-                        narrow(0),
-                        narrow(1),
-                        args[2],
-                        narrow(3),
-                        narrow(4),
-                    )
-                }
+                table_copy | memory_copy => transmute::<
+                    *const c_void,
+                    extern "C" fn(Vm, u32, u32, u64, u64, u64) -> i64,
+                >(code)(
+                    vmctx, narrow(0), narrow(1), args[2], args[3], args[4]
+                ),
+                table_init | memory_init => transmute::<
+                    *const c_void,
+                    extern "C" fn(Vm, u32, u32, u64, u32, u32) -> i64,
+                >(code)(
+                    vmctx, narrow(0), narrow(1), args[2], narrow(3), narrow(4)
+                ),
                 _ => panic!("{libcall:?} is not among these"),
             }
         }
@@ -154,7 +154,7 @@ impl Wasm {
             (*vm).entry_fp = 1;
             (*vm).exit_fp = (&raw const frame).expose_provenance();
             (*vm).exit_pc = 1;
-            let throw = transmute::<_, extern "C" fn(*mut VMContext, u32, u64) -> i64>(code);
+            let throw = transmute::<*const c_void, extern "C" fn(*mut VMContext, u32, u64) -> i64>(code);
             let values = values.as_ptr().expose_provenance() as u64;
             assert_eq!(throw(self.obj().context.vmctx(), tag, values), TRAPPED);
             (*vm).entry_fp = 0;

@@ -6,9 +6,10 @@
 //! type.
 
 use super::{FuncType, HeapType};
+use once_cell::sync::Lazy;
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, LazyLock, PoisonError, RwLock, RwLockWriteGuard, Weak};
+use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard, Weak};
 
 /// The process-wide identity of a function type. It is never reused for another type.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -57,7 +58,7 @@ struct Registry {
     next: u32,
 }
 
-static REGISTRY: LazyLock<RwLock<Registry>> = LazyLock::new(RwLock::default);
+static REGISTRY: Lazy<RwLock<Registry>> = Lazy::new(RwLock::default);
 
 /// Locks the registry for writing. Do not drop a `SharedFuncType` while holding the guard: dropping the last
 /// one of a group takes the lock again.
