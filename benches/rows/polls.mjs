@@ -11,10 +11,8 @@ export default {
     const kernels = hot.rows.map(({ name }) => name).filter((name) => name !== 'sqlite');
     const folder = dirname(kernels.map((name) => kernel(name)).at(-1));
     console.log('\nWhat the polls of loops cost: the hot kernels with them and without');
-    execFileSync(
-      'cargo',
-      ['bench', '--quiet', '--workspace', '--bench', 'interruption', '--', folder],
-      { stdio: 'inherit' },
-    );
+    execFileSync('cargo', ['bench', '--quiet', '--workspace', '--bench', 'interruption', '--', folder], {
+      stdio: 'inherit',
+    });
   },
 };
