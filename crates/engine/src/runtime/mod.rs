@@ -1,4 +1,4 @@
-//! What compiled code runs on: stores, instances and what they are made of, calls and traps.
+//! What compiled code runs on: stores, instances and their parts, calls and traps.
 //!
 //! Invariant: objects that can reach each other through imports, tables or stored references
 //! belong to one [`group`], which lives as long as any handle to a member. Compiled code and the

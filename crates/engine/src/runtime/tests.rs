@@ -1,6 +1,7 @@
-//! What the runtime owns and who may reach it, without compiled code: for Miri, too (`npm run miri`).
+//! Tests of ownership and reachability in the runtime, without compiled code, so that Miri can run them
+//! too (`npm run miri`).
 //!
-//! Compiled code is played by [`Wasm`]: it reads and writes by the pointers in an instance's context, and
+//! [`Wasm`] plays compiled code: it reads and writes through the pointers in an instance's context, and
 //! calls libcalls as their trampolines do.
 
 use super::vm::exception::TagObj;
@@ -51,7 +52,7 @@ fn value(number: u32) -> Val {
 const EXNREF: RefType = RefType { nullable: true, heap: HeapType::Exn };
 const EXTERNREF: RefType = RefType { nullable: true, heap: HeapType::Extern };
 
-/// A function of the host that tells when it goes.
+/// A host function that counts itself in `alive` until it is dropped.
 fn counted(store: &Store, alive: &Rc<Cell<usize>>) -> Func {
     struct Alive(Rc<Cell<usize>>);
     impl Drop for Alive {
@@ -67,7 +68,7 @@ fn counted(store: &Store, alive: &Rc<Cell<usize>>) -> Func {
     })
 }
 
-/// The wasm of an instance.
+/// Acts as the compiled code of an instance.
 struct Wasm {
     store: Store,
     instance: Instance,
@@ -92,7 +93,7 @@ impl Wasm {
         let code = libcalls::TABLE.0[libcall as usize];
         let narrow = |i: usize| args[i] as u32;
         type Vm = *mut VMContext;
-        // SAFETY: each libcall with the parameters that it has; the context is a live one.
+        // SAFETY: each libcall gets its own parameters, and the context is alive.
         unsafe {
             use Libcall::*;
             match libcall {
@@ -146,10 +147,10 @@ impl Wasm {
     /// Throws, as if from a function that the host has entered.
     fn throw(&self, tag: u32, values: &[ValRaw]) -> Error {
         let vm = self.store.vm();
-        // No frame of wasm: the one that called the trampoline is that of the entry.
+        // There is no wasm frame: the caller of the trampoline is the entry's frame.
         let frame = [1usize, 0];
         let code = libcalls::TABLE.0[Libcall::throw as usize];
-        // SAFETY: the store's own context, of this thread; a live context, and values of the tag's types.
+        // SAFETY: the context is that of this thread's store and alive, and the values have the tag's types.
         unsafe {
             (*vm).entry_fp = 1;
             (*vm).exit_fp = (&raw const frame).expose_provenance();
@@ -191,17 +192,17 @@ impl Wasm {
     }
 }
 
-/// Reads and writes an element as compiled code does.
+/// The address of an element, computed as compiled code does.
 fn element(table: &Table, index: usize) -> *mut u64 {
-    // SAFETY: the definition of a live table.
+    // SAFETY: this is the definition of a live table.
     let VMTableDefinition { base, length } = unsafe { table.as_ptr().as_ref().definition().read() };
     assert!(index < length);
     base.wrapping_add(index)
 }
 
-/// The address of a byte, as compiled code makes it.
+/// The address of a byte, computed as compiled code does.
 fn byte(memory: &Memory, index: usize) -> *mut u8 {
-    // SAFETY: the definition of a live memory.
+    // SAFETY: this is the definition of a live memory.
     let definition = unsafe { &*memory.as_ptr().as_ref().definition() };
     assert!(index < definition.length.load(Ordering::Relaxed));
     definition.base.load(Ordering::Relaxed).wrapping_add(index)
@@ -213,7 +214,7 @@ fn what_groups_own_goes_once_with_the_last_handle_to_any_member() {
     for order in 0..3 {
         let alive = Rc::new(Cell::new(0));
         let funcs: Vec<Func> = (0..9).map(|_| counted(&store, &alive)).collect();
-        // In a chain, in a star, and halves that join in the end.
+        // Joined as a chain, as a star, and as halves that join at the end.
         for i in 1..9 {
             match order {
                 0 => funcs[i - 1].group().join(funcs[i].group()),
@@ -228,7 +229,7 @@ fn what_groups_own_goes_once_with_the_last_handle_to_any_member() {
         let last = funcs[order].clone();
         drop(funcs);
         assert_eq!((alive.get(), weak.is_gone()), (9, false));
-        // SAFETY: a function that its handle keeps.
+        // SAFETY: the function is kept alive by its handle.
         let again = unsafe { Func::from_raw(&store, last.raw()) };
         drop(last);
         assert_eq!(again.ty().ty(), &FuncType::new([], []));
@@ -258,7 +259,7 @@ fn a_table_that_grows_takes_its_elements_along() {
     let store = store();
     let table = table(&store, EXTERNREF, 2);
     let first = element(&table, 0);
-    // SAFETY: an element, which nobody else uses.
+    // SAFETY: this is an element of the table, and nobody else uses it.
     unsafe { first.write(7) };
     assert!(matches!(table.get(0), Some(Val::Extern(Some(ExternRef(number)))) if number.get() == 7));
     assert_eq!(table.grow(1000, value(9)).expect("of its type"), Some(2));
@@ -279,12 +280,12 @@ fn a_table_that_grows_takes_its_elements_along() {
 fn a_memory_that_moves_takes_its_bytes_along() {
     let store = store();
     for pinned in [false, true] {
-        // Of a type that has no room to grow where it lies.
+        // A memory that has no room to grow in place.
         store.set_limits(Limits { memory_bytes: 1 << 16, ..Limits::default() });
         let memory = memory(&store, 1, None, false);
         store.set_limits(Limits::default());
         let pin = pinned.then(|| memory.pin());
-        // SAFETY: bytes of the memory, which nobody else uses.
+        // SAFETY: these are bytes of the memory, and nobody else uses them.
         unsafe { byte(&memory, 65535).write(1) };
         assert_eq!(memory.grow(1), None);
         // SAFETY: as above.
@@ -300,7 +301,7 @@ fn a_memory_that_moves_takes_its_bytes_along() {
     let pin = memory.pin();
     memory.abandon(&pin);
     memory.weak_group().release_memories();
-    // Pinned, it stays.
+    // A pinned memory does not move.
     assert_eq!(memory.size(), 3);
     drop(pin);
 }
@@ -330,7 +331,7 @@ fn a_shared_memory_grows_under_the_eyes_of_another_thread() {
         while memory.size() < 4 {
             std::thread::yield_now();
         }
-        // SAFETY: a byte of the memory, accessed atomically by all.
+        // SAFETY: this is a byte of the memory, and every thread accesses it atomically.
         unsafe { std::sync::atomic::AtomicU8::from_ptr(byte(&memory, 4 * 65536 - 1)) }
             .store(3, Ordering::SeqCst);
         assert!(memory.grow(4).is_some());
@@ -365,12 +366,12 @@ fn bytes_of_the_host_are_followed_from_none() {
     }
     let mut bytes = vec![0u8; 65536];
     let store = store();
-    // SAFETY: no bytes yet.
+    // SAFETY: the memory has no bytes yet.
     let shared = unsafe { SharedMemory::of_host(memory_type(0, Some(1), true), std::ptr::null_mut(), 0) };
     let host = Rc::new(Host(Cell::new(0), bytes.as_mut_ptr()));
     let memory = shared.with_host(&store, host).expect("bounded");
     assert_eq!(memory.grow(1), Some(0));
-    // SAFETY: the last of our bytes.
+    // SAFETY: this is the last of our bytes.
     unsafe { byte(&memory, 65535).write(1) };
     drop(memory);
     assert_eq!(bytes[65535], 1);
@@ -392,7 +393,7 @@ fn exceptions_live_as_long_as_something_holds_them() {
     drop(one);
     assert_eq!(count(), 1);
 
-    // A chain, held by its last in a global.
+    // A chain of exceptions. A global holds the last one.
     let chain = (0..5).fold(None, |inner, _| Some(throw(inner)));
     let ty = GlobalType { content: ValType::Ref(EXNREF), mutable: true };
     let global = Global::new(&store, ty, Val::Exn(chain)).expect("of its type");
@@ -404,7 +405,7 @@ fn exceptions_live_as_long_as_something_holds_them() {
     copy.set_host(ExternRef(7.try_into().expect("not null")));
     global.set(Val::Exn(None)).expect("mutable");
     drop(last);
-    // The copy holds the four before.
+    // The copy holds the four exceptions before it.
     assert_eq!(count(), 6);
     let mut numbers = Vec::new();
     store.for_each_externref(&mut |reference| numbers.push(reference.0.get()));
@@ -415,7 +416,7 @@ fn exceptions_live_as_long_as_something_holds_them() {
     held.set(0, Val::Exn(None)).expect("inside");
     store.sweep_exceptions();
     assert_eq!(store.bytes(), of_tables);
-    // What a store still has goes with it.
+    // The exceptions that a store still has are dropped with it.
     held.set(0, Val::Exn(Some(throw(None)))).expect("inside");
 }
 
@@ -452,7 +453,7 @@ fn a_throw_may_collect_what_the_instance_that_throws_holds() {
             _ => kept.push(exception),
         }
     }
-    // More than are looked through the first time.
+    // More exceptions than the first sweep looks through.
     assert_eq!((store.bytes() - before) / each, 1199);
     drop(kept);
     assert_eq!((store.bytes() - before) / each, 2);
@@ -470,7 +471,7 @@ fn libcalls_change_an_instance_that_others_refer_to() {
     assert_eq!(wasm.call(table_grow, [0, 4, 6]), 3);
     assert_eq!(wasm.call(table_fill, [0, 1, 5, 3]), 0);
     assert_eq!(wasm.call(table_copy, [0, 0, 0, 3, 4]), 0);
-    // SAFETY: elements, which nobody else uses.
+    // SAFETY: these are elements of the table, and nobody else uses them.
     let numbers =
         |table: &Table| (0..table.size()).map(|i| unsafe { *element(table, i as usize) }).collect::<Vec<_>>();
     assert_eq!(numbers(&values), [5, 6, 6, 6, 6, 6, 6]);
@@ -485,7 +486,7 @@ fn libcalls_change_an_instance_that_others_refer_to() {
     let grown = store.memory_growths();
     assert_eq!(wasm.call(memory_grow, [0, 2]), 1);
     assert_eq!(store.memory_growths(), grown + 1);
-    // SAFETY: bytes of the memory.
+    // SAFETY: these are bytes of the memory.
     let text: Vec<u8> = (0..18).map(|i| unsafe { *byte(&memory, i) }).collect();
     assert_eq!(text, b"xxxxactiveppassive");
 }
@@ -504,7 +505,7 @@ fn an_instance_that_is_reset_is_what_it_was() {
         }
         let pin = memory.pin();
         assert_eq!(memory.grow(2), Some(1));
-        // SAFETY: bytes of the memory, which nobody else uses.
+        // SAFETY: these are bytes of the memory, and nobody else uses them.
         unsafe { byte(&memory, 4).write_bytes(b'z', 3 * 65536 - 4) };
         number.set(Val::I32(-1)).expect("mutable");
         wasm.call(Libcall::elem_drop, [0]);

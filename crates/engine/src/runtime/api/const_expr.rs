@@ -1,4 +1,4 @@
-//! Constant expressions: what globals, tables and segments begin with.
+//! Constant expressions: the initial values of globals, tables and segments.
 
 use crate::parse::info::{ConstExpr, ConstOp, ElemItems};
 use crate::runtime::vm::instance::InstanceObj;
@@ -13,7 +13,7 @@ impl InstanceObj {
         let pop = |stack: &mut Vec<ValRaw>| stack.pop().unwrap_or(ValRaw::ZERO);
         for op in expr {
             let mut raw = ValRaw::ZERO;
-            // SAFETY: validation typed the expression, so a popped value is what is read.
+            // SAFETY: validation typed the expression, so each popped value is read as its own type.
             unsafe {
                 match *op {
                     ConstOp::I32Const(value) => raw.i32 = value,
@@ -47,7 +47,7 @@ impl InstanceObj {
         pop(&mut stack)
     }
 
-    /// A constant expression as an offset into a table or memory of the given index type.
+    /// Evaluates a constant expression to an offset into a table or memory with the given index type.
     pub(super) fn offset(&self, expr: &ConstExpr, is_64: bool) -> u64 {
         let raw = self.evaluate(expr);
         // SAFETY: the expression has the index type.
@@ -65,7 +65,7 @@ impl InstanceObj {
                 elements.extend(indices.iter().map(|index| self.func_ref(*index) as u64));
             }
             ElemItems::Expressions(exprs) => {
-                // SAFETY: the expressions are of a reference type.
+                // SAFETY: the expressions have a reference type.
                 elements.extend(exprs.iter().map(|expr| unsafe { self.evaluate(expr).externref }));
             }
         }

@@ -1,4 +1,4 @@
-//! Exceptions and their values as the embedder holds them.
+//! Exceptions and their values, as the embedder holds them.
 
 use super::value::Val;
 use crate::runtime::vm::exception::{Exception, Tag};
@@ -29,7 +29,7 @@ impl Exception {
 
     /// The values it carries.
     pub fn values(&self) -> Vec<Val> {
-        // SAFETY: they are alive with the exception, which our handle keeps.
+        // SAFETY: the values live as long as the exception, which our handle keeps alive.
         self.raw_values().map(|(raw, ty)| unsafe { Val::from_raw(&self.store, raw, ty) }).collect()
     }
 }

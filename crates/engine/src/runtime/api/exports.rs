@@ -22,21 +22,21 @@ impl Instance {
                 Extern::Global(Global::of(group, ty, NonNull::from(obj.global(index))))
             }
             EntityIndex::Tag(index) => {
-                // SAFETY: the field of a tag of this module, filled by `link`.
+                // SAFETY: this is the field of a tag of this module, filled by `link`.
                 let tag = unsafe { *obj.context.field::<*mut TagObj>(obj.module.offsets().tag(index)) };
                 Extern::Tag(Tag::of(group, NonNull::new(tag)?))
             }
         })
     }
 
-    /// The export of this name.
+    /// The export with this name.
     pub fn export(&self, name: &str) -> Option<Extern> {
         let info = self.obj().module.info();
         let export = info.exports.iter().find(|export| export.name == name)?;
         self.entity(export.index)
     }
 
-    /// All exports in the module's order.
+    /// All exports, in the module's order.
     pub fn exports(&self) -> Vec<(String, Extern)> {
         let info = self.obj().module.info();
         info.exports

@@ -1,4 +1,4 @@
-//! What is imported and exported.
+//! Imported and exported items.
 
 use super::func::Func;
 use super::global::Global;
@@ -9,7 +9,7 @@ use crate::runtime::vm::group::Group;
 use crate::runtime::vm::host_func::NativeFunc;
 use crate::types::*;
 
-/// Something that is imported or exported.
+/// An item that is imported or exported.
 #[derive(Clone)]
 pub enum Extern {
     Func(Func),
@@ -17,7 +17,7 @@ pub enum Extern {
     Memory(Memory),
     Global(Global),
     Tag(Tag),
-    /// An import only: a host function with a C signature of its own.
+    /// A host function with its own C signature. It can only be imported.
     Native(NativeFunc),
 }
 

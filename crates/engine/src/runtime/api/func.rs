@@ -1,4 +1,4 @@
-//! Functions as the embedder holds them: of wasm, of the host, and typed native ones.
+//! Functions as the embedder holds them: wasm functions, host functions and typed native functions.
 
 use super::value::Val;
 use crate::runtime::vm::call::{self, EntryOutcome};
@@ -20,7 +20,7 @@ pub struct Func {
 }
 
 impl Func {
-    /// A function of the host.
+    /// Makes a host function.
     pub fn new(
         store: &Store,
         ty: FuncType,
@@ -40,8 +40,8 @@ impl Func {
     /// # Safety
     /// `raw` is a live function reference of `store`.
     pub unsafe fn from_raw(store: &Store, raw: NonNull<VMFuncRef>) -> Func {
-        // SAFETY: alive by contract; its context starts with a header whose owner is of the kind
-        // that the magic number tells.
+        // SAFETY: the reference is alive by contract. Its context starts with a header, and the magic number
+        // tells which kind of object the owner is.
         let group = unsafe {
             let header = VMContext::header(raw.as_ref().vmctx);
             match (*header).magic {
@@ -49,37 +49,37 @@ impl Func {
                 _ => (*(*header).owner.cast::<InstanceObj>()).group(),
             }
         };
-        // Without its group the reference would not be alive, which the contract excludes.
+        // A reference without a group would not be alive, which the contract excludes.
         Func { group: group.unwrap_or_else(|| Group::new(store)), raw }
     }
 
     fn func_ref(&self) -> &VMFuncRef {
-        // SAFETY: our group keeps the function, and what changes in it is in cells.
+        // SAFETY: our group keeps the function alive, and everything that changes in it is in cells.
         unsafe { self.raw.as_ref() }
     }
 
-    /// The function reference itself, alive as long as a handle to its group.
+    /// The function reference itself. It is alive as long as a handle to its group.
     pub fn raw(&self) -> NonNull<VMFuncRef> {
         self.raw
     }
 
-    /// The same for the same function.
+    /// An identity: equal for two handles to the same function.
     pub fn id(&self) -> usize {
         self.raw.as_ptr() as usize
     }
 
     pub fn ty(&self) -> SharedFuncType {
-        // SAFETY: our group keeps the function.
+        // SAFETY: our group keeps the function alive.
         unsafe { host_func::type_of(self.raw) }
     }
 
-    /// The function's index in the module that defines it; a function of the host has none.
+    /// The function's index in the module that defines it. A host function has none.
     pub fn index(&self) -> Option<u32> {
         if self.host().is_some() {
             return None;
         }
-        // SAFETY: our group keeps the function and the owner of its context, which is an
-        // instance as it is no host function.
+        // SAFETY: our group keeps the function and the owner of its context alive. The owner is an
+        // instance, because this is not a host function.
         let instance = unsafe {
             let header = VMContext::header(self.raw.as_ref().vmctx);
             &*(*header).owner.cast::<InstanceObj>()
@@ -88,8 +88,8 @@ impl Func {
     }
 
     fn host(&self) -> Option<&HostFunc> {
-        // SAFETY: our group keeps the function and the owner of its context, which for this
-        // magic number is a `HostFunc`.
+        // SAFETY: our group keeps the function and the owner of its context alive. For this magic number
+        // the owner is a `HostFunc`.
         unsafe {
             let header = VMContext::header(self.raw.as_ref().vmctx);
             ((*header).magic == HOST_MAGIC).then(|| &*(*header).owner.cast::<HostFunc>())
@@ -121,12 +121,12 @@ impl Func {
         self.func_ref().entry.set(entry.unwrap_or(ptr::null()));
     }
 
-    /// Calls the function with its arguments in `values` and leaves the results there.
+    /// Calls the function with the arguments in `values` and leaves the results there.
     ///
     /// # Safety
-    /// `values` has room for the parameters and the results and holds arguments of the parameter
-    /// types; function references among them belong to this store and live as long as the
-    /// function can reach them (see [`Func::link_with`]).
+    /// `values` has room for the parameters and the results, and holds arguments of the parameter
+    /// types. Function references among them belong to this store and live as long as the function
+    /// can reach them (see [`Func::link_with`]).
     pub unsafe fn call_raw(&self, values: *mut ValRaw) -> Result<(), Error> {
         if self.func_ref().entry.get().is_null() {
             if self.host().is_none() {
@@ -134,21 +134,21 @@ impl Func {
             }
             self.make_callable()?;
         }
-        // SAFETY: by this function's contract; our handle keeps the group for the whole call.
+        // SAFETY: by this function's contract. Our handle keeps the group alive for the whole call.
         unsafe { call::enter(self.group.store(), self.raw, values) }
     }
 
-    /// Ends what [`FastEntry::call`] began.
+    /// Completes a call that [`FastEntry::call`] began.
     ///
     /// # Safety
-    /// As for [`FastEntry::call`], with its values; and its function if it is left to be called.
+    /// As for [`FastEntry::call`], with the same values, and the same function if it is still to be called.
     pub unsafe fn finish_call(
         outcome: EntryOutcome,
         store: &Store,
         raw: NonNull<VMFuncRef>,
         values: *mut ValRaw,
     ) -> Result<(), Error> {
-        // SAFETY: alive by contract.
+        // SAFETY: the function is alive by contract.
         if outcome == EntryOutcome::NotEntered && unsafe { raw.as_ref() }.entry.get().is_null() {
             // SAFETY: as above.
             return unsafe { Func::from_raw(store, raw).call_raw(values) };
@@ -157,7 +157,7 @@ impl Func {
         unsafe { call::finish(outcome, store, raw, values) }
     }
 
-    /// Calls the function. Arguments of the wrong number or type are refused.
+    /// Calls the function. Fails if the number or the types of the arguments are wrong.
     pub fn call(&self, args: &[Val]) -> Result<Vec<Val>, Error> {
         let shared = self.ty();
         let ty = shared.ty();
@@ -173,11 +173,11 @@ impl Func {
         for (slot, arg) in values.iter_mut().zip(args) {
             *slot = arg.to_raw();
         }
-        // SAFETY: room and types were checked above, and references share our group.
+        // SAFETY: room and types were checked above, and references among the arguments share our group.
         unsafe { self.call_raw(values.as_mut_ptr())? };
         let store = self.group.store();
-        // SAFETY: the call left results of these types; references among them are alive, as
-        // nothing ran since that could have dropped them.
+        // SAFETY: the call left results of these types. References among them are alive, because nothing
+        // has run since that could have dropped them.
         Ok(values
             .iter()
             .zip(&ty.results)
@@ -185,7 +185,7 @@ impl Func {
             .collect())
     }
 
-    /// From now on the two functions live together: needed before one is passed to the other.
+    /// Makes the two functions live together from now on. Required before one is passed to the other.
     pub fn link_with(&self, other: &Func) -> Result<(), Error> {
         if !self.group.store().same(other.group.store()) {
             return Err(Error::Internal("functions of two stores cannot be linked".into()));

@@ -14,7 +14,7 @@ use std::ptr::NonNull;
 pub struct Global {
     group: Group,
     ty: GlobalType,
-    /// In the context of the instance that defines it, or in a [`HostGlobal`].
+    /// Points into the context of the instance that defines the global, or into a [`HostGlobal`].
     definition: NonNull<VMGlobalDefinition>,
 }
 
@@ -38,11 +38,11 @@ impl Global {
     }
 
     pub fn get(&self) -> Val {
-        // SAFETY: our group keeps the definition, and its value has the global's type.
+        // SAFETY: our group keeps the definition alive, and its value has the global's type.
         unsafe { Val::from_raw(self.group.store(), self.definition.as_ref().value.get(), self.ty.content) }
     }
 
-    /// Fails for an immutable global and for a value of another type.
+    /// Sets the value. Fails for an immutable global and for a value of another type.
     pub fn set(&self, value: Val) -> Result<(), Error> {
         if !self.ty.mutable {
             return Err(Error::Internal("an immutable global cannot be set".into()));
@@ -55,12 +55,12 @@ impl Global {
             return Err(Error::Internal(format!("a global of {} cannot hold {value:?}", self.ty.content)));
         }
         value.live_with(&self.group)?;
-        // SAFETY: our group keeps the definition.
+        // SAFETY: our group keeps the definition alive.
         unsafe { self.definition.as_ref() }.value.set(value.to_raw());
         Ok(())
     }
 
-    /// The same for the same global.
+    /// An identity: equal for two handles to the same global.
     pub fn id(&self) -> usize {
         self.definition.as_ptr() as usize
     }

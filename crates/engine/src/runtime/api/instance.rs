@@ -1,7 +1,7 @@
 //! Instances as the embedder holds them.
 //!
-//! Invariant: a context is complete before anything runs in it, and everything it points to is in the
-//! instance's group.
+//! Invariant: a context is complete before anything runs in it, and everything it points to belongs to
+//! the instance's group.
 
 use super::externs::Extern;
 use super::func::Func;
@@ -29,14 +29,14 @@ pub struct Instance {
     pub(super) obj: NonNull<InstanceObj>,
 }
 
-/// What [`Instance::with_options`] may be given.
+/// Options for [`Instance::with_options`].
 #[derive(Clone, Default)]
 pub struct InstanceOptions {
-    /// The shared memories that the module defines, if the host makes them: in order, and of the module's
-    /// types. For `None`, and for those that are left out, the engine makes one with bytes of its own.
+    /// The shared memories that the module defines and the host makes, in the module's order and with the
+    /// module's types. For `None` and for missing entries, the engine makes a memory with bytes of its own.
     pub shared_memories: Vec<Option<Memory>>,
-    /// What the instance's memories and tables may have, and the budget in which they count. Without them the
-    /// store's hold.
+    /// The limits of the instance's memories and tables, and the budget that they are charged to. Without
+    /// them the store's apply.
     pub limits: Option<(Limits, Budget)>,
 }
 
@@ -63,15 +63,15 @@ impl Instance {
         Ok(instance)
     }
 
-    /// Makes what the instance defines, and links it. Runs no code of the module or the host.
+    /// Makes the objects that the instance defines, and links it. Runs no code of the module or the host.
     fn make(
         store: &Store,
         module: &Module,
         imports: &[Extern],
         shared_memories: Vec<Option<Memory>>,
     ) -> Result<Instance, InstantiateError> {
-        // The code takes for granted how memories lie and who catches faults.
-        // Only the fuel of the store is there in any case.
+        // The code assumes how memories are laid out and who handles faults. Only fuel may differ,
+        // because every store has it.
         let tunables = |engine: &Engine| Tunables { fuel: false, ..engine.tunables() };
         if tunables(module.engine()) != tunables(store.engine()) {
             let why = "the module was compiled by an engine with other settings than its store's";
@@ -103,34 +103,34 @@ impl Instance {
         link(&mut obj, store, &group, imports, shared_memories)?;
         let obj = VmBox::new(obj);
         let ptr = obj.as_ptr();
-        // SAFETY: the context has a header, and nothing has run that could have asked for its owner.
+        // SAFETY: the context has a header, and nothing has run yet that could have read its owner.
         unsafe { (*VMContext::header(obj.context.vmctx())).owner = ptr.as_ptr().cast() };
         group.add(|members| members.instances.push(obj));
         Ok(Instance { group, obj: ptr })
     }
 
     pub(super) fn obj(&self) -> &InstanceObj {
-        // SAFETY: our group keeps the object, and only shared references to it are ever made (`VmBox`).
+        // SAFETY: our group keeps the object alive, and only shared references to it are ever made (`VmBox`).
         unsafe { self.obj.as_ref() }
     }
 
-    /// Fills tables and memories from the active segments, then runs the start function. What a
-    /// segment wrote before one that does not fit stays (spec since 2.0).
+    /// Fills tables and memories from the active segments, then runs the start function. If a segment
+    /// does not fit, the writes of earlier segments stay (spec since 2.0).
     fn initialise(&self) -> Result<(), InstantiateError> {
         self.fill()?;
         if let Some(start) = self.obj().info().start {
             let mut none = [ValRaw::ZERO];
-            // SAFETY: a start function takes and returns nothing.
+            // SAFETY: a start function has no parameters and no results.
             unsafe { self.func(start).call_raw(none.as_mut_ptr())? };
         }
         Ok(())
     }
 
-    /// Keeps what the instance is now for [`Instance::reset`]. Needed where code has run, its start
-    /// function or `_initialize`: what there is otherwise, the module says.
+    /// Saves the instance's current state for [`Instance::reset`]. Only needed if code has run (its start
+    /// function or `_initialize`): otherwise the module describes the state.
     ///
     /// # Errors
-    /// [`Error::Internal`] if there is no room for it.
+    /// [`Error::Internal`] if there is no room for the saved state.
     pub fn keep_state(&self, store: &Store) -> Result<(), Error> {
         if store.is_running() || self.has_shared_memory() {
             return Ok(());
@@ -140,22 +140,22 @@ impl Instance {
         Ok(())
     }
 
-    /// Whether it defines a shared memory: other threads may use it, so it cannot be reset.
+    /// Whether the instance defines a shared memory. It cannot be reset then, as other threads may use it.
     pub fn has_shared_memory(&self) -> bool {
         let info = self.obj().info();
         info.memories.values().skip(info.num_imported_memories).any(|memory| memory.shared)
     }
 
-    /// Has what the instance defines be as it was when that was kept, or else as it was before any of
-    /// its code ran: memories with their sizes, tables, globals, and which segments are dropped. What
-    /// it imports stays as it is. To be called while no wasm of the store runs.
+    /// Restores what the instance defines to the saved state, or without one to the state before any of
+    /// its code ran: memories with their sizes, tables, globals, and which segments are dropped. Imports
+    /// stay as they are. Must be called while no wasm of the store runs.
     ///
     /// # Errors
-    /// If wasm runs, if a memory is shared, or if the machine has no memory; then only some of it has
-    /// come back.
+    /// If wasm runs, if a memory is shared, or if the machine is out of memory. In the last case only a
+    /// part of the state has been restored.
     pub fn reset(&self, store: &Store) -> Result<(), Error> {
         let result = self.bring_back(store);
-        // Also where only some of it has come back.
+        // Also needed if only a part was restored.
         self.group.add(|members| members.instances.iter().for_each(|instance| instance.refresh_memories()));
         result
     }
@@ -189,7 +189,7 @@ impl Instance {
         }
         let tables = info.tables.iter().filter(|(index, _)| info.defined_table(*index).is_some());
         for (table, (_, wanted)) in obj.own_tables().zip(tables) {
-            // SAFETY: a table's type is one of references.
+            // SAFETY: a table's element type is a reference type.
             let init = wanted.init.as_ref().map_or(0, |init| unsafe { obj.evaluate(init).externref });
             table.restore(&[])?;
             table.grow(wanted.ty.minimum, init).ok_or_else(|| {
@@ -202,9 +202,9 @@ impl Instance {
         })
     }
 
-    /// Gives the bytes of the memories that the instance defines back, without waiting for the last
-    /// handle to go. They are empty from then on, and the host can call none of the instance's
-    /// functions ([`Error::Closed`]). False, and nothing happens, while wasm of the store runs.
+    /// Frees the bytes of the memories that the instance defines, without waiting for the last handle to
+    /// be dropped. The memories are empty from then on, and the host can call none of the instance's
+    /// functions ([`Error::Closed`]). Does nothing and returns false while wasm of the store runs.
     pub fn close(&self, store: &Store) -> bool {
         if store.is_running() {
             return false;
@@ -215,14 +215,14 @@ impl Instance {
         for (place, index) in info.func_refs.iter() {
             if info.defined_func(*index).is_some() {
                 let func_ref = obj.context.field::<VMFuncRef>(obj.module.offsets().func_ref(place));
-                // SAFETY: a function reference of this context.
+                // SAFETY: this is a function reference of this context.
                 unsafe { &*func_ref }.entry.set(ptr::null());
             }
         }
         true
     }
 
-    /// What can reach the instance, without keeping it.
+    /// A weak reference to the group that can reach the instance.
     pub fn weak_group(&self) -> WeakGroup {
         self.group.root().downgrade()
     }
@@ -237,7 +237,7 @@ impl Instance {
         )
     }
 
-    /// The tags that the module defines, by identity.
+    /// The identities of the tags that the module defines.
     pub fn defined_tags(&self) -> Vec<usize> {
         let info = self.obj().module.info();
         let defined = info.tags.keys().skip(info.num_imported_tags);
@@ -248,7 +248,7 @@ impl Instance {
         &self.obj().module
     }
 
-    /// The same for the same instance.
+    /// An identity: equal for two handles to the same instance.
     pub fn id(&self) -> usize {
         self.obj.as_ptr() as usize
     }

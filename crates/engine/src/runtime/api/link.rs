@@ -1,4 +1,4 @@
-//! Linking: imports are checked, then an instance's context is filled.
+//! Linking: checks the imports, then fills an instance's context.
 
 use super::externs::Extern;
 use super::memory::Memory;
@@ -41,7 +41,7 @@ impl From<TrapCode> for InstantiateError {
     }
 }
 
-/// Whether what is given may be imported as what is asked for (spec: "Matching").
+/// Whether an item of type `given` can be imported where `asked` is required (spec: "Matching").
 fn matches(given: &ExternType, asked: &ExternType) -> bool {
     let limits = |min: u64, max: Option<u64>, asked_min: u64, asked_max: Option<u64>| {
         min >= asked_min && asked_max.is_none_or(|asked| max.is_some_and(|max| max <= asked))
@@ -114,7 +114,7 @@ pub(super) fn check_imports(store: &Store, module: &Module, imports: &[Extern]) 
     Ok(())
 }
 
-/// Fills the context: header, types, imports, then what the module defines.
+/// Fills the context: header, types, imports, then the module's own definitions.
 pub(super) fn link(
     obj: &mut InstanceObj,
     store: &Store,
@@ -125,15 +125,15 @@ pub(super) fn link(
     let module = obj.module.clone();
     let (info, offsets, code) = (module.info(), module.offsets(), module.code());
     let vmctx = obj.context.vmctx();
-    // SAFETY (for every write below): the context was allocated with the size of `offsets`, each
-    // offset is of a field of the written type for this module, and nobody else has a pointer to
-    // the context yet.
+    // SAFETY (for every write below): the context was allocated with the size that `offsets` gives. Each
+    // offset is that of a field of the written type for this module. Nobody else has a pointer to the
+    // context yet.
     unsafe {
         VMContext::header(vmctx).write(VMHeader {
             magic: INSTANCE_MAGIC,
             _pad: 0,
             store: store.vm(),
-            // Told when the instance has its place.
+            // Set once the instance has its final address.
             owner: ptr::null_mut(),
             libcalls: libcalls::TABLE.0.as_ptr(),
         });
@@ -148,7 +148,7 @@ pub(super) fn link(
             (EntityIndex::Func(index), Extern::Func(_) | Extern::Native(_)) => funcs.push((index, given)),
             (EntityIndex::Table(index), Extern::Table(table)) => {
                 obj.tables.push(table.as_ptr());
-                // SAFETY: see above; the table is in our group.
+                // SAFETY: see above. The table belongs to our group.
                 unsafe {
                     let definition = table.as_ptr().as_ref().definition();
                     obj.context
@@ -194,7 +194,7 @@ pub(super) fn link(
         group.add(|members| members.memories.push(memory));
     }
     for (index, memory) in info.memories.keys().zip(&obj.memories) {
-        // SAFETY: see above; the memory is in our group.
+        // SAFETY: see above. The memory belongs to our group.
         unsafe {
             let memory = memory.as_ref();
             let seen = VMMemory { base: memory.base(), definition: memory.definition() };
@@ -233,7 +233,7 @@ pub(super) fn link(
     }
     for (index, table) in info.tables.iter() {
         let Some(defined) = info.defined_table(index) else { continue };
-        // SAFETY: a table's type is one of references.
+        // SAFETY: a table's element type is a reference type.
         let init = table.init.as_ref().map_or(0, |init| unsafe { obj.evaluate(init).externref });
         let definition = NonNull::new(obj.context.field(offsets.defined_table(defined)));
         let table = TableObj::new(store, table.ty, init, definition)?;
@@ -243,7 +243,7 @@ pub(super) fn link(
     Ok(())
 }
 
-/// An imported function, with the trampoline of the importing module where it is the host's.
+/// Links an imported function. A host function gets the trampoline of the importing module.
 fn link_func(
     obj: &InstanceObj,
     group: &Group,
@@ -266,20 +266,20 @@ fn link_func(
         }
         _ => unreachable!("check_imports compared the kinds"),
     };
-    // SAFETY: a function of our group.
+    // SAFETY: the function belongs to our group.
     let VMFuncRef { code, vmctx, .. } = unsafe { func_ref.as_ref() };
     Ok(VMFunctionImport { code: code.get(), vmctx: *vmctx, func_ref: func_ref.as_ptr() })
 }
 
-/// The memory that WASI functions of this instance work on: the one exported as `memory`, as
-/// WASI demands, or else the first.
+/// The memory that WASI functions of this instance work on: the one exported as `memory`, as WASI
+/// requires, or else the first.
 fn native_memory(obj: &InstanceObj) -> *const VMMemoryDefinition {
     let exported = obj.module.info().exports.iter().find_map(|export| match export.index {
         EntityIndex::Memory(index) if export.name == "memory" => Some(index.index()),
         _ => None,
     });
     match obj.memories.get(exported.unwrap_or(0)) {
-        // SAFETY: a memory of our group.
+        // SAFETY: the memory belongs to our group.
         Some(memory) => unsafe { memory.as_ref() }.definition(),
         None => ptr::null(),
     }

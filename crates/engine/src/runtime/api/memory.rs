@@ -38,26 +38,26 @@ impl Memory {
     }
 
     fn obj(&self) -> &MemoryObj {
-        // SAFETY: our group keeps the object, and only shared references to it are ever made (`VmBox`).
+        // SAFETY: our group keeps the object alive, and only shared references to it are ever made (`VmBox`).
         unsafe { self.obj.as_ref() }
     }
 
-    /// What other threads need to use this memory, if its type is shared and the bytes are ours.
+    /// What other threads need to use this memory, if its type is shared and the engine owns its bytes.
     pub fn share(&self) -> Option<SharedMemory> {
         match self.obj().shared()? {
             (memory, None) => Some(memory.clone()),
-            // Another thread could not keep the host's bytes.
+            // Another thread could not keep the host's bytes alive.
             (_, Some(_)) => None,
         }
     }
 
-    /// The declared type; its minimum stays what it was when the memory was made.
+    /// The declared type. Its minimum is still the one the memory was made with.
     pub fn ty(&self) -> MemoryType {
         self.obj().ty()
     }
 
-    /// Where the memory starts. Moves only when a bounded memory that is not shared and has no [`Pin`]
-    /// grows.
+    /// The address of the first byte. It changes only when a bounded memory grows that is not shared and
+    /// has no [`Pin`].
     pub fn base(&self) -> *mut u8 {
         self.obj().base()
     }
@@ -66,46 +66,46 @@ impl Memory {
         self.obj().byte_len()
     }
 
-    /// Current size in pages.
+    /// The current size in pages.
     pub fn size(&self) -> u64 {
         self.obj().pages()
     }
 
-    /// Notes that the host's bytes may have become more.
+    /// Updates the length after the host may have grown its bytes.
     pub fn follow_host(&self) {
         if let Some((memory, Some(host))) = self.obj().shared() {
             memory.follow(host);
         }
     }
 
-    /// What can reach the memory, without keeping it.
+    /// A weak reference to the group that can reach the memory.
     pub fn weak_group(&self) -> WeakGroup {
         self.group.root().downgrade()
     }
 
-    /// Changes whenever the memory grows, also by nothing, and when it is closed. Those who have
-    /// addresses of its bytes see then that they are to look again; what is shared never asks for it.
+    /// A number that changes whenever the memory grows, even by zero pages, and when it is closed. Holders
+    /// of addresses of its bytes compare it to see whether to look again. Shared memories never need it.
     pub fn generation(&self) -> u64 {
         self.obj().generation()
     }
 
-    /// Has the bytes stay where they are as long as the pin and the memory live. Shared ones do anyway.
+    /// Keeps the bytes in place as long as the pin and the memory live. Shared bytes never move anyway.
     pub fn pin(&self) -> Pin {
         self.obj().pin()
     }
 
-    /// Has the pages stay mapped for ever. For the holder of a [`Pin`] who will not hear when the last
-    /// user of the bytes goes.
+    /// Keeps the pages mapped for ever. For a holder of a [`Pin`] that is not told when the last user of
+    /// the bytes is gone.
     pub fn abandon(&self, pin: &Pin) {
         self.obj().abandon(pin);
     }
 
-    /// Grows by `delta` pages; the old size, or `None` if it cannot.
+    /// Grows by `delta` pages. Returns the old size, or `None` if the memory cannot grow.
     pub fn grow(&self, delta: u64) -> Option<u64> {
         self.obj().grow(delta)
     }
 
-    /// The same for the same memory, in whichever stores a shared one is.
+    /// An identity: equal for two handles to the same memory. A shared memory has one for all stores.
     pub fn id(&self) -> usize {
         self.obj().definition() as usize
     }
@@ -120,8 +120,8 @@ impl Memory {
 }
 
 impl SharedMemory {
-    /// A handle for a store. Fails if the store's engine takes for granted a way of lying in
-    /// memory that is not this one's, and for bytes that a host must keep.
+    /// Makes a handle for a store. Fails if the store's engine assumes another memory style than this
+    /// memory has, and if the bytes belong to a host, which must keep them.
     pub fn to_memory(&self, store: &Store) -> Result<Memory, Error> {
         self.check_style(store)?;
         if self.is_hosts() {
@@ -130,7 +130,7 @@ impl SharedMemory {
         Ok(Memory::of_shared(store, self.clone(), None))
     }
 
-    /// [`SharedMemory::to_memory`] for a memory of the host's.
+    /// As [`SharedMemory::to_memory`], for a memory whose bytes belong to the host.
     pub fn with_host(self, store: &Store, host: Rc<dyn MemoryHost>) -> Result<Memory, Error> {
         self.check_style(store)?;
         Ok(Memory::of_shared(store, self, Some(host)))

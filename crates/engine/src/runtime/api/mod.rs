@@ -1,4 +1,4 @@
-//! What an embedder holds: handles, and what makes an instance of a module.
+//! What an embedder holds: handles, and the code that makes instances of modules.
 
 mod const_expr;
 mod exception;

@@ -1,4 +1,4 @@
-//! Segments: what an instance's tables and memories begin with.
+//! Segments: the initial contents of an instance's tables and memories.
 
 use super::instance::Instance;
 use super::link::InstantiateError;
@@ -7,7 +7,7 @@ use crate::parse::info::SegmentMode;
 use std::ptr;
 
 impl Instance {
-    /// Writes the active segments, and has the passive ones ready.
+    /// Writes the active segments, and prepares the passive ones.
     pub(super) fn fill(&self) -> Result<(), InstantiateError> {
         let module = self.obj().module.clone();
         let info = module.info();
@@ -38,7 +38,7 @@ impl Instance {
             if !memory.holds(start, bytes.len() as u64) {
                 return Err(TrapCode::MemoryOutOfBounds.into());
             }
-            // SAFETY: the range was just checked; the module's bytes are not in the memory.
+            // SAFETY: the range was just checked, and the module's bytes are not in the memory.
             unsafe {
                 ptr::copy_nonoverlapping(bytes.as_ptr(), memory.base().add(start as usize), bytes.len());
             }

@@ -18,7 +18,7 @@ pub struct Table {
 }
 
 impl Table {
-    /// A table of the type's minimum size with every element `init`.
+    /// Makes a table of the type's minimum size with every element set to `init`.
     pub fn new(store: &Store, ty: TableType, init: Val) -> Result<Table, Error> {
         let group = Group::new(store);
         let element = reference(&group, &init, ty)?;
@@ -33,16 +33,16 @@ impl Table {
     }
 
     fn obj(&self) -> &TableObj {
-        // SAFETY: our group keeps the object, and only shared references to it are ever made (`VmBox`).
+        // SAFETY: our group keeps the object alive, and only shared references to it are ever made (`VmBox`).
         unsafe { self.obj.as_ref() }
     }
 
-    /// The declared type; its minimum stays what it was when the table was made.
+    /// The declared type. Its minimum is still the one the table was made with.
     pub fn ty(&self) -> TableType {
         self.obj().ty()
     }
 
-    /// Current number of elements.
+    /// The current number of elements.
     pub fn size(&self) -> u64 {
         self.obj().size()
     }
@@ -51,11 +51,11 @@ impl Table {
         let element = self.obj().range(index, 1)?[0];
         let mut raw = ValRaw::ZERO;
         raw.externref = element;
-        // SAFETY: an element of this table is a reference of its element type, and alive.
+        // SAFETY: an element of this table is a live reference of its element type.
         Some(unsafe { Val::from_raw(self.group.store(), raw, ValType::Ref(self.ty().element)) })
     }
 
-    /// Traps past the end.
+    /// Sets an element. Traps if the index is out of bounds.
     pub fn set(&self, index: u64, value: Val) -> Result<(), Error> {
         let element = reference(&self.group, &value, self.ty())?;
         match self.obj().range(index, 1) {
@@ -67,13 +67,13 @@ impl Table {
         }
     }
 
-    /// Grows by `delta` elements of `init`; the old size, or `None` if it cannot.
+    /// Grows by `delta` elements of value `init`. Returns the old size, or `None` if the table cannot grow.
     pub fn grow(&self, delta: u64, init: Val) -> Result<Option<u64>, Error> {
         let element = reference(&self.group, &init, self.ty())?;
         Ok(self.obj().grow(delta, element))
     }
 
-    /// The same for the same table.
+    /// An identity: equal for two handles to the same table.
     pub fn id(&self) -> usize {
         self.obj.as_ptr() as usize
     }
@@ -87,12 +87,12 @@ impl Table {
     }
 }
 
-/// The element for a value, which from now on lives as long as the group.
+/// The table element for a value. The value lives as long as the group from now on.
 fn reference(group: &Group, value: &Val, ty: TableType) -> Result<u64, Error> {
     if !value.is_a(ValType::Ref(ty.element)) {
         return Err(Error::Internal(format!("a table of {} cannot hold {value:?}", ty.element)));
     }
     value.live_with(group)?;
-    // SAFETY: a reference is 8 bytes in any of its forms.
+    // SAFETY: every kind of reference has 8 bytes.
     Ok(unsafe { value.to_raw().externref })
 }

@@ -9,7 +9,7 @@ use crate::runtime::vm::vmcontext::{ExternRef, ValRaw};
 use crate::types::*;
 use std::ptr::NonNull;
 
-/// A WebAssembly value. Floats are bits, so that NaNs keep theirs.
+/// A WebAssembly value. Floats are stored as bits, which preserves NaN payloads.
 #[derive(Clone, Debug)]
 pub enum Val {
     I32(i32),
@@ -23,7 +23,7 @@ pub enum Val {
 }
 
 impl Val {
-    /// The null or zero of a type.
+    /// The default value of a type: null or zero.
     pub fn default_of(ty: ValType) -> Val {
         match ty {
             ValType::I32 => Val::I32(0),
@@ -37,7 +37,7 @@ impl Val {
         }
     }
 
-    /// Whether the value may stand where `ty` is asked for.
+    /// Whether the value has type `ty` or a subtype of it.
     pub fn is_a(&self, ty: ValType) -> bool {
         match (self, ty) {
             (Val::I32(_), ValType::I32)
@@ -58,7 +58,7 @@ impl Val {
         }
     }
 
-    /// Makes what the value refers to live at least as long as the group.
+    /// Makes the referenced object live at least as long as the group.
     pub(crate) fn live_with(&self, group: &Group) -> Result<(), Error> {
         match self {
             Val::Func(Some(func)) => {
@@ -93,10 +93,9 @@ impl Val {
     }
 
     /// # Safety
-    /// `raw` holds a value of type `ty`; a function reference in it belongs to `store` and is
-    /// alive.
+    /// `raw` holds a value of type `ty`. A function reference in it is alive and belongs to `store`.
     pub(crate) unsafe fn from_raw(store: &Store, raw: ValRaw, ty: ValType) -> Val {
-        // SAFETY: `ty` says which field was written, by this function's contract.
+        // SAFETY: by this function's contract, `ty` tells which field was written.
         unsafe {
             match ty {
                 ValType::I32 => Val::I32(raw.i32),

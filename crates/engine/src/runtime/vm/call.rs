@@ -1,8 +1,8 @@
 //! Entering wasm from the host.
 //!
-//! The only place that calls an entry trampoline. Invariants: the store's entry and exit records
-//! are those of the innermost entry; a nested one saves those of the outer and restores them when
-//! it leaves; while wasm runs, its store is the thread's current one.
+//! This is the only code that calls an entry trampoline. Invariants: the store's entry and exit records
+//! are those of the innermost entry. A nested entry saves those of the outer one and restores them when
+//! it leaves. While wasm runs, its store is the thread's current one.
 
 use super::store::Store;
 use super::traps::{Current, Error, NEVER};
@@ -11,29 +11,29 @@ use std::ffi::c_void;
 use std::mem::transmute;
 use std::ptr::NonNull;
 
-/// What host code called from wasm may use of the thread's stack at least, in bytes. Small
-/// threads give a quarter.
+/// The least stack, in bytes, that is left for host code called from wasm. Small threads leave a
+/// quarter of their stack.
 pub(crate) const HOST_RESERVE: usize = 256 << 10;
 
-/// How far a stack pointer may be from the one that the stack limit was made for: most entries then
-/// do with the limit of the one before, and to change it is dear.
+/// How far a stack pointer may be from the one that the stack limit was set for. Most entries can then
+/// keep the limit of the entry before, because changing it is expensive.
 const TOLERANCE: usize = 16 << 10;
 
-/// What came of a fast entry.
+/// The outcome of a fast entry.
 #[must_use]
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum EntryOutcome {
-    /// The function returned, and nothing is left to be done.
+    /// The function returned, and nothing is left to do.
     Returned,
-    /// The function was not entered: the slow way must be taken.
+    /// The function was not entered: take the slow path.
     NotEntered,
-    /// The function did not return. The store has the reason.
+    /// The function did not return. The store holds the reason.
     Stopped,
     /// The function returned, and the store or the host asked for attention.
     Attention,
 }
 
-/// The fast way into the functions of one store, with the values always in the same place.
+/// The fast path into the functions of one store. The values are always in the same place.
 #[derive(Clone, Copy)]
 pub struct FastEntry {
     vm: *mut VMStoreContext,
@@ -50,21 +50,21 @@ impl FastEntry {
         self.values
     }
 
-    /// Calls a function if that can be done quickly, which is nearly always: no wasm of the store
-    /// is on the stack, and the store stands as the entry before left it. Cannot panic. What is
-    /// left to be done is for [`Func::finish_call`].
+    /// Calls a function if that can be done quickly, which is nearly always: no wasm of the store is on
+    /// the stack, and the store is as the entry before left it. Cannot panic. [`Func::finish_call`] does
+    /// what is left to do.
     ///
     /// # Safety
-    /// As for [`Func::call_raw`], without a handle: `func` is a function of the store, and whoever
-    /// calls keeps its group until the call is over, and the store.
+    /// As for [`Func::call_raw`], but without a handle: `func` is a function of the store, and the caller
+    /// keeps its group and the store alive until the call is over.
     #[inline(always)]
     pub unsafe fn call(self, func: NonNull<VMFuncRef>) -> EntryOutcome {
         let FastEntry { vm, values } = self;
         let marker = 0u8;
         let sp = &raw const marker as usize;
         // SAFETY: `func` and the store's context are alive by contract, and the plain fields of the
-        // context are this thread's. A function's entry, if it has one, is an entry trampoline,
-        // which comes back on every path, as traps continue at its handler.
+        // context are this thread's. If a function has an entry, that is an entry trampoline. It
+        // returns on every path, because traps continue at its handler.
         unsafe {
             let (code, entry, vmctx) = func.as_ref().to_call();
             let near = sp.wrapping_sub((*vm).quick_from) < 2 * TOLERANCE;
@@ -76,9 +76,10 @@ impl FastEntry {
         }
     }
 
-    /// Calls a function while wasm of the store is on the stack: [`EntryOutcome::NotEntered`] if that cannot be done
-    /// quickly, which it nearly always can, and else what [`FastEntry::call`] says. It is there for the stack:
-    /// programs recurse through wasm and the host, and this takes a third of what `finish` does.
+    /// Calls a function while wasm of the store is on the stack. The outcomes are those of
+    /// [`FastEntry::call`], or [`EntryOutcome::NotEntered`] if it cannot be done quickly, which is rare.
+    /// It exists to save stack: programs recurse through wasm and the host, and this takes a third of what
+    /// `finish` does.
     ///
     /// # Safety
     /// As for [`FastEntry::call`].
@@ -87,8 +88,8 @@ impl FastEntry {
         let FastEntry { vm, values } = self;
         let marker = 0u8;
         let sp = &raw const marker as usize;
-        // SAFETY: as in `call`. The fault handler looks at this store as long as a quick entry is not
-        // out of reach. Nothing but the entry itself runs between the two that save and restore.
+        // SAFETY: as in `call`. The fault handler looks at this store unless `quick_from` is `NEVER`.
+        // Only the entry itself runs between the save and the restore.
         unsafe {
             let (code, entry, vmctx) = func.as_ref().to_call();
             let same_limit = store.stack_limit() == stack_limit(store, sp);
@@ -104,7 +105,7 @@ impl FastEntry {
     }
 
     /// # Safety
-    /// A quick entry is over just now.
+    /// A quick entry has just ended.
     #[inline(always)]
     unsafe fn leave(self, returned: u8) -> EntryOutcome {
         // SAFETY: as in `call`.
@@ -119,7 +120,7 @@ impl FastEntry {
     }
 }
 
-/// Does what a quick entry left to be done.
+/// Does what a quick entry left to do.
 ///
 /// # Safety
 /// As for [`enter`], with the same arguments as before and nothing done in between.
@@ -144,7 +145,7 @@ pub(crate) unsafe fn finish(
         return Ok(());
     }
     let pending = store.take_pending();
-    // SAFETY: the entry is over just now, and its function is still alive.
+    // SAFETY: the entry has just ended, and its function is still alive.
     Err(match unsafe { (*store.vm()).trap.take() } {
         Some(trap) => Error::Trap(trap),
         None => pending
@@ -152,13 +153,13 @@ pub(crate) unsafe fn finish(
     })
 }
 
-/// The stack limit for wasm that is entered at `sp`.
+/// The stack limit for wasm that is entered at stack pointer `sp`.
 #[inline(always)]
 fn stack_limit(store: &Store, sp: usize) -> usize {
     store.lowest_stack_limit().max(sp.saturating_sub(store.max_wasm_stack()))
 }
 
-/// Enters a store in whatever state it is. Tells whether wasm returned.
+/// Enters a store in any state. Returns whether wasm returned.
 ///
 /// # Safety
 /// As for [`enter`].
@@ -168,7 +169,7 @@ unsafe fn enter_anew(store: &Store, func: NonNull<VMFuncRef>, values: *mut ValRa
     let sp = &raw const marker as usize;
     let outer_limit = store.stack_limit();
     store.set_stack_limit(stack_limit(store, sp));
-    // SAFETY: as in `FastEntry::call`. References to the context are not kept.
+    // SAFETY: as in `FastEntry::call`. No reference to the context is kept.
     unsafe {
         let (code, entry, vmctx) = func.as_ref().to_call();
         let entry = transmute::<*const c_void, VMEntry>(entry);

@@ -1,8 +1,8 @@
-//! Exceptions: tags, the exceptions that are alive, and the search for who catches them.
+//! Exceptions: tags, the live exceptions, and the search for a handler.
 //!
 //! Used by the libcalls, host functions and `call.rs`. Invariant: an exception lives while a
 //! handle, a table, a global, another live exception or a frame of running wasm holds it. The
-//! first four are known; for frames every word of the stack that could be one counts.
+//! first four are known exactly. For frames, every word of the stack that could be an exnref counts.
 
 use super::group::{Group, WeakGroup};
 use super::limits::{Budget, Charge, OverLimit};
@@ -23,11 +23,11 @@ pub struct Tag {
     obj: NonNull<TagObj>,
 }
 
-/// Who keeps a tag.
+/// The owner that keeps a tag alive.
 #[derive(Clone)]
 enum Owner {
     Group(Group),
-    /// A tag for every instance of a store must not make one group of them all.
+    /// For a tag that every instance of a store uses: it must not join them all into one group.
     Store {
         _store: Store,
     },
@@ -66,11 +66,11 @@ impl Tag {
     }
 
     pub fn ty(&self) -> SharedFuncType {
-        // SAFETY: its owner keeps the object, which never changes.
+        // SAFETY: the tag's owner keeps the object alive, and the object never changes.
         unsafe { self.obj.as_ref() }.ty.clone()
     }
 
-    /// The same for the same tag.
+    /// An identity: equal for two handles to the same tag.
     pub fn id(&self) -> usize {
         self.obj.as_ptr() as usize
     }
@@ -97,39 +97,39 @@ pub struct Exception {
 
 #[repr(C)]
 struct ExceptionObj {
-    /// First: an exnref points here. It has the address of the values.
+    /// Must be the first field: an exnref points here, and it holds the address of the values.
     vm: VMException,
     values: VmBox<[ValRaw]>,
     ty: SharedFuncType,
-    /// Of whoever made the exception.
+    /// The group of the exception's creator.
     group: WeakGroup,
     charge: Charge,
-    /// The host's object for the exception.
+    /// The host's object for this exception.
     host: Cell<Option<ExternRef>>,
     handles: Cell<usize>,
     marked: Cell<bool>,
 }
 
 impl ExceptionObj {
-    /// Bytes without the values: the object, and its place in the set with room to spare.
+    /// Approximate bytes without the values: the object and its place in the map, with some spare.
     const ROUGHLY: usize = size_of::<ExceptionObj>() + 64;
 }
 
 /// The exceptions of a store.
 #[derive(Default)]
 pub(crate) struct Exceptions {
-    /// By the address that an exnref is.
+    /// Keyed by the address that an exnref holds.
     alive: RefCell<HashMap<usize, VmBox<ExceptionObj>>>,
-    /// How many may be alive before the next look for dead ones while wasm runs.
+    /// How many exceptions may be alive before the next sweep while wasm runs.
     threshold: Cell<usize>,
-    /// What those that are alive take.
+    /// The bytes of the live exceptions.
     bytes: Cell<usize>,
 }
 
 const FIRST_THRESHOLD: usize = 1024;
 
-/// The most that the live exceptions of a store may take, also where nothing else is limited: each may
-/// hold the one before, and no program needs so many.
+/// The most bytes that the live exceptions of a store may take, even without other limits. Each exception
+/// may hold the one before, and no program needs so many.
 const MOST_BYTES: usize = 256 << 20;
 
 impl Exceptions {
@@ -143,14 +143,14 @@ impl Exception {
         self.vm().tag == tag.as_ptr()
     }
 
-    /// The tag, as long as it is alive.
+    /// The tag, if it is still alive.
     pub fn tag(&self) -> Option<Tag> {
         Some(Tag::of(self.group.clone()?, self.vm().tag))
     }
 
-    /// Another exception of the same tag and values, without a host's object.
+    /// Makes another exception with the same tag and values, without a host's object.
     pub fn copy(&self) -> Option<Exception> {
-        // SAFETY: a handle keeps the object.
+        // SAFETY: a handle keeps the object alive.
         let obj = unsafe { self.obj.as_ref() };
         let group = self.group.as_ref()?;
         self.store
@@ -158,26 +158,26 @@ impl Exception {
             .ok()
     }
 
-    /// The host's object for this exception, which lives as long as the exception does.
+    /// The host's object for this exception. It lives as long as the exception.
     pub fn host(&self) -> Option<ExternRef> {
-        // SAFETY: a handle keeps the object.
+        // SAFETY: a handle keeps the object alive.
         unsafe { self.obj.as_ref() }.host.get()
     }
 
     pub fn set_host(&self, object: ExternRef) {
-        // SAFETY: a handle keeps the object.
+        // SAFETY: a handle keeps the object alive.
         unsafe { self.obj.as_ref() }.host.set(Some(object));
     }
 
-    /// The values it carries, with their types.
+    /// The exception's values with their types.
     pub(crate) fn raw_values(&self) -> impl Iterator<Item = (ValRaw, ValType)> {
-        // SAFETY: a handle keeps the object.
+        // SAFETY: a handle keeps the object alive.
         let obj = unsafe { self.obj.as_ref() };
         obj.values.iter().copied().zip(obj.ty.ty().params.iter().copied())
     }
 
     fn vm(&self) -> &VMException {
-        // SAFETY: a handle keeps the object.
+        // SAFETY: a handle keeps the object alive.
         unsafe { &self.obj.as_ref().vm }
     }
 
@@ -190,7 +190,7 @@ impl Exception {
     }
 
     /// # Safety
-    /// `raw` is an exception of the store that is alive.
+    /// `raw` is a live exception of the store.
     pub(crate) unsafe fn from_raw(store: &Store, raw: NonNull<VMException>) -> Exception {
         let obj = raw.cast::<ExceptionObj>();
         // SAFETY: by this function's contract.
@@ -205,14 +205,14 @@ impl Exception {
 
 impl Clone for Exception {
     fn clone(&self) -> Exception {
-        // SAFETY: a handle keeps the object.
+        // SAFETY: a handle keeps the object alive.
         unsafe { Exception::from_raw(&self.store, self.obj.cast()) }
     }
 }
 
 impl Drop for Exception {
     fn drop(&mut self) {
-        // SAFETY: this handle kept the object until now.
+        // SAFETY: this handle has kept the object alive until now.
         let handles = unsafe { &self.obj.as_ref().handles };
         handles.set(handles.get() - 1);
         if !self.store.is_running() {
@@ -222,7 +222,7 @@ impl Drop for Exception {
 }
 
 impl Store {
-    /// An exception made by a member of `group`, which counts in this budget.
+    /// Makes an exception for a member of `group`, charged to `budget`.
     pub(crate) fn new_exception(
         &self,
         tag: NonNull<TagObj>,
@@ -236,7 +236,7 @@ impl Store {
         let exceptions = self.exceptions();
         if exceptions.bytes.get() + bytes > MOST_BYTES || charge.set(bytes).is_err() {
             self.sweep_exceptions();
-            // Who is near the limit would have us look at each new one.
+            // Otherwise a program near the limit would cause a sweep for each new exception.
             if exceptions.bytes.get() + bytes > MOST_BYTES / 4 * 3 {
                 return Err(Error::Limit(OverLimit::Exceptions { limit: MOST_BYTES }));
             }
@@ -255,7 +255,7 @@ impl Store {
             marked: Cell::new(false),
         });
         let raw = obj.as_ptr().cast::<VMException>();
-        // SAFETY: just made.
+        // SAFETY: the object was just made.
         let exception = unsafe { Exception::from_raw(self, raw) };
         exceptions.alive.borrow_mut().insert(raw.addr().get(), obj);
         self.call_for_attention();
@@ -272,14 +272,14 @@ impl Store {
             obj.host.get().into_iter().for_each(&mut *f);
             for (value, ty) in obj.values.iter().zip(&obj.ty.ty().params) {
                 if matches!(ty, ValType::Ref(r) if r.is_extern()) {
-                    // SAFETY: the value's type says that it is the index of a host value.
+                    // SAFETY: by its type, the value is the index of a host value.
                     ExternRef::of(unsafe { value.externref }).into_iter().for_each(&mut *f);
                 }
             }
         }
     }
 
-    /// Frees exceptions that nobody holds any more.
+    /// Frees the exceptions that nobody holds any more.
     pub(crate) fn sweep_exceptions(&self) {
         let exceptions = self.exceptions();
         if !exceptions.any() {
@@ -304,7 +304,7 @@ impl Store {
                 }
                 for (value, ty) in obj.values.iter().zip(&obj.ty.ty().params) {
                     if matches!(ty, ValType::Ref(r) if r.is_exn()) {
-                        // SAFETY: the value's type says that it is an exnref.
+                        // SAFETY: by its type, the value is an exnref.
                         let inner = unsafe { value.exn };
                         reached.extend(alive.get(&inner.addr()).map(|obj| &**obj));
                     }
@@ -320,8 +320,8 @@ impl Store {
         });
     }
 
-    /// Says where the exit trampoline that wasm last left by continues: at the handler that
-    /// catches the exception, or at the entry with the exception pending.
+    /// Sets where the last used exit trampoline continues: at the handler that catches the exception, or
+    /// at the entry with the exception pending.
     ///
     /// # Safety
     /// Called from a function that wasm called through an exit trampoline.
@@ -329,7 +329,7 @@ impl Store {
         let vm = self.vm();
         // SAFETY: by this function's contract the exit record is that of a live frame.
         match unsafe { find_handler(vm) } {
-            // SAFETY: writes of fields; no reference to the context is kept.
+            // SAFETY: this writes fields and keeps no reference to the context.
             Some(unwind) => unsafe {
                 (*vm).unwind = VMUnwind { payload: exception.raw() as usize, ..unwind }
             },
@@ -342,13 +342,13 @@ impl Store {
     }
 }
 
-/// The innermost handler among the frames of the innermost activation.
+/// Finds the innermost handler among the frames of the innermost activation.
 ///
 /// # Safety
 /// Called while a function runs that wasm called through an exit trampoline.
 unsafe fn find_handler(vm: *mut VMStoreContext) -> Option<VMUnwind> {
-    // SAFETY: the exit trampoline wrote the record and its frame is below ours; every frame up to
-    // the entry trampoline keeps frame pointers: the caller's, then the return address.
+    // SAFETY: the exit trampoline wrote the record, and its frame is still on the stack. Every frame up
+    // to the entry trampoline keeps frame pointers: the caller's, then the return address.
     unsafe {
         let mut pc = (*vm).exit_pc;
         let mut fp = *((*vm).exit_fp as *const usize);

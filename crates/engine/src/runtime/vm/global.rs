@@ -1,6 +1,6 @@
 //! Globals.
 //!
-//! Invariant: a global's value always has its type, and a function in it lives in its group.
+//! Invariant: a global's value always has its type, and a function in it belongs to its group.
 
 use super::vm_box::VmBox;
 use super::vmcontext::{VMGlobalDefinition, ValRaw};
@@ -28,7 +28,7 @@ impl HostGlobal {
     }
 }
 
-/// Calls `f` with a global's value if it is a reference of the kind.
+/// Calls `f` with a global's value if the value is a reference of this kind.
 pub(crate) fn for_reference(
     ty: GlobalType,
     value: ValRaw,
@@ -36,7 +36,7 @@ pub(crate) fn for_reference(
     f: &mut dyn FnMut(u64),
 ) {
     if matches!(ty.content, ValType::Ref(r) if kind(r)) {
-        // SAFETY: the global's type says that the value is a reference, which has 8 bytes.
+        // SAFETY: by the global's type the value is a reference, which has 8 bytes.
         f(unsafe { value.externref });
     }
 }

@@ -1,8 +1,8 @@
-//! Objects that can reach each other, owned together.
+//! Groups: objects that can reach each other, with one common lifetime.
 //!
-//! Used by the handles of `runtime/`. Invariant: a pointer from one object to another (an
-//! import, a table element, a funcref in a global) stays inside one group, so whoever holds a
-//! handle to a member can follow every pointer. Groups only ever join.
+//! Used by the handles of `runtime/api/`. Invariant: a pointer from one object to another (an
+//! import, a table element, a funcref in a global) stays inside one group, so the holder of a
+//! handle to a member can follow every pointer. Groups are joined but never split.
 
 use super::exception::TagObj;
 use super::global::HostGlobal;
@@ -16,8 +16,7 @@ use crate::types::RefType;
 use std::cell::RefCell;
 use std::rc::{Rc, Weak};
 
-/// A reference to a group, which it keeps alive. References to groups that have joined are
-/// interchangeable.
+/// A strong reference to a group. References to groups that have been joined are interchangeable.
 #[derive(Clone)]
 pub struct Group(Rc<Node>);
 
@@ -26,13 +25,13 @@ pub struct WeakGroup(Weak<Node>);
 
 struct Node {
     store: Store,
-    /// The group this one became part of.
+    /// The group that this one was joined into.
     joined: RefCell<Option<Group>>,
     members: RefCell<Members>,
 }
 
-/// Compiled code and other members point to them. Code is kept by instances and host functions, which
-/// therefore go last.
+/// The members. Compiled code and other members point to them. Instances and host functions keep code
+/// alive, so they are dropped last.
 #[derive(Default)]
 pub struct Members {
     pub memories: Vec<VmBox<MemoryObj>>,
@@ -58,7 +57,7 @@ impl Group {
         &self.0.store
     }
 
-    /// The group this one has become part of; members point back to this one.
+    /// The group that this one has been joined into. Members point back to the root.
     pub fn root(&self) -> Group {
         let mut root = self.clone();
         loop {
@@ -69,13 +68,13 @@ impl Group {
             }
         }
         if !Rc::ptr_eq(&root.0, &self.0) {
-            // Shortens the way for the next one.
+            // Shortens the path for the next call.
             *self.0.joined.borrow_mut() = Some(root.clone());
         }
         root
     }
 
-    /// How much would have to be moved.
+    /// The number of members that a join would have to move.
     fn len(&self) -> usize {
         let members = self.0.members.borrow();
         let things =
@@ -83,12 +82,12 @@ impl Group {
         things + members.instances.len() + members.funcs.len()
     }
 
-    /// Adds a member. Its address does not change any more.
+    /// Adds a member. Its address does not change from then on.
     pub fn add<R>(&self, add: impl FnOnce(&mut Members) -> R) -> R {
         add(&mut self.root().0.members.borrow_mut())
     }
 
-    /// Makes one group of two: from now on all members of both live together.
+    /// Joins two groups: from now on all members of both live together.
     pub fn join(&self, other: &Group) {
         let (a, b) = (self.root(), other.root());
         if Rc::ptr_eq(&a.0, &b.0) {
@@ -97,7 +96,7 @@ impl Group {
         let (a, b) = if a.len() < b.len() { (b, a) } else { (a, b) };
         let mut moved = b.0.members.take();
         *b.0.joined.borrow_mut() = Some(a.clone());
-        // Only roots are sure to live as long as their members.
+        // Only a root is certain to live as long as its members.
         moved.instances.iter().for_each(|instance| instance.set_group(&a));
         moved.funcs.iter().for_each(|func| func.set_group(&a));
         let mut members = a.0.members.borrow_mut();
@@ -113,7 +112,7 @@ impl Group {
         WeakGroup(Rc::downgrade(&self.0))
     }
 
-    /// Calls `f` with every reference of a kind that a member holds, as its 8 bytes.
+    /// Calls `f` with every reference of a kind that a member holds, as the reference's 8 bytes.
     pub fn for_each_reference(&self, kind: fn(RefType) -> bool, f: &mut dyn FnMut(u64)) {
         let members = self.0.members.borrow();
         members.tables.iter().for_each(|table| table.for_each_reference(kind, f));
@@ -127,14 +126,14 @@ impl WeakGroup {
         self.0.upgrade().map(Group)
     }
 
-    /// Whether the members are gone.
+    /// Whether the members have been dropped.
     pub fn is_gone(&self) -> bool {
         self.0.strong_count() == 0
     }
 
-    /// Gives the memories of the group back before the last handle to it goes: all but what is pinned.
-    /// They are empty from then on. For a host that knows that nobody will use a member any more.
-    /// Nothing happens while wasm of the store runs, which may be the group's.
+    /// Frees the memories of the group before its last handle is dropped, except for pinned ones. They are
+    /// empty from then on. For a host that knows that nobody will use a member any more. Does nothing while
+    /// wasm of the store runs, because that may belong to the group.
     pub fn release_memories(&self) {
         let Some(group) = self.upgrade() else { return };
         if !group.store().is_running() {

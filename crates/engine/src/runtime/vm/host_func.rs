@@ -1,6 +1,6 @@
-//! Functions of the host as wasm calls them: closures, and typed native functions.
+//! Host functions as wasm calls them: closures, and typed native functions.
 //!
-//! Invariant: a host function's context and reference stay where they are as long as its group.
+//! Invariant: a host function's context and reference do not move while its group lives.
 
 use super::group::{Group, WeakGroup};
 use super::instance::InstanceObj;
@@ -17,12 +17,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
-/// What a host function runs: arguments in, results out, in the same slots.
+/// The body of a host function. Arguments come in and results go out in the same slots.
 type Body = dyn Fn(&mut [ValRaw]) -> Result<(), Error>;
 
-/// A host function in native code that takes its arguments as they are: `code` is
-/// `extern "C" fn(*mut VMHostContext, ...) -> i64` with a parameter for each of the type's, of
-/// the same width. It returns its `i32` result zero-extended, or a negative number after
+/// A host function in native code that takes its arguments unboxed: `code` is
+/// `extern "C" fn(*mut VMHostContext, ...) -> i64` with a parameter of the same width for each
+/// parameter of the type. It returns its `i32` result zero-extended, or a negative number after
 /// [`VMHostContext::fail`].
 #[derive(Clone)]
 pub struct NativeFunc {
@@ -38,7 +38,7 @@ unsafe impl Sync for NativeFunc {}
 
 impl NativeFunc {
     /// # Safety
-    /// `code` is a function of the C signature described at [`NativeFunc`] for `ty`, and treats
+    /// `code` is a function with the C signature that [`NativeFunc`] describes for `ty`, and it treats
     /// [`VMHostContext::data`] as a pointer to the `T` of `data`.
     pub unsafe fn new<T: Send + Sync + 'static>(
         ty: FuncType,
@@ -53,23 +53,23 @@ impl NativeFunc {
     }
 }
 
-/// A host function as its group owns it. Compiled code has pointers to `context` and `func_ref`.
+/// A host function, owned by its group. Compiled code has pointers to `context` and `func_ref`.
 pub struct HostFunc {
     context: VMHostContext,
     func_ref: VMFuncRef,
     pub(crate) ty: SharedFuncType,
-    /// How many values a call has room for.
+    /// The number of values that a call has room for.
     slots: usize,
     store: WeakStore,
     pub(crate) group: RefCell<WeakGroup>,
     body: HostBody,
-    /// Trampolines of its own, where none of a module served.
+    /// The function's own trampolines, if those of no module could be used.
     pub(crate) trampolines: OnceCell<Arc<CodeObject>>,
 }
 
 enum HostBody {
     Closure(Box<Body>),
-    /// Kept for `VMHostContext::data`.
+    /// Keeps the target of `VMHostContext::data` alive.
     Native {
         _data: Arc<dyn Any + Send + Sync>,
     },
@@ -104,7 +104,8 @@ impl HostFunc {
             trampolines: OnceCell::new(),
         });
         let raw = func.as_ptr().as_ptr();
-        // SAFETY: just made, and there is no reference to it. The pointers are into what the group keeps.
+        // SAFETY: the object was just made, and no reference to it exists. The group keeps the target of
+        // the pointers.
         let func_ref = unsafe {
             (*raw).context.header.owner = raw.cast();
             (*raw).func_ref.vmctx = (&raw mut (*raw).context).cast();
@@ -114,7 +115,7 @@ impl HostFunc {
         func_ref
     }
 
-    /// A function that runs a closure.
+    /// Makes a host function that runs a closure.
     pub(crate) fn of_closure(
         group: &Group,
         ty: SharedFuncType,
@@ -130,7 +131,7 @@ impl HostFunc {
         HostFunc::create(group, ty, context, HostBody::Closure(Box::new(body)), none)
     }
 
-    /// A typed native function bound for one importing instance, of which `memory` is.
+    /// Binds a typed native function to one importing instance, whose memory is `memory`.
     pub(crate) fn bind_native(
         group: &Group,
         native: &NativeFunc,
@@ -153,13 +154,13 @@ fn header(store: &Store) -> VMHeader {
     VMHeader { magic: HOST_MAGIC, _pad: 0, store: store.vm(), owner: ptr::null_mut(), libcalls: ptr::null() }
 }
 
-/// The type of a function, of wasm or of the host.
+/// The type of a wasm or host function.
 ///
 /// # Safety
 /// The function is alive.
 pub(crate) unsafe fn type_of(func_ref: NonNull<VMFuncRef>) -> SharedFuncType {
-    // SAFETY: alive by contract, and with it the owner of its context, which is of the kind that the
-    // magic number tells.
+    // SAFETY: the function is alive by contract, and so is the owner of its context. The magic number tells
+    // which kind of object the owner is.
     unsafe {
         let header = VMContext::header(func_ref.as_ref().vmctx);
         match (*header).magic {
@@ -170,13 +171,13 @@ pub(crate) unsafe fn type_of(func_ref: NonNull<VMFuncRef>) -> SharedFuncType {
 }
 
 impl VMHostContext {
-    /// Ends the guest with an error; the native function must now return a negative number.
+    /// Stops the guest with an error. The native function must then return a negative number.
     ///
     /// # Safety
-    /// `this` is the context a native function was called with, and that call still runs.
+    /// `this` is the context that a native function was called with, and that call is still running.
     pub unsafe fn fail(this: *mut VMHostContext, error: Error) {
-        // SAFETY: a host context's owner is its `HostFunc`, which its group keeps while wasm of
-        // the group runs.
+        // SAFETY: the owner of a host context is its `HostFunc`, which its group keeps alive while
+        // wasm of the group runs.
         let func = unsafe { &*(*this).header.owner.cast::<HostFunc>() };
         if let Some(store) = func.store.upgrade() {
             // SAFETY: wasm called the function through an exit trampoline.
@@ -185,15 +186,15 @@ impl VMHostContext {
     }
 }
 
-/// What the exit trampoline of a closure calls: 1, or 0 with an error pending.
+/// Called by the exit trampoline of a closure. Returns 1, or 0 with an error pending.
 unsafe extern "C" fn call_closure(context: *mut VMHostContext, values: *mut ValRaw) -> u8 {
-    // SAFETY: a host context's owner is its `HostFunc`, which its group keeps while wasm of the
-    // group runs.
+    // SAFETY: the owner of a host context is its `HostFunc`, which its group keeps alive while wasm of
+    // the group runs.
     let func = unsafe { &*(*context).header.owner.cast::<HostFunc>() };
-    // SAFETY: the trampoline made room for this many values, arguments in front, and waits.
+    // SAFETY: the trampoline made room for this many values, with the arguments first, and waits for us.
     let values = unsafe { std::slice::from_raw_parts_mut(values, func.slots) };
     let HostBody::Closure(body) = &func.body else { return 0 };
-    // Little of this may be in this frame: programs recurse through it.
+    // This frame must stay small, because programs recurse through it.
     match catch_unwind(AssertUnwindSafe(|| body(values).map_err(Box::new))) {
         Ok(Ok(())) => 1,
         failed => {

@@ -1,6 +1,6 @@
-//! Instances as compiled code knows them: the context, and what it was made of.
+//! Instances as compiled code sees them: the context, and the objects it was made from.
 //!
-//! Invariant: everything a context points to is in the instance's group.
+//! Invariant: everything that a context points to belongs to the instance's group.
 
 use super::exception::TagObj;
 use super::global;
@@ -29,19 +29,19 @@ pub struct InstanceObj {
     pub(crate) group: RefCell<WeakGroup>,
     pub(crate) memories: Vec<NonNull<MemoryObj>>,
     pub(crate) tables: Vec<NonNull<TableObj>>,
-    /// The elements of passive segments; empty once dropped. Borrowed only where nothing runs that could
-    /// come back, as `data` and `kept`.
+    /// The elements of passive segments, empty once dropped. This, `data` and `kept` are borrowed only
+    /// while nothing can run that re-enters the instance.
     pub(crate) elems: RefCell<Vec<Box<[u64]>>>,
-    /// Bytes of passive segments in the module; empty once dropped.
+    /// The byte ranges of passive segments in the module, empty once dropped.
     pub(crate) data: RefCell<Vec<std::ops::Range<usize>>>,
-    /// What [`Instance::reset`] brings back, if the module does not say all of it.
+    /// The state that [`Instance::reset`] restores, if the module alone does not describe it.
     pub(crate) kept: RefCell<Option<Box<State>>>,
     pub(crate) budget: Budget,
-    /// Counted by the store.
+    /// Counts this instance in its store.
     pub(crate) _alive: Rc<()>,
 }
 
-/// The memory of a `VMContext`.
+/// The allocation of a `VMContext`.
 pub(crate) struct Context {
     start: NonNull<u8>,
     layout: Layout,
@@ -62,7 +62,7 @@ impl Context {
         self.start.as_ptr().cast()
     }
 
-    /// A field at an offset that `VMOffsets` gave for this module.
+    /// A field at an offset that `VMOffsets` returned for this module.
     pub(crate) fn field<T>(&self, offset: i32) -> *mut T {
         debug_assert!(offset as usize + size_of::<T>() <= self.layout.size());
         self.start.as_ptr().wrapping_add(offset as usize).cast()
@@ -71,7 +71,7 @@ impl Context {
 
 impl Drop for Context {
     fn drop(&mut self) {
-        // SAFETY: allocated with this layout in `new`.
+        // SAFETY: the memory was allocated with this layout in `new`.
         unsafe { dealloc(self.start.as_ptr(), self.layout) };
     }
 }
@@ -89,7 +89,7 @@ impl InstanceObj {
         self.store.upgrade()
     }
 
-    /// Where what it makes while it runs is counted.
+    /// The budget for objects that the instance makes while it runs.
     pub(crate) fn budget(&self) -> &Budget {
         &self.budget
     }
@@ -97,18 +97,18 @@ impl InstanceObj {
     /// A tag and its type.
     pub(crate) fn tag(&self, index: u32) -> (NonNull<TagObj>, SharedFuncType) {
         let index = TagIndex::new(index as usize);
-        // SAFETY: the field of a tag of this module, filled by `link`.
+        // SAFETY: this is the field of a tag of this module, filled by `link`.
         let tag = unsafe { *self.context.field::<NonNull<TagObj>>(self.module.offsets().tag(index)) };
         (tag, self.module.info().tag_type(index).clone())
     }
 
     pub(crate) fn memory(&self, index: u32) -> &MemoryObj {
-        // SAFETY: a memory of our group, which owns us and it until it goes.
+        // SAFETY: the memory belongs to our group, which owns us and the memory until it is dropped.
         unsafe { self.memories[index as usize].as_ref() }
     }
 
     pub(crate) fn table(&self, index: u32) -> &TableObj {
-        // SAFETY: a table of our group, which owns us and it until it goes.
+        // SAFETY: the table belongs to our group, which owns us and the table until it is dropped.
         unsafe { self.tables[index as usize].as_ref() }
     }
 
@@ -147,7 +147,7 @@ impl InstanceObj {
             (Some(_), Some(place)) => self.context.field(offsets.func_ref(place)),
             _ => {
                 let import: *mut VMFunctionImport = self.context.field(offsets.imported_function(index));
-                // SAFETY: the field of an import of this module, filled by `link`.
+                // SAFETY: this is the field of an import of this module, filled by `link`.
                 unsafe { (*import).func_ref }
             }
         }
@@ -155,8 +155,8 @@ impl InstanceObj {
 
     pub(crate) fn global(&self, index: GlobalIndex) -> &VMGlobalDefinition {
         let offsets = self.module.offsets();
-        // SAFETY: a field of our context, of a global of this module; or that of an import, filled by
-        // `link`, which is of our group. Both are there as long as we, and their value is in a cell.
+        // SAFETY: this is either a field of our context for a global of this module, or the target of an
+        // import field, filled by `link`, in our group. Both live as long as we do. The value is in a cell.
         unsafe {
             match self.module.info().defined_global(index) {
                 Some(defined) => &*self.context.field(offsets.defined_global(defined)),
@@ -189,31 +189,31 @@ impl InstanceObj {
     /// The memories that the instance defines.
     pub(crate) fn own_memories(&self) -> impl Iterator<Item = &MemoryObj> {
         let own = self.memories.iter().skip(self.info().num_imported_memories);
-        // SAFETY: memories of our group, which owns us and them until it goes.
+        // SAFETY: the memories belong to our group, which owns us and them until it is dropped.
         own.map(|memory| unsafe { memory.as_ref() })
     }
 
-    /// The tables that it defines.
+    /// The tables that the instance defines.
     pub(crate) fn own_tables(&self) -> impl Iterator<Item = &TableObj> {
         let info = self.info();
         let tables = info.tables.keys().zip(&self.tables);
         let own = tables.filter(|(index, _)| info.defined_table(*index).is_some());
-        // SAFETY: tables of our group, which owns us and them until it goes.
+        // SAFETY: the tables belong to our group, which owns us and them until it is dropped.
         own.map(|(_, table)| unsafe { table.as_ref() })
     }
 
-    /// The globals that it defines.
+    /// The globals that the instance defines.
     pub(crate) fn own_globals(&self) -> impl Iterator<Item = (GlobalIndex, &VMGlobalDefinition)> {
         let defined = self.info().globals.keys().filter(|index| self.info().defined_global(*index).is_some());
         defined.map(|index| (index, self.global(index)))
     }
 
-    /// Has the context tell where the memories are now: a reset may have given one other pages. While no
-    /// wasm of the store runs.
+    /// Updates the places of the memories in the context, because a reset may have replaced pages. Must be
+    /// called while no wasm of the store runs.
     pub(crate) fn refresh_memories(&self) {
         for (index, memory) in self.info().memories.keys().zip(&self.memories) {
-            // SAFETY: a memory of our group, and the field of a memory of this module, which compiled
-            // code, the only other user, does not read now.
+            // SAFETY: the memory belongs to our group, and the field is that of a memory of this module.
+            // Compiled code is the only other user of the field, and does not run now.
             unsafe {
                 let memory = memory.as_ref();
                 let seen = VMMemory { base: memory.base(), definition: memory.definition() };

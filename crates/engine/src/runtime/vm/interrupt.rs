@@ -1,13 +1,13 @@
-//! Stopping guest code from another thread, and the memory that makes it possible.
+//! Stopping guest code from another thread, and the memory that this needs.
 //!
 //! A store's `VMStoreContext` lies behind a *poll area* that every loop of compiled code reads.
-//! An interruption takes the area away (or, without signals, writes ones into it), and raises
-//! the stack limit so that the next function entered stops too. Invariant: the request stays
-//! until it is cleared; entering wasm in between stops at once.
+//! An interruption makes the area inaccessible (or, without signals, writes ones into it), and raises
+//! the stack limit so that the next function entered stops too. Invariant: the request stays set
+//! until it is cleared. If wasm is entered in between, it stops at once.
 //!
-//! The same area serves to *ask*: the thread that runs the guest, at its next loop iteration, calls
-//! what the store has for that, and goes on or stops as it says. The fault handler only has it leave the
-//! loop (`sys/arch.rs`): what is called runs on the stack of wasm, as a function of the host would.
+//! The same area serves to *ask*: at its next loop iteration, the thread that runs the guest calls the
+//! store's checkpoint, and continues or stops depending on the answer. The fault handler only makes the
+//! thread leave the loop (`sys/arch.rs`). The checkpoint runs on the stack of wasm, as a host function would.
 
 use super::parking::Parker;
 use super::traps::NEVER;
@@ -22,44 +22,44 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 pub(crate) struct StoreMemory {
     mapping: Mmap,
     signals: bool,
-    /// The stack limit of the innermost entry, whatever stands in the context.
+    /// The stack limit of the innermost entry. The one in the context may differ.
     limit: AtomicUsize,
-    /// Whether to ask at the next loop iteration.
+    /// Whether the next loop iteration must ask.
     asked: AtomicBool,
 }
 
-/// What a store asks whether to go on.
+/// The checkpoint of a store, which decides whether wasm continues.
 pub(crate) struct Checkpoint {
     pub memory: Arc<StoreMemory>,
     pub go_on: Box<dyn Fn() -> bool>,
 }
 
-/// What a loop has met that found its poll area not accessible.
+/// Why a loop found its poll area inaccessible.
 pub(crate) enum Met {
     Interruption,
-    /// `Checkpoint::go_on` is to be called.
+    /// `Checkpoint::go_on` must be called.
     Question,
-    /// The area is there again.
+    /// The area is accessible again.
     Nothing,
 }
 
 impl Checkpoint {
-    /// Called by the fault handler when a loop met a poll area that is not accessible. Makes it
-    /// accessible, unless the loop is to stop.
+    /// Called by the fault handler when a loop read a poll area that is not accessible. Makes the area
+    /// accessible, unless the loop must stop.
     pub fn meet(&self) -> Met {
         let asked = self.memory.asked.swap(false, Ordering::SeqCst);
         if self.memory.set_poll(false).is_err() {
             return Met::Interruption;
         }
-        // An interruption sets its flag first and takes the area away then, so one of us two does.
+        // An interruption first sets its flag and then protects the area, so one of the two threads
+        // protects it.
         if self.memory.is_interrupted() {
-            // If the kernel refuses, whoever interrupts takes the area away, or the guest's next call
+            // If the kernel refuses, the interrupting thread protects the area, or the guest's next call
             // stops it.
             let _ = self.memory.set_poll(true);
             return Met::Interruption;
         }
-        // Of two requests that meet, the first may have been answered for both when the second takes
-        // the area away.
+        // If two requests race, the first may be answered for both before the second protects the area.
         if asked { Met::Question } else { Met::Nothing }
     }
 }
@@ -80,7 +80,7 @@ impl StoreMemory {
         mapping.make_writable(0..CONTEXT + page_size())?;
         let memory =
             StoreMemory { mapping, signals, limit: AtomicUsize::new(0), asked: AtomicBool::new(false) };
-        // SAFETY: a page of our own, large enough, aligned, and seen by nobody yet.
+        // SAFETY: this is a page of our own, large enough and aligned, and nobody else has its address yet.
         unsafe { memory.context().write(context) };
         Ok(Arc::new(memory))
     }
@@ -95,7 +95,7 @@ impl StoreMemory {
     }
 
     fn limit_in_context(&self) -> &AtomicUsize {
-        // SAFETY: a field that is only ever accessed atomically, alive with the mapping.
+        // SAFETY: the field is only ever accessed atomically, and lives as long as the mapping.
         unsafe { &(*self.context()).stack_limit }
     }
 
@@ -104,15 +104,15 @@ impl StoreMemory {
         unsafe { (*self.context()).interrupted.load(Ordering::SeqCst) }
     }
 
-    /// Sets the stack limit of the innermost entry, unless the guest is to stop.
+    /// Sets the stack limit of the innermost entry. An interrupted guest keeps its limit out of reach.
     pub(crate) fn set_stack_limit(&self, limit: usize) {
-        // Most entries happen at the depth of the one before, and the store below is dear.
+        // Most entries happen at the same depth as the one before, and the store below is expensive.
         if self.limit_in_context().load(Ordering::Relaxed) == limit && self.stack_limit() == limit {
             return;
         }
         self.limit.store(limit, Ordering::Relaxed);
         self.limit_in_context().store(limit, Ordering::SeqCst);
-        // The request sets its flag first and the limit then: whichever way the two meet, the
+        // A request first sets its flag and then the limit. In either order of the two threads, the
         // limit ends up out of reach.
         if self.is_interrupted() {
             self.limit_in_context().store(NEVER, Ordering::SeqCst);
@@ -127,7 +127,7 @@ impl StoreMemory {
             };
         }
         for word in 0..CONTEXT / 4 {
-            // SAFETY: the poll area is ours, and everyone accesses its words whole.
+            // SAFETY: the poll area is ours, and every access to it is to a whole word.
             let word = unsafe { &*self.mapping.start().cast::<AtomicU32>().add(word) };
             word.store(u32::from(stop), Ordering::Relaxed);
         }
@@ -147,25 +147,25 @@ impl InterruptHandle {
         InterruptHandle { memory, parker }
     }
 
-    /// Has the thread that runs wasm of the store call its checkpoint at the next loop iteration, or in
-    /// `memory.atomic.wait`, if it has one (`Store::set_checkpoint`). Rarely a request is lost to another
-    /// one; who asks asks again.
+    /// Makes the thread that runs wasm of the store call its checkpoint, if it has one
+    /// (`Store::set_checkpoint`), at the next loop iteration or in `memory.atomic.wait`. A request is
+    /// rarely lost to another one, so the caller must repeat it.
     pub fn ask(&self) {
         self.memory.asked.store(true, Ordering::SeqCst);
-        // If the kernel refuses, nobody is asked this time.
+        // If the kernel refuses, this request is lost.
         let _ = self.memory.set_poll(true);
         self.parker.ask();
     }
 
-    /// Asks the wasm of the store to stop: it traps with `TrapCode::Interrupted` at the next loop
-    /// iteration or function call, and so does all that is entered later, until
-    /// `Store::clear_interrupt`. `memory.atomic.wait` ends, too; host functions that wait are not
+    /// Interrupts the wasm of the store: it traps with `TrapCode::Interrupted` at the next loop
+    /// iteration or function call, and so does all wasm entered later, until
+    /// `Store::clear_interrupt`. `memory.atomic.wait` ends too. Host functions that wait are not
     /// woken by this.
     pub fn interrupt(&self) {
         // SAFETY: as in `limit_in_context`.
         unsafe { (*self.memory.context()).interrupted.store(true, Ordering::SeqCst) };
         self.memory.limit_in_context().store(NEVER, Ordering::SeqCst);
-        // If the kernel refuses, function calls still stop; there is nobody to tell here.
+        // If the kernel refuses, function calls still stop. Nobody could handle the error here.
         let _ = self.memory.set_poll(true);
         self.parker.set_interrupted(true);
     }

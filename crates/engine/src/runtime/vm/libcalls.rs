@@ -1,7 +1,7 @@
-//! The runtime functions of compiled code, behind `VMHeader::libcalls`.
+//! The runtime functions of compiled code, reached through `VMHeader::libcalls`.
 //!
-//! Called by the libcall trampolines only. Invariant: each returns, with [`TRAPPED`] if it
-//! recorded a trap or an error; none unwinds.
+//! Called only by the libcall trampolines. Invariant: each libcall returns, with [`TRAPPED`] if it
+//! recorded a trap or an error. None unwinds.
 
 use super::exception::Exception;
 use super::host_func;
@@ -21,17 +21,17 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
-/// The libcalls' addresses in the order of [`Libcall`].
+/// The addresses of the libcalls, in the order of [`Libcall`].
 pub struct Table(pub [*const c_void; Libcall::ALL.len()]);
 
-// SAFETY: addresses of functions.
+// SAFETY: the table holds addresses of functions.
 unsafe impl Sync for Table {}
 
 macro_rules! table {
     ($($(#[$doc:meta])* $name:ident($($param:ident: $ty:ident),*);)*) => {
         pub static TABLE: Table = Table([$(extern_c::$name as *const c_void,)*]);
 
-        /// The entry points: each runs its namesake of the module above behind [`run`].
+        /// The entry points: each runs the function of the same name in the outer module through [`run`].
         mod extern_c {
             use super::*;
             $(pub unsafe extern "C" fn $name(vmctx: *mut VMContext, $($param: $ty),*) -> i64 {
@@ -43,13 +43,13 @@ macro_rules! table {
 }
 for_each_libcall!(table);
 
-/// Runs a libcall for the instance of a context.
+/// Runs a libcall for the instance that owns a context.
 ///
 /// # Safety
 /// `vmctx` is the context of a live instance whose wasm called a libcall trampoline.
 unsafe fn run(vmctx: *mut VMContext, call: impl FnOnce(&InstanceObj) -> Result<i64>) -> i64 {
-    // SAFETY: the owner of an instance's context is its `InstanceObj`, which its group keeps while wasm
-    // of the group runs. Only shared references to it are ever made (`VmBox`).
+    // SAFETY: the owner of an instance's context is its `InstanceObj`, which its group keeps alive while
+    // wasm of the group runs. Only shared references to it are ever made (`VmBox`).
     let instance = unsafe { &*(*VMContext::header(vmctx)).owner.cast::<InstanceObj>() };
     let store = instance.store();
     match catch_unwind(AssertUnwindSafe(|| call(instance))) {
@@ -89,7 +89,7 @@ unsafe fn fail_with_trap(code: TrapCode) -> i64 {
     TRAPPED
 }
 
-/// Why a libcall does not come back.
+/// Why a libcall does not return to wasm.
 enum LibcallFailure {
     Trap(TrapCode),
     Throw(Exception),
@@ -118,8 +118,8 @@ fn func_matches(instance: &InstanceObj, func_ref: u64, ty: u32) -> Result<i64> {
 fn throw(instance: &InstanceObj, tag: u32, values: u64) -> Result<i64> {
     let (tag, ty) = instance.tag(tag);
     let (Some(store), Some(group)) = (instance.store(), instance.group()) else { return Ok(0) };
-    // SAFETY: compiled code passes the address of a value for each of the tag's parameters, in
-    // its own frame.
+    // SAFETY: compiled code passes the address of an array in its own frame, with a value for each of
+    // the tag's parameters.
     let values = unsafe { std::slice::from_raw_parts(values as *const ValRaw, ty.ty().params.len()) };
     let thrown = store.new_exception(tag, ty, values.into(), &group, instance.budget().clone());
     Err(thrown.map_or_else(LibcallFailure::Fail, LibcallFailure::Throw))
@@ -128,7 +128,7 @@ fn throw(instance: &InstanceObj, tag: u32, values: u64) -> Result<i64> {
 fn throw_ref(instance: &InstanceObj, exception: u64) -> Result<i64> {
     let exception = NonNull::new(exception as *mut VMException).ok_or(TrapCode::NullException)?;
     let Some(store) = instance.store() else { return Ok(0) };
-    // SAFETY: an exnref of running wasm is alive.
+    // SAFETY: an exnref that running wasm holds is alive.
     Err(LibcallFailure::Throw(unsafe { Exception::from_raw(&store, exception) }))
 }
 
@@ -140,7 +140,7 @@ fn memory_grow(instance: &InstanceObj, memory: u32, delta: u64) -> Result<i64> {
     Ok(grown.map_or(-1, |old| old as i64))
 }
 
-/// The address of a range of a memory, if all of it is inside.
+/// The address of a range of a memory, if the whole range is inside.
 fn memory_range(instance: &InstanceObj, memory: u32, start: u64, len: u64) -> Result<*mut u8> {
     let memory = instance.memory(memory);
     if !memory.holds(start, len) {
@@ -152,19 +152,19 @@ fn memory_range(instance: &InstanceObj, memory: u32, start: u64, len: u64) -> Re
 fn memory_fill(instance: &InstanceObj, memory: u32, dst: u64, value: u32, len: u64) -> Result<i64> {
     let dst = memory_range(instance, memory, dst, len)?;
     for range in strides(len as usize, false) {
-        // SAFETY: inside the range, which is inside the memory.
+        // SAFETY: the part is inside the range, which is inside the memory.
         unsafe { ptr::write_bytes(dst.add(range.start), value as u8, range.len()) };
         check_interrupt(instance, &range)?;
     }
     Ok(0)
 }
 
-/// Bytes that a bulk operation moves before it looks for a request to stop.
+/// The number of bytes that a bulk operation moves between checks for an interruption.
 const STRIDE: usize = 1 << 20;
 
-/// The parts in which a bulk operation of so many bytes is done, from its end if it is `backwards`.
-/// The memory stays where it is in between: wasm, which could grow it, waits. (A shared one, which
-/// others may grow, never moves.)
+/// The parts in which a bulk operation of `len` bytes is done, starting from its end if `backwards`.
+/// The memory does not move in between: wasm, which could grow it, waits. (A shared memory, which
+/// other threads may grow, never moves.)
 fn strides(len: usize, backwards: bool) -> impl Iterator<Item = Range<usize>> {
     let count = len.div_ceil(STRIDE);
     (0..count).map(move |index| {
@@ -173,7 +173,7 @@ fn strides(len: usize, backwards: bool) -> impl Iterator<Item = Range<usize>> {
     })
 }
 
-/// Between the parts of a bulk operation, which a stop leaves half done.
+/// Checks for an interruption between the parts of a bulk operation. An interrupted one stays half done.
 fn check_interrupt(instance: &InstanceObj, done: &Range<usize>) -> Result<()> {
     let is_interrupted = || instance.store().is_some_and(|store| store.is_interrupted());
     if done.len() == STRIDE && is_interrupted() { Err(TrapCode::Interrupted.into()) } else { Ok(()) }
@@ -190,8 +190,8 @@ fn memory_copy(
     let src = memory_range(instance, src_memory, src, len)?;
     let dst = memory_range(instance, dst_memory, dst, len)?;
     for range in strides(len as usize, dst > src) {
-        // SAFETY: both parts are inside their memories; they may overlap. Whole parts that overlap
-        // come in the order in which none is read after it was written.
+        // SAFETY: both parts are inside their memories. They may overlap. If whole parts overlap, the
+        // order of the parts ensures that none is read after it was overwritten.
         unsafe { ptr::copy(src.add(range.start), dst.add(range.start), range.len()) };
         check_interrupt(instance, &range)?;
     }
@@ -201,7 +201,7 @@ fn memory_copy(
 fn memory_init(instance: &InstanceObj, memory: u32, data: u32, dst: u64, src: u32, len: u32) -> Result<i64> {
     let dst = memory_range(instance, memory, dst, u64::from(len))?;
     let bytes = slice(instance.data(data), src, len).ok_or(TrapCode::MemoryOutOfBounds)?;
-    // SAFETY: the range is inside the memory, the module's bytes are not.
+    // SAFETY: the range is inside the memory, and the module's bytes are not in it.
     unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), dst, bytes.len()) };
     Ok(0)
 }
@@ -230,9 +230,9 @@ fn memory_wait(
     let place = memory_range(instance, memory, address, u64::from(size))?;
     let Some(store) = instance.store() else { return Ok(Wait::TimedOut as i64) };
     let as_expected = || {
-        // SAFETY: inside the memory, which our group keeps and which never shrinks, and aligned,
-        // as compiled code checked. The guest may write it at any time, with instructions that
-        // are atomic at this width.
+        // SAFETY: the address is inside the memory, which our group keeps alive and which never shrinks.
+        // It is aligned, as compiled code checked. The guest may write it at any time, with instructions
+        // that are atomic at this width.
         let found = unsafe {
             match size {
                 4 => u64::from(AtomicU32::from_ptr(place.cast()).load(Ordering::SeqCst)),
@@ -241,7 +241,7 @@ fn memory_wait(
         };
         found == expected
     };
-    // A negative number of nanoseconds means forever.
+    // A negative number of nanoseconds means no timeout.
     let timeout = i64::try_from(timeout).ok().map(|nanos| Duration::from_nanos(nanos as u64));
     if let Some(host) = host_of(instance, memory) {
         return host
@@ -260,7 +260,7 @@ fn memory_notify(instance: &InstanceObj, memory: u32, address: u64, count: u32) 
     if let Some(host) = host_of(instance, memory) {
         return Ok(i64::from(host.notify(address, count)));
     }
-    // Nobody can wait in a memory that is not shared.
+    // No thread can wait in a memory that is not shared.
     let woken = if is_shared(instance, memory) { parking::notify(place as usize, count) } else { 0 };
     Ok(i64::from(woken))
 }

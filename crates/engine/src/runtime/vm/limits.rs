@@ -1,16 +1,16 @@
-//! How much a store's guests may have, in one place.
+//! The limits on what a store's guests may use, in one place.
 //!
-//! Memories, tables, exceptions and instances ask here when they are made and when they grow; the
-//! stack is limited at each entry (`call.rs`). Invariant: a limit in force when an object was made
-//! stays that object's limit.
+//! Memories, tables, exceptions and instances check them when they are made and when they grow. The
+//! stack is limited at each entry (`call.rs`). Invariant: the limits in force when an object was made
+//! remain that object's limits.
 
 use super::traps::Error;
 use std::cell::Cell;
 use std::fmt;
 use std::rc::Rc;
 
-/// The most a store gives its guests. What a shared memory grows counts for the store whose wasm grew
-/// it.
+/// The most that a store gives its guests. The growth of a shared memory is charged to the store whose
+/// wasm grew it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of one memory.
@@ -21,11 +21,11 @@ pub struct Limits {
     pub total_bytes: usize,
     /// Instances alive at the same time.
     pub instances: usize,
-    /// Bytes of stack from where the host enters wasm; `None` is what the engine was made with.
+    /// Bytes of stack from the place where the host enters wasm. `None` means the engine's setting.
     pub stack_bytes: Option<usize>,
 }
 
-/// What a module asked for and is not given.
+/// Which limit a module's request exceeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OverLimit {
     Memory { bytes: usize, limit: usize },
@@ -56,7 +56,7 @@ impl fmt::Display for OverLimit {
 }
 
 impl Default for Limits {
-    /// No limit but those of the JS API: 10,000,000 elements a table.
+    /// No limits except those of the JS API: 10,000,000 elements per table.
     fn default() -> Limits {
         Limits {
             memory_bytes: usize::MAX,
@@ -93,7 +93,7 @@ impl Limits {
     }
 }
 
-/// What is left of [`Limits::total_bytes`]: one for all that counts together.
+/// What is left of [`Limits::total_bytes`], shared by all objects that are counted together.
 #[derive(Clone)]
 pub struct Budget(Rc<Counts>);
 
@@ -108,7 +108,7 @@ impl Budget {
     }
 }
 
-/// Bytes that an object has, counted in its program's budget and among all bytes of its store.
+/// The bytes of an object, counted in its program's budget and in its store's total.
 pub(crate) struct Charge {
     budget: Budget,
     of_store: Rc<Cell<usize>>,
@@ -116,12 +116,12 @@ pub(crate) struct Charge {
 }
 
 impl Charge {
-    /// Nothing yet.
+    /// A charge of zero bytes.
     pub(crate) fn new(budget: Budget, of_store: Rc<Cell<usize>>) -> Charge {
         Charge { budget, of_store, bytes: Cell::new(0) }
     }
 
-    /// Counts so many bytes from now on, unless that is too much.
+    /// Changes the charge to `bytes`. Fails if that exceeds the limit.
     pub(crate) fn set(&self, bytes: usize) -> Result<(), Error> {
         let Counts { limit, used } = &*self.budget.0;
         let before = self.bytes.get();
@@ -142,7 +142,7 @@ impl Charge {
 
 impl Drop for Charge {
     fn drop(&mut self) {
-        // Less is never too much.
+        // A smaller charge cannot fail.
         let _ = self.set(0);
     }
 }

@@ -1,8 +1,8 @@
 //! Linear memories.
 //!
-//! Invariants: the definition always tells the current place and size; a reserved memory
-//! moves only in a reset, and the pages past its length fault; no bytes move or go while there is a
-//! [`Pin`] of them. What threads share is in `shared_memory.rs`, where the pages come from in `pages.rs`.
+//! Invariants: the definition always holds the current address and size. A reserved memory moves only
+//! in a reset, and the pages past its length fault. Bytes with a [`Pin`] neither move nor go away.
+//! `shared_memory.rs` has what threads share, and `pages.rs` has the pages themselves.
 
 use super::limits::{Charge, Limits};
 use super::shared_memory::{MemoryHost, SharedMemory};
@@ -27,24 +27,24 @@ pub enum MemoryObj {
     Shared(SharedShare),
 }
 
-/// A memory of one group alone.
+/// A memory that belongs to one group only.
 pub struct OwnMemory {
     ty: MemoryType,
     style: MemoryStyle,
     limits: Cell<Limits>,
     charge: Charge,
-    /// Borrowed only where nothing runs that could come back, as `retired`.
+    /// This and `retired` are borrowed only while nothing can run that re-enters the memory.
     pages: RefCell<Pages>,
     definition: VmBox<VMMemoryDefinition>,
-    /// How often it was grown, by nothing, too.
+    /// How often the memory was grown, including growth by zero pages.
     generation: Cell<u64>,
-    /// One holder more than there are pins.
+    /// Has one holder more than there are pins.
     pins: RefCell<Rc<()>>,
-    /// The pages of before a memory became smaller, as long as somebody has pinned them.
+    /// Pages that were replaced when the memory shrank, kept as long as they are pinned.
     retired: RefCell<Vec<(Pages, Rc<()>)>>,
 }
 
-/// A group's share of a memory that other threads may use, too.
+/// A group's share of a memory that other threads may use too.
 pub struct SharedShare {
     memory: SharedMemory,
     host: Option<Rc<dyn MemoryHost>>,
@@ -52,13 +52,13 @@ pub struct SharedShare {
     charge: Charge,
 }
 
-/// Somebody outside of the store has the address of a memory's bytes. While this lives they stay
-/// where they are.
+/// Keeps a memory's bytes in place while it lives. For users outside of the store that have the address
+/// of the bytes.
 pub struct Pin {
     held: Rc<()>,
 }
 
-/// The most address space that a memory with a 64-bit index gets ahead: what V8 lets it have at most.
+/// The most address space reserved ahead for a memory with a 64-bit index: the most that V8 lets it have.
 const RESERVED_64: usize = 16 << 30;
 
 impl OwnMemory {
@@ -92,14 +92,14 @@ impl OwnMemory {
         self.definition.length.load(Ordering::Relaxed)
     }
 
-    /// Gives the bytes back and is an empty memory from then on, for good. The pages stay mapped: wasm
-    /// that shares the memory runs on, and a buffer over them may live on.
+    /// Frees the bytes. The memory is empty from then on, for good. The pages stay mapped: wasm that
+    /// shares the memory keeps running, and a buffer over the pages may still exist.
     fn close(&self) {
-        // Where the system refuses, the bytes go with the mapping.
+        // If the system refuses, the bytes are freed with the mapping.
         let _ = self.pages.borrow().discard(0..round_to_page(self.byte_len()));
         self.definition.length.store(0, Ordering::Relaxed);
         self.limits.set(Limits { memory_bytes: 0, ..self.limits.get() });
-        // Less than there was is never too much.
+        // A smaller charge cannot fail.
         let _ = self.charge.set(0);
         self.count_generation();
     }
@@ -112,7 +112,7 @@ impl OwnMemory {
         self.generation.set(self.generation.get() + 1);
     }
 
-    /// As [`OwnMemory::close`], with the address space. Not for pages that are pinned.
+    /// As [`OwnMemory::close`], and frees the address space too. Does nothing if pages are pinned.
     fn release(&self) {
         if self.is_pinned() {
             return;
@@ -121,13 +121,13 @@ impl OwnMemory {
         let _ = self.replace_pages(Pages::none());
     }
 
-    /// Has other pages from now on, and gives those that it had.
+    /// Replaces the pages and returns the old ones.
     fn replace_pages(&self, pages: Pages) -> Pages {
         self.definition.base.store(pages.base(), Ordering::Relaxed);
         self.pages.replace(pages)
     }
 
-    /// The pages that a pin of this memory holds.
+    /// Calls `f` with the pages that a pin of this memory holds.
     fn with_pages_of(&self, pin: &Pin, f: impl FnOnce(&mut Pages)) {
         let mut retired = self.retired.borrow_mut();
         match retired.iter_mut().find(|(_, pins)| Rc::ptr_eq(pins, &pin.held)) {
@@ -145,7 +145,7 @@ impl OwnMemory {
         if len >= old {
             return Ok(());
         }
-        // What wasm does not check must fault, and what is pinned must not.
+        // An access that wasm does not check must fault past the length. A pinned byte must not fault.
         match self.style {
             MemoryStyle::Bounded => self.zero(len..old)?,
             MemoryStyle::Reserved if self.is_pinned() => {
@@ -157,20 +157,20 @@ impl OwnMemory {
             MemoryStyle::Reserved => self.pages.borrow().make_inaccessible(len).map_err(cannot_reset)?,
         }
         self.definition.length.store(len, Ordering::Relaxed);
-        // Less than there was is never too much.
+        // A smaller charge cannot fail.
         let _ = self.charge.set(round_to_page(len));
         self.count_generation();
         Ok(())
     }
 
-    /// Makes bytes zero: whole pages by giving them back.
+    /// Makes bytes zero. Whole pages are given back to the system.
     fn zero(&self, range: Range<usize>) -> Result<(), Error> {
         let (first, last) = (round_to_page(range.start), range.end - range.end % page_size());
         let pages = first..last.max(first);
         self.pages.borrow().discard(pages.clone()).map_err(cannot_reset)?;
         for part in [range.start..first.min(range.end), pages.end.max(range.start)..range.end.max(pages.end)]
         {
-            // SAFETY: inside the memory, and wasm, its other user, does not run.
+            // SAFETY: the range is inside the memory, and wasm, its only other user, does not run.
             unsafe { self.base().add(part.start).write_bytes(0, part.len()) };
         }
         Ok(())
@@ -183,7 +183,7 @@ impl OwnMemory {
         let charged = self.charge.bytes();
         self.charge.set(round_to_page(bytes)).ok()?;
         if self.make_room(len, bytes).is_err() {
-            // Less than there was is never too much.
+            // A smaller charge cannot fail.
             let _ = self.charge.set(charged);
             return None;
         }
@@ -195,10 +195,10 @@ impl OwnMemory {
     fn make_room(&self, len: usize, bytes: usize) -> io::Result<()> {
         let extended = self.pages.borrow_mut().extend(bytes);
         match extended {
-            // A pin of no bytes holds nothing.
+            // A pin of an empty memory keeps nothing in place.
             Err(_) if self.style == MemoryStyle::Bounded && (len == 0 || !self.is_pinned()) => {
                 let larger = Pages::bounded(bytes, room(&self.ty, &self.limits.get()))?;
-                // SAFETY: both are ours, distinct, and at least this long.
+                // SAFETY: both ranges are ours, distinct, and have at least `len` bytes.
                 unsafe { ptr::copy_nonoverlapping(self.base(), larger.base(), len) };
                 drop(self.replace_pages(larger));
                 Ok(())
@@ -208,7 +208,7 @@ impl OwnMemory {
     }
 }
 
-/// How many bytes a bounded memory may come to have.
+/// The number of bytes that a bounded memory may grow to.
 fn room(ty: &MemoryType, limits: &Limits) -> usize {
     let most = if ty.memory64 { RESERVED_64 } else { RESERVED };
     let declared = ty.maximum.map_or(most, |pages| byte_len(ty, pages).unwrap_or(most));
@@ -216,7 +216,7 @@ fn room(ty: &MemoryType, limits: &Limits) -> usize {
 }
 
 impl MemoryObj {
-    /// A zeroed memory of the type's minimum size.
+    /// Makes a zeroed memory of the type's minimum size.
     pub(crate) fn new(store: &Store, ty: MemoryType) -> Result<VmBox<MemoryObj>, Error> {
         Ok(VmBox::new(if ty.shared {
             let bytes = byte_len(&ty, ty.minimum).ok_or_else(|| too_large(&ty))?;
@@ -230,7 +230,7 @@ impl MemoryObj {
         }))
     }
 
-    /// This group's share of a shared memory.
+    /// Makes this group's share of a shared memory.
     pub(crate) fn of_shared(
         store: &Store,
         memory: SharedMemory,
@@ -240,7 +240,7 @@ impl MemoryObj {
         VmBox::new(MemoryObj::Shared(SharedShare { memory, host, limits, charge }))
     }
 
-    /// The memory itself, if it is shared, and its host, if that has the bytes.
+    /// The shared memory itself, if it is one, and its host, if that owns the bytes.
     pub(crate) fn shared(&self) -> Option<(&SharedMemory, Option<&dyn MemoryHost>)> {
         match self {
             MemoryObj::Own(_) => None,
@@ -304,8 +304,8 @@ impl MemoryObj {
         self.byte_len() as u64 >> self.ty().page_size_log2
     }
 
-    /// Grows by `delta` pages and returns the old size, or `None` where the type, the engine or
-    /// the machine has no more.
+    /// Grows by `delta` pages and returns the old size, or `None` if the type, the engine or the machine
+    /// allows no more.
     pub(crate) fn grow(&self, delta: u64) -> Option<u64> {
         match self {
             MemoryObj::Own(own) => own.grow(delta),
@@ -313,7 +313,7 @@ impl MemoryObj {
         }
     }
 
-    /// Who keeps the bytes, if they are the host's.
+    /// The host that owns the bytes, if one does.
     pub(crate) fn host(&self) -> Option<&Rc<dyn MemoryHost>> {
         match self {
             MemoryObj::Own(_) => None,
@@ -321,22 +321,22 @@ impl MemoryObj {
         }
     }
 
-    /// Gives bytes and address space back, but for what is pinned or others', too.
+    /// Frees bytes and address space, except those that are pinned or shared with others.
     pub(crate) fn release(&self) {
         if let MemoryObj::Own(own) = self {
             own.release();
         }
     }
 
-    /// Gives the bytes back at once; those of a shared memory are others', too, and stay.
+    /// Frees the bytes at once. The bytes of a shared memory stay, as they belong to others too.
     pub(crate) fn close(&self) {
         if let MemoryObj::Own(own) = self {
             own.close();
         }
     }
 
-    /// Has no more than `len` bytes, which may be zero or what they were. Where somebody has pinned the
-    /// bytes a reserved memory gets others: what has its base has to ask anew
+    /// Shrinks to at most `len` bytes, which may be zeroed or keep their values. A reserved memory whose
+    /// bytes are pinned gets new pages: holders of its base address must read it again
     /// (`InstanceObj::refresh_memories`). Shared memories stay as they are.
     pub(crate) fn shrink(&self, len: usize) -> Result<(), Error> {
         match self {
@@ -345,7 +345,7 @@ impl MemoryObj {
         }
     }
 
-    /// Makes bytes zero by giving their pages back. Inside the memory.
+    /// Makes bytes zero by giving their pages back. The range must be inside the memory.
     pub(crate) fn discard(&self, range: Range<usize>) -> Result<(), Error> {
         match self {
             MemoryObj::Own(own) => own.zero(range),
@@ -353,7 +353,7 @@ impl MemoryObj {
         }
     }
 
-    /// Whether `len` bytes at `start` are inside.
+    /// Whether `len` bytes at `start` are inside the memory.
     pub(crate) fn holds(&self, start: u64, len: u64) -> bool {
         start.checked_add(len).is_some_and(|end| end <= self.byte_len() as u64)
     }
@@ -369,24 +369,24 @@ impl SharedShare {
         let bytes =
             grown_len(&ty, self.memory.size(), delta).filter(|bytes| self.limits.allow_memory(*bytes))?;
         let charged = self.charge.bytes();
-        // Bytes of the host's are its own to count.
+        // The host counts its own bytes.
         if self.host.is_none() {
             self.charge.set(round_to_page(bytes)).ok()?;
         }
         let grown = self.memory.grow_with(delta, self.host.as_deref());
         if grown.is_none() {
-            // Less than there was is never too much.
+            // A smaller charge cannot fail.
             let _ = self.charge.set(charged);
         }
         grown
     }
 }
 
-/// The size of so many pages, if the engine can hold it.
+/// The size in bytes of `pages` pages, if the engine can hold so many.
 pub(crate) fn byte_len(ty: &MemoryType, pages: u64) -> Option<usize> {
     let bytes = usize::try_from(pages.checked_shl(u32::from(ty.page_size_log2))?).ok()?;
     let intact = bytes as u64 >> ty.page_size_log2 == pages;
-    // The size in pages must fit the index type, of which 2^32 pages of one byte do not.
+    // The size in pages must fit the index type. 2^32 pages of one byte do not.
     let countable = ty.memory64 || pages <= u64::from(u32::MAX);
     let limit = if ty.memory64 { 1 << 46 } else { RESERVED };
     (intact && countable && bytes <= limit).then_some(bytes)

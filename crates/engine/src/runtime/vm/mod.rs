@@ -1,7 +1,7 @@
-//! What compiled code touches, and what that stands on: contexts, the objects of instances, calls,
+//! What compiled code touches, and what that is built on: contexts, the objects of instances, calls,
 //! traps and exceptions.
 //!
-//! For `runtime/api/`.
+//! Used by `runtime/api/`.
 
 pub mod call;
 pub mod exception;

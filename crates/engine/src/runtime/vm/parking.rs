@@ -1,15 +1,15 @@
 //! Where threads wait for each other: `memory.atomic.wait` and `memory.atomic.notify`.
 //!
-//! Used by the libcalls; a store's [`Parker`] is public so that another thread can interrupt the
+//! Used by the libcalls. A store's [`Parker`] is public so that another thread can interrupt the
 //! wait. Waiters are keyed by host address, which is an identity because a shared memory never
-//! moves and lives while a thread waits in it. Invariants: who is in a queue has not been
-//! notified; locks are taken queue first, then parker; neither is held while the host is asked.
+//! moves and lives while a thread waits in it. Invariants: a waiter in a queue has not been
+//! notified. Locks are taken queue first, then parker. Neither is held while the host is asked.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// What the thread of a store sleeps on while its wasm waits.
+/// What a store's thread sleeps on while its wasm waits.
 #[derive(Default)]
 pub struct Parker {
     state: Mutex<State>,
@@ -20,11 +20,11 @@ pub struct Parker {
 struct State {
     /// Whether every wait ends at once.
     interrupted: bool,
-    /// Whether who waits is to ask the host if it may go on.
+    /// Whether the waiting thread must ask the host if it may continue.
     asked: bool,
 }
 
-/// How a wait ended. The first three are numbered as the guest sees them.
+/// How a wait ended. The first three numbers are those that the guest sees.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Wait {
     Notified = 0,
@@ -33,33 +33,33 @@ pub enum Wait {
     Interrupted = 3,
 }
 
-/// Waiters of all addresses with the same hash, in the order in which they came.
+/// The waiters of all addresses with the same hash, in order of arrival.
 type Queue = Mutex<Vec<Waiter>>;
 
 struct Waiter {
     address: usize,
     parker: Arc<Parker>,
-    /// Set under the parker's lock, of this wait alone: what the host runs when it is asked may wait, too.
+    /// Set under the parker's lock. Each wait has its own: code that the host runs when asked may wait too.
     notified: Arc<AtomicBool>,
 }
 
-/// Many, so that unrelated locks of a program rarely meet in one.
+/// There are many, so that unrelated locks of a program rarely share a queue.
 static QUEUES: [Queue; 64] = [const { Mutex::new(Vec::new()) }; 64];
 
 fn queue(address: usize) -> &'static Queue {
-    // Neighbouring words, and the same place in different objects, go to different queues.
+    // Neighbouring words go to different queues, and so does the same offset in different objects.
     let hash = (address as u64 >> 2).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 58;
     &QUEUES[hash as usize]
 }
 
-/// No code that can panic runs under these locks.
+/// Ignores poisoning: no code that can panic runs under these locks.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Sleeps until `address` is notified, unless `as_expected` says no. It is asked under the lock
-/// that [`notify`] takes, so who changes the value and then notifies is not missed. `go_on` is what the
-/// host says when somebody has asked ([`Parker::ask`]): the wait is interrupted if it says no.
+/// Sleeps until `address` is notified, unless `as_expected` returns false. `as_expected` is called under
+/// the lock that [`notify`] takes, so a thread that changes the value and then notifies is not missed.
+/// After [`Parker::ask`], `go_on` asks the host: if it returns false, the wait is interrupted.
 pub(crate) fn wait(
     parker: &Arc<Parker>,
     address: usize,
@@ -83,15 +83,14 @@ pub(crate) fn wait(
             Some(place) => {
                 waiters.remove(place);
             }
-            // A notification counted us before we could leave.
+            // A notification counted this wait before it could leave the queue.
             None => return Wait::Notified,
         }
     }
     end
 }
 
-/// Wakes at most `count` of those who wait at an address, the first who came first. Returns how
-/// many.
+/// Wakes at most `count` of the waiters at an address, in order of arrival. Returns how many.
 pub(crate) fn notify(address: usize, count: u32) -> u32 {
     let mut woken = 0;
     lock(queue(address)).retain(|waiter| {
@@ -109,7 +108,7 @@ pub(crate) fn notify(address: usize, count: u32) -> u32 {
 
 impl Parker {
     fn sleep(&self, notified: &AtomicBool, timeout: Option<Duration>, go_on: impl Fn() -> bool) -> Wait {
-        // A time too far to tell is never.
+        // A deadline that cannot be represented means no timeout.
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let mut state = lock(&self.state);
         loop {
@@ -140,14 +139,14 @@ impl Parker {
         }
     }
 
-    /// Makes the store's current wait and all later ones trap with `Interrupted`, or lets it wait
-    /// again. It stays set because the thread may just be on its way into a wait.
+    /// Makes the store's current wait and all later ones trap with `Interrupted`, or allows waiting
+    /// again. It stays set because the thread may be just about to wait.
     pub fn set_interrupted(&self, interrupted: bool) {
         lock(&self.state).interrupted = interrupted;
         self.wake.notify_one();
     }
 
-    /// Has the thread that waits, or the next time that it does, ask its host whether to go on.
+    /// Makes the waiting thread ask its host whether to continue, or the next wait do so if none waits now.
     pub(crate) fn ask(&self) {
         lock(&self.state).asked = true;
         self.wake.notify_one();

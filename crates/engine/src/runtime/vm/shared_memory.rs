@@ -1,12 +1,12 @@
 //! Memories that several threads use at the same time.
 //!
-//! Public: a [`SharedMemory`] crosses threads, and [`SharedMemory::to_memory`] makes a handle for
-//! a store of the thread it came to. Invariants: the bytes never move, and stay mapped while any
-//! thread has a handle; the length only grows, and tells of pages when they can be accessed. The
-//! bytes change under our eyes, so no Rust reference to them is ever made.
+//! Public: a [`SharedMemory`] can be sent to another thread, where [`SharedMemory::to_memory`] makes a
+//! handle for a store. Invariants: the bytes never move, and stay mapped while any thread has a handle.
+//! The length only grows, and includes only pages that can be accessed. Other threads change the bytes
+//! at any time, so no Rust reference to them is ever made.
 //!
-//! The bytes are ours, or those of a host that shares memory with its own code. Then each handle has
-//! a [`MemoryHost`], which keeps the bytes, makes them more, and lets threads wait among the host's.
+//! The bytes belong to us, or to a host that shares memory with its own code. In the second case each
+//! handle has a [`MemoryHost`], which keeps the bytes, grows them, and lets threads wait with the host's.
 
 use super::memory;
 use super::parking::Wait;
@@ -34,26 +34,26 @@ struct Inner {
     growing: Mutex<()>,
 }
 
-/// Whose bytes they are.
+/// The owner of the bytes.
 enum Bytes {
     Own(Pages),
     Host,
 }
 
-/// The host's side of a shared memory whose bytes are its own, for the thread of one store. It
-/// keeps the bytes mapped.
+/// The host's side of a shared memory that owns its bytes, for the thread of one store. It keeps the
+/// bytes mapped.
 pub trait MemoryHost {
-    /// Makes the memory larger by so many pages, if it can.
+    /// Grows the memory by `delta` pages. Returns whether it could.
     fn grow(&self, delta: u64) -> bool;
-    /// Where the bytes are and how many: as many as there were, or more.
+    /// The address and number of the bytes. The number never decreases.
     fn bytes(&self) -> (*mut u8, usize);
-    /// Waits as `memory.atomic.wait` for a word of `size` bytes inside the memory.
+    /// Waits as `memory.atomic.wait` does, for a word of `size` bytes inside the memory.
     fn wait(&self, address: u64, size: u32, expected: u64, timeout: Option<Duration>) -> Result<Wait, Error>;
-    /// Wakes at most `count` of those who wait, and says how many.
+    /// Wakes at most `count` of the waiters, and returns how many.
     fn notify(&self, address: u64, count: u32) -> u32;
 }
 
-/// A shared memory that this does not keep.
+/// A weak reference to a shared memory.
 #[derive(Clone)]
 pub struct WeakSharedMemory(Weak<Inner>);
 
@@ -63,17 +63,17 @@ impl WeakSharedMemory {
     }
 }
 
-// SAFETY: the definition is atomic; the mapping is `Send` and
-// `Sync`; what happens to the bytes is the guest's affair, and ours only through raw pointers.
+// SAFETY: the definition is atomic, and the mapping is `Send` and `Sync`. Only the guest, and we through
+// raw pointers, access the bytes.
 unsafe impl Send for Inner {}
 // SAFETY: as above.
 unsafe impl Sync for Inner {}
 
-/// The most address space a bounded memory reserves: with a 64-bit index a maximum may be anything.
+/// The most address space that a bounded memory reserves: a 64-bit index allows any maximum.
 const RESERVE_LIMIT: usize = 1 << 40;
 
 impl SharedMemory {
-    /// A zeroed memory of the type's minimum size.
+    /// Makes a zeroed memory of the type's minimum size.
     pub fn new(engine: &Engine, ty: MemoryType) -> Result<SharedMemory, Error> {
         let (true, Some(maximum)) = (ty.shared, ty.maximum) else {
             return Err(Error::Internal("a shared memory is declared as one, with a maximum".into()));
@@ -82,7 +82,7 @@ impl SharedMemory {
         let style = engine.tunables().style_of(&ty);
         let pages = match style {
             MemoryStyle::Reserved => Pages::reserved(engine.pool(), bytes),
-            // All of its room from the start: it cannot move.
+            // All of its room is reserved at the start, because it cannot move.
             MemoryStyle::Bounded => {
                 let maximum = memory::byte_len(&ty, maximum).unwrap_or(usize::MAX);
                 Pages::bounded(bytes, maximum.min(RESERVE_LIMIT))
@@ -94,23 +94,23 @@ impl SharedMemory {
         Ok(SharedMemory(Arc::new(Inner { ty, style, bytes, definition, growing })))
     }
 
-    /// A memory over bytes of the host's, for [`SharedMemory::with_host`].
+    /// Makes a memory over bytes of the host, for [`SharedMemory::with_host`].
     ///
     /// # Safety
-    /// `length` bytes from `base` are mapped, and stay so as long as any [`MemoryHost`] lives that
-    /// comes together with a clone of this memory.
+    /// `length` bytes from `base` are mapped, and stay mapped while any [`MemoryHost`] lives that is
+    /// passed together with a clone of this memory.
     pub unsafe fn of_host(ty: MemoryType, base: *mut u8, length: usize) -> SharedMemory {
         let definition = VMMemoryDefinition::new(base, length);
         let (style, growing) = (MemoryStyle::Bounded, Mutex::new(()));
         SharedMemory(Arc::new(Inner { ty, style, bytes: Bytes::Host, definition, growing }))
     }
 
-    /// Whether the bytes are a host's.
+    /// Whether the bytes belong to a host.
     pub(crate) fn is_hosts(&self) -> bool {
         matches!(self.0.bytes, Bytes::Host)
     }
 
-    /// Fails if a store's code takes for granted that memories lie in another way.
+    /// Fails if a store's code assumes another memory style.
     pub(crate) fn check_style(&self, store: &Store) -> Result<(), Error> {
         let assumed = store.engine().tunables().style_of(&self.0.ty);
         if assumed == MemoryStyle::Reserved && self.0.style == MemoryStyle::Bounded {
@@ -119,7 +119,7 @@ impl SharedMemory {
         Ok(())
     }
 
-    /// The declared type; its minimum stays what it was when the memory was made.
+    /// The declared type. Its minimum is still the one the memory was made with.
     pub fn ty(&self) -> MemoryType {
         self.0.ty
     }
@@ -132,17 +132,17 @@ impl SharedMemory {
         self.0.definition.length.load(Ordering::SeqCst)
     }
 
-    /// Current size in pages.
+    /// The current size in pages.
     pub fn size(&self) -> u64 {
         self.byte_len() as u64 >> self.0.ty.page_size_log2
     }
 
-    /// Grows by `delta` pages; the old size, or `None` if it cannot.
+    /// Grows by `delta` pages. Returns the old size, or `None` if the memory cannot grow.
     pub fn grow(&self, delta: u64) -> Option<u64> {
         self.grow_with(delta, None)
     }
 
-    /// As [`SharedMemory::grow`]. What the host's code has grown counts, too.
+    /// As [`SharedMemory::grow`]. Includes what the host's code has grown.
     pub(crate) fn grow_with(&self, delta: u64, host: Option<&dyn MemoryHost>) -> Option<u64> {
         let Inner { ty, bytes, definition, growing, .. } = &*self.0;
         let _one_at_a_time = growing.lock().unwrap_or_else(PoisonError::into_inner);
@@ -167,12 +167,12 @@ impl SharedMemory {
         Some(old)
     }
 
-    /// Takes over the length that the host's bytes have by now; the size in pages.
+    /// Takes over the current length of the host's bytes. Returns the size in pages.
     pub(crate) fn follow(&self, host: &dyn MemoryHost) -> u64 {
         let (base, length) = host.bytes();
         if length > self.byte_len() {
             if self.base().is_null() {
-                // The base of an empty memory was not known, and nobody uses it before there is a length.
+                // The base of an empty memory was unknown. Nobody uses it before there is a length.
                 self.0.definition.base.store(base, Ordering::Relaxed);
             }
             self.0.definition.length.fetch_max(length, Ordering::SeqCst);

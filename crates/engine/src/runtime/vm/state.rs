@@ -1,9 +1,9 @@
-//! What an instance was at one time, to bring that back.
+//! A snapshot of an instance, which can be restored.
 //!
-//! Used by `instance.rs`. It covers what the instance defines: the bytes and sizes of its memories, the
-//! elements and sizes of its tables, its globals, and which segments are dropped. What it imports is
-//! others'. Invariant: taken and brought back while no wasm of the store runs; the references in it
-//! are told to whoever looks for live ones, so that what they stand for is there when they come back.
+//! Used by `api/instance.rs`. It covers what the instance defines: the bytes and sizes of its memories,
+//! the elements and sizes of its tables, its globals, and which segments are dropped. Imports belong to
+//! others. Invariant: it is taken and restored while no wasm of the store runs. Searches for live
+//! references include those in it, so that their targets still exist when it is restored.
 
 use super::global;
 use super::instance::InstanceObj;
@@ -14,10 +14,10 @@ use crate::parse::info::ModuleInfo;
 use crate::types::RefType;
 use std::ops::Range;
 
-/// Where only single pages of a memory differ from zero, it is kept in pieces of this size.
+/// The size of a piece of a memory. Only pieces that differ from zero are kept.
 const PIECE: usize = 4096;
 
-/// Zeros that are longer are given back to the system rather than written.
+/// Longer runs of zeros are given back to the system rather than written.
 const LONG: usize = 64 << 10;
 
 pub(crate) struct State {
@@ -28,7 +28,7 @@ pub(crate) struct State {
     pub(crate) data: Vec<Range<usize>>,
 }
 
-/// What a memory holds: pieces in order, and zeros between them.
+/// The contents of a memory: pieces in order, with zeros between them.
 struct Bytes {
     len: usize,
     pieces: Vec<(usize, Vec<u8>)>,
@@ -37,8 +37,8 @@ struct Bytes {
 impl Bytes {
     fn of(memory: &MemoryObj) -> Result<Bytes, Error> {
         let len = memory.byte_len();
-        // SAFETY: the bytes of a memory of this thread alone; no wasm runs, and nothing below calls
-        // anything that could write them.
+        // SAFETY: the memory belongs to this thread alone. No wasm runs, and nothing below calls
+        // anything that could write the bytes.
         let bytes = unsafe { std::slice::from_raw_parts(memory.base(), len) };
         let mut pieces: Vec<(usize, Vec<u8>)> = Vec::new();
         for (place, piece) in bytes.chunks(PIECE).enumerate().filter(|(_, piece)| !is_zero(piece)) {
@@ -64,8 +64,8 @@ impl Bytes {
         let mut done = 0;
         for (start, piece) in &self.pieces {
             zero(memory, done..*start)?;
-            // SAFETY: the memory has at least `len` bytes, for that was just looked at; the piece is
-            // not in it.
+            // SAFETY: the memory has at least `len` bytes, as was checked above, and the piece is not
+            // in it.
             unsafe { std::ptr::copy_nonoverlapping(piece.as_ptr(), memory.base().add(*start), piece.len()) };
             done = start + piece.len();
         }
@@ -78,7 +78,7 @@ pub(crate) fn zero(memory: &MemoryObj, range: Range<usize>) -> Result<(), Error>
     if range.len() > LONG {
         return memory.discard(range);
     }
-    // SAFETY: inside the memory by this function's callers; no wasm runs.
+    // SAFETY: the callers pass a range inside the memory, and no wasm runs.
     unsafe { memory.base().add(range.start).write_bytes(0, range.len()) };
     Ok(())
 }
@@ -94,14 +94,14 @@ fn no_room() -> Error {
 }
 
 fn is_zero(bytes: &[u8]) -> bool {
-    // SAFETY: any bits are a u128.
+    // SAFETY: every bit pattern is a valid u128.
     let (head, middle, tail) = unsafe { bytes.align_to::<u128>() };
     middle.iter().all(|word| *word == 0) && head.iter().chain(tail).all(|byte| *byte == 0)
 }
 
 impl State {
     /// # Errors
-    /// If a memory is shared, whose other threads could not be told, or if there is no room.
+    /// If a memory is shared, because its other threads cannot be told, or if there is no room.
     pub fn of(obj: &InstanceObj) -> Result<State, Error> {
         let info = obj.info();
         let mut memories = Vec::with_capacity(info.memories.len());
@@ -121,10 +121,10 @@ impl State {
         Ok(State { memories, tables, globals, elems, data })
     }
 
-    /// Brings it back, but for the segments.
+    /// Restores everything except the segments.
     ///
     /// # Errors
-    /// If the machine has no memory. Then only some of it has come back.
+    /// If the machine is out of memory. Then only a part has been restored.
     pub fn restore(&self, obj: &InstanceObj) -> Result<(), Error> {
         for (memory, kept) in obj.own_memories().zip(&self.memories) {
             kept.restore(memory)?;
@@ -138,7 +138,7 @@ impl State {
         Ok(())
     }
 
-    /// Calls `f` with the references in it.
+    /// Calls `f` with the references in the snapshot.
     pub fn for_each_reference(&self, info: &ModuleInfo, kind: fn(RefType) -> bool, f: &mut dyn FnMut(u64)) {
         let globals = info.globals.iter().filter(|(index, _)| info.defined_global(*index).is_some());
         for ((_, global), kept) in globals.zip(&self.globals) {

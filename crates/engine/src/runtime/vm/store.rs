@@ -1,6 +1,6 @@
-//! One thread's runtime state: what all instances of a Node environment or of a run share.
+//! One thread's runtime state, shared by all instances of a Node environment or of a run.
 //!
-//! Public. Invariant: a store and everything in it is used by one thread; handles are `!Send`.
+//! Public. Invariant: a store and everything in it is used by one thread. Handles are `!Send`.
 
 use super::call::HOST_RESERVE;
 use super::exception::{Exceptions, TagObj};
@@ -24,13 +24,13 @@ use std::sync::atomic::{AtomicBool, AtomicUsize};
 #[derive(Clone)]
 pub struct Store(Rc<StoreInner>);
 
-/// What objects inside a store hold: they must not keep it alive.
+/// Held by objects inside a store, which must not keep the store alive.
 #[derive(Clone)]
 pub(crate) struct WeakStore(Weak<StoreInner>);
 
 struct StoreInner {
     engine: Engine,
-    /// The context that compiled code reads and writes, in `memory`.
+    /// The context that compiled code reads and writes. It lies in `memory`.
     vm: *mut VMStoreContext,
     /// The lowest address of the thread's stack that any wasm may use.
     lowest_stack_limit: usize,
@@ -39,26 +39,26 @@ struct StoreInner {
     exceptions: Exceptions,
     /// The tags that belong to no group.
     tags: RefCell<Vec<VmBox<TagObj>>>,
-    /// What a host function returned, on its way to the entry that called into wasm.
+    /// The error that a host function returned, on its way to the entry that called into wasm.
     pending: RefCell<Option<Error>>,
     groups: RefCell<Vec<super::group::WeakGroup>>,
     memory_growths: Cell<u64>,
     limits: Cell<Limits>,
-    /// What counts together for `limits`.
+    /// The budget that `limits` applies to.
     budget: RefCell<Budget>,
-    /// Bytes that all objects of the store have.
+    /// The bytes of all objects of the store.
     bytes: Rc<Cell<usize>>,
-    /// Read at each entry: the limit of the stack that is in force.
+    /// The stack limit in force. Read at each entry.
     max_wasm_stack: Cell<usize>,
-    /// Held by every instance, so its count tells how many are alive.
+    /// Held by every instance, so that its count tells how many are alive.
     instances: Rc<()>,
     parker: Arc<Parker>,
-    /// Groups registered since the dead ones were last swept out.
+    /// Groups registered since the last sweep of dropped ones.
     registered: Cell<usize>,
 }
 
 impl Store {
-    /// A store for the current thread. The first one of the process installs the fault handler.
+    /// Makes a store for the current thread. The first store of the process installs the fault handler.
     pub fn new(engine: &Engine) -> Result<Store, Error> {
         if engine.tunables().signals {
             sys::install_fault_handler(traps::on_fault)
@@ -110,35 +110,35 @@ impl Store {
         &self.0.engine
     }
 
-    /// The wasm frames that are on the stack, innermost first, at most 64, for a function of the host
-    /// that wasm called, or the store's checkpoint.
+    /// The wasm frames on the stack, innermost first, at most 64. For a host function that wasm called,
+    /// and for the store's checkpoint.
     pub fn backtrace(&self) -> Vec<Frame> {
-        // SAFETY: our own context, of this thread. Wasm leaves for the host through exit trampolines,
-        // and for the checkpoint by a frame like theirs.
+        // SAFETY: this is our own context, on its thread. Wasm enters the host through exit trampolines,
+        // and the checkpoint through a frame like theirs.
         unsafe { traps::backtrace(self.vm()) }
     }
 
-    /// Stops this store's wasm from another thread.
+    /// A handle to stop this store's wasm from another thread.
     pub fn interrupt_handle(&self) -> InterruptHandle {
         InterruptHandle::new(self.0.memory.clone(), self.parker().clone())
     }
 
-    /// Has `go_on` called when [`InterruptHandle::ask`] was: by this thread, at a loop of wasm or where
-    /// wasm waits in a memory whose bytes are ours. If it
-    /// returns false wasm traps with `TrapCode::Interrupted`. It may do what a host function may, also
-    /// call wasm. To be set once; false in explicit trap mode, which has no handler that could ask.
+    /// Sets the checkpoint: `go_on` is called after [`InterruptHandle::ask`], on this thread, at a loop of
+    /// wasm or where wasm waits in a memory whose bytes are ours. If it returns false, wasm traps with
+    /// `TrapCode::Interrupted`. It may do what a host function may, including calling wasm. Must be set at
+    /// most once. Returns false in explicit trap mode, which has no handler that could ask.
     pub fn set_checkpoint(&self, go_on: impl Fn() -> bool + 'static) -> bool {
         if !self.0.engine.tunables().signals {
             return false;
         }
         let made = || Box::new(Checkpoint { memory: self.0.memory.clone(), go_on: Box::new(go_on) });
         let checkpoint: *const Checkpoint = &**self.0.checkpoint.get_or_init(made);
-        // SAFETY: a write of a field; the checkpoint is the store's and stays.
+        // SAFETY: this writes a field. The store owns the checkpoint and keeps it.
         unsafe { (*self.vm()).checkpoint = checkpoint };
         true
     }
 
-    /// What the checkpoint says, true if there is none. For what the runtime does on behalf of wasm.
+    /// The answer of the checkpoint, true if there is none. For work that the runtime does for wasm.
     pub(crate) fn goes_on(&self) -> bool {
         self.0.checkpoint.get().is_none_or(|checkpoint| (checkpoint.go_on)())
     }
@@ -149,37 +149,37 @@ impl Store {
         self.0.memory.clear().map_err(|e| Error::Internal(format!("cannot clear an interruption: {e}")))
     }
 
-    /// Whether wasm was asked to stop: for what the runtime does on its behalf and takes long.
+    /// Whether wasm was interrupted. For long work that the runtime does for wasm.
     pub(crate) fn is_interrupted(&self) -> bool {
         self.0.memory.is_interrupted()
     }
 
-    /// Sets how many operators wasm may still pass, where the engine counts them
-    /// (`Config::fuel`). A new store has none.
+    /// Sets how many more operators wasm may execute, if the engine counts them (`Config::fuel`). A new
+    /// store has no fuel.
     pub fn set_fuel(&self, fuel: u64) {
         let fuel = i64::try_from(fuel).unwrap_or(i64::MAX);
-        // SAFETY: a write of a field; no reference to the context is ever kept.
+        // SAFETY: this writes a field. No reference to the context is ever kept.
         unsafe { (*self.vm()).fuel = -fuel };
     }
 
-    /// What is left of the fuel.
+    /// The remaining fuel.
     pub fn fuel(&self) -> u64 {
-        // SAFETY: a read of a field, as above.
+        // SAFETY: this reads a field. No reference to the context is ever kept.
         u64::try_from(unsafe { (*self.vm()).fuel }.saturating_neg()).unwrap_or(0)
     }
 
     /// Whether wasm of this store is on the stack.
     pub fn is_running(&self) -> bool {
-        // SAFETY: the store's own context, on its thread.
+        // SAFETY: this is the store's own context, on its thread.
         unsafe { VMStoreContext::in_wasm(self.vm()) }
     }
 
     /// Calls `f` with every host value that a table, a global, a segment or an exception of this store
-    /// holds, and with all that frames of running wasm may hold: each word of the stack that could be one
-    /// counts. Returns at how many words it looked, which is what it costs.
+    /// holds, and with all that frames of running wasm may hold: every word of the stack that could be a
+    /// host value counts. Returns the number of words examined, which is the cost.
     ///
-    /// Values on their way are not among them: between where the embedder takes the number of a value, and
-    /// where wasm has it or a function of the host has asked what it stands for.
+    /// Values in transit are not included: after the embedder takes the number of a value, and before
+    /// wasm has it or a host function has looked up what it refers to.
     pub fn for_each_externref(&self, f: &mut dyn FnMut(ExternRef)) -> usize {
         let mut words = 0;
         self.for_each_reference(RefType::is_extern, &mut |raw| {
@@ -195,14 +195,14 @@ impl Store {
         words
     }
 
-    /// Calls `f` with every exception that a table or global holds, 0 for null.
+    /// Calls `f` with every exception that a table or global holds. Null is 0.
     pub(crate) fn for_each_exnref(&self, f: &mut dyn FnMut(u64)) {
         self.for_each_reference(RefType::is_exn, f);
     }
 
-    /// Calls `f` with every word that a frame of running wasm may hold a reference in: all of the thread's
-    /// stack up to the outermost entry into wasm, and the registers that such a frame may have left a value
-    /// in, as every callee preserves them. The others are saved by who calls.
+    /// Calls `f` with every word in which a frame of running wasm may hold a reference: the thread's whole
+    /// stack up to the outermost entry into wasm, and the callee-saved registers, in which such a frame may
+    /// have left a value. Callers save the other registers.
     pub(super) fn for_each_word_of_stack(&self, f: &mut dyn FnMut(u64)) {
         struct Scan<'a> {
             end: usize,
@@ -210,19 +210,19 @@ impl Store {
         }
 
         unsafe extern "C" fn scan(data: *mut c_void, from: *const u64) {
-            // SAFETY: the scan below, which waits for us.
+            // SAFETY: `data` is the `Scan` below, and its owner waits for this function.
             let Scan { end, f } = unsafe { &mut *data.cast::<Scan<'_>>() };
             for address in (from.addr()..*end).step_by(size_of::<u64>()) {
-                // SAFETY: the thread's own stack, between two frames that are on it. Volatile, for what
-                // others have there, and when, is nothing that the compiler knows.
+                // SAFETY: this is the thread's own stack, between two live frames. The read is volatile
+                // because the compiler does not know what other frames store there, or when.
                 f(unsafe { (address as *const u64).read_volatile() });
             }
         }
 
-        // SAFETY: the store's own context, on its thread.
+        // SAFETY: this is the store's own context, on its thread.
         let Some(end) = (unsafe { VMStoreContext::outermost_entry(self.vm()) }) else { return };
         let mut data = Scan { end, f };
-        // SAFETY: the function above does not unwind: what it is given collects words.
+        // SAFETY: `scan` does not unwind, because `f` only collects words.
         unsafe { sys::arch::with_preserved_registers(scan, (&raw mut data).cast()) };
     }
 
@@ -239,27 +239,27 @@ impl Store {
         &self.0.exceptions
     }
 
-    /// Has the next call into wasm that returns tell so, with [`EntryOutcome::Attention`]. For what is looked
-    /// at after a call and seldom there: it costs each call one look together.
+    /// Makes the next call into wasm that returns report [`EntryOutcome::Attention`]. For conditions that are
+    /// checked after a call but seldom occur: one check per call covers them all.
     pub fn call_for_attention(&self) {
-        // SAFETY: a write of a field; no reference to the context is ever kept.
+        // SAFETY: this writes a field. No reference to the context is ever kept.
         unsafe { (*self.vm()).attention = true };
     }
 
-    /// Looks after what the store itself called for attention for.
+    /// Handles what the store itself called for attention for.
     pub(crate) fn attend(&self) {
         self.sweep_exceptions();
         // SAFETY: as above.
         unsafe { (*self.vm()).attention = self.0.exceptions.any() };
     }
 
-    /// What the store's thread sleeps on in `memory.atomic.wait`: with it another thread can end
-    /// the wait.
+    /// What the store's thread sleeps on in `memory.atomic.wait`. Another thread can use it to end the
+    /// wait.
     pub fn parker(&self) -> &Arc<Parker> {
         &self.0.parker
     }
 
-    /// How often wasm has tried to grow a memory: when it changes, views of memories are stale.
+    /// How often wasm has tried to grow a memory. When it changes, views of memories are stale.
     #[inline]
     pub fn memory_growths(&self) -> u64 {
         self.0.memory_growths.get()
@@ -270,18 +270,18 @@ impl Store {
         self.call_for_attention();
     }
 
-    /// Limits what is made in this store from now on.
+    /// Sets the limits for objects that are made in this store from now on.
     pub fn set_limits(&self, limits: Limits) {
         self.0.limits.set(limits);
         self.0.budget.replace(Budget::new(limits.total_bytes));
         let engine = self.0.engine.max_wasm_stack();
         self.0.max_wasm_stack.set(limits.stack_bytes.unwrap_or(engine));
-        // The next entry has to set the stack limit.
-        // SAFETY: a write of a field; no reference to the context is ever kept.
+        // The next entry must set the stack limit.
+        // SAFETY: this writes a field. No reference to the context is ever kept.
         unsafe { (*self.vm()).quick_from = NEVER };
     }
 
-    /// Limits what `make` makes, which counts in `budget`. `make` runs no code of a guest or the host.
+    /// Runs `make` with these limits and this budget. `make` runs no code of a guest or the host.
     pub(crate) fn with_limits<T>(&self, limits: Limits, budget: &Budget, make: impl FnOnce() -> T) -> T {
         struct Before<'a>(&'a Store, Limits, Budget);
         impl Drop for Before<'_> {
@@ -303,7 +303,7 @@ impl Store {
         self.0.budget.borrow().clone()
     }
 
-    /// Counts nothing yet, under the limits in force.
+    /// A charge of zero bytes, under the limits in force.
     pub(crate) fn charge(&self) -> Charge {
         self.charge_to(self.budget())
     }
@@ -312,12 +312,12 @@ impl Store {
         Charge::new(budget, self.0.bytes.clone())
     }
 
-    /// Bytes that the memories, tables and exceptions of this store have together.
+    /// The total bytes of the memories, tables and exceptions of this store.
     pub fn bytes(&self) -> usize {
         self.0.bytes.get()
     }
 
-    /// One more holder of the count of instances: the store itself is the first.
+    /// Another holder of the count of instances. The store itself is the first.
     pub(crate) fn live_instances(&self) -> Rc<()> {
         self.0.instances.clone()
     }
@@ -343,8 +343,8 @@ impl Store {
         self.0.memory.set_stack_limit(limit);
     }
 
-    /// Ends what wasm called with an error: the exit trampoline continues at whoever catches it,
-    /// or at the entry.
+    /// Makes the running function fail with an error: the exit trampoline continues at the handler that
+    /// catches the exception, or at the entry.
     ///
     /// # Safety
     /// Called from a function that wasm called through an exit trampoline.
@@ -354,7 +354,7 @@ impl Store {
             Error::Exception(exception) => unsafe { self.throw(exception) },
             other => {
                 self.set_pending(other);
-                // SAFETY: a write of fields; no reference to the context is kept.
+                // SAFETY: this writes fields. No reference to the context is kept.
                 unsafe { VMStoreContext::unwind_to_entry(self.vm()) };
             }
         }

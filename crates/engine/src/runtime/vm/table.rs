@@ -1,7 +1,7 @@
 //! Tables of references.
 //!
-//! Invariant: the definition always tells the current place and size of the elements, and an
-//! element is null, a live function reference of the table's group, or a host value's index.
+//! Invariant: the definition always holds the current address and size of the elements. An element
+//! is null, a live function reference of the table's group, or a host value's index.
 
 use super::limits::{Charge, Limits};
 use super::store::Store;
@@ -19,15 +19,16 @@ pub struct TableObj {
     ty: TableType,
     limits: Limits,
     charge: Charge,
-    /// Compiled code uses them by the definition. Borrowed only where nothing runs that could come back.
+    /// Compiled code accesses them through the definition. Borrowed only while nothing can run that
+    /// re-enters the table.
     elements: RefCell<Vec<u64>>,
-    /// In the context of the instance that defines the table, or in a box of its own.
+    /// Points into the context of the instance that defines the table, or into a box of its own.
     definition: NonNull<VMTableDefinition>,
     _own: Option<VmBox<VMTableDefinition>>,
 }
 
 impl TableObj {
-    /// A table with every element `init`; `definition` is where an instance keeps it.
+    /// Makes a table with every element `init`. `definition` is the place where an instance keeps it.
     pub(crate) fn new(
         store: &Store,
         ty: TableType,
@@ -54,8 +55,8 @@ impl TableObj {
 
     fn publish(&self, elements: &mut Vec<u64>) {
         let current = VMTableDefinition { base: elements.as_mut_ptr(), length: elements.len() };
-        // SAFETY: the definition lives as long as the group, and nobody ever has a reference to it:
-        // compiled code, the only other reader, is of this thread, so it waits.
+        // SAFETY: the definition lives as long as the group, and nobody ever has a reference to it.
+        // Compiled code, the only other reader, is on this thread, so it waits.
         unsafe { self.definition.write(current) };
     }
 
@@ -67,12 +68,12 @@ impl TableObj {
         self.definition.as_ptr()
     }
 
-    /// The elements. Nothing may run that could come back while they are borrowed.
+    /// The elements. While they are borrowed, nothing may run that re-enters the table.
     pub(crate) fn elements(&self) -> RefMut<'_, Vec<u64>> {
         self.elements.borrow_mut()
     }
 
-    /// Current number of elements.
+    /// The current number of elements.
     pub(crate) fn size(&self) -> u64 {
         self.elements.borrow().len() as u64
     }
@@ -86,10 +87,10 @@ impl TableObj {
         }
         let charged = self.charge.bytes();
         self.charge.set(bytes_of(size)).ok()?;
-        // A vector that grows doubles.
+        // A growing vector doubles its capacity.
         let room = check_spare(2 * bytes_of(size)).is_ok() && elements.try_reserve(delta as usize).is_ok();
         if !room {
-            // Less than there was is never too much.
+            // A smaller charge cannot fail.
             let _ = self.charge.set(charged);
             return None;
         }
@@ -98,7 +99,7 @@ impl TableObj {
         Some(old)
     }
 
-    /// Has these elements and no others.
+    /// Replaces all elements.
     pub(crate) fn restore(&self, kept: &[u64]) -> Result<(), Error> {
         let mut elements = self.elements();
         elements.clear();
@@ -110,7 +111,7 @@ impl TableObj {
         room.map_err(|_| Error::Internal("no memory for a table that is reset".into()))
     }
 
-    /// The elements of a range, if all of them are inside.
+    /// The elements of a range, if the whole range is inside.
     pub(crate) fn range(&self, start: u64, len: u64) -> Option<RefMut<'_, [u64]>> {
         let end = start.checked_add(len)?;
         let range = usize::try_from(start).ok()?..usize::try_from(end).ok()?;
@@ -128,7 +129,7 @@ fn bytes_of(elements: u64) -> usize {
     usize::try_from(elements).unwrap_or(usize::MAX).saturating_mul(size_of::<u64>())
 }
 
-/// So many elements, if there is memory for them.
+/// A vector of `count` elements, if there is memory for it.
 fn filled(count: u64, init: u64) -> Option<Vec<u64>> {
     check_spare(bytes_of(count)).ok()?;
     let count = usize::try_from(count).ok()?;
@@ -141,10 +142,10 @@ fn filled(count: u64, init: u64) -> Option<Vec<u64>> {
         elements.resize(count, init);
         return Some(elements);
     }
-    // The system's zeroes take no memory until they are written to.
+    // Zeroed pages from the system take no memory until they are written.
     let layout = Layout::array::<u64>(count).ok()?;
     // SAFETY: the layout's size is not zero.
     let zeroes = NonNull::new(unsafe { alloc_zeroed(layout) })?;
-    // SAFETY: allocated just now by the global allocator for so many u64, all of them zero.
+    // SAFETY: this was just allocated by the global allocator for `count` u64, all of them zero.
     Some(unsafe { Vec::from_raw_parts(zeroes.as_ptr().cast(), count, count) })
 }

@@ -1,8 +1,8 @@
-//! How guest code stops before its end: traps, host errors, and the record of where.
+//! Why guest code stops early: traps, host errors, and the record of where it stopped.
 //!
-//! Used by `call.rs`, the libcalls and, through [`on_fault`], the signal handler. Invariant: what
-//! runs inside the signal handler takes no lock, allocates nothing and calls nobody: a question to a loop
-//! is asked by [`asked`], after the handler, where wasm could have called a function of the host.
+//! Used by `call.rs`, the libcalls and, through [`on_fault`], the signal handler. Invariant: code that
+//! runs inside the signal handler takes no lock, allocates nothing and calls nobody. A loop's question is
+//! asked by [`asked`], after the handler, at a point where wasm could have called a host function.
 
 use super::exception::Exception;
 use super::interrupt::Met;
@@ -20,7 +20,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 use std::sync::atomic::Ordering;
 
-/// The guest did what the specification answers with a trap.
+/// The guest did something that the specification defines as a trap.
 #[derive(Clone, Debug)]
 pub struct Trap {
     pub code: TrapCode,
@@ -39,15 +39,15 @@ pub enum Error {
     Trap(Trap),
     /// An exception that no wasm caught. A host function that returns it throws it.
     Exception(Exception),
-    /// What a host function returned, handed back as is. Wasm cannot catch it.
+    /// The error of a host function, returned unchanged. Wasm cannot catch it.
     Host(Box<dyn Any>),
-    /// A module asked for more than the store's [`Limits`](super::Limits) give.
+    /// A module asked for more than the store's [`Limits`](super::Limits) allow.
     Limit(OverLimit),
-    /// The machine has not what was asked for.
+    /// The machine does not have what was asked for.
     OutOfMemory(String),
     /// The function's instance is closed.
     Closed,
-    /// Something is broken on the host's side, or a bug in us.
+    /// Something is broken on the host's side, or there is a bug in us.
     Internal(String),
 }
 
@@ -71,27 +71,27 @@ impl From<TrapCode> for Error {
     }
 }
 
-/// Backtraces keep this many frames.
+/// The most frames that a backtrace keeps.
 pub const MAX_FRAMES: usize = 64;
 
-/// Above every stack, and so far from the end of the address space that what is added to a stack
-/// pointer does not wrap.
+/// An address above every stack, and far enough from the end of the address space that additions to a
+/// stack pointer do not wrap.
 pub(crate) const NEVER: usize = isize::MAX as usize;
 
-/// The trap that ended the innermost entry of a store, from where it was met to where it is told.
+/// The trap that ended the innermost entry of a store, from when it occurs until it is reported.
 pub struct TrapRecord {
     code: Cell<Option<TrapCode>>,
     depth: Cell<usize>,
-    /// A program counter in each frame, and of which entry it is.
+    /// For each frame a program counter and the number of its entry.
     frames: UnsafeCell<[MaybeUninit<(usize, usize)>; MAX_FRAMES]>,
 }
 
-/// Walks the wasm frames of a store, innermost first: a program counter in each, and of which entry
-/// it is, 0 for the innermost. Takes no lock and allocates nothing.
+/// Walks the wasm frames of a store, innermost first. Each item is a program counter and the number of
+/// the frame's entry, 0 for the innermost. Takes no lock and allocates nothing.
 struct Frames {
     pc: usize,
     fp: usize,
-    /// Frame pointer of the entry trampoline of the entry at hand.
+    /// Frame pointer of the entry trampoline of the current entry.
     entry_fp: usize,
     entry: usize,
     outer: *const SavedEntry,
@@ -99,24 +99,24 @@ struct Frames {
 }
 
 impl Frames {
-    /// From the frame of wasm at `pc`.
+    /// Starts at the wasm frame at `pc`.
     ///
     /// # Safety
-    /// `store` is the thread's own and alive, and `fp` the frame pointer of a wasm frame of its
-    /// innermost entry. Nothing on the stack below is left while the frames are walked.
+    /// `store` is the thread's own and alive, and `fp` is the frame pointer of a wasm frame of its
+    /// innermost entry. No older frame on the stack returns while the frames are walked.
     unsafe fn from(store: *const VMStoreContext, pc: usize, fp: usize) -> Frames {
         // SAFETY: by this function's contract.
         let (entry_fp, outer) = unsafe { ((*store).entry_fp, (*store).outer) };
         Frames { pc, fp, entry_fp, entry: 0, outer, over: false }
     }
 
-    /// From the one that called a function of the host last.
+    /// Starts at the wasm frame that last called a host function.
     ///
     /// # Safety
     /// As for [`Frames::from`], and wasm of the innermost entry is in such a call.
     unsafe fn from_exit(store: *const VMStoreContext) -> Frames {
-        // SAFETY: by this function's contract. The exit trampoline wrote both fields before it
-        // called; its frame is below ours, and starts with the frame pointer of its caller.
+        // SAFETY: by this function's contract. The exit trampoline wrote both fields before the
+        // call. Its frame is still on the stack, and starts with the frame pointer of its caller.
         unsafe {
             let fp = *((*store).exit_fp as *const usize);
             Frames::from(store, (*store).exit_pc - 1, fp)
@@ -133,8 +133,8 @@ impl Iterator for Frames {
         }
         let at = (self.pc, self.entry);
         if self.fp == self.entry_fp {
-            // The host that entered here was itself called by wasm of this store, or by none.
-            // SAFETY: saved entries are further down the stack.
+            // The host that entered here was itself called by wasm of this store, or by no wasm.
+            // SAFETY: saved entries are in older frames of the stack.
             match unsafe { self.outer.as_ref() } {
                 Some(saved) => {
                     let (exit_pc, exit_fp) = saved.exit();
@@ -146,20 +146,20 @@ impl Iterator for Frames {
                 None => self.over = true,
             }
         } else {
-            // SAFETY: every frame between here and the entry trampoline is of compiled code,
+            // SAFETY: every frame between here and the entry trampoline belongs to compiled code,
             // which keeps frame pointers: the caller's frame pointer, then the return address.
             let (caller_fp, return_address) = unsafe { *(self.fp as *const (usize, usize)) };
-            // The call is before the address it returns to.
+            // The call instruction is before the return address.
             (self.pc, self.fp) = (return_address - 1, caller_fp);
         }
         Some(at)
     }
 }
 
-/// What is known about the code of a frame.
+/// The debug information for a frame.
 ///
 /// # Safety
-/// The code at `pc` is kept.
+/// The code at `pc` is kept alive.
 unsafe fn frame((pc, entry): (usize, usize)) -> Option<Frame> {
     // SAFETY: by this function's contract.
     let frame = unsafe { registry::with_code_at(pc, |code| code.frame_at(pc)) }??;
@@ -169,10 +169,10 @@ unsafe fn frame((pc, entry): (usize, usize)) -> Option<Frame> {
 /// The wasm frames on the stack, innermost first, at most [`MAX_FRAMES`].
 ///
 /// # Safety
-/// `store` is the thread's own and alive, and if wasm of it is on the stack, it is in a call of a
-/// function of the host.
+/// `store` is the thread's own and alive. If wasm of it is on the stack, that wasm is in a call of a
+/// host function.
 pub(crate) unsafe fn backtrace(store: *const VMStoreContext) -> Vec<Frame> {
-    // SAFETY: by this function's contract; code that runs is kept.
+    // SAFETY: by this function's contract. Running code is kept alive.
     unsafe {
         if !VMStoreContext::in_wasm(store) {
             return Vec::new();
@@ -185,24 +185,25 @@ thread_local! {
     static CURRENT: Cell<*mut VMStoreContext> = const { Cell::new(std::ptr::null_mut()) };
 }
 
-/// Which store's wasm runs on this thread, as the fault handler has to know. To ask a thread-local
-/// is dear beside a call into wasm, so it stays set after the call, and quick entries are possible
-/// only as long as it is.
+/// The store whose wasm runs on this thread, for the fault handler. Reading a thread-local is expensive
+/// compared with a call into wasm, so it stays set after the call. Quick entries are possible only
+/// while it is set.
 pub(crate) struct Current {
-    /// The store that was current, if its wasm is on the stack and continues after us.
+    /// The store that was current before, if its wasm is on the stack and continues after us.
     outer: *mut VMStoreContext,
 }
 
 impl Current {
-    /// Makes `store` current until [`Current::leave`], and on if no other store's wasm was on the
-    /// stack.
+    /// Makes `store` current until [`Current::leave`]. It stays current after that if no other store's
+    /// wasm was on the stack.
     ///
     /// # Safety
     /// `store` is alive and its plain fields are this thread's.
     pub(crate) unsafe fn enter(store: *mut VMStoreContext) -> Current {
         let before = CURRENT.get();
         let mut outer = std::ptr::null_mut();
-        // SAFETY: what is current is alive: a store that goes is forgotten. `store` is by contract.
+        // SAFETY: a current store is alive, because `forget` is called when a store is dropped. `store` is
+        // alive by contract.
         unsafe {
             if before != store {
                 if !before.is_null() && VMStoreContext::in_wasm(before) {
@@ -218,17 +219,17 @@ impl Current {
     }
 
     /// # Safety
-    /// `store` is the one of [`Current::enter`], and alive.
+    /// `store` is the one passed to [`Current::enter`], and is alive.
     pub(crate) unsafe fn leave(self, store: *mut VMStoreContext) {
         if !self.outer.is_null() {
             // SAFETY: by this function's contract.
             unsafe { (*store).quick_from = NEVER };
-            // The wasm of `outer` is on the stack, which keeps its store.
+            // The wasm of `outer` is on the stack, which keeps that store alive.
             CURRENT.set(self.outer);
         }
     }
 
-    /// To be called when a store goes.
+    /// Must be called when a store is dropped.
     pub(crate) fn forget(store: *mut VMStoreContext) {
         if CURRENT.get() == store {
             CURRENT.set(std::ptr::null_mut());
@@ -245,7 +246,7 @@ impl TrapRecord {
         }
     }
 
-    /// Notes a trap in the frame of wasm at `pc` and its callers. Runs inside signal handlers.
+    /// Records a trap in the wasm frame at `pc` and its callers. Runs inside signal handlers.
     ///
     /// # Safety
     /// `store` is the thread's current store, and `fp` the frame pointer of a wasm frame of its
@@ -258,23 +259,23 @@ impl TrapRecord {
         let mut depth = 0;
         // SAFETY: by this function's contract.
         for at in unsafe { Frames::from(store, pc, fp) }.take(MAX_FRAMES) {
-            // SAFETY: this thread alone uses the array, and nobody holds a reference into it
-            // while wasm runs.
+            // SAFETY: only this thread uses the array, and nobody holds a reference into it while
+            // wasm runs.
             unsafe { (*record.frames.get())[depth].write(at) };
             depth += 1;
         }
         record.depth.set(depth);
     }
 
-    /// The trap that ended the innermost entry, if it was one.
+    /// The trap that ended the innermost entry, if a trap did.
     ///
     /// # Safety
-    /// The entry is over just now, and the code it ran is still kept.
+    /// The entry has just ended, and the code it ran is still kept alive.
     pub(crate) unsafe fn take(&self) -> Option<Trap> {
         let code = self.code.take()?;
         let backtrace = (0..self.depth.get())
             .filter_map(|i| {
-                // SAFETY: `note` wrote the first `depth` entries, and the code is kept, by this
+                // SAFETY: `note` wrote the first `depth` entries. The code is kept alive, by this
                 // function's contract.
                 unsafe { frame((*self.frames.get())[i].assume_init()) }
             })
@@ -283,7 +284,7 @@ impl TrapRecord {
     }
 }
 
-/// Notes a trap raised by a libcall or host function that wasm has just called.
+/// Records a trap raised by a libcall or host function that wasm has just called.
 ///
 /// # Safety
 /// Called from a function that wasm called through an exit trampoline.
@@ -293,8 +294,8 @@ pub(crate) unsafe fn record_trap(code: TrapCode) {
         return;
     }
     // SAFETY: wasm is running, so the current store is its store. The exit trampoline wrote both
-    // fields before it called; its frame is below ours, and starts with the frame pointer of its
-    // caller, the wasm function.
+    // fields before the call. Its frame is still on the stack, and starts with the frame pointer of
+    // its caller, the wasm function.
     unsafe {
         let fp = *((*store).exit_fp as *const usize);
         TrapRecord::note(store, code, (*store).exit_pc - 1, fp);
@@ -302,27 +303,27 @@ pub(crate) unsafe fn record_trap(code: TrapCode) {
     }
 }
 
-/// Answers a fault: where to continue if it is a trap of ours, `None` if it is somebody else's.
+/// Handles a fault. Returns where to continue if it is a trap of ours, `None` if it is not ours.
 /// Runs inside signal handlers.
 pub(crate) fn on_fault(fault: Fault) -> Option<Answer> {
-    // SAFETY: `pc` is where this thread runs.
+    // SAFETY: this thread is executing at `pc`.
     let code = unsafe { registry::with_code_at(fault.pc, |code| code.trap_at(fault.pc)) }??;
     let store = CURRENT.get();
     if store.is_null() {
         return None;
     }
     if code == TrapCode::Interrupted {
-        // SAFETY: a current store is alive, and so is what it has for this.
+        // SAFETY: a current store is alive, and so is its checkpoint.
         let checkpoint = unsafe { (*store).checkpoint.as_ref() };
         match checkpoint.map_or(Met::Interruption, |checkpoint| checkpoint.meet()) {
             Met::Interruption => {}
             Met::Nothing => return Some(Answer::Again),
-            // SAFETY: as above; the fields are this thread's.
+            // SAFETY: as above. The fields are this thread's.
             Met::Question => return Some(Answer::Ask(unsafe { &raw mut (*store).asking })),
         }
     }
     // SAFETY: the thread runs our code, so it came through `call::enter`, and the current store is
-    // the one it was entered in. Compiled code keeps frame pointers, and the stack check of a
+    // the one that was entered. Compiled code keeps frame pointers, and the stack check of a
     // prologue comes after the frame pointer is set up.
     unsafe { TrapRecord::note(store, code, fault.pc, fault.fp) };
     // SAFETY: a current store is alive, and these fields are this thread's.
@@ -331,23 +332,23 @@ pub(crate) fn on_fault(fault: Fault) -> Option<Answer> {
     }))
 }
 
-/// Asks whether a loop may go on: called by `sys::arch::ask` in the place of the loop's poll, and as an
-/// exit trampoline calls a function of the host. `frame` holds the loop's frame pointer and the poll's
-/// address. Null if it may; else where to continue.
+/// Asks whether a loop may continue. `sys::arch::ask` calls it in place of the loop's poll, as an exit
+/// trampoline calls a host function. `frame` holds the loop's frame pointer and the poll's address.
+/// Returns null if the loop may continue, else where to continue.
 ///
 /// # Safety
 /// Called by `sys::arch::ask` after an [`Answer::Ask`].
 pub(crate) unsafe extern "C" fn asked(frame: *const [usize; 2]) -> *const [usize; 4] {
     let store = CURRENT.get();
-    // SAFETY: `on_fault` has seen that there is a current store, which is alive as its wasm is on the
-    // stack; these fields are this thread's. The frame is that of our caller. What the answer does may
-    // enter wasm, as a function of the host may: the record of the exit is complete.
+    // SAFETY: `on_fault` has checked that there is a current store. It is alive because its wasm is on the
+    // stack, and these fields are this thread's. The frame is that of our caller. The checkpoint may enter
+    // wasm, as a host function may, because the exit record is complete.
     unsafe {
         let [fp, pc] = *frame;
-        // Exits have the address that they return to, of which the instruction before is the call.
+        // An exit record has a return address, and the instruction before that is the call.
         ((*store).exit_fp, (*store).exit_pc) = (frame as usize, pc + 1);
         let checkpoint = (*store).checkpoint.as_ref();
-        // A panic must not unwind through wasm; it is a bug of whoever set the checkpoint.
+        // A panic must not unwind through wasm. It is a bug of the code that set the checkpoint.
         let answer = || checkpoint.is_none_or(|checkpoint| (checkpoint.go_on)());
         if catch_unwind(AssertUnwindSafe(answer)).unwrap_or(false) {
             return ptr::null();

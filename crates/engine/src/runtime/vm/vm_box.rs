@@ -1,9 +1,9 @@
-//! Owns what compiled code, or another object of the runtime, has a pointer to.
+//! A box for objects that compiled code, or another object of the runtime, has a pointer to.
 //!
-//! For `runtime/`. Invariant: between making and dropping there are shared references to the object
-//! and raw pointers, never a `&mut`: what changes is in cells. So whoever reaches it at the same time, a
-//! libcall and the collection that it starts, say, may read and write it, and moving the owner leaves every
-//! pointer good. (A `Box` says with each move that nobody else has a pointer.)
+//! Used in `runtime/`. Invariant: from creation to drop there are only shared references and raw pointers
+//! to the object, never a `&mut`. Everything that changes is in cells. So several users may read and write
+//! it at the same time, for example a libcall and the collection that it starts, and pointers stay valid
+//! when the owner is moved. (Moving a `Box` asserts that nobody else has a pointer.)
 
 use std::ops::Deref;
 use std::ptr::NonNull;
@@ -17,7 +17,7 @@ impl<T> VmBox<T> {
 }
 
 impl<T: ?Sized> VmBox<T> {
-    /// Good as long as the box, wherever that is moved to.
+    /// Valid as long as the box lives, even if the box is moved.
     pub fn as_ptr(&self) -> NonNull<T> {
         self.0
     }
@@ -33,15 +33,15 @@ impl<T: ?Sized> Deref for VmBox<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        // SAFETY: ours until it is dropped, and nobody makes a `&mut` of it.
+        // SAFETY: the object is ours until it is dropped, and nobody makes a `&mut` to it.
         unsafe { self.0.as_ref() }
     }
 }
 
 impl<T: ?Sized> Drop for VmBox<T> {
     fn drop(&mut self) {
-        // SAFETY: leaked from a box when made, and nobody who has a pointer uses it any more: that is what
-        // the owner, a group or a store, is there for.
+        // SAFETY: the pointer was leaked from a box in `new`. No holder of a pointer uses it any more, which
+        // the owner, a group or a store, ensures.
         drop(unsafe { Box::from_raw(self.0.as_ptr()) });
     }
 }

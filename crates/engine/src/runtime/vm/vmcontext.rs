@@ -1,8 +1,8 @@
 //! The memory that compiled code touches: `repr(C)` structs, the `VM*` family.
 //!
-//! Used by the runtime; the compiler knows the same layout through `abi/offsets.rs`, and
-//! the test below compares each offset with `offset_of!`. Invariant: a `VMContext` is one allocation,
-//! a [`VMHeader`] followed by the arrays `abi::offsets::VMOffsets` lays out for its module.
+//! Used by the runtime. The compiler knows the same layout through `abi/offsets.rs`, and the test below
+//! compares the offsets with `offset_of!`. Invariant: a `VMContext` is one allocation: a [`VMHeader`]
+//! followed by the arrays that `abi::offsets::VMOffsets` lays out for its module.
 
 use super::exception::TagObj;
 use super::interrupt::Checkpoint;
@@ -14,7 +14,7 @@ use std::num::NonZeroU32;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize};
 
-/// What a function reference's context points to, told apart by [`VMHeader::magic`].
+/// What a function reference's context points to. [`VMHeader::magic`] tells the kinds apart.
 #[repr(C, align(16))]
 pub struct VMContext {
     _opaque: [u8; 0],
@@ -25,15 +25,15 @@ pub const INSTANCE_MAGIC: u32 = u32::from_le_bytes(*b"inst");
 /// `magic` of a host function's context.
 pub const HOST_MAGIC: u32 = u32::from_le_bytes(*b"host");
 
-/// The start of every context, of instances and host functions alike.
+/// The start of every context, both of instances and of host functions.
 #[repr(C)]
 pub struct VMHeader {
     pub magic: u32,
     pub _pad: u32,
     pub store: *mut VMStoreContext,
-    /// The `Instance` or `HostFunc` this context belongs to.
+    /// The `InstanceObj` or `HostFunc` that owns this context.
     pub owner: *mut c_void,
-    /// The libcalls, in the order of `abi::libcalls`; null in host contexts.
+    /// The libcalls, in the order of `abi::libcalls`. Null in host contexts.
     pub libcalls: *const *const c_void,
 }
 
@@ -44,9 +44,9 @@ pub struct VMHostContext {
     /// `extern "C" fn(*mut VMHostContext, *mut ValRaw) -> u8`, or for a typed native function
     /// `extern "C" fn(*mut VMHostContext, ...) -> i64`.
     pub code: *const c_void,
-    /// What the code works on: the closure, or the data of a typed native function.
+    /// The data of the code: the closure, or the data of a typed native function.
     pub data: *const c_void,
-    /// The importing instance's memory, for typed native functions; null if it has none.
+    /// For typed native functions, the importing instance's memory. Null if it has none.
     pub memory: *const VMMemoryDefinition,
 }
 
@@ -60,53 +60,53 @@ pub struct VMStoreContext {
     pub entry_fp: usize,
     pub entry_sp: usize,
     pub entry_handler: usize,
-    /// Frame pointer and return address of the last wasm frame that left for the host.
+    /// Frame pointer and return address of the last wasm frame that called the host.
     pub exit_fp: usize,
     pub exit_pc: usize,
     /// Continues at an address with a given stack, from compiled code: `sys::arch::resume`.
     pub resume: *const c_void,
-    /// Where an exit trampoline continues after its callee failed. Whoever fails sets it.
+    /// Where an exit trampoline continues after its callee failed. The failing function sets it.
     pub unwind: VMUnwind,
-    /// Operators the guest may still pass, as a negative number that counts up to 0.
+    /// The operators that the guest may still execute, as a negative number that counts up to 0.
     pub fuel: i64,
-    /// Set when the host asked the guest to stop. A stack check that fails then means that.
+    /// Set when the host interrupted the guest. A failing stack check then means an interruption.
     pub interrupted: AtomicBool,
-    /// Set when something waits for a call to end: see `Store::call_for_attention`.
+    /// Set when something waits for a call to end. See `Store::call_for_attention`.
     pub attention: bool,
-    /// The least stack pointer that a quick entry may have, by the stack limit set last; out of
+    /// The lowest stack pointer that a quick entry may have with the current stack limit. It is out of
     /// reach if the fault handler does not look at this store now (see `traps::Current`).
     pub quick_from: usize,
-    /// What the entry before the innermost one left here, and so on outwards: the entries that are
-    /// on the stack. Null for the outermost.
+    /// What the entry before the innermost one left here, linked outwards through all entries on the
+    /// stack. Null for the outermost.
     pub outer: *const SavedEntry,
     pub trap: TrapRecord,
-    /// From a poll that faulted to `sys::arch::ask`.
+    /// Passed from a poll that faulted to `sys::arch::ask`.
     pub asking: Asking,
-    /// What a loop asks whether to go on; null if nobody is to be asked.
+    /// What a loop asks whether to continue. Null if there is no checkpoint.
     pub(crate) checkpoint: *const Checkpoint,
 }
 
-/// A handler to continue at.
+/// A handler at which to continue.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
 pub struct VMUnwind {
     pub pc: usize,
     pub sp: usize,
     pub fp: usize,
-    /// The exception, for a handler of wasm.
+    /// The exception, for a wasm handler.
     pub payload: usize,
 }
 
 /// An exception, as an exnref points to it.
 #[repr(C)]
 pub struct VMException {
-    /// Its tag, as in the context of an instance that has it.
+    /// The tag, as it appears in the context of an instance that has it.
     pub tag: NonNull<TagObj>,
     /// A value for each of the tag's parameters.
     pub values: *mut ValRaw,
 }
 
-/// What a nested entry overwrites in a [`VMStoreContext`], on the stack of the host while it lasts.
+/// What a nested entry overwrites in a [`VMStoreContext`]. It is on the host's stack during the entry.
 #[derive(Clone, Copy)]
 pub struct SavedEntry {
     entry: [usize; 3],
@@ -120,14 +120,14 @@ impl SavedEntry {
         self.entry[0]
     }
 
-    /// Where wasm left for the host: return address, and the exit trampoline's frame pointer.
+    /// Where wasm called the host: the return address and the exit trampoline's frame pointer.
     pub fn exit(&self) -> (usize, usize) {
         let [exit_fp, exit_pc] = self.exit;
         (exit_pc, exit_fp)
     }
 }
 
-/// These take a pointer because another thread may be writing the atomic fields.
+/// These functions take a pointer because another thread may be writing the atomic fields.
 impl VMStoreContext {
     /// # Safety
     /// `this` is alive and its plain fields are this thread's.
@@ -156,7 +156,7 @@ impl VMStoreContext {
     /// # Safety
     /// `this` is alive and its plain fields are this thread's.
     pub unsafe fn outermost_entry(this: *const VMStoreContext) -> Option<usize> {
-        // SAFETY: by this function's contract; saved entries are further down the stack.
+        // SAFETY: by this function's contract. Saved entries are in older frames of the stack.
         unsafe {
             let mut entry_fp = (*this).entry_fp;
             let mut outer = (*this).outer;
@@ -167,7 +167,7 @@ impl VMStoreContext {
         }
     }
 
-    /// Continues at the innermost entry trampoline: the guest stops.
+    /// Makes wasm continue at the innermost entry trampoline: the guest stops.
     ///
     /// # Safety
     /// `this` is alive and its plain fields are this thread's.
@@ -179,7 +179,7 @@ impl VMStoreContext {
         }
     }
 
-    /// Restores what [`VMStoreContext::saved`] told.
+    /// Restores what [`VMStoreContext::saved`] returned.
     ///
     /// # Safety
     /// `this` is alive and its plain fields are this thread's.
@@ -196,10 +196,10 @@ impl VMStoreContext {
 /// A function reference: what a funcref points to.
 #[repr(C)]
 pub struct VMFuncRef {
-    /// The code, in the calling convention of wasm functions. Null in a function of the host that no
-    /// wasm could call yet.
+    /// The code, with the calling convention of wasm functions. Null in a host function that no wasm
+    /// could call yet.
     pub code: Cell<*const c_void>,
-    /// Enters `code` from the host: `VMEntry`. Null as well where the instance is closed.
+    /// Enters `code` from the host: `VMEntry`. Also null if the instance is closed.
     pub entry: Cell<*const c_void>,
     pub vmctx: *mut VMContext,
     pub type_id: u32,
@@ -207,15 +207,15 @@ pub struct VMFuncRef {
 }
 
 impl VMFuncRef {
-    /// The code, what enters it from the host, and its context.
+    /// The code, its entry trampoline, and its context.
     #[inline(always)]
     pub fn to_call(&self) -> (*const c_void, *const c_void, *mut VMContext) {
         (self.code.get(), self.entry.get(), self.vmctx)
     }
 }
 
-/// An entry trampoline: calls `code` with the arguments in `values` and leaves the results
-/// there. Returns 0 after a trap.
+/// An entry trampoline. It calls `code` with the arguments in `values` and leaves the results there.
+/// Returns 0 after a trap.
 pub type VMEntry =
     unsafe extern "C" fn(vmctx: *mut VMContext, code: *const c_void, values: *mut ValRaw) -> u8;
 
@@ -228,8 +228,8 @@ pub struct VMFunctionImport {
     pub func_ref: *mut VMFuncRef,
 }
 
-/// A memory as an instance sees it. `base` is here so that an access to a memory that never
-/// moves is one load away.
+/// A memory as an instance sees it. `base` is copied here so that an access to a memory that never
+/// moves needs only one load.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct VMMemory {
@@ -237,12 +237,12 @@ pub struct VMMemory {
     pub definition: *mut VMMemoryDefinition,
 }
 
-/// A memory's current place and size in bytes.
+/// A memory's current address and its size in bytes.
 #[repr(C)]
 pub struct VMMemoryDefinition {
-    /// Atomic because an empty shared memory of the host's comes to have one under other threads' eyes.
+    /// Atomic because an empty shared memory of the host can get a base while other threads use it.
     pub base: AtomicPtr<u8>,
-    /// Atomic because shared memories grow under other threads' eyes.
+    /// Atomic because shared memories grow while other threads use them.
     pub length: AtomicUsize,
 }
 
@@ -252,7 +252,7 @@ impl VMMemoryDefinition {
     }
 }
 
-/// A table's current place and size in elements. An element is 8 bytes: a `*mut VMFuncRef`, or
+/// A table's current address and its size in elements. An element has 8 bytes: a `*mut VMFuncRef`, or
 /// the index of a host value (0 is null).
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -267,7 +267,7 @@ pub struct VMGlobalDefinition {
     pub value: Cell<ValRaw>,
 }
 
-/// A value as it crosses between compiled code and the host: 16 bytes, little-endian, in the
+/// A value as it is passed between compiled code and the host: 16 bytes, little-endian, in the
 /// low bytes. References are 8 bytes as in [`VMTableDefinition`].
 #[repr(C, align(16))]
 #[derive(Clone, Copy)]
@@ -289,29 +289,29 @@ impl ValRaw {
 /// A host value as the guest holds it: an index into a table that the embedder keeps. The engine
 /// never interprets it.
 ///
-/// Among wasm's values it is a word that tells by its high half that it is one, so that such values are found
-/// on the stack; null is 0. The high half is that of the floating-point number 2^52 and something, whose low
-/// half counts ones: JavaScript makes the word with an addition, and stores it at once.
+/// As a wasm value it is a word whose high half marks it as a host value, so that such values can be found
+/// on the stack. Null is 0. The high half is that of floating-point numbers from 2^52 on, whose low half
+/// counts ones: JavaScript makes the word with one addition and stores it directly.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct ExternRef(pub NonZeroU32);
 
 impl ExternRef {
     const MARK: u64 = 0x433e_f0e5 << 32;
 
-    /// The word of a number as a floating-point number, less the number.
+    /// The word of a number, read as a floating-point number, minus the number.
     pub const BASE: f64 = f64::from_bits(ExternRef::MARK);
 
-    /// The host value that a guest's reference stands for; none for null.
+    /// The host value that a guest's reference refers to. `None` for null.
     pub fn of(raw: u64) -> Option<ExternRef> {
         NonZeroU32::new(raw as u32).map(ExternRef)
     }
 
-    /// The host value that a word may stand for, whatever it is.
+    /// The host value that an arbitrary word may refer to.
     pub(crate) fn in_word(word: u64) -> Option<ExternRef> {
         (word & !u64::from(u32::MAX) == ExternRef::MARK).then(|| ExternRef::of(word)).flatten()
     }
 
-    /// How a guest holds it.
+    /// The word by which a guest holds the reference.
     pub fn to_raw(reference: Option<ExternRef>) -> u64 {
         reference.map_or(0, |ExternRef(number)| ExternRef::MARK | u64::from(number.get()))
     }
@@ -319,7 +319,7 @@ impl ExternRef {
 
 impl VMContext {
     /// # Safety
-    /// `this` must be a live context.
+    /// `this` is a live context.
     pub unsafe fn header(this: *mut VMContext) -> *mut VMHeader {
         this.cast()
     }
