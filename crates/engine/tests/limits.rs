@@ -1,5 +1,5 @@
-//! What the host may count on: limits, exhaustion of the stack, little address space, and that
-//! what is dropped is gone. Tests that measure the process run in one of their own.
+//! What the host can rely on: limits, stack exhaustion, scarce address space, and that dropped objects
+//! are freed. Tests that measure the process run in a process of their own.
 
 use engine::*;
 use std::process::{Command, Stdio};
@@ -28,7 +28,7 @@ fn trap(result: Result<Vec<Val>, Error>) -> TrapCode {
     }
 }
 
-/// Runs a test again in a process of its own, and returns whether this is that process.
+/// Runs a test again in its own process, and returns whether this is that process.
 fn alone(test: &str) -> bool {
     if std::env::var_os("WASI_NATIVE_ALONE").is_some() {
         return true;
@@ -86,13 +86,13 @@ fn instances_are_limited_by_how_many_are_alive() {
     Instance::new(&store, &module, &[]).expect("there is room again");
 }
 
-/// Recursion through wasm alone, through a host function, and with frames of a mebibyte.
+/// Recursion through wasm alone, through a host function, and with frames of one mebibyte.
 fn exhaust(config: &Config, rounds: usize) {
     let store = store(config);
     let plain = r#"(module (func $f (export "run") (call $f) (call $f)))"#;
     let through_host =
         r#"(module (import "" "" (func $host)) (func $f (export "run") (call $host) (call $f) (call $f)))"#;
-    // The values of each `throw` have their place in the frame: 66 times 1,000 of 16 bytes.
+    // The frame has room for the values of each `throw`: 66 times 1,000 values of 16 bytes.
     let throw = format!("(if (local.get 0) (then {} (throw $t)))", "(i32.const 0)".repeat(1000));
     let large = format!(
         r#"(module (tag $t (param {})) (func $f (export "run") (local i32) {} (call $f) (call $f)))"#,
@@ -123,7 +123,7 @@ fn an_exhausted_stack_is_a_trap_on_a_thread_of_128_kib() {
     for trap_mode in [TrapMode::Signals, TrapMode::Explicit] {
         let config = Config { trap_mode, ..Config::default() };
         let small = std::thread::Builder::new().stack_size(128 << 10);
-        // Compiling needs more stack than running: only what runs is on the small one.
+        // Compiling needs more stack than running, so only the run is on the small stack.
         let engine = Engine::new(&config).expect("an engine");
         let text = r#"(module (import "" "" (func $host)) (func $f (export "run") (call $host) (call $f) (call $f)))"#;
         let module = Module::new(&engine, wasm(text)).expect("compiles");
@@ -204,7 +204,7 @@ mod process {
             return;
         }
         let limit = libc::rlimit { rlim_cur: 4 << 30, rlim_max: 4 << 30 };
-        // SAFETY: sets a limit of this process, which exists for this test alone.
+        // SAFETY: this sets a limit of this process, which runs only this test.
         assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_AS, &limit) }, 0);
         let store = store(&Config::default());
         assert_eq!(store.engine().tunables().memory, MemoryStyle::Bounded);

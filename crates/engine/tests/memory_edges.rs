@@ -1,9 +1,9 @@
-//! The edges of linear memory: every load and store at every place where a bounds check can be
-//! wrong by one, by a wrapped address or by a wider access than the operator asks for.
+//! The edges of linear memory: every load and store at every address where a bounds check could be
+//! wrong by one, by address wrapping, or by an access wider than the operator's.
 //!
-//! Each access is judged against a model in plain `u64` arithmetic: the exact value, or the trap
-//! and no byte changed. Everything runs in all modes; past escapes of engines like ours lie here
-//! (CVE-2023-26489: an address computed in 64 bits; CVE-2026-24116 and -34944: a load widened).
+//! Each access is compared with a model in plain `u64` arithmetic: either the exact value, or a trap
+//! and no byte changed. Everything runs in all modes. Past escapes from similar engines were here
+//! (CVE-2023-26489: an address computed in 64 bits; CVE-2026-24116 and -34944: a widened load).
 
 mod support;
 
@@ -21,12 +21,12 @@ const PAGE: u64 = 1 << 16;
 
 // --- memories whose content is known ---
 
-/// What the memory holds at an address: noise, so that a byte from elsewhere is noticed.
+/// The content of the memory at an address: noise, so that a byte from elsewhere is noticed.
 fn noise(address: u64) -> u8 {
     mix(address) as u8
 }
 
-/// A memory filled with noise where accesses come close to an edge, and zero between.
+/// A memory filled with noise where accesses come close to an edge, and with zeros elsewhere.
 struct Filled {
     memory: Memory,
     windows: Vec<std::ops::Range<u64>>,
@@ -54,7 +54,7 @@ impl Filled {
 
     fn read(&self, address: u64, width: u64) -> Vec<u8> {
         assert!(address + width <= self.len());
-        // SAFETY: inside the memory, and no guest runs.
+        // SAFETY: the bytes are inside the memory, and no guest runs.
         (address..address + width).map(|at| unsafe { self.memory.base().add(at as usize).read() }).collect()
     }
 
@@ -62,12 +62,12 @@ impl Filled {
         for address in range {
             let byte =
                 if self.windows.iter().any(|window| window.contains(&address)) { noise(address) } else { 0 };
-            // SAFETY: inside the memory, and no guest runs.
+            // SAFETY: the byte is inside the memory, and no guest runs.
             unsafe { self.memory.base().add(address as usize).write(byte) };
         }
     }
 
-    /// The bytes that were there when the memory was made.
+    /// The bytes that the range had when the memory was made.
     fn expected(&self, range: std::ops::Range<u64>) -> Vec<u8> {
         let known = |address: &u64| self.windows.iter().any(|window| window.contains(address));
         range.map(|address| if known(&address) { noise(address) } else { 0 }).collect()
@@ -124,7 +124,7 @@ fn signed64(bytes: &[u8]) -> u128 {
     u128::from(signed(bytes) as u64)
 }
 
-/// Widens each `N`-byte part to the double.
+/// Widens each `N`-byte part to twice its size.
 fn extend<const N: usize, const SIGNED: bool>(bytes: &[u8]) -> u128 {
     let bits = 16 * N as u32;
     let wide = |part: &[u8]| if SIGNED { signed64(part) & ((1 << bits) - 1) } else { unsigned(part) };
@@ -204,7 +204,7 @@ impl Access {
         }
     }
 
-    /// The bytes a store leaves behind.
+    /// The bytes that a store writes.
     fn stored(&self) -> Option<Vec<u8>> {
         let bits = match self.kind {
             Kind::Store(_) => u128::from(STORED),
@@ -214,7 +214,7 @@ impl Access {
         Some(bits.to_le_bytes()[..self.width as usize].to_vec())
     }
 
-    /// Emits the access; `address` pushes the index.
+    /// Emits the access. `address` pushes the index.
     fn emit(&self, f: &mut Function, memory: u32, offset: u64, address: impl FnOnce(&mut Function)) {
         address(f);
         match self.kind {
@@ -230,7 +230,7 @@ impl Access {
         f.instruction(&(self.op)(memarg(memory, offset)));
     }
 
-    /// Calls a function that makes this access at `index + offset` and holds it to the model.
+    /// Calls a function that makes this access at `index + offset`, and compares it with the model.
     fn check(
         &self,
         func: &Func,
@@ -250,7 +250,7 @@ impl Access {
                 "{} gave {result:?}",
                 what()
             );
-            // Not even the part of a store that would be inside.
+            // A trapping store must not even write the part that is inside.
             let near = memory.len().saturating_sub(32).max(address.min(memory.len().into()) as u64 & !31)
                 ..memory.len();
             assert_eq!(memory.read(near.start, near.end - near.start), memory.expected(near), "{}", what());
@@ -281,7 +281,7 @@ fn memarg(memory: u32, offset: u64) -> MemArg {
 
 // --- modules of many functions over imported memories ---
 
-/// A module that imports its memories and exports all its functions by their number.
+/// A module that imports its memories and exports all its functions by number.
 struct Batch {
     memories: Vec<wasm_encoder::MemoryType>,
     types: TypeSection,
@@ -366,7 +366,7 @@ fn index_value(memory64: bool, index: u64) -> Val {
 
 // --- the tests ---
 
-/// Offsets where the kind of check changes, for an access of this width.
+/// Offsets at which the kind of check changes, for an access of this width.
 fn offsets(memory64: bool, width: u64) -> Vec<u64> {
     let mut offsets =
         vec![0, 1, GUARD_SIZE - width, GUARD_SIZE - width + 1, GUARD_SIZE - 1, GUARD_SIZE, GUARD_SIZE + 1];
@@ -379,7 +379,7 @@ fn offsets(memory64: bool, width: u64) -> Vec<u64> {
     offsets
 }
 
-/// Indices at both sides of every edge, also of those that only a wrapped sum would reach.
+/// Indices on both sides of every edge, including those that only a wrapped sum would reach.
 fn indices(memory64: bool, len: u64, width: u64, offset: u64) -> Vec<u64> {
     let top = if memory64 { u64::MAX } else { u64::from(u32::MAX) };
     let mut indices = Vec::new();
@@ -396,8 +396,8 @@ fn indices(memory64: bool, len: u64, width: u64, offset: u64) -> Vec<u64> {
     indices
 }
 
-/// Every access at every offset and index, on memories of these sizes in pages. Memory 0 is a
-/// bystander when `target` is 1.
+/// Tests every access at every offset and index, on memories of these sizes in pages. If `target` is 1,
+/// memory 0 is not accessed.
 fn sweep(memory64: bool, target: u32, sizes: &[u64]) {
     let accesses = accesses();
     let ty = any_memory(memory64);
@@ -440,7 +440,7 @@ fn sweep(memory64: bool, target: u32, sizes: &[u64]) {
     println!("{} accesses, {} functions: {checked} checks", accesses.len(), cases.len());
 }
 
-/// Beyond the guard, so that there are accesses inside with an offset that needs a check.
+/// A size beyond the guard, so that some accesses inside have an offset that needs a check.
 const PAST_GUARD: u64 = GUARD_SIZE / PAGE + 1;
 
 #[test]
@@ -488,7 +488,7 @@ fn an_access_after_memory_grow_in_the_same_function_sees_the_grown_memory() {
                 Instance::new(&store, &module, &[Extern::Memory(memory.clone())]).expect("instantiates");
             let mut pages = 1;
             for (access, func) in accesses.iter().zip(functions(&instance)) {
-                // Two calls that grow: the last bytes of the new page, then one byte too far.
+                // Two growing calls: one accesses the last bytes of the new page, the other one byte too far.
                 for past in [0, 1] {
                     let old_len = pages * PAGE;
                     pages += 1;
@@ -498,7 +498,7 @@ fn an_access_after_memory_grow_in_the_same_function_sees_the_grown_memory() {
                     assert_eq!(memory.size(), pages, "{} {mode}", access.name);
                     match (past, result) {
                         (0, Ok(values)) => {
-                            // SAFETY: inside the memory.
+                            // SAFETY: the byte is inside the memory.
                             let read = |at: u64| unsafe { memory.base().add(at as usize).read() };
                             let found: Vec<u8> = (index..index + access.width).map(read).collect();
                             match (&access.kind, access.stored()) {
@@ -522,7 +522,7 @@ fn an_access_after_memory_grow_in_the_same_function_sees_the_grown_memory() {
 
 #[derive(Clone, Debug)]
 enum Expr {
-    /// Parameter 0 or 1: an `i32`.
+    /// Parameter 0 or 1, an `i32`.
     Param(u32),
     Const32(u32),
     Const64(u64),
@@ -534,7 +534,7 @@ enum Expr {
     Extend8S(Box<Expr>),
     Extend16S(Box<Expr>),
     Extend32S(Box<Expr>),
-    /// The first if the first is below the second, as `i32`.
+    /// The first operand if it is less than the second, as `i32`.
     Select(Box<Expr>, Box<Expr>),
 }
 
@@ -556,7 +556,7 @@ const OPS: [Op; 10] =
     [Op::Add, Op::Sub, Op::Mul, Op::Shl, Op::ShrU, Op::ShrS, Op::And, Op::Or, Op::Xor, Op::Rotl];
 
 impl Expr {
-    /// The value, an `i32` zero-extended.
+    /// The value, as a zero-extended `i32`.
     fn eval(&self, params: [u32; 2]) -> u64 {
         let low = |e: &Expr| e.eval(params) as u32;
         match self {
@@ -714,7 +714,7 @@ fn constant(random: &mut Random) -> u64 {
     }
 }
 
-/// The shapes that code generators fold into addressing modes, then what chance finds.
+/// The shapes that code generators fold into addressing modes, followed by random ones.
 fn address_shapes(memory64: bool) -> Vec<Expr> {
     use Expr::*;
     let (x, y) = (|| Box::new(Param(0)), || Box::new(Param(1)));
@@ -803,7 +803,7 @@ fn a_computed_address_is_exact_however_it_is_computed() {
         let mut batch = Batch::new(&[any_memory(memory64)]);
         let mut cases = Vec::new();
         for (i, shape) in address_shapes(memory64).into_iter().enumerate() {
-            // The whole product would take minutes; chance picks what goes together.
+            // The whole product would take minutes, so the combinations are random.
             let mut random = Random(i as u64);
             for offset in [0, 8, GUARD_SIZE, u64::from(u32::MAX) - 7] {
                 let access = &accesses[random.below(accesses.len())];
@@ -841,8 +841,8 @@ fn a_computed_address_is_exact_however_it_is_computed() {
 
 #[test]
 fn a_computed_address_reaches_its_own_byte_in_a_full_memory() {
-    // In a memory of all 4 GiB every address is good, so a wrong one does not trap: it writes
-    // elsewhere, and the byte meant stays 0.
+    // In a memory of 4 GiB every address is valid. A wrong one does not trap: it writes elsewhere, and
+    // the intended byte stays 0.
     let mut batch = Batch::new(&[any_memory(false)]);
     let shapes = address_shapes(false);
     for shape in &shapes {
@@ -862,7 +862,7 @@ fn a_computed_address_reaches_its_own_byte_in_a_full_memory() {
             for (i, x) in ARGUMENTS.into_iter().enumerate() {
                 for y in &ARGUMENTS[i % 3..] {
                     func.call(&[Val::I32(x as i32), Val::I32(*y as i32)]).expect("inside");
-                    // SAFETY: inside the memory.
+                    // SAFETY: the byte is inside the memory.
                     let byte = unsafe { memory.base().add(shape.eval([x, *y]) as usize) };
                     // SAFETY: as above.
                     let found = unsafe { byte.replace(0) };
@@ -875,8 +875,8 @@ fn a_computed_address_reaches_its_own_byte_in_a_full_memory() {
 
 // --- operators fed by a load at the end of memory ---
 
-/// A way to get an operand out of memory: the bytes it reads, and what to emit after the index is
-/// pushed.
+/// A way to load an operand from memory: the number of bytes it reads, and the instructions to emit
+/// after the index is pushed.
 type Feed = (u64, &'static [fn(MemArg) -> Instruction<'static>]);
 
 fn feeds(ty: ValType) -> Vec<Feed> {
@@ -920,14 +920,14 @@ fn feeds(ty: ValType) -> Vec<Feed> {
     }
 }
 
-/// An operator on numbers or vectors, without a memory.
+/// A numeric or vector operator that does not access memory.
 struct Operator {
     code: Vec<u8>,
     params: Vec<ValType>,
     results: Vec<ValType>,
 }
 
-/// All of them: every opcode that the validator accepts with some operands.
+/// All such operators: every opcode that the validator accepts with some operands.
 fn operators() -> Vec<Operator> {
     use ValType::*;
     let types = [I32, I64, F32, F64, V128];
@@ -941,7 +941,7 @@ fn operators() -> Vec<Operator> {
     // `select`.
     signatures.extend(types.map(|ty| vec![ty, ty, I32]));
 
-    // Each opcode with the immediates it may want: none, or else sixteen lanes, or else one.
+    // Each opcode with the immediates it may need: none, sixteen lanes, or one.
     let shuffle: Vec<u8> = (0..16).map(|i| i * 7 % 32).collect();
     let prefixed = |prefix: u8, op: u32| match op {
         0..0x80 => vec![prefix, op as u8],
@@ -949,7 +949,7 @@ fn operators() -> Vec<Operator> {
     };
     let mut codes: Vec<Vec<u8>> = [0x1b].into_iter().chain(0x45..=0xc4).map(|op| vec![op]).collect();
     codes.extend([0, 1, 2, 3, 4, 5, 6, 7, 0x13, 0x14, 0x15, 0x16].map(|op| prefixed(0xfc, op)));
-    // Loads, stores and v128.const aside.
+    // Except loads, stores and v128.const.
     codes.extend((0x0d..=0x53).chain(0x5e..=0x113).map(|op| prefixed(0xfd, op)));
 
     let engine = Engine::new(&Config::default()).expect("an engine");
@@ -966,8 +966,8 @@ fn operators() -> Vec<Operator> {
                         if Module::validate(&engine, &batch.finish()).is_ok() {
                             let (params, results) = (params.clone(), results.clone());
                             found.push(Operator { code: code.clone(), params, results });
-                            // One signature each, but for `select`. (A unary one would also
-                            // leave an operand below it alone.)
+                            // Each opcode has one signature, except `select`. (A unary one would also
+                            // accept an extra operand below its own.)
                             if code[0] != 0x1b {
                                 continue 'immediates;
                             }
@@ -997,7 +997,7 @@ impl Operator {
     }
 }
 
-/// What a call gave, as bits, or how it trapped.
+/// The results of a call as bits, or its trap code.
 fn outcome(result: Result<Vec<Val>, Error>) -> Result<Vec<u128>, TrapCode> {
     match result {
         Ok(values) => Ok(values.iter().map(bits).collect()),
@@ -1017,7 +1017,7 @@ fn engine_type(ty: ValType) -> engine::ValType {
     }
 }
 
-/// An operand that does not come from memory.
+/// An operand that is not loaded from memory.
 fn other_operand(ty: ValType) -> Val {
     let bits = match ty {
         ValType::F32 => 0xbfc0_0000,
@@ -1029,22 +1029,22 @@ fn other_operand(ty: ValType) -> Val {
 }
 
 enum Check {
-    /// Operand `at` of the operator comes from this feed, the others are parameters.
+    /// Operand `at` of the operator comes from this feed. The others are parameters.
     One { at: usize },
-    /// All operands of the type of operand 0 come from the feed.
+    /// All operands with the type of operand 0 come from the feed.
     All,
-    /// As `One`, from an index that is a constant.
+    /// As `One`, but the index is a constant.
     Constant { at: usize },
 }
 
 #[test]
 fn every_operator_may_be_fed_by_the_last_bytes_of_memory() {
     let operators = operators();
-    // 128 numeric ones, 8 saturating, `select`, 4 of wide arithmetic, 213 on vectors, of which 14
-    // are tried on two lanes, and 20 relaxed.
+    // 128 numeric ones, 8 saturating, `select`, 4 of wide arithmetic, 213 on vectors (14 of them are
+    // tried on two lanes), and 20 relaxed.
     assert_eq!(operators.len(), 392);
     let types = [ValType::I32, ValType::I64, ValType::F32, ValType::F64, ValType::V128];
-    // One page whose every aligned part is an ordinary number of every float type.
+    // One page in which every aligned part is an ordinary number of every float type.
     let number = [0x00, 0x00, 0x20, 0x40];
 
     let mut batch = Batch::new(&[any_memory(false)]);
@@ -1105,7 +1105,7 @@ fn every_operator_may_be_fed_by_the_last_bytes_of_memory() {
         let (store, module) = compile(&config, &bytes);
         let memory = host_memory(&store, false, 1);
         for (at, byte) in number.iter().cycle().take(PAGE as usize).enumerate() {
-            // SAFETY: inside the memory.
+            // SAFETY: the byte is inside the memory.
             unsafe { memory.base().add(at).write(*byte) };
         }
         let instance = Instance::new(&store, &module, &[Extern::Memory(memory)]).expect("instantiates");

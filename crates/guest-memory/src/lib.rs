@@ -1,15 +1,15 @@
 //! Checked access to a guest's linear memory.
 //!
-//! Used by whoever serves calls of a guest: WASI, the threads of guests, Node-API for guests. The only
+//! Used by the code that serves a guest's calls: WASI, guest threads, Node-API for guests. The only
 //! crate with `unsafe` code for guest bytes. Knows no errno, no engine and no Node. Invariants:
 //!
 //! * every access is checked against the length that the memory had when the view was made
-//!   (memories never shrink); outside is [`Error::OutOfBounds`];
-//! * the memory may be shared with other threads or with JavaScript, so nobody makes a Rust
-//!   reference or slice of guest bytes: raw copies move them, and file data goes straight between
-//!   the kernel and guest memory ([`IoVecs`]). What another thread changes meanwhile may be torn,
-//!   but never out of bounds. Text is copied out before anybody examines it;
-//! * a pointer need not be aligned. The witx file asks for alignment and wasmtime answers EINVAL
+//!   (memories never shrink). An access outside is [`Error::OutOfBounds`];
+//! * the memory may be shared with other threads or with JavaScript, so no Rust reference or slice
+//!   of guest bytes is ever made: raw copies move them, and file data goes straight between the
+//!   kernel and guest memory ([`IoVecs`]). Bytes that another thread changes meanwhile may be torn,
+//!   but never out of bounds. Text is copied out before it is examined;
+//! * a pointer need not be aligned. The witx file requires alignment and wasmtime answers EINVAL
 //!   without it, but uvwasi, and so node:wasi, accepts any address, and programs rely on that.
 
 #![cfg_attr(
@@ -28,12 +28,12 @@ pub use text::GuestText;
 use std::marker::PhantomData;
 use std::{fmt, ptr};
 
-/// Why bytes of a guest cannot be had.
+/// Why bytes of a guest cannot be accessed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Error {
-    /// Some of them lie outside of the memory.
+    /// Some of the bytes are outside of the memory.
     OutOfBounds,
-    /// There are more of them than the caller takes.
+    /// There are more bytes than the caller accepts.
     TooLong,
     /// The host has no memory for a copy.
     OutOfMemory,
@@ -65,7 +65,7 @@ macro_rules! integers {
         pub fn $read(&self, address: u32) -> Result<$int, Error> {
             let from = self.check(address as usize, size_of::<$int>())?;
             let mut bytes = [0u8; size_of::<$int>()];
-            // SAFETY: `check` proved the source range; the target is local.
+            // SAFETY: `check` checked the source range, and the target is local.
             unsafe { ptr::copy_nonoverlapping(from, bytes.as_mut_ptr(), bytes.len()) };
             Ok(<$int>::from_le_bytes(bytes))
         }
@@ -87,13 +87,13 @@ impl<'a> GuestMemory<'a> {
         GuestMemory { base, len, lifetime: PhantomData }
     }
 
-    /// A view of bytes that the caller has.
+    /// A view of bytes that the caller owns or borrows.
     pub fn from_slice(bytes: &'a mut [u8]) -> GuestMemory<'a> {
-        // SAFETY: the slice is borrowed, for writing and by nobody else, for as long as the view is there.
+        // SAFETY: the slice is mutably borrowed, by nobody else, for as long as the view exists.
         unsafe { GuestMemory::from_raw(bytes.as_mut_ptr(), bytes.len()) }
     }
 
-    /// The host address of `len` bytes at `start`.
+    /// The host address of a checked range of `len` bytes at `start`.
     #[inline]
     fn check(&self, start: usize, len: usize) -> Result<*mut u8, Error> {
         match start.checked_add(len) {
@@ -103,8 +103,8 @@ impl<'a> GuestMemory<'a> {
         }
     }
 
-    /// Fails as a later write there would. A call with effects asks this of
-    /// its result pointers first, so that it does not fail half done.
+    /// Fails if a later write there would fail. A call with effects checks
+    /// its result pointers with this first, so that it does not fail half done.
     #[inline]
     pub fn reserve(&self, address: u32, len: usize) -> Result<(), Error> {
         self.check(address as usize, len).map(|_| ())
@@ -121,7 +121,7 @@ impl<'a> GuestMemory<'a> {
     #[inline]
     pub fn read_into(&self, address: u32, into: &mut [u8]) -> Result<(), Error> {
         let from = self.check(address as usize, into.len())?;
-        // SAFETY: `check` proved the source range, and a host slice cannot
+        // SAFETY: `check` checked the source range, and a host slice cannot
         // overlap guest memory.
         unsafe { ptr::copy_nonoverlapping(from, into.as_mut_ptr(), into.len()) };
         Ok(())
@@ -132,12 +132,12 @@ impl<'a> GuestMemory<'a> {
         self.copy_in(address as usize, bytes)
     }
 
-    /// Copies bytes out: for a host that names a place of any size.
+    /// Copies bytes out, for a host that may name any range.
     pub fn copy_out(&self, offset: usize, len: usize) -> Result<Vec<u8>, Error> {
         let from = self.check(offset, len)?;
         let mut copy = Vec::new();
         copy.try_reserve_exact(len).map_err(|_| Error::OutOfMemory)?;
-        // SAFETY: `check` proved the source range; there is room for `len` bytes, which are set then.
+        // SAFETY: `check` checked the source range. There is room for `len` bytes, which are then set.
         unsafe {
             ptr::copy_nonoverlapping(from, copy.as_mut_ptr(), len);
             copy.set_len(len);
@@ -145,11 +145,11 @@ impl<'a> GuestMemory<'a> {
         Ok(copy)
     }
 
-    /// Copies bytes in, as [`copy_out`](Self::copy_out) does the other way round.
+    /// Copies bytes in. The reverse of [`copy_out`](Self::copy_out).
     #[inline]
     pub fn copy_in(&self, offset: usize, bytes: &[u8]) -> Result<(), Error> {
         let to = self.check(offset, bytes.len())?;
-        // SAFETY: `check` proved the target range, and a host slice cannot overlap guest memory.
+        // SAFETY: `check` checked the target range, and a host slice cannot overlap guest memory.
         unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len()) };
         Ok(())
     }
@@ -236,7 +236,7 @@ mod tests {
         assert_eq!(total(9), Ok((9, false)));
         assert_eq!(total(10), Ok((10, true)));
         assert_eq!(total(11), Ok((10, true)));
-        // What is left is not looked at.
+        // The remaining entries are not examined.
         mem.write_u32(29 * 8, u32::MAX).unwrap();
         assert_eq!(total(5), Ok((5, false)));
     }

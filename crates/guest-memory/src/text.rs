@@ -2,7 +2,7 @@
 
 use crate::{Error, GuestMemory};
 
-/// A string copied out of guest memory; short ones without an allocation.
+/// A string copied out of guest memory. Short strings need no allocation.
 pub struct GuestText {
     len: usize,
     inline: [u8; GuestText::INLINE],
@@ -24,7 +24,7 @@ impl GuestText {
 }
 
 impl GuestMemory<'_> {
-    /// Copies a string out, to be examined where the guest cannot change it.
+    /// Copies a string out, so that it can be examined where the guest cannot change it.
     #[inline]
     pub fn read_text(&self, address: u32, len: u32, limit: usize, text: &mut GuestText) -> Result<(), Error> {
         let len = len as usize;

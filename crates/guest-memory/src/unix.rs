@@ -1,14 +1,14 @@
-//! The vectored calls themselves, on raw iovecs. They go through libc because
-//! every safe wrapper wants Rust slices, which guest memory must not become.
+//! The vectored calls themselves, on raw iovecs. They use libc because
+//! every safe wrapper needs Rust slices, and guest memory must not become one.
 //!
-//! Used by `iovecs.rs` alone.
+//! Used only by `iovecs.rs`.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 pub type RawIoVec = libc::iovec;
 
-/// `IOV_MAX`: what the vectored calls take, on every Unix that we know.
+/// `IOV_MAX`: the most buffers that the vectored calls accept, on every Unix that we know.
 pub const MOST: usize = 1024;
 
 #[inline]
@@ -40,11 +40,11 @@ fn position(offset: u64) -> io::Result<libc::off_t> {
     libc::off_t::try_from(offset).map_err(|_| invalid())
 }
 
-// A single buffer, by far the most common, takes the plain call: the
-// kernel then has no array to copy in and check.
+// A single buffer is by far the most common. It uses the plain call, for
+// which the kernel has no array to copy in and check.
 
-/// The plain calls. Those of the C library are points where a thread can be
-/// cancelled, which they prepare for each time; nobody cancels our threads.
+/// The plain calls as system calls. Those of the C library are cancellation points,
+/// which costs some preparation in each call. Our threads are never cancelled.
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 mod plain {
     use super::RawIoVec;
@@ -111,13 +111,13 @@ mod plain {
 
 /// # Safety
 ///
-/// For these six: the entries describe writable (for writes: readable)
-/// memory that stays mapped during the call.
+/// For these six: the entries describe memory that is writable (for writes:
+/// readable) and stays mapped during the call.
 #[inline]
 pub unsafe fn readv(fd: BorrowedFd<'_>, entries: &[RawIoVec]) -> io::Result<usize> {
     let fd = fd.as_raw_fd();
     moved(match entries {
-        // SAFETY: the caller's promise, here and below.
+        // SAFETY: by the caller's promise, here and below.
         [one] => unsafe { plain::read(fd, one) },
         _ => unsafe { libc::readv(fd, entries.as_ptr(), count(entries)?) },
     })
@@ -154,7 +154,7 @@ pub unsafe fn pwritev(fd: BorrowedFd<'_>, entries: &[RawIoVec], offset: u64) -> 
 }
 
 fn message(entries: &[RawIoVec]) -> libc::msghdr {
-    // SAFETY: all zero is a message without name, control data or buffers.
+    // SAFETY: all zero is a valid message without name, control data or buffers.
     let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
     message.msg_iov = entries.as_ptr().cast_mut();
     message.msg_iovlen = entries.len() as _;

@@ -1,10 +1,10 @@
-//! Joins the engine and WASI: each function a guest can import as a typed native host function, and
-//! by number for callers that have no compiled code.
+//! Joins the engine and WASI. Each function that a guest can import is a typed native host function,
+//! and can be called by number by callers that have no compiled code.
 //!
-//! Used by `node/`. Knows no Node. Invariants: a WASI call from compiled code is one C call with
-//! the guest's own integers; nothing is boxed, and nothing unwinds out of it; what the context's
-//! policy does not grant is not bound, and what it traces or answers itself goes through
-//! [`functions::call`].
+//! Used by `src/node/`. Knows no Node. Invariants: a WASI call from compiled code is one C call with
+//! the guest's own integers. Nothing is boxed, and nothing unwinds out of it. A function that the
+//! context's policy does not grant is not bound. A function that the policy traces or answers itself
+//! goes through [`functions::call`].
 
 pub mod thread;
 pub mod watchdog;
@@ -19,20 +19,20 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Once};
 use wasi::{self, Grant, WasiCtx, ext, functions, p0, p1};
 
-/// The guest called `proc_exit`. It is the payload of [`Error::Host`] then.
+/// The payload of [`Error::Host`] when the guest called `proc_exit`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HostExit(pub u32);
 
-/// The program is held ([`WasiCtx::is_held`]). It is the payload of [`Error::Host`] then.
+/// The payload of [`Error::Host`] when the program is held ([`WasiCtx::is_held`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HostHeld;
 
-/// Why there is no function to bind.
+/// Why a function cannot be bound.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unavailable {
-    /// WASI has no such function: it is for somebody else to provide.
+    /// WASI has no such function. It must come from elsewhere.
     Unknown,
-    /// There is one, but not for this program.
+    /// The function exists, but this program may not use it.
     Refused { module: &'static str, name: &'static str },
 }
 
@@ -51,7 +51,7 @@ impl fmt::Display for Unavailable {
 
 impl std::error::Error for Unavailable {}
 
-/// Two ways into a function from compiled code: straight, and by way of [`functions::call`].
+/// Two ways into a function from compiled code: direct, and through [`functions::call`].
 struct Native {
     direct: fn() -> *const c_void,
     checked: fn() -> *const c_void,
@@ -65,7 +65,7 @@ macro_rules! natives {
             checked: || $native::$name::<false> as *const c_void,
         },)*];
 
-        /// What compiled code calls, by the C signature of [`NativeFunc`].
+        /// The functions that compiled code calls, with the C signature of [`NativeFunc`].
         mod $native {
             use super::*;
             #[allow(unused_imports, reason = "extensions have no other layout")]
@@ -114,20 +114,20 @@ wasi::for_each_ext_function!(ext_natives);
 /// Runs one WASI call for compiled code.
 ///
 /// # Safety
-/// `context` was made by [`import_from`] and its native function is running.
+/// `context` was made by [`import_from`], and its native function is running.
 unsafe fn run(
     context: *mut VMHostContext,
     call: impl FnOnce(&WasiCtx, &GuestMemory<'_>) -> Result<(), wasi::Error>,
 ) -> i64 {
-    // SAFETY: `import_from` binds an `Arc<WasiCtx>`, which the function's group keeps.
+    // SAFETY: `import_from` binds an `Arc<WasiCtx>`, which the function's group keeps alive.
     let ctx = unsafe { &*(*context).data.cast::<WasiCtx>() };
     if ctx.is_held() {
         // SAFETY: the native function this context belongs to is running.
         unsafe { VMHostContext::fail(context, Error::Host(Box::new(HostHeld))) };
         return -1;
     }
-    // SAFETY: the importing instance's memory is of the same group. Its size cannot change during
-    // the call: wasm, which grows it, waits for us.
+    // SAFETY: the importing instance's memory belongs to the same group. Its size cannot change during
+    // the call, because wasm, which grows it, waits for us.
     let memory = unsafe { guest_memory((*context).memory) };
     match outcome(|| call(ctx, &memory)) {
         Ok(errno) => i64::from(errno),
@@ -139,7 +139,7 @@ unsafe fn run(
     }
 }
 
-/// The errno that a call returns to its guest, or what ends the guest.
+/// The errno that a call returns to its guest, or the error that ends the guest.
 fn outcome(call: impl FnOnce() -> Result<(), wasi::Error>) -> Result<u16, Error> {
     match catch_unwind(AssertUnwindSafe(call)) {
         Ok(Ok(())) => Ok(0),
@@ -152,7 +152,7 @@ fn outcome(call: impl FnOnce() -> Result<(), wasi::Error>) -> Result<u16, Error>
 }
 
 /// # Safety
-/// `definition` is null or of a memory that lives for `'a` and does not shrink or move.
+/// `definition` is null, or belongs to a memory that lives for `'a` and does not shrink or move.
 unsafe fn guest_memory<'a>(definition: *const VMMemoryDefinition) -> GuestMemory<'a> {
     // SAFETY: by this function's contract.
     unsafe {
@@ -166,7 +166,7 @@ unsafe fn guest_memory<'a>(definition: *const VMMemoryDefinition) -> GuestMemory
     }
 }
 
-/// Module and name of all functions; their place is their number for [`call`].
+/// Module and name of all functions. The position of a function is its number for [`call`].
 pub fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
     functions::all().map(|function| (function.module, function.name))
 }
@@ -181,10 +181,10 @@ pub fn func_type(number: usize) -> Option<FuncType> {
     })
 }
 
-/// The function `module.name` over `ctx`, to be bound to compiled code.
+/// The function `module.name` with context `ctx`, to be bound to compiled code.
 ///
 /// # Errors
-/// If there is none, or if the context's policy refuses it.
+/// If there is no such function, or if the context's policy refuses it.
 pub fn import_from(ctx: &Arc<WasiCtx>, module: &str, name: &str) -> Result<NativeFunc, Unavailable> {
     notice_forks();
     let number = functions::find(module, name).ok_or(Unavailable::Unknown)?;
@@ -196,12 +196,12 @@ pub fn import_from(ctx: &Arc<WasiCtx>, module: &str, name: &str) -> Result<Nativ
     let native = natives.nth(number).ok_or(Unavailable::Unknown)?;
     let ty = func_type(number).ok_or(Unavailable::Unknown)?;
     let code = if ctx.is_direct(number) { (native.direct)() } else { (native.checked)() };
-    // SAFETY: `code` was generated from the same row as `ty`, and takes `data` for a `WasiCtx`.
+    // SAFETY: `code` was generated from the same row as `ty`, and treats `data` as a `WasiCtx`.
     Ok(unsafe { NativeFunc::new(ty, code, ctx.clone()) })
 }
 
-/// Calls the function with this number for a caller without compiled code: `args` in order, the
-/// errno back.
+/// Calls the function with this number for a caller without compiled code. Takes the arguments in
+/// order and returns the errno.
 ///
 /// # Errors
 /// [`Error::Host`] with a [`HostExit`] after `proc_exit`, or with a [`wasi::OutputLimit`].
@@ -210,7 +210,7 @@ pub fn call(ctx: &WasiCtx, number: usize, memory: &GuestMemory<'_>, args: &[u64]
     outcome(|| functions::call(ctx, number, memory, args))
 }
 
-/// Has the random streams told of forks, which saves them a system call each time they are asked.
+/// Makes forks known to the random streams, which saves them a system call per request.
 #[inline]
 fn notice_forks() {
     static ONCE: Once = Once::new();
@@ -221,8 +221,8 @@ fn notice_forks() {
                 wasi::random::after_fork_in_child();
             }
             engine::pin_library();
-            // SAFETY: the handler adds to an atomic, which is all a child of a fork may do; the
-            // library it lies in is never unloaded, now that it is pinned.
+            // SAFETY: the handler adds to an atomic, which a child of a fork is allowed to do. The library
+            // that contains it is pinned and never unloaded.
             if unsafe { libc::pthread_atfork(None, None, Some(in_child)) } == 0 {
                 wasi::random::rely_on_fork_notice();
             }

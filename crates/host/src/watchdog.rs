@@ -1,8 +1,8 @@
-//! A thread that looks at the clock for others.
+//! A thread that watches deadlines for others.
 //!
-//! Used by the addon. Knows neither engine nor WASI. Invariant: what is watched is told once, at its time
-//! or later, on the watchdog's thread, if somebody else still keeps it. The thread ends with the
-//! `Watchdog`.
+//! Used by the addon. Knows neither engine nor WASI. Invariant: a watched object is told once, at its
+//! deadline or later, on the watchdog's thread, if somebody else still keeps it alive. The thread ends with
+//! the `Watchdog`.
 
 use engine::pin_library;
 use std::cmp::Ordering;
@@ -12,7 +12,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::Builder;
 use std::time::Instant;
 
-/// What has a time.
+/// An object with a deadline.
 pub trait Timed: Send + Sync {
     /// The time is over. Must not block for long.
     fn expire(&self);
@@ -37,7 +37,7 @@ struct Entry {
     what: Weak<dyn Timed>,
 }
 
-/// The earliest is the greatest, as a `BinaryHeap` gives that first.
+/// The earliest entry is the greatest, because a `BinaryHeap` pops the greatest first.
 impl Ord for Entry {
     fn cmp(&self, other: &Entry) -> Ordering {
         other.at.cmp(&self.at)
@@ -60,7 +60,7 @@ impl Eq for Entry {}
 
 impl Watchdog {
     /// # Errors
-    /// If the system has no thread for it.
+    /// If the system cannot create a thread.
     pub fn start() -> io::Result<Watchdog> {
         pin_library();
         let shared = Arc::<Shared>::default();
@@ -69,10 +69,10 @@ impl Watchdog {
         Ok(Watchdog(shared))
     }
 
-    /// Tells `what` when it is time, if it is still there then.
+    /// Calls `what.expire()` at the time `at`, if `what` still exists then.
     pub fn watch(&self, at: Instant, what: Weak<dyn Timed>) {
         let mut state = self.0.lock();
-        // Most calls end long before their time; their entries must not pile up.
+        // Most calls end long before their deadline. Their entries must not pile up.
         if state.entries.len() == state.entries.capacity() {
             state.entries.retain(|entry| entry.what.strong_count() > 0);
         }

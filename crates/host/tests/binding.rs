@@ -1,4 +1,4 @@
-//! WASI functions bound to compiled code, as `host.rs` does it.
+//! WASI functions bound to compiled code, as the crate's `import_from` makes them.
 
 use std::sync::{Arc, Mutex};
 
@@ -121,7 +121,7 @@ fn calls_from_compiled_code_are_traced() {
     );
 }
 
-/// After the first import random bytes take no system call to notice forks,
+/// After the first import, random bytes need no system call to notice forks,
 /// and still differ in a child.
 #[test]
 fn a_fork_changes_the_random_bytes() {
@@ -141,13 +141,13 @@ fn a_fork_changes_the_random_bytes() {
     if child == 0 {
         use std::io::Write;
         let _ = writer.write_all(&fill());
-        // SAFETY: ends the child at once.
+        // SAFETY: this ends the child at once.
         unsafe { libc::_exit(0) };
     }
     drop(writer);
     let mut in_child = Vec::new();
     std::io::Read::read_to_end(&mut reader, &mut in_child).unwrap();
-    // SAFETY: a child of ours.
+    // SAFETY: this waits for our own child.
     unsafe { libc::waitpid(child, std::ptr::null_mut(), 0) };
     assert_eq!(in_child.len(), 32);
     assert_ne!(in_child, fill());

@@ -1,4 +1,4 @@
-//! Guests on threads of their own, without Node: calls, imports, memories, and stopping them.
+//! Guests on their own threads, without Node: calls, imports, memories, and stopping them.
 
 use engine::*;
 use host::thread::*;
@@ -30,7 +30,7 @@ fn start(plan: Plan) -> (GuestThread, Receiver<Event>) {
     let (sender, receiver): (Sender<Event>, _) = channel();
     let sender = Mutex::new(sender);
     let sink = Arc::new(move |event| {
-        // Who does not listen any more has seen enough.
+        // A receiver that was dropped needs no more events.
         let _ = sender.lock().expect("nobody panicked").send(event);
     });
     (GuestThread::start(plan, sink).expect("a thread"), receiver)
@@ -68,7 +68,7 @@ fn calls_come_one_after_the_other_and_nested_ones_in_between() {
     call(&guest, 2, 1, i32s(&[10]));
     let Event::Import { frame, index: 0, values } = next(&events) else { panic!("the import is called") };
     assert_eq!(first(&values), 5);
-    // The second call waits; this one does not.
+    // The second call waits, but this one does not.
     call_within(&guest, 3, 1, i32s(&[20]), Some(frame));
     let Event::Returned { call: 3, result: Ok(values) } = next(&events) else { panic!("call 3 returns") };
     assert_eq!(first(&values), 40);
@@ -115,15 +115,15 @@ fn a_call_is_ended_at_any_moment_and_the_next_is_done() {
         }
         is_one(1000 + round);
     }
-    // Of one that is over there is nothing to end.
+    // A call that is over cannot be cancelled.
     assert!(!guest.cancel(1000));
     call(&guest, 1, 1, i32s(&[]));
     is_one(1);
-    // One that waits for an import: the answer and calls from there find nobody.
+    // A call that waits for an import: its answer and calls from there are not received.
     call(&guest, 2, 2, i32s(&[]));
     let Event::Import { frame, .. } = next(&events) else { panic!("the import is called") };
     call_within(&guest, 3, 0, i32s(&[]), Some(frame));
-    // It rests until it has begun with that.
+    // The guest is idle until it begins the nested call.
     while guest.read(0, 0, 0).is_ok() {
         std::thread::yield_now();
     }
@@ -216,7 +216,7 @@ fn memories_can_be_looked_at_while_the_guest_rests() {
 
 #[test]
 fn a_command_is_stopped_at_any_moment() {
-    // The start of the thread, instantiation and the loop are all hit over the rounds.
+    // Over the rounds, the stop hits the start of the thread, instantiation and the loop.
     for round in 0..200 {
         let mut plan = plan(r#"(module (func (export "_start") (loop (br 0))))"#, vec![], Some(0));
         plan.ctx = Some(Arc::new(WasiCtx::builder().build().expect("a context")));

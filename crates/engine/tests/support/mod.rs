@@ -1,7 +1,7 @@
-//! What the engine's proofs share: every way to compile and run, values as bits, and a small
-//! generator of numbers.
+//! Shared by the engine's tests: every way to compile and run, values as bits, and a small
+//! random number generator.
 
-// Each test file uses its own part.
+// Each test file uses only a part.
 #![allow(dead_code)]
 
 use engine::*;
@@ -53,7 +53,7 @@ pub fn value(ty: ValType, bits: u128) -> Val {
     }
 }
 
-/// Mixes a number into an unpredictable one (the finaliser of splitmix64).
+/// Hashes a number (the finaliser of splitmix64).
 pub fn mix(x: u64) -> u64 {
     let x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -61,7 +61,7 @@ pub fn mix(x: u64) -> u64 {
     x ^ (x >> 31)
 }
 
-/// The same numbers for the same seed, on every machine.
+/// A generator with the same numbers for the same seed, on every machine.
 pub struct Random(pub u64);
 
 impl Random {

@@ -1,24 +1,24 @@
-//! Why a guest did not come to its end.
+//! Why a guest did not finish.
 
 use crate::HostExit;
 use engine::{Error, InstantiateError, OverLimit, Trap, TrapCode};
 use wasi::OutputLimit;
 
-/// Why a guest did not come to its end: [`Error`] as far as it can cross threads.
+/// Why a guest did not finish: [`Error`], as far as it can cross threads.
 #[derive(Debug)]
 pub enum GuestFailure {
     Exit(u32),
     Trap(Trap),
-    /// An import failed: who answered this frame knows with what.
+    /// An import failed. The code that answered this frame knows the error.
     Thrown(u32),
     Link(String),
     Limit(OverLimit),
     Output(OutputLimit),
-    /// The machine has not what was asked for.
+    /// The machine does not have what was asked for.
     OutOfMemory(String),
     /// A wasm exception that nothing caught.
     Exception,
-    /// The time that the guest had is over.
+    /// The guest's time is over.
     Expired,
     Internal(String),
 }

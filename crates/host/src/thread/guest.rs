@@ -1,4 +1,4 @@
-//! A guest on its own thread: its whole life.
+//! A guest on its own thread, from start to end.
 
 use super::failure::{GuestFailure, Stopped, Thrown};
 use super::memory::IdleMemory;
@@ -18,20 +18,20 @@ struct RunningGuest {
     store: Store,
     shared: Arc<Shared>,
     sink: Sink,
-    /// How many imports have been called.
+    /// The number of import calls so far.
     frames: Cell<u32>,
-    /// Host functions, which the instance keeps, refer to us weakly: no cycle.
+    /// Host functions, which the instance keeps, refer to us weakly to avoid a cycle.
     linked: OnceCell<Linked>,
 }
 
 struct Linked {
     instance: Instance,
-    /// For each export its function, if it is one.
+    /// For each export, its function if it is one.
     funcs: Vec<Option<Func>>,
     memories: Vec<Memory>,
 }
 
-/// The whole life of a guest.
+/// Runs a guest from start to end.
 pub(super) fn serve(plan: Plan, shared: &Arc<Shared>, sink: &Sink) -> Result<(), GuestFailure> {
     let store = Store::new(plan.module.engine())?;
     store.set_limits(plan.limits);
@@ -43,7 +43,7 @@ pub(super) fn serve(plan: Plan, shared: &Arc<Shared>, sink: &Sink) -> Result<(),
         frames: Cell::new(0),
         linked: OnceCell::new(),
     });
-    // Whoever stops us sets the flag first and looks for the handle then.
+    // A thread that stops us first sets the flag and then reads the handle.
     let _ = shared.interrupt.set(guest.store.interrupt_handle());
     if lock(&shared.inbox).stop {
         return Err(TrapCode::Interrupted.into());
@@ -71,7 +71,7 @@ pub(super) fn serve(plan: Plan, shared: &Arc<Shared>, sink: &Sink) -> Result<(),
     if let Some(initialize) = plan.initialize {
         linked.call(initialize, Values(Vec::new()))?;
     }
-    // Without code that ran, what the module says is all there is to know.
+    // If no code ran, the module alone describes the state.
     if plan.initialize.is_some() || plan.module.has_start() {
         linked.instance.keep_state(&guest.store)?;
     }
@@ -133,7 +133,7 @@ fn externs(guest: &Rc<RunningGuest>, plan: &Plan) -> Result<Vec<Extern>, GuestFa
     Ok(externs)
 }
 
-/// An import of the other side: tells it, and waits for the answer.
+/// Calls an import of the other side: sends the call, and waits for the answer.
 fn call_remote(
     guest: &rc::Weak<RunningGuest>,
     index: usize,
@@ -164,7 +164,7 @@ fn call_remote(
     inbox.frames.pop();
     inbox.replies.remove(&frame);
     if inbox.frames.is_empty() {
-        // Calls of an import that was not waited for to the end have nowhere to come in between.
+        // The guest may have stopped waiting for an import. Calls within its frame become ordinary tasks.
         let Inbox { tasks, nested, .. } = &mut *inbox;
         tasks.extend(nested.drain(..));
     }
@@ -174,7 +174,7 @@ fn call_remote(
 }
 
 impl RunningGuest {
-    /// Tells of an event after which the guest is idle: whoever hears of it can look at memories.
+    /// Reports an event after which the guest is idle. The receiver can then access its memories.
     fn tell(&self, event: Event) {
         let bytes = |memory: &Memory| IdleMemory { base: memory.base(), length: memory.byte_len() };
         let memories = self.linked.get().map(|linked| linked.memories.iter().map(bytes).collect());
@@ -183,8 +183,8 @@ impl RunningGuest {
         (self.sink)(event);
     }
 
-    /// Sleeps until `look` finds something in the inbox. The last thing before was to [`tell`]
-    /// (RunningGuest::tell).
+    /// Sleeps until `look` finds something in the inbox. [`tell`](RunningGuest::tell) must have been called
+    /// just before.
     fn wait(&self, mut look: impl FnMut(&mut Inbox) -> Option<Wake>) -> Result<Wake, Stopped> {
         let mut inbox = lock(&self.shared.inbox);
         let woken = loop {
@@ -205,10 +205,10 @@ impl RunningGuest {
         let mut live = Vec::new();
         self.store.for_each_externref(&mut |reference| live.push(reference.0.get()));
         for value in lock(&self.shared.inbox).values() {
-            // SAFETY: any bits are an index, if only of a value that is kept a little longer for it.
+            // SAFETY: every bit pattern is a valid index. A wrong one only keeps a value a little longer.
             live.extend(ExternRef::of(unsafe { value.externref }).map(|reference| reference.0.get()));
         }
-        // A table of millions may hold one value.
+        // A table of millions of elements may hold a single value.
         live.sort_unstable();
         live.dedup();
         self.tell(Event::References(live));
@@ -233,8 +233,8 @@ impl RunningGuest {
         self.tell(Event::Returned { call: number, result });
     }
 
-    /// What was under way with this number, the innermost, is over. If it was cancelled the guest can
-    /// go on now.
+    /// Ends the innermost task, which has this number. If it was cancelled, the guest can continue
+    /// now.
     fn ended(&self, number: u32) -> Result<(), GuestFailure> {
         let mut inbox = lock(&self.shared.inbox);
         inbox.running.pop();
@@ -242,7 +242,7 @@ impl RunningGuest {
             return Ok(());
         }
         inbox.cancelled = None;
-        // Who stops the guest stops it for good, and says so before he interrupts.
+        // A stop is final, and its flag is set before the interruption.
         if inbox.stop {
             return Ok(());
         }

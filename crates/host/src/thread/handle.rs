@@ -1,4 +1,4 @@
-//! The owner's end of a guest thread.
+//! The owner's handle to a guest thread.
 
 use super::failure::GuestFailure;
 use super::guest::serve;
@@ -13,22 +13,22 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, Weak};
 use std::thread::Builder;
 
-/// The owner's end of a guest thread. The thread goes on without it.
+/// The owner's handle to a guest thread. The thread continues if the handle is dropped.
 #[derive(Clone)]
 pub struct GuestThread(Arc<Shared>);
 
-/// Wasm's own stack, unless the plan says otherwise: as much as main threads have. It is only address
-/// space until it is used.
+/// The default size of wasm's own stack: as much as main threads have. It is only address space until
+/// it is used.
 const GUEST_STACK: usize = 8 << 20;
 
-/// What the thread needs beside wasm's own stack: WASI calls, and what the engine does.
+/// The stack that the thread needs in addition to wasm's own: for WASI calls and the engine.
 const HOST_STACK: usize = 512 << 10;
 
 impl GuestThread {
     /// Starts a guest.
     ///
     /// # Errors
-    /// If the system has no thread for it, or no descriptor by which to interrupt its waits.
+    /// If the system cannot create a thread, or a descriptor to interrupt the guest's waits.
     pub fn start(plan: Plan, sink: Sink) -> io::Result<GuestThread> {
         pin_library();
         let waits = match &plan.ctx {
@@ -64,9 +64,9 @@ impl GuestThread {
         Ok(GuestThread(shared))
     }
 
-    /// Asks for a call; [`Event::Returned`] tells how it ended. A call *within* the frame of an
-    /// import that the guest waits for comes before the import's reply is looked at. Others come
-    /// when the guest has done what was asked before.
+    /// Requests a call. [`Event::Returned`] reports how it ended. A call *within* the frame of an import
+    /// that the guest waits for runs before the import's reply is read. Other calls run after
+    /// all that was requested before.
     pub fn call(&self, call: Call, within: Option<u32>) {
         let mut inbox = lock(&self.0.inbox);
         let nested = within.is_some_and(|frame| inbox.frames.contains(&frame));
@@ -75,17 +75,17 @@ impl GuestThread {
         self.0.wake.notify_one();
     }
 
-    /// Has the guest become what it was when it was ready, once it has done what was asked before:
-    /// its memories, tables, globals and segments (see [`Instance::reset`]), and which descriptors
-    /// are open. [`Event::Returned`] tells when.
+    /// Restores the guest to the state in which it was ready, after all that was requested before: its
+    /// memories, tables, globals and segments (see [`Instance::reset`]), and which descriptors are
+    /// open. [`Event::Returned`] reports when it is done.
     pub fn reset(&self, number: u32) {
         lock(&self.0.inbox).tasks.push_back(Task::Reset(number));
         self.0.wake.notify_one();
     }
 
-    /// Ends a call, with those that its imports make meanwhile; the guest goes on with the next.
-    /// True if it had not begun and never will, so that nothing more is told of it. Otherwise
-    /// [`Event::Returned`] tells, as usual.
+    /// Cancels a call, with the calls that its imports make meanwhile. The guest continues with the next.
+    /// Returns true if the call had not begun and never will. Then no event follows for it. Otherwise
+    /// [`Event::Returned`] reports its end, as usual.
     pub fn cancel(&self, number: u32) -> bool {
         let mut inbox = lock(&self.0.inbox);
         let Inbox { tasks, nested, running, cancelled, .. } = &mut *inbox;
@@ -101,12 +101,12 @@ impl GuestThread {
         if cancelled.and_then(depth).is_none_or(|outer| place < outer) {
             *cancelled = Some(number);
         }
-        // Under the lock: the guest clears an interruption under it, and so never a later one.
+        // Under the lock: the guest also clears an interruption under it, so it never clears a later one.
         self.0.interrupt();
         false
     }
 
-    /// Answers an import. False if the guest does not wait for it any more.
+    /// Answers an import. Returns false if the guest no longer waits for it.
     pub fn reply(&self, frame: u32, reply: Reply) -> bool {
         let mut inbox = lock(&self.0.inbox);
         let awaited = inbox.frames.contains(&frame);
@@ -117,33 +117,33 @@ impl GuestThread {
         awaited
     }
 
-    /// What was left of the fuel when the guest was last idle.
+    /// The fuel that was left when the guest was last idle.
     pub fn fuel(&self) -> u64 {
         self.0.fuel.load(Ordering::Relaxed)
     }
 
-    /// Has the guest tell which host values it holds ([`Event::References`]) when it is idle next, or waits
-    /// for an import.
+    /// Makes the guest report which host values it holds ([`Event::References`]), when it is next idle or
+    /// waits for an import.
     pub fn sweep(&self) {
         lock(&self.0.inbox).sweep = true;
         self.0.wake.notify_one();
     }
 
-    /// Stops the guest, whatever it does: wasm traps at its next loop or call and in the middle of a long
-    /// bulk operation, and waits end. (A call that waits in the kernel for a disk is finished first.)
+    /// Stops the guest in any state: wasm traps at its next loop or call and in the middle of a long bulk
+    /// operation, and waits end. (A call that waits in the kernel for a disk is finished first.)
     pub fn stop(&self) {
         lock(&self.0.inbox).stop = true;
         self.0.interrupt();
     }
 
-    /// The guest as a watchdog has it: when its time is over it stops, and what it does ends with
+    /// The guest for a watchdog. When its time is over it stops, and its running task fails with
     /// [`GuestFailure::Expired`].
     pub fn timed(&self) -> Weak<dyn Timed> {
         let shared: Arc<dyn Timed> = self.0.clone();
         Arc::downgrade(&shared)
     }
 
-    /// Bytes of an exported memory, by its place among the module's exported memories.
+    /// The size in bytes of an exported memory, by its position among the module's exported memories.
     pub fn memory_size(&self, memory: usize) -> Result<usize, MemoryError> {
         self.with_memory(memory, |memory| Ok(memory.length))
     }

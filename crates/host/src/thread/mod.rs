@@ -1,10 +1,10 @@
-//! A guest on a thread of its own.
+//! A guest on its own thread.
 //!
-//! Knows no Node; the addon uses it. Whoever starts a guest keeps a [`GuestThread`], by which any thread
-//! asks for calls, answers imports and stops the guest. The [`Sink`] is told what happens, on the guest's
+//! Knows no Node. Used by the addon. The code that starts a guest keeps a [`GuestThread`]. Through it, any
+//! thread requests calls, answers imports and stops the guest. The [`Sink`] receives events on the guest's
 //! thread. Invariants: only the guest's thread touches its store, instance and memories, except for the
 //! bytes of memories while the guest is *idle*: it waits for a call, or for the answer to an import.
-//! Whatever ends the thread, the sink is told so last, when nothing of the guest is left.
+//! However the thread ends, the sink's last event reports it, when nothing of the guest is left.
 
 mod failure;
 mod guest;
@@ -22,7 +22,7 @@ pub use handle::GuestThread;
 pub use memory::MemoryError;
 pub use values::{Value, Values};
 
-/// What a guest thread is to do.
+/// What a guest thread must run.
 pub struct Plan {
     pub module: Module,
     /// In the module's order.
@@ -30,55 +30,55 @@ pub struct Plan {
     /// Closed when the guest has ended.
     pub ctx: Option<Arc<WasiCtx>>,
     pub limits: Limits,
-    /// Operators that the guest may pass, where its module counts them.
+    /// The operators that the guest may execute, if its module counts them.
     pub fuel: u64,
-    /// The place among the exports of a function to call before the guest is ready.
+    /// The position among the exports of a function to call before the guest is ready.
     pub initialize: Option<usize>,
-    /// The place among the exports of the function to call, after which the thread ends. Without
-    /// one it stays for [`GuestThread::call`].
+    /// The position among the exports of the function to call. The thread ends after it. Without one,
+    /// the thread stays for [`GuestThread::call`].
     pub command: Option<usize>,
 }
 
 /// An import that can come from another thread.
 pub enum Import {
     Native(NativeFunc),
-    /// A function of the other side: the sink is told, and the guest waits for
+    /// A function of the other side: the sink receives the call, and the guest waits for
     /// [`GuestThread::reply`].
     Remote,
     /// An immutable global.
     Value(Value),
 }
 
-/// What happens at the guest.
+/// An event of the guest.
 pub enum Event {
-    /// It is instantiated and waits for calls.
+    /// The guest is instantiated and waits for calls.
     Ready,
-    /// It called the import at this place among the module's, with these arguments, and waits for
-    /// the reply to this *frame*.
+    /// The guest called the import at this position among the module's, with these arguments, and waits
+    /// for the reply to this *frame*.
     Import { frame: u32, index: usize, values: Values },
     /// The call or reset with this number is over.
     Returned { call: u32, result: Result<Values, GuestFailure> },
-    /// The indices of the host values that the guest may hold, its frames too, or that are on their way to
-    /// it. All others that it was given before [`GuestThread::sweep`] are free.
+    /// The indices of the host values that the guest, including its frames, may hold, or that are on their
+    /// way to it. All others that it was given before [`GuestThread::sweep`] are free.
     References(Vec<u32>),
     /// The thread is about to end. Nothing follows.
     Ended(Result<(), GuestFailure>),
 }
 
-/// Is told of events on the guest's thread, and must not block it for long.
+/// Receives events on the guest's thread. Must not block it for long.
 pub type Sink = Arc<dyn Fn(Event) + Send + Sync>;
 
-/// A call that is asked for.
+/// A requested call.
 pub struct Call {
     pub number: u32,
-    /// The function's place among the module's exports.
+    /// The function's position among the module's exports.
     pub export: usize,
     pub values: Values,
-    /// Operators that this call may pass of what the guest has left.
+    /// The operators that this call may execute, out of what the guest has left.
     pub fuel: Option<u64>,
-    /// Operators that the guest has from now on, before the call.
+    /// The operators that the guest has from now on, set before the call.
     pub refuel: Option<u64>,
 }
 
-/// An answer to an import: its results, or that it failed.
+/// The answer to an import: its results, or that it failed.
 pub type Reply = Result<Values, ()>;

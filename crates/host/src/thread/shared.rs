@@ -1,4 +1,4 @@
-//! What a guest's thread and its owner share: what is asked for, and how the guest is stopped.
+//! The state shared by a guest's thread and its owner: what is requested, and how the guest is stopped.
 
 use super::failure::GuestFailure;
 use super::memory::IdleMemory;
@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use wasi::Interrupt;
 
-/// What a guest is asked for.
+/// A request to a guest.
 pub(super) enum Task {
     Call(Call),
     Reset(u32),
@@ -28,23 +28,23 @@ impl Task {
 #[derive(Default)]
 pub(super) struct Inbox {
     pub(super) tasks: VecDeque<Task>,
-    /// Calls made by an import that the guest waits for: they come in between.
+    /// Calls made by an import that the guest waits for. They run before its reply is read.
     pub(super) nested: VecDeque<Task>,
     /// The imports that the guest waits for, the innermost last.
     pub(super) frames: Vec<u32>,
-    /// By frame: an outer import may be answered before an inner one is.
+    /// Keyed by frame: an outer import may be answered before an inner one.
     pub(super) replies: HashMap<u32, Reply>,
-    /// The numbers of what is under way, the innermost last.
+    /// The numbers of the running tasks, the innermost last.
     pub(super) running: Vec<u32>,
-    /// The one of them that is to end, with all that is inside.
+    /// The running task that must end, with all tasks inside it.
     pub(super) cancelled: Option<u32>,
     pub(super) sweep: bool,
     pub(super) stop: bool,
 }
 
 impl Inbox {
-    /// Takes what comes next out of a queue. Under the same lock it counts as under way, so that
-    /// who cancels it finds it in one of the two places.
+    /// Takes the next task out of a queue. Under the same lock it is marked as running, so that a
+    /// cancelling thread finds it in one of the two places.
     pub(super) fn begin(&mut self, queue: fn(&mut Inbox) -> &mut VecDeque<Task>) -> Option<Wake> {
         let task = queue(self).pop_front()?;
         self.running.push(task.number());
@@ -55,7 +55,7 @@ impl Inbox {
         std::mem::take(&mut self.sweep).then_some(Wake::Sweep)
     }
 
-    /// The values that the guest has not taken out yet.
+    /// The values that the guest has not yet taken out.
     pub(super) fn values(&self) -> impl Iterator<Item = &ValRaw> {
         let asked = self.tasks.iter().chain(&self.nested).filter_map(|task| match task {
             Task::Call(call) => Some(&call.values),
@@ -65,7 +65,7 @@ impl Inbox {
     }
 }
 
-/// What a wait brought.
+/// The result of a wait.
 pub(super) enum Wake {
     Task(Task),
     Reply(Reply),
@@ -75,20 +75,20 @@ pub(super) enum Wake {
 pub(super) struct Shared {
     pub(super) inbox: Mutex<Inbox>,
     pub(super) wake: Condvar,
-    /// The exported memories in their order, while the guest is idle. Held while bytes are copied, so
-    /// that the guest cannot go on meanwhile.
+    /// The exported memories in their order, while the guest is idle. The lock is held while bytes are
+    /// copied, so that the guest cannot continue meanwhile.
     pub(super) idle_memories: Mutex<Option<Vec<IdleMemory>>>,
-    /// Stops the guest's wasm, from when it has a store.
+    /// Stops the guest's wasm. Set once the guest has a store.
     pub(super) interrupt: OnceLock<InterruptHandle>,
     /// Ends the waits of its WASI calls.
     pub(super) waits: Option<Arc<Interrupt>>,
-    /// What was left of the fuel when the guest was last idle.
+    /// The fuel that was left when the guest was last idle.
     pub(super) fuel: AtomicU64,
-    /// Whether it was stopped because its time is over.
+    /// Whether the guest was stopped because its time is over.
     pub(super) expired: AtomicBool,
 }
 
-/// No code that can panic runs under these locks.
+/// Ignores poisoning: no code that can panic runs under these locks.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -102,7 +102,7 @@ impl Timed for Shared {
 }
 
 impl Shared {
-    /// What is told of a failure: an interruption may be because the time is over.
+    /// The failure to report: an interruption may mean that the time is over.
     pub(super) fn reason(&self, failure: GuestFailure) -> GuestFailure {
         match failure {
             GuestFailure::Trap(Trap { code: TrapCode::Interrupted, .. })
@@ -114,7 +114,7 @@ impl Shared {
         }
     }
 
-    /// Ends what the guest does, and all that it begins until it clears that.
+    /// Interrupts what the guest does, and all that it begins until it clears the interruption.
     pub(super) fn interrupt(&self) {
         self.wake.notify_one();
         if let Some(waits) = &self.waits {

@@ -2,7 +2,7 @@
 
 use engine::{ExternRef, FuncType, Val, ValRaw, ValType};
 
-/// A [`Val`] that may cross threads: no pointer to anything of a store.
+/// A [`Val`] that may cross threads: it has no pointer to anything in a store.
 #[derive(Clone, Copy)]
 pub enum Value {
     I32(i32),
@@ -48,8 +48,8 @@ impl Value {
 /// Arguments or results.
 pub struct Values(pub Vec<ValRaw>);
 
-// SAFETY: those of functions without function references and exceptions, which `can_cross`
-// refuses, so numbers and indices of host values. Nobody follows a pointer in them.
+// SAFETY: the values belong to functions without function references and exceptions, which `can_cross`
+// refuses. So they are numbers and indices of host values, and nobody follows a pointer in them.
 unsafe impl Send for Values {}
 
 pub(super) fn can_cross(ty: &FuncType) -> bool {
