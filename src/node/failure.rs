@@ -99,7 +99,7 @@ impl From<OverLimit> for Failure {
             OverLimit::Memory { .. } => " (limits.memory)",
             OverLimit::Table { .. } => " (limits.table)",
             OverLimit::Total { .. } => " (limits.total)",
-            OverLimit::Exceptions { .. } | OverLimit::Instances { .. } => "",
+            OverLimit::Exceptions { .. } => "",
         };
         Failure::new(Kind::Limit, format!("{over}{option}"))
     }

@@ -46,7 +46,6 @@ impl EngineLimits {
                 (None, memory) => memory.map_or(default.total_bytes, beside),
             },
             stack_bytes: self.stack.map(|bytes| bytes as usize),
-            ..default
         }
     }
 }

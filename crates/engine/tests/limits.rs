@@ -74,18 +74,6 @@ fn a_table_cannot_be_made_or_grown_past_its_limit() {
     assert!(Instance::new(&store, &module("(module (table 11 funcref))"), &[]).is_err());
 }
 
-#[test]
-fn instances_are_limited_by_how_many_are_alive() {
-    let store = store(&Config::default());
-    store.set_limits(Limits { instances: 2, ..Limits::default() });
-    let module = Module::new(store.engine(), wasm("(module)")).expect("compiles");
-    let one = Instance::new(&store, &module, &[]).expect("one is allowed");
-    let _two = Instance::new(&store, &module, &[]).expect("two are allowed");
-    assert!(Instance::new(&store, &module, &[]).is_err());
-    drop(one);
-    Instance::new(&store, &module, &[]).expect("there is room again");
-}
-
 /// Recursion through wasm alone, through a host function, and with frames of one mebibyte.
 fn exhaust(config: &Config, rounds: usize) {
     let store = store(config);

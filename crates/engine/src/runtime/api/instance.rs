@@ -20,7 +20,6 @@ use crate::runtime::vm::vm_box::VmBox;
 use crate::runtime::vm::vmcontext::*;
 use std::cell::RefCell;
 use std::ptr::{self, NonNull};
-use std::rc::Rc;
 
 /// A handle to an instance.
 #[derive(Clone)]
@@ -78,8 +77,6 @@ impl Instance {
             return Err(Error::Internal(why.into()).into());
         }
         check_imports(store, module, imports).map_err(InstantiateError::Link)?;
-        let alive = store.live_instances();
-        store.limits().check_instances(Rc::strong_count(&alive) - 2)?;
         let group = Group::new(store);
         for import in imports.iter().filter_map(Extern::group) {
             group.join(import);
@@ -95,7 +92,6 @@ impl Instance {
             data: RefCell::default(),
             kept: RefCell::default(),
             budget: store.budget(),
-            _alive: alive,
         };
         for memory in shared_memories.iter().flatten() {
             group.join(memory.group());

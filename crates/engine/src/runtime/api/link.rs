@@ -3,9 +3,11 @@
 use super::externs::Extern;
 use super::memory::Memory;
 use crate::abi::TrapCode;
+use crate::abi::offsets::VMOffsets;
+use crate::code::CodeObject;
 use crate::engine::Module;
 use crate::error::LinkError;
-use crate::parse::info::{EntityIndex, FuncIndex};
+use crate::parse::info::{EntityIndex, FuncIndex, ModuleInfo};
 use crate::runtime::vm::exception::TagObj;
 use crate::runtime::vm::group::Group;
 use crate::runtime::vm::host_func::HostFunc;
@@ -123,124 +125,160 @@ pub(super) fn link(
     shared_memories: Vec<Option<Memory>>,
 ) -> Result<(), InstantiateError> {
     let module = obj.module.clone();
-    let (info, offsets, code) = (module.info(), module.offsets(), module.code());
-    let vmctx = obj.context.vmctx();
-    // SAFETY (for every write below): the context was allocated with the size that `offsets` gives. Each
-    // offset is that of a field of the written type for this module. Nobody else has a pointer to the
-    // context yet.
-    unsafe {
-        VMContext::header(vmctx).write(VMHeader {
+    let mut linker = Linker { obj, store, group, info: module.info(), offsets: module.offsets() };
+    linker.header();
+    let functions = linker.imports(imports);
+    linker.tags();
+    linker.memories(shared_memories)?;
+    linker.imported_functions(functions)?;
+    linker.func_refs(module.code());
+    linker.globals();
+    linker.tables()?;
+    Ok(())
+}
+
+/// An instance whose context nobody else knows of yet.
+struct Linker<'a> {
+    obj: &'a mut InstanceObj,
+    store: &'a Store,
+    group: &'a Group,
+    info: &'a ModuleInfo,
+    offsets: &'a VMOffsets,
+}
+
+impl<'a> Linker<'a> {
+    /// Sets a field of the context. `offset` is what `offsets` gives for a field of type `T`.
+    fn set<T>(&self, offset: i32, value: T) {
+        // SAFETY: the context was allocated with the size that `offsets` gives. The callers, all in this
+        // file, pass offsets of fields of the written type for this module. Nobody else has a pointer to the
+        // context yet.
+        unsafe { self.obj.context.field::<T>(offset).write(value) };
+    }
+
+    fn header(&self) {
+        let header = VMHeader {
             magic: INSTANCE_MAGIC,
             _pad: 0,
-            store: store.vm(),
+            store: self.store.vm(),
             // Set once the instance has its final address.
             owner: ptr::null_mut(),
             libcalls: libcalls::TABLE.0.as_ptr(),
-        });
-        for (index, ty) in info.types.iter() {
-            obj.context.field::<u32>(offsets.type_id(index)).write(ty.id().0);
+        };
+        self.set(0, header);
+        for (index, ty) in self.info.types.iter() {
+            self.set(self.offsets.type_id(index), ty.id().0);
         }
     }
 
-    let mut funcs = Vec::new();
-    for (import, given) in info.imports.iter().zip(imports) {
-        match (import.index, given) {
-            (EntityIndex::Func(index), Extern::Func(_) | Extern::Native(_)) => funcs.push((index, given)),
-            (EntityIndex::Table(index), Extern::Table(table)) => {
-                obj.tables.push(table.as_ptr());
-                // SAFETY: see above. The table belongs to our group.
-                unsafe {
-                    let definition = table.as_ptr().as_ref().definition();
-                    obj.context
-                        .field::<*mut VMTableDefinition>(offsets.imported_table(index))
-                        .write(definition);
+    /// Notes what is imported. Returns the functions, which are linked when the memories are there.
+    fn imports<'e>(&mut self, imports: &'e [Extern]) -> Vec<(FuncIndex, &'e Extern)> {
+        let mut functions = Vec::new();
+        for (import, given) in self.info.imports.iter().zip(imports) {
+            match (import.index, given) {
+                (EntityIndex::Func(index), Extern::Func(_) | Extern::Native(_)) => {
+                    functions.push((index, given))
                 }
+                (EntityIndex::Table(index), Extern::Table(table)) => {
+                    let table = table.as_ptr();
+                    self.obj.tables.push(table);
+                    // SAFETY: the table belongs to our group.
+                    let definition = unsafe { table.as_ref() }.definition();
+                    self.set(self.offsets.imported_table(index), definition);
+                }
+                (EntityIndex::Memory(_), Extern::Memory(memory)) => self.obj.memories.push(memory.as_ptr()),
+                (EntityIndex::Global(index), Extern::Global(global)) => {
+                    self.set(self.offsets.imported_global(index), global.definition());
+                }
+                (EntityIndex::Tag(index), Extern::Tag(tag)) => {
+                    self.set(self.offsets.tag(index), tag.as_ptr().as_ptr());
+                }
+                _ => unreachable!("check_imports compared the kinds"),
             }
-            (EntityIndex::Memory(_), Extern::Memory(memory)) => obj.memories.push(memory.as_ptr()),
-            (EntityIndex::Global(index), Extern::Global(global)) => {
-                // SAFETY: see above.
-                unsafe {
-                    obj.context
-                        .field::<*mut VMGlobalDefinition>(offsets.imported_global(index))
-                        .write(global.definition())
-                };
-            }
-            (EntityIndex::Tag(index), Extern::Tag(tag)) => {
-                // SAFETY: see above.
-                unsafe { obj.context.field::<*mut TagObj>(offsets.tag(index)).write(tag.as_ptr().as_ptr()) };
-            }
-            _ => unreachable!("check_imports compared the kinds"),
+        }
+        functions
+    }
+
+    fn tags(&self) {
+        for index in self.info.tags.keys().skip(self.info.num_imported_tags) {
+            let tag = TagObj::new(self.info.tag_type(index).clone());
+            self.set(self.offsets.tag(index), tag.as_ptr().as_ptr());
+            self.group.add(|members| members.tags.push(tag));
         }
     }
-    for index in info.tags.keys().skip(info.num_imported_tags) {
-        let tag = TagObj::new(info.tag_type(index).clone());
-        // SAFETY: see above.
-        unsafe { obj.context.field::<*mut TagObj>(offsets.tag(index)).write(tag.as_ptr().as_ptr()) };
-        group.add(|members| members.tags.push(tag));
-    }
-    let mut made = shared_memories.into_iter();
-    for ty in info.memories.values().skip(info.num_imported_memories) {
-        if ty.shared
-            && let Some(memory) = made.next().flatten()
-        {
-            if memory.ty() != *ty {
-                return Err(Error::Internal("the host made a shared memory of another type".into()).into());
+
+    fn memories(&mut self, shared: Vec<Option<Memory>>) -> Result<(), InstantiateError> {
+        let mut shared = shared.into_iter();
+        for ty in self.info.memories.values().skip(self.info.num_imported_memories) {
+            if ty.shared
+                && let Some(memory) = shared.next().flatten()
+            {
+                if memory.ty() != *ty {
+                    return Err(
+                        Error::Internal("the host made a shared memory of another type".into()).into()
+                    );
+                }
+                self.obj.memories.push(memory.as_ptr());
+                continue;
             }
-            obj.memories.push(memory.as_ptr());
-            continue;
+            let memory = MemoryObj::new(self.store, *ty)?;
+            self.obj.memories.push(memory.as_ptr());
+            self.group.add(|members| members.memories.push(memory));
         }
-        let memory = MemoryObj::new(store, *ty)?;
-        obj.memories.push(memory.as_ptr());
-        group.add(|members| members.memories.push(memory));
-    }
-    for (index, memory) in info.memories.keys().zip(&obj.memories) {
-        // SAFETY: see above. The memory belongs to our group.
-        unsafe {
-            let memory = memory.as_ref();
+        for (index, memory) in self.info.memories.keys().zip(&self.obj.memories) {
+            // SAFETY: the memory belongs to our group.
+            let memory = unsafe { memory.as_ref() };
             let seen = VMMemory { base: memory.base(), definition: memory.definition() };
-            obj.context.field::<VMMemory>(offsets.memory(index)).write(seen);
+            self.set(self.offsets.memory(index), seen);
         }
+        Ok(())
     }
-    let native_memory = native_memory(obj);
-    for (index, given) in funcs {
-        let import = link_func(obj, group, index, given, native_memory)?;
-        // SAFETY: see above.
-        unsafe { obj.context.field::<VMFunctionImport>(offsets.imported_function(index)).write(import) };
+
+    fn imported_functions(&self, functions: Vec<(FuncIndex, &Extern)>) -> Result<(), Error> {
+        let native_memory = native_memory(self.obj);
+        for (index, given) in functions {
+            let import = link_func(self.obj, self.group, index, given, native_memory)?;
+            self.set(self.offsets.imported_function(index), import);
+        }
+        Ok(())
     }
-    for (place, index) in info.func_refs.iter() {
-        let Some(defined) = info.defined_func(*index) else { continue };
-        let ty = info.func_type(*index).id();
-        let func_ref = VMFuncRef {
-            code: Cell::new(code.function(defined)),
-            entry: Cell::new(code.entry(ty).unwrap_or(ptr::null())),
-            vmctx,
-            type_id: ty.0,
-            _pad: 0,
-        };
-        // SAFETY: see above.
-        unsafe { obj.context.field::<VMFuncRef>(offsets.func_ref(place)).write(func_ref) };
-    }
-    for (index, global) in info.globals.iter() {
-        if let (Some(defined), Some(init)) = (info.defined_global(index), &global.init) {
-            let value = obj.evaluate(init);
-            // SAFETY: see above.
-            unsafe {
-                obj.context
-                    .field::<VMGlobalDefinition>(offsets.defined_global(defined))
-                    .write(VMGlobalDefinition { value: Cell::new(value) })
+
+    /// The references to the module's own functions.
+    fn func_refs(&self, code: &CodeObject) {
+        for (place, index) in self.info.func_refs.iter() {
+            let Some(defined) = self.info.defined_func(*index) else { continue };
+            let ty = self.info.func_type(*index).id();
+            let func_ref = VMFuncRef {
+                code: Cell::new(code.function(defined)),
+                entry: Cell::new(code.entry(ty).unwrap_or(ptr::null())),
+                vmctx: self.obj.context.vmctx(),
+                type_id: ty.0,
+                _pad: 0,
             };
+            self.set(self.offsets.func_ref(place), func_ref);
         }
     }
-    for (index, table) in info.tables.iter() {
-        let Some(defined) = info.defined_table(index) else { continue };
-        // SAFETY: a table's element type is a reference type.
-        let init = table.init.as_ref().map_or(0, |init| unsafe { obj.evaluate(init).externref });
-        let definition = NonNull::new(obj.context.field(offsets.defined_table(defined)));
-        let table = TableObj::new(store, table.ty, init, definition)?;
-        obj.tables.push(table.as_ptr());
-        group.add(|members| members.tables.push(table));
+
+    fn globals(&self) {
+        for (index, global) in self.info.globals.iter() {
+            if let (Some(defined), Some(init)) = (self.info.defined_global(index), &global.init) {
+                let value = Cell::new(self.obj.evaluate(init));
+                self.set(self.offsets.defined_global(defined), VMGlobalDefinition { value });
+            }
+        }
     }
-    Ok(())
+
+    fn tables(&mut self) -> Result<(), Error> {
+        for (index, table) in self.info.tables.iter() {
+            let Some(defined) = self.info.defined_table(index) else { continue };
+            // SAFETY: a table's element type is a reference type.
+            let init = table.init.as_ref().map_or(0, |init| unsafe { self.obj.evaluate(init).externref });
+            let definition = NonNull::new(self.obj.context.field(self.offsets.defined_table(defined)));
+            let table = TableObj::new(self.store, table.ty, init, definition)?;
+            self.obj.tables.push(table.as_ptr());
+            self.group.add(|members| members.tables.push(table));
+        }
+        Ok(())
+    }
 }
 
 /// Links an imported function. A host function gets the trampoline of the importing module.

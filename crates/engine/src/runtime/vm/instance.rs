@@ -19,7 +19,6 @@ use cranelift_entity::EntityRef;
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::cell::{Ref, RefCell};
 use std::ptr::NonNull;
-use std::rc::Rc;
 
 /// An instance, owned by its group.
 pub struct InstanceObj {
@@ -37,8 +36,6 @@ pub struct InstanceObj {
     /// The state that [`Instance::reset`] restores, if the module alone does not describe it.
     pub(crate) kept: RefCell<Option<Box<State>>>,
     pub(crate) budget: Budget,
-    /// Counts this instance in its store.
-    pub(crate) _alive: Rc<()>,
 }
 
 /// The allocation of a `VMContext`.

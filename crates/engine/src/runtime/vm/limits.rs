@@ -1,6 +1,6 @@
 //! The limits on what a store's guests may use, in one place.
 //!
-//! Memories, tables, exceptions and instances check them when they are made and when they grow. The
+//! Memories, tables and exceptions check them when they are made and when they grow. The
 //! stack is limited at each entry (`call.rs`). Invariant: the limits in force when an object was made
 //! remain that object's limits.
 
@@ -19,8 +19,6 @@ pub struct Limits {
     pub table_elements: u64,
     /// Bytes of all memories, tables and live exceptions together.
     pub total_bytes: usize,
-    /// Instances alive at the same time.
-    pub instances: usize,
     /// Bytes of stack from the place where the host enters wasm. `None` means the engine's setting.
     pub stack_bytes: Option<usize>,
 }
@@ -32,7 +30,6 @@ pub enum OverLimit {
     Table { elements: u64, limit: u64 },
     Total { bytes: usize, limit: usize },
     Exceptions { limit: usize },
-    Instances { limit: usize },
 }
 
 impl fmt::Display for OverLimit {
@@ -50,7 +47,6 @@ impl fmt::Display for OverLimit {
             OverLimit::Exceptions { limit } => {
                 write!(f, "the exceptions that are alive take more than {limit} bytes")
             }
-            OverLimit::Instances { limit } => write!(f, "one more instance is over the limit of {limit}"),
         }
     }
 }
@@ -62,7 +58,6 @@ impl Default for Limits {
             memory_bytes: usize::MAX,
             table_elements: 10_000_000,
             total_bytes: usize::MAX,
-            instances: usize::MAX,
             stack_bytes: None,
         }
     }
@@ -85,11 +80,6 @@ impl Limits {
     pub(crate) fn check_table(&self, elements: u64) -> Result<(), Error> {
         let over = OverLimit::Table { elements, limit: self.table_elements };
         self.allow_table(elements).then_some(()).ok_or(Error::Limit(over))
-    }
-
-    pub(crate) fn check_instances(&self, alive: usize) -> Result<(), Error> {
-        let over = OverLimit::Instances { limit: self.instances };
-        (alive < self.instances).then_some(()).ok_or(Error::Limit(over))
     }
 }
 

@@ -50,8 +50,6 @@ struct StoreInner {
     bytes: Rc<Cell<usize>>,
     /// The stack limit in force. Read at each entry.
     max_wasm_stack: Cell<usize>,
-    /// Held by every instance, so that its count tells how many are alive.
-    instances: Rc<()>,
     parker: Arc<Parker>,
     /// Groups registered since the last sweep of dropped ones.
     registered: Cell<usize>,
@@ -100,7 +98,6 @@ impl Store {
             budget: RefCell::new(Budget::new(usize::MAX)),
             bytes: Rc::default(),
             max_wasm_stack: Cell::new(engine.max_wasm_stack()),
-            instances: Rc::new(()),
             parker: Arc::default(),
             registered: Cell::new(0),
         })))
@@ -315,11 +312,6 @@ impl Store {
     /// The total bytes of the memories, tables and exceptions of this store.
     pub fn bytes(&self) -> usize {
         self.0.bytes.get()
-    }
-
-    /// Another holder of the count of instances. The store itself is the first.
-    pub(crate) fn live_instances(&self) -> Rc<()> {
-        self.0.instances.clone()
     }
 
     #[inline]
