@@ -126,7 +126,8 @@ pub(crate) struct Exceptions {
     bytes: Cell<usize>,
 }
 
-const FIRST_THRESHOLD: usize = 1024;
+/// Under Miri there are fewer, since every step there takes long.
+pub(crate) const FIRST_THRESHOLD: usize = if cfg!(miri) { 16 } else { 1024 };
 
 /// The most bytes that the live exceptions of a store may take, even without other limits. Each exception
 /// may hold the one before, and no program needs so many.
