@@ -129,26 +129,35 @@ unsafe fn run(
     // SAFETY: the importing instance's memory belongs to the same group. Its size cannot change during
     // the call, because wasm, which grows it, waits for us.
     let memory = unsafe { guest_memory((*context).memory) };
-    match outcome(|| call(ctx, &memory)) {
-        Ok(errno) => i64::from(errno),
-        Err(failure) => {
-            // SAFETY: the native function this context belongs to is running.
-            unsafe { VMHostContext::fail(context, failure) };
-            -1
-        }
+    let fail = |failure: Error| {
+        // SAFETY: the native function this context belongs to is running.
+        unsafe { VMHostContext::fail(context, failure) };
+        -1
+    };
+    // The result is looked at inside, and only its number is handed on: copying the whole of it right after
+    // the callee wrote a part takes longer than a small call.
+    let called = catch_unwind(AssertUnwindSafe(|| match call(ctx, &memory) {
+        Ok(()) => 0,
+        Err(wasi::Error::Errno(errno)) => i64::from(errno as u16),
+        Err(ending) => fail(failure_of(ending)),
+    }));
+    called.unwrap_or_else(|_| fail(panicked()))
+}
+
+/// What a call that does not return an errno ends the guest with.
+#[cold]
+fn failure_of(ending: wasi::Error) -> Error {
+    match ending {
+        wasi::Error::Errno(errno) => Error::Internal(format!("errno {}", errno as u16)),
+        wasi::Error::Exit(code) => Error::Host(Box::new(HostExit(code))),
+        wasi::Error::Interrupted => TrapCode::Interrupted.into(),
+        wasi::Error::OutputLimit(over) => Error::Host(Box::new(over)),
     }
 }
 
-/// The errno that a call returns to its guest, or the error that ends the guest.
-fn outcome(call: impl FnOnce() -> Result<(), wasi::Error>) -> Result<u16, Error> {
-    match catch_unwind(AssertUnwindSafe(call)) {
-        Ok(Ok(())) => Ok(0),
-        Ok(Err(wasi::Error::Errno(errno))) => Ok(errno as u16),
-        Ok(Err(wasi::Error::Exit(code))) => Err(Error::Host(Box::new(HostExit(code)))),
-        Ok(Err(wasi::Error::Interrupted)) => Err(TrapCode::Interrupted.into()),
-        Ok(Err(wasi::Error::OutputLimit(over))) => Err(Error::Host(Box::new(over))),
-        Err(_) => Err(Error::Internal("a WASI function panicked: a bug in wasi-native".into())),
-    }
+#[cold]
+fn panicked() -> Error {
+    Error::Internal("a WASI function panicked: a bug in wasi-native".into())
 }
 
 /// # Safety
@@ -207,7 +216,12 @@ pub fn import_from(ctx: &Arc<WasiCtx>, module: &str, name: &str) -> Result<Nativ
 /// [`Error::Host`] with a [`HostExit`] after `proc_exit`, or with a [`wasi::OutputLimit`].
 pub fn call(ctx: &WasiCtx, number: usize, memory: &GuestMemory<'_>, args: &[u64]) -> Result<u16, Error> {
     notice_forks();
-    outcome(|| functions::call(ctx, number, memory, args))
+    match catch_unwind(AssertUnwindSafe(|| functions::call(ctx, number, memory, args))) {
+        Ok(Ok(())) => Ok(0),
+        Ok(Err(wasi::Error::Errno(errno))) => Ok(errno as u16),
+        Ok(Err(ending)) => Err(failure_of(ending)),
+        Err(_) => Err(panicked()),
+    }
 }
 
 /// Makes forks known to the random streams, which saves them a system call per request.

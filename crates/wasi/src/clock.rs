@@ -33,6 +33,7 @@ impl Clock {
         }
     }
 
+    #[inline]
     pub fn resolution(&self, id: Clockid) -> Duration {
         match self {
             Clock::Host(clock) => clock.resolution(id),
@@ -48,6 +49,7 @@ pub struct HostClock {
 }
 
 impl HostClock {
+    #[inline]
     fn resolution(&self, id: Clockid) -> Duration {
         let ask = || sys::clock_resolution(id);
         self.resolutions.get(id as usize).map_or_else(ask, |known| *known.get_or_init(ask))

@@ -21,6 +21,7 @@ fn strings_get(
     Ok(())
 }
 
+#[inline]
 fn strings_sizes_get(
     mem: &GuestMemory<'_>,
     table: &StringTable,
@@ -43,6 +44,7 @@ pub fn args_get(
 }
 
 /// `args_sizes_get`
+#[inline]
 pub fn args_sizes_get(
     ctx: &WasiCtx,
     mem: &GuestMemory<'_>,
@@ -63,6 +65,7 @@ pub fn environ_get(
 }
 
 /// `environ_sizes_get`
+#[inline]
 pub fn environ_sizes_get(
     ctx: &WasiCtx,
     mem: &GuestMemory<'_>,
@@ -73,6 +76,7 @@ pub fn environ_sizes_get(
 }
 
 /// `clock_res_get`
+#[inline]
 pub fn clock_res_get(
     ctx: &WasiCtx,
     mem: &GuestMemory<'_>,
