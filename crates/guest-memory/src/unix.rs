@@ -110,15 +110,15 @@ mod plain {
 }
 
 /// # Safety
-///
-/// For these six: the entries describe memory that is writable (for writes:
-/// readable) and stays mapped during the call.
+/// For these six: the entries describe memory that is writable (for writes: readable) and stays mapped during
+/// the call.
 #[inline]
 pub unsafe fn readv(fd: BorrowedFd<'_>, entries: &[RawIoVec]) -> io::Result<usize> {
     let fd = fd.as_raw_fd();
     moved(match entries {
-        // SAFETY: by the caller's promise, here and below.
+        // SAFETY: by this function's contract.
         [one] => unsafe { plain::read(fd, one) },
+        // SAFETY: by this function's contract, and the kernel reads as many entries as there are.
         _ => unsafe { libc::readv(fd, entries.as_ptr(), count(entries)?) },
     })
 }
@@ -127,8 +127,9 @@ pub unsafe fn readv(fd: BorrowedFd<'_>, entries: &[RawIoVec]) -> io::Result<usiz
 pub unsafe fn writev(fd: BorrowedFd<'_>, entries: &[RawIoVec]) -> io::Result<usize> {
     let fd = fd.as_raw_fd();
     moved(match entries {
-        // SAFETY: by this function's contract, as in `readv`.
+        // SAFETY: by this function's contract.
         [one] => unsafe { plain::write(fd, one) },
+        // SAFETY: by this function's contract, and the kernel reads as many entries as there are.
         _ => unsafe { libc::writev(fd, entries.as_ptr(), count(entries)?) },
     })
 }
@@ -137,8 +138,9 @@ pub unsafe fn writev(fd: BorrowedFd<'_>, entries: &[RawIoVec]) -> io::Result<usi
 pub unsafe fn preadv(fd: BorrowedFd<'_>, entries: &[RawIoVec], offset: u64) -> io::Result<usize> {
     let (fd, at) = (fd.as_raw_fd(), position(offset)?);
     moved(match entries {
-        // SAFETY: by this function's contract, as in `readv`.
+        // SAFETY: by this function's contract.
         [one] => unsafe { plain::pread(fd, one, at) },
+        // SAFETY: by this function's contract, and the kernel reads as many entries as there are.
         _ => unsafe { libc::preadv(fd, entries.as_ptr(), count(entries)?, at) },
     })
 }
@@ -147,8 +149,9 @@ pub unsafe fn preadv(fd: BorrowedFd<'_>, entries: &[RawIoVec], offset: u64) -> i
 pub unsafe fn pwritev(fd: BorrowedFd<'_>, entries: &[RawIoVec], offset: u64) -> io::Result<usize> {
     let (fd, at) = (fd.as_raw_fd(), position(offset)?);
     moved(match entries {
-        // SAFETY: by this function's contract, as in `readv`.
+        // SAFETY: by this function's contract.
         [one] => unsafe { plain::pwrite(fd, one, at) },
+        // SAFETY: by this function's contract, and the kernel reads as many entries as there are.
         _ => unsafe { libc::pwritev(fd, entries.as_ptr(), count(entries)?, at) },
     })
 }
@@ -175,12 +178,12 @@ pub unsafe fn recvmsg(
         flags |= libc::MSG_WAITALL;
     }
     let mut message = message(entries);
-    // SAFETY: by this function's contract, as in `readv`.
+    // SAFETY: by this function's contract.
     let received = moved(unsafe { libc::recvmsg(fd.as_raw_fd(), &mut message, flags) })?;
     Ok((received, message.msg_flags & libc::MSG_TRUNC != 0))
 }
 
 pub unsafe fn sendmsg(fd: BorrowedFd<'_>, entries: &[RawIoVec]) -> io::Result<usize> {
-    // SAFETY: by this function's contract, as in `readv`.
+    // SAFETY: by this function's contract.
     moved(unsafe { libc::sendmsg(fd.as_raw_fd(), &message(entries), 0) })
 }

@@ -89,8 +89,7 @@ fn main() {
             })
         };
     }
-    // SAFETY, for all of them: plain system calls on open descriptors and
-    // buffers of ours.
+    // SAFETY: for all of them: plain system calls on open descriptors and buffers of ours.
     unsafe {
         let open_and_close = move |path: &std::ffi::CStr| {
             let fd = libc::openat(dir, path.as_ptr(), libc::O_RDWR | libc::O_CLOEXEC);

@@ -300,7 +300,7 @@ impl Making {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Config;
+    use crate::engine::Config;
     use std::sync::mpsc;
 
     const EMPTY: &[u8] = b"\0asm\x01\0\0\0";

@@ -264,10 +264,8 @@ fn a_table_that_grows_takes_its_elements_along() {
     assert!(matches!(table.get(0), Some(Val::Extern(Some(ExternRef(number)))) if number.get() == 7));
     assert_eq!(table.grow(1000, value(9)).expect("of its type"), Some(2));
     // SAFETY: as above.
-    assert_eq!(
-        unsafe { (*element(&table, 0) as u32, *element(&table, 1), *element(&table, 1001) as u32) },
-        (7, 0, 9)
-    );
+    let elements = unsafe { [0, 1, 1001].map(|index| *element(&table, index) as u32) };
+    assert_eq!(elements, [7, 0, 9]);
     table.set(1, value(5)).expect("inside");
     // SAFETY: as above.
     assert_eq!(unsafe { *element(&table, 1) as u32 }, 5);
