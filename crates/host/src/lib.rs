@@ -17,7 +17,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Once};
-use wasi::{self, Grant, WasiCtx, ext, functions, p0, p1};
+use wasi::{self, Ending, Grant, WasiCtx, ext, functions, p0, p1};
 
 /// The payload of [`Error::Host`] when the guest called `proc_exit`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,19 +139,18 @@ unsafe fn run(
     let called = catch_unwind(AssertUnwindSafe(|| match call(ctx, &memory) {
         Ok(()) => 0,
         Err(wasi::Error::Errno(errno)) => i64::from(errno as u16),
-        Err(ending) => fail(failure_of(ending)),
+        Err(wasi::Error::Ending(ending)) => fail(failure_of(ending)),
     }));
     called.unwrap_or_else(|_| fail(panicked()))
 }
 
 /// What a call that does not return an errno ends the guest with.
 #[cold]
-fn failure_of(ending: wasi::Error) -> Error {
+fn failure_of(ending: Ending) -> Error {
     match ending {
-        wasi::Error::Errno(errno) => Error::Internal(format!("errno {}", errno as u16)),
-        wasi::Error::Exit(code) => Error::Host(Box::new(HostExit(code))),
-        wasi::Error::Interrupted => TrapCode::Interrupted.into(),
-        wasi::Error::OutputLimit(over) => Error::Host(Box::new(over)),
+        Ending::Exit(code) => Error::Host(Box::new(HostExit(code))),
+        Ending::Interrupted => TrapCode::Interrupted.into(),
+        Ending::OutputLimit(over) => Error::Host(Box::new(over)),
     }
 }
 
@@ -219,7 +218,7 @@ pub fn call(ctx: &WasiCtx, number: usize, memory: &GuestMemory<'_>, args: &[u64]
     match catch_unwind(AssertUnwindSafe(|| functions::call(ctx, number, memory, args))) {
         Ok(Ok(())) => Ok(0),
         Ok(Err(wasi::Error::Errno(errno))) => Ok(errno as u16),
-        Ok(Err(ending)) => Err(failure_of(ending)),
+        Ok(Err(wasi::Error::Ending(ending))) => Err(failure_of(ending)),
         Err(_) => Err(panicked()),
     }
 }

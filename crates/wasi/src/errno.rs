@@ -165,6 +165,13 @@ impl From<guest_memory::Error> for Errno {
 pub enum Error {
     /// The call returns this number to the guest.
     Errno(Errno),
+    /// The call does not return to the guest.
+    Ending(Ending),
+}
+
+/// Why a guest is unwound out of a WASI call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
     /// `proc_exit`: the guest is to be unwound with this code.
     Exit(u32),
     /// The host asked the guest to stop while the call was waiting.
@@ -190,8 +197,15 @@ impl fmt::Display for OutputLimit {
 }
 
 impl From<Errno> for Error {
+    #[inline]
     fn from(errno: Errno) -> Error {
         Error::Errno(errno)
+    }
+}
+
+impl From<Ending> for Error {
+    fn from(ending: Ending) -> Error {
+        Error::Ending(ending)
     }
 }
 

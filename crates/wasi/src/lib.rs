@@ -48,7 +48,7 @@ mod watch;
 pub use abi::{ext, functions, p0, p1, params};
 pub use ctx::{BuildError, Preopen, Stdio, WasiCtx, WasiCtxBuilder, WasiLimits};
 pub use descriptor::KeptTable;
-pub use errno::{Errno, Error, OutputLimit};
+pub use errno::{Ending, Errno, Error, OutputLimit};
 pub use fs::memory::MemoryFs;
 pub use fs::sock::is_listener;
 pub use guest_memory::GuestMemory;

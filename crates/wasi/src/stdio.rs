@@ -7,7 +7,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::errno::{Errno, Error, OutputLimit};
+use crate::errno::{Ending, Errno, Error, OutputLimit};
 use guest_memory::IoVecs;
 
 /// Bytes for a guest to read, then the end of the file.
@@ -62,7 +62,7 @@ impl OutputBuffer {
         let written = from.gather(&mut bytes, room)?;
         match self.ends {
             Some(stream) if from.total() > room => {
-                Err(Error::OutputLimit(OutputLimit { stream, limit: self.limit }))
+                Err(Ending::OutputLimit(OutputLimit { stream, limit: self.limit }).into())
             }
             None if room == 0 && from.total() > 0 => Err(Errno::Fbig.into()),
             _ => Ok(written),

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::errno::{Errno, Error};
+use crate::errno::{Ending, Errno, Error};
 use crate::wait::{Backoff, Waiter};
 
 /// One call that has ended. Displayed, it is a line without the newline:
@@ -27,9 +27,9 @@ impl fmt::Display for TracedCall {
         match self.outcome {
             Ok(()) => f.write_str(Errno::Success.name())?,
             Err(Error::Errno(errno)) => f.write_str(errno.name())?,
-            Err(Error::Exit(_)) => f.write_str("?")?,
-            Err(Error::Interrupted) => f.write_str("? (interrupted)")?,
-            Err(Error::OutputLimit(_)) => f.write_str("? (more than is captured)")?,
+            Err(Error::Ending(Ending::Exit(_))) => f.write_str("?")?,
+            Err(Error::Ending(Ending::Interrupted)) => f.write_str("? (interrupted)")?,
+            Err(Error::Ending(Ending::OutputLimit(_))) => f.write_str("? (more than is captured)")?,
         }
         if !self.results.is_empty() {
             write!(f, ", {}", self.results)?;

@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crate::alloc::vec_for;
-use crate::errno::{Errno, Error};
+use crate::errno::{Ending, Errno, Error};
 use crate::sys::{self, BorrowedHandle, Interest, Readiness};
 
 /// Ends the waits of a context, from any thread.
@@ -57,7 +57,7 @@ impl Waiter {
 
     pub fn check(&self) -> Result<(), Error> {
         match self.interrupt.get() {
-            Some(interrupt) if interrupt.has_fired() => Err(Error::Interrupted),
+            Some(interrupt) if interrupt.has_fired() => Err(Ending::Interrupted.into()),
             _ => Ok(()),
         }
     }

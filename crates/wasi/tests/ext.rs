@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use support::*;
-use wasi::{Errno, Error, Fdflags, Oflags, Perms, Rights, WasiCtx, WasiCtxBuilder, ext, p1};
+use wasi::{Ending, Errno, Error, Fdflags, Oflags, Perms, Rights, WasiCtx, WasiCtxBuilder, ext, p1};
 
 const NONE: Oflags = Oflags::empty();
 const UNLOCK: u32 = 0;
@@ -74,7 +74,7 @@ fn waiting_for_a_lock_ends_when_it_is_free_or_interrupted() {
             // SAFETY: the memory outlives the view.
             let mem = unsafe { wasi::GuestMemory::from_raw(memory.as_mut_ptr(), memory.len()) };
             let result = ext::fd_lock(&guest.ctx, &mem, held, EXCLUSIVE);
-            assert_eq!(result, Err(Error::Interrupted));
+            assert_eq!(result, Err(Error::Ending(Ending::Interrupted)));
         });
     });
 }

@@ -13,7 +13,7 @@ use rustix::fs::{CWD, FileType, Mode, mknodat};
 use support::openat2::with_and_without;
 use support::*;
 use tempfile::TempDir;
-use wasi::{Errno, Error, Fdflags, GuestMemory, Oflags, Perms, Rights, WasiCtx, p1};
+use wasi::{Ending, Errno, Error, Fdflags, GuestMemory, Oflags, Perms, Rights, WasiCtx, p1};
 
 const NONE: Oflags = Oflags::empty();
 const AWHILE: Duration = Duration::from_millis(30);
@@ -170,7 +170,7 @@ fn an_interrupt_ends_the_wait_and_nothing_is_left_open() {
         let mem = unsafe { GuestMemory::from_raw(base, MEMORY) };
         let rights = rights.bits();
         let opened = p1::path_open(&guest.ctx, &mem, ROOT, 0, 0x100, 4, 0, rights, 0, 0, 16);
-        assert_eq!(opened, Err(Error::Interrupted));
+        assert_eq!(opened, Err(Error::Ending(Ending::Interrupted)));
         other.join().unwrap();
         // Nobody holds the other end: a writer that does not wait is refused.
         let mut second = guest_in(dir.path());

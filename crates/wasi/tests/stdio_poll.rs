@@ -8,7 +8,7 @@ use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::time::{Duration, Instant};
 
 use support::*;
-use wasi::{Errno, Error, GuestMemory, Oflags, OutputBuffer, Rights, Stdio, WasiCtx, p1};
+use wasi::{Ending, Errno, Error, GuestMemory, Oflags, OutputBuffer, Rights, Stdio, WasiCtx, p1};
 
 const IN: u32 = 0x1000;
 const OUT: u32 = 0x2000;
@@ -119,7 +119,7 @@ fn what_is_over_the_limit_of_a_captured_stream_ends_the_guest() {
             over = p1::fd_write(ctx, mem, 2, 64, 1, 16);
             Ok(())
         });
-        let Err(Error::OutputLimit(limit)) = over else { panic!("{over:?}") };
+        let Err(Error::Ending(Ending::OutputLimit(limit))) = over else { panic!("{over:?}") };
         assert_eq!((limit.stream, limit.limit), ("stderr", 10));
     }
     assert_eq!(out.peek(), b"1234567890");
@@ -247,10 +247,14 @@ fn an_interrupt_ends_every_wait() {
         let base = guest.memory().as_mut_ptr();
         // SAFETY: the memory lives in `guest` until the end.
         let mem = unsafe { GuestMemory::from_raw(base, MEMORY) };
-        assert_eq!(wait(&guest.ctx, &mem), Err(Error::Interrupted));
+        assert_eq!(wait(&guest.ctx, &mem), Err(Error::Ending(Ending::Interrupted)));
         assert!(start.elapsed() < Duration::from_secs(10));
         other.join().unwrap();
-        assert_eq!(p1::sched_yield(&guest.ctx, &mem), Err(Error::Interrupted), "it stays interrupted");
+        assert_eq!(
+            p1::sched_yield(&guest.ctx, &mem),
+            Err(Error::Ending(Ending::Interrupted)),
+            "it stays interrupted"
+        );
     }
     interrupted(|ctx, mem| p1::poll_oneoff(ctx, mem, IN, OUT, 1, COUNT));
     interrupted(|ctx, mem| p1::poll_oneoff(ctx, mem, IN, OUT, 2, COUNT));
@@ -387,7 +391,7 @@ fn exit_carries_its_code() {
     // SAFETY: the memory outlives the view.
     let mem = unsafe { GuestMemory::from_raw(memory.as_mut_ptr(), 8) };
     for code in [0, 1, 255, 256, u32::MAX] {
-        assert_eq!(p1::proc_exit(&guest.ctx, &mem, code), Err(Error::Exit(code)));
+        assert_eq!(p1::proc_exit(&guest.ctx, &mem, code), Err(Error::Ending(Ending::Exit(code))));
     }
     assert_eq!(p1::proc_raise(&guest.ctx, &mem, 9), Err(Error::Errno(Errno::Notsup)));
 }

@@ -34,6 +34,8 @@ pub struct WasiCtx {
 impl Deref for WasiCtx {
     type Target = State;
 
+    // Every call of every function goes through it, from another crate.
+    #[inline]
     fn deref(&self) -> &State {
         &self.state
     }

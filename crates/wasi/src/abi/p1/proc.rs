@@ -4,7 +4,7 @@ use guest_memory::GuestMemory;
 
 use crate::abi::params::*;
 use crate::ctx::{StringTable, WasiCtx};
-use crate::errno::{Errno, Error};
+use crate::errno::{Ending, Errno, Error};
 
 /// Writes a pointer for each string, and the strings.
 fn strings_get(
@@ -101,7 +101,7 @@ pub fn clock_time_get(
 /// `proc_exit`
 pub fn proc_exit(ctx: &WasiCtx, _mem: &GuestMemory<'_>, rval: u32) -> Result<(), Error> {
     ctx.set_exit_code(rval);
-    Err(Error::Exit(rval))
+    Err(Ending::Exit(rval).into())
 }
 
 /// `proc_raise`; signals of the host are not a guest's to send, and those of a
