@@ -180,10 +180,21 @@ static ENGINES: Mutex<Vec<Engine>> = Mutex::new(Vec::new());
 
 /// The engine for modules that count their operators, or for those that do not.
 pub fn engine(fuel: bool) -> Result<Engine, CompileError> {
+    // Shared memories lie in V8's memory, so that JavaScript has a `SharedArrayBuffer` of the bytes.
+    engine_for(fuel, Some(MemoryStyle::Bounded))
+}
+
+/// The same for modules whose shared memories are always ours, with guard pages where there is room for them.
+/// Their code runs in the stores of [`engine`], too, but not on a memory of V8's: see `Memory::suits`.
+pub fn guest_engine(fuel: bool) -> Result<Engine, CompileError> {
+    engine_for(fuel, None)
+}
+
+fn engine_for(fuel: bool, shared_memory: Option<MemoryStyle>) -> Result<Engine, CompileError> {
     let mut engines = ENGINES.lock().unwrap_or_else(PoisonError::into_inner);
     let settings = match engines.first() {
-        Some(engine) => Config { fuel, ..engine.config().clone() },
-        None => Config { fuel, ..config()? },
+        Some(engine) => Config { fuel, shared_memory, ..engine.config().clone() },
+        None => Config { fuel, shared_memory, ..config()? },
     };
     if let Some(engine) = engines.iter().find(|engine| *engine.config() == settings) {
         return Ok(engine.clone());
@@ -201,8 +212,6 @@ fn config() -> Result<Config, CompileError> {
     Ok(Config {
         trap_mode: setting("WASI_NATIVE_TRAP_MODE", &trap_modes)?.unwrap_or_default(),
         memory: setting("WASI_NATIVE_MEMORY", &styles)?,
-        // They lie in V8's memory, so that JavaScript has a `SharedArrayBuffer` of the bytes.
-        shared_memory: Some(MemoryStyle::Bounded),
         cache: cache()?,
         ..Config::default()
     })

@@ -80,7 +80,7 @@ pub fn adopt_memory(
             host: Reference::weak(realm.env, host.raw())?,
             _bytes: Reference::strong(realm.env, bytes.raw())?,
         };
-        let memory = memory.with_host(&realm.store, Rc::new(host))?;
+        let memory = memory.with_host(&realm.store, Rc::new(host));
         memory.follow_host();
         Ok(Some(made(memory.id(), Extern::Memory(memory))))
     })

@@ -331,8 +331,19 @@ fn engines_of_other_settings_do_not_mix() {
     let engines: Vec<Engine> = engines().collect();
     let (reserved, bounded) = (&engines[0], &engines[1]);
     let store = Store::new(reserved).expect("a store");
-    assert!(shared(bounded, 1, 10).to_memory(&store).is_err());
-    assert!(shared(reserved, 1, 10).to_memory(&Store::new(bounded).expect("a store")).is_ok());
+    let imports = with_import(reserved, "");
+    let link = |memory: SharedMemory, module: &Module, store: &Store| {
+        let memory = memory.to_memory(store).expect("the engine's bytes");
+        assert_eq!(
+            memory.suits(module),
+            Instance::new(store, module, &[Extern::Memory(memory.clone())]).is_ok()
+        );
+        memory.suits(module)
+    };
+    assert!(!link(shared(bounded, 1, 10), &imports, &store));
+    assert!(link(shared(reserved, 1, 10), &imports, &store));
+    let other = Store::new(bounded).expect("a store");
+    assert!(link(shared(reserved, 1, 10), &with_import(bounded, ""), &other));
     let foreign = module(bounded, "(module (memory 1))");
     assert!(matches!(Instance::new(&store, &foreign, &[]), Err(InstantiateError::Error(Error::Internal(_)))));
 }
@@ -709,7 +720,7 @@ fn bytes_of_the_host_are_bounded_grown_and_waited_for_by_the_host() {
         let shared = unsafe { SharedMemory::of_host(ty, base, length) };
         let store = Store::new(&engine).expect("a store");
         assert!(shared.to_memory(&store).is_err(), "nobody would keep the bytes");
-        let memory = shared.with_host(&store, host.clone()).expect("bounded code");
+        let memory = shared.with_host(&store, host.clone());
         assert!(memory.share().is_none(), "another thread could not keep the bytes");
         let instance = Instance::new(&store, &module, &[Extern::Memory(memory.clone())]).expect("links");
 
@@ -731,5 +742,70 @@ fn bytes_of_the_host_are_bounded_grown_and_waited_for_by_the_host() {
         let refused = call(&instance, "wait", &[Val::I32(0), Val::I32(99)]);
         assert!(matches!(refused, Err(Error::Host(_))));
         assert_eq!(run(&instance, "wait", &[65_536 * 4, 0]), Err(TrapCode::MemoryOutOfBounds));
+    }
+}
+
+/// A memory counts once, however many stores have a share of it, and as long as it is there.
+#[test]
+fn what_threads_grow_counts_in_one_budget() {
+    const PAGE: usize = 65536;
+    for engine in engines() {
+        let grows =
+            with_import(&engine, r#"(func (export "grow") (result i32) (memory.grow (i32.const 1)))"#);
+        let limits = Limits { total_bytes: 4 * PAGE, ..Limits::default() };
+        let budget = Budget::new(limits.total_bytes);
+        let store = Store::new(&engine).expect("a store");
+        store.set_limits_within(limits, budget.clone());
+        let ty =
+            MemoryType { minimum: 1, maximum: Some(10), memory64: false, shared: true, page_size_log2: 16 };
+        let memory = Memory::new(&store, ty).expect("a page").share().expect("ours");
+        let grow_elsewhere = || {
+            std::thread::scope(|scope| {
+                let grow = || {
+                    let store = Store::new(&engine).expect("a store");
+                    store.set_limits_within(limits, budget.clone());
+                    let memory = memory.to_memory(&store).expect("ours");
+                    let instance = Instance::new(&store, &grows, &[Extern::Memory(memory)]).expect("links");
+                    run(&instance, "grow", &[])
+                };
+                scope.spawn(grow).join().expect("no panic")
+            })
+        };
+        assert_eq!([1, 2, 3, 4].map(|_| grow_elsewhere()), [Ok(1), Ok(2), Ok(3), Ok(-1)]);
+        assert!(Memory::new(&store, ty).is_err(), "nothing is left");
+        drop(memory);
+        drop(store);
+        let store = Store::new(&engine).expect("a store");
+        store.set_limits_within(limits, budget);
+        assert!(Memory::new(&store, MemoryType { minimum: 4, ..ty }).is_ok(), "all of it is there again");
+    }
+}
+
+#[test]
+fn fuel_comes_from_the_source_until_that_is_empty() {
+    for engine in engines() {
+        let config = Config { fuel: true, ..engine.config().clone() };
+        let counting = Engine::new(&config).expect("an engine");
+        let module = module(
+            &counting,
+            r#"(module (func (export "run") (param i32)
+                (loop (br_if 0 (local.tee 0 (i32.sub (local.get 0) (i32.const 1)))))))"#,
+        );
+        let store = Store::new(&engine).expect("a store");
+        let left = std::rc::Rc::new(std::cell::Cell::new(1000));
+        let source = left.clone();
+        store.set_fuel_source(move || {
+            // Less than a turn of the loop takes.
+            let more = source.get().min(3);
+            source.set(source.get() - more);
+            more
+        });
+        let instance = Instance::new(&store, &module, &[]).expect("links");
+        assert!(call(&instance, "run", &[Val::I32(100)]).is_ok());
+        // The last turn may have used a little more than there was.
+        let used = 1000 - left.get() - store.fuel();
+        assert!((5 * 100 - 5..=5 * 100).contains(&used), "{used}");
+        assert_eq!(outcome(call(&instance, "run", &[Val::I32(1000)])), Err(TrapCode::OutOfFuel));
+        assert_eq!(left.get(), 0);
     }
 }

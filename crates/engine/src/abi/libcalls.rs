@@ -32,6 +32,8 @@ macro_rules! for_each_libcall {
             throw(tag: u32, values: u64);
             /// Throws an exception again; traps on null.
             throw_ref(exception: u64);
+            /// Takes more fuel from the store's source; traps if there is none.
+            refuel();
         }
     };
 }

@@ -210,12 +210,20 @@ impl<'a> FuncEnvironment<'a> {
         b.ins().store(flags, used, store, offsets::store::FUEL);
     }
 
-    /// Traps if the fuel is used up.
+    /// If the fuel is used up, asks the store for more. It traps if there is none.
     pub fn check_fuel(&mut self, b: &mut FunctionBuilder<'_>) {
         let store = self.constant_field(b, offsets::header::STORE, POINTER);
         let used = b.ins().load(types::I64, MemFlagsData::trusted(), store, offsets::store::FUEL);
-        let empty = b.ins().icmp_imm_s(ir::condcodes::IntCC::SignedGreaterThanOrEqual, used, 0);
-        self.trapnz(b, empty, TrapCode::OutOfFuel.to_clif());
+        let is_empty = b.ins().icmp_imm_s(ir::condcodes::IntCC::SignedGreaterThanOrEqual, used, 0);
+        let (empty, next) = (b.create_block(), b.create_block());
+        b.set_cold_block(empty);
+        b.ins().brif(is_empty, empty, [], next, []);
+        b.seal_block(empty);
+        b.switch_to_block(empty);
+        self.libcall(b, Libcall::refuel, &[]);
+        b.ins().jump(next, []);
+        b.seal_block(next);
+        b.switch_to_block(next);
     }
 
     // --- calls ---

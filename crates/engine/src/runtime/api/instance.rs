@@ -7,7 +7,7 @@ use super::externs::Extern;
 use super::func::Func;
 use super::link::{InstantiateError, check_imports, link};
 use super::memory::Memory;
-use crate::abi::Tunables;
+use crate::abi::{MemoryStyle, Tunables};
 use crate::engine::{Engine, Module};
 use crate::parse::info::FuncIndex;
 use crate::runtime::vm::group::{Group, WeakGroup};
@@ -69,14 +69,23 @@ impl Instance {
         imports: &[Extern],
         shared_memories: Vec<Option<Memory>>,
     ) -> Result<Instance, InstantiateError> {
-        // The code assumes how memories are laid out and who handles faults. Only fuel may differ,
-        // because every store has it.
-        let tunables = |engine: &Engine| Tunables { fuel: false, ..engine.tunables() };
+        // The code assumes how memories are laid out and who handles faults. Fuel may differ, because every
+        // store has it, and so may shared memories, because each is compared with what the code assumes.
+        let shared_memory = MemoryStyle::Bounded;
+        let tunables = |engine: &Engine| Tunables { fuel: false, shared_memory, ..engine.tunables() };
         if tunables(module.engine()) != tunables(store.engine()) {
             let why = "the module was compiled by an engine with other settings than its store's";
             return Err(Error::Internal(why.into()).into());
         }
         check_imports(store, module, imports).map_err(InstantiateError::Link)?;
+        let given = imports.iter().filter_map(|import| match import {
+            Extern::Memory(memory) => Some(memory),
+            _ => None,
+        });
+        if !given.chain(shared_memories.iter().flatten()).all(|memory| memory.suits(module)) {
+            let why = "a memory without guard pages was given to code that assumes them";
+            return Err(Error::Internal(why.into()).into());
+        }
         let group = Group::new(store);
         for import in imports.iter().filter_map(Extern::group) {
             group.join(import);

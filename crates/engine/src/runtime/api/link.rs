@@ -220,7 +220,7 @@ impl<'a> Linker<'a> {
                 self.obj.memories.push(memory.as_ptr());
                 continue;
             }
-            let memory = MemoryObj::new(self.store, *ty)?;
+            let memory = MemoryObj::new(self.store, self.obj.module.engine(), *ty)?;
             self.obj.memories.push(memory.as_ptr());
             self.group.add(|members| members.memories.push(memory));
         }

@@ -1,5 +1,7 @@
 //! Memories as the embedder holds them.
 
+use crate::abi::MemoryStyle;
+use crate::engine::Module;
 use crate::runtime::vm::group::{Group, WeakGroup};
 use crate::runtime::vm::memory::{MemoryObj, Pin};
 use crate::runtime::vm::shared_memory::{MemoryHost, SharedMemory};
@@ -18,8 +20,9 @@ pub struct Memory {
 }
 
 impl Memory {
+    /// Makes a memory for code of the store's engine.
     pub fn new(store: &Store, ty: MemoryType) -> Result<Memory, Error> {
-        Ok(Memory::adopt(store, MemoryObj::new(store, ty)?))
+        Ok(Memory::adopt(store, MemoryObj::new(store, store.engine(), ty)?))
     }
 
     pub(crate) fn of_shared(store: &Store, shared: SharedMemory, host: Option<Rc<dyn MemoryHost>>) -> Memory {
@@ -114,16 +117,21 @@ impl Memory {
         &self.group
     }
 
+    /// Whether a module's code can work on this memory: it may assume guard pages, which memories of a host
+    /// lack.
+    pub fn suits(&self, module: &Module) -> bool {
+        let assumed = module.engine().tunables().style_of(&self.ty());
+        assumed == MemoryStyle::Bounded || self.obj().style() == MemoryStyle::Reserved
+    }
+
     pub(crate) fn as_ptr(&self) -> NonNull<MemoryObj> {
         self.obj
     }
 }
 
 impl SharedMemory {
-    /// Makes a handle for a store. Fails if the store's engine assumes another memory style than this
-    /// memory has, and if the bytes belong to a host, which must keep them.
+    /// Makes a handle for a store. Fails if the bytes belong to a host, which must keep them.
     pub fn to_memory(&self, store: &Store) -> Result<Memory, Error> {
-        self.check_style(store)?;
         if self.is_hosts() {
             return Err(Error::Internal("a memory of the host's without the host".into()));
         }
@@ -131,8 +139,7 @@ impl SharedMemory {
     }
 
     /// As [`SharedMemory::to_memory`], for a memory whose bytes belong to the host.
-    pub fn with_host(self, store: &Store, host: Rc<dyn MemoryHost>) -> Result<Memory, Error> {
-        self.check_style(store)?;
-        Ok(Memory::of_shared(store, self, Some(host)))
+    pub fn with_host(self, store: &Store, host: Rc<dyn MemoryHost>) -> Memory {
+        Memory::of_shared(store, self, Some(host))
     }
 }

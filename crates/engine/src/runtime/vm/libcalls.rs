@@ -273,6 +273,13 @@ fn is_shared(instance: &InstanceObj, memory: u32) -> bool {
     instance.memory(memory).ty().shared
 }
 
+fn refuel(instance: &InstanceObj) -> Result<i64> {
+    match instance.store().is_some_and(|store| store.refuel()) {
+        true => Ok(0),
+        false => Err(TrapCode::OutOfFuel.into()),
+    }
+}
+
 fn table_grow(instance: &InstanceObj, table: u32, delta: u64, init: u64) -> Result<i64> {
     let grown = instance.table(table).grow(delta, init);
     Ok(grown.map_or(-1, |old| old as i64))

@@ -8,9 +8,11 @@ use super::traps::Error;
 use std::cell::Cell;
 use std::fmt;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The most that a store gives its guests. The growth of a shared memory is charged to the store whose
-/// wasm grew it.
+/// wasm grew it, until the memory goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of one memory.
@@ -83,18 +85,69 @@ impl Limits {
     }
 }
 
-/// What is left of [`Limits::total_bytes`], shared by all objects that are counted together.
+/// What is left of [`Limits::total_bytes`], shared by all objects that are counted together, also by those of
+/// several stores on their threads.
 #[derive(Clone)]
-pub struct Budget(Rc<Counts>);
+pub struct Budget(Arc<Counts>);
 
 struct Counts {
     limit: usize,
-    used: Cell<usize>,
+    used: AtomicUsize,
 }
 
 impl Budget {
     pub fn new(limit: usize) -> Budget {
-        Budget(Rc::new(Counts { limit, used: Cell::new(0) }))
+        Budget(Arc::new(Counts { limit, used: AtomicUsize::new(0) }))
+    }
+
+    /// Counts `bytes` in place of `before`. Fails if that exceeds the limit.
+    fn change(&self, before: usize, bytes: usize) -> Result<(), Error> {
+        let Counts { limit, used } = &*self.0;
+        let changed = used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
+            let total = (used - before).saturating_add(bytes);
+            (bytes <= before || total <= *limit).then_some(total)
+        });
+        let over =
+            |used: usize| OverLimit::Total { bytes: (used - before).saturating_add(bytes), limit: *limit };
+        changed.map(drop).map_err(|used| Error::Limit(over(used)))
+    }
+
+    fn same(&self, other: &Budget) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+/// The bytes of a shared memory, counted in the budgets of those that made and grew it, until it goes.
+#[derive(Default)]
+pub(crate) struct SharedCharges(Vec<(Budget, usize)>);
+
+impl SharedCharges {
+    /// Counts so many bytes more. Fails if that exceeds the limit of the budget.
+    pub(crate) fn add(&mut self, budget: &Budget, bytes: usize) -> Result<(), Error> {
+        budget.change(0, bytes)?;
+        match self.0.iter_mut().find(|(other, _)| other.same(budget)) {
+            Some((_, counted)) => *counted += bytes,
+            None => self.0.push((budget.clone(), bytes)),
+        }
+        Ok(())
+    }
+
+    /// Takes back what was just added.
+    pub(crate) fn take_back(&mut self, budget: &Budget, bytes: usize) {
+        if let Some((_, counted)) = self.0.iter_mut().find(|(other, _)| other.same(budget)) {
+            *counted -= bytes;
+            // A smaller count cannot fail.
+            let _ = budget.change(bytes, 0);
+        }
+    }
+}
+
+impl Drop for SharedCharges {
+    fn drop(&mut self) {
+        for (budget, bytes) in &self.0 {
+            // A smaller count cannot fail.
+            let _ = budget.change(*bytes, 0);
+        }
     }
 }
 
@@ -113,13 +166,8 @@ impl Charge {
 
     /// Changes the charge to `bytes`. Fails if that exceeds the limit.
     pub(crate) fn set(&self, bytes: usize) -> Result<(), Error> {
-        let Counts { limit, used } = &*self.budget.0;
         let before = self.bytes.get();
-        let total = (used.get() - before).saturating_add(bytes);
-        if bytes > before && total > *limit {
-            return Err(Error::Limit(OverLimit::Total { bytes: total, limit: *limit }));
-        }
-        used.set(total);
+        self.budget.change(before, bytes)?;
         self.of_store.set((self.of_store.get() - before).saturating_add(bytes));
         self.bytes.set(bytes);
         Ok(())

@@ -4,13 +4,14 @@
 //! in a reset, and the pages past its length fault. Bytes with a [`Pin`] neither move nor go away.
 //! `shared_memory.rs` has what threads share, and `pages.rs` has the pages themselves.
 
-use super::limits::{Charge, Limits};
+use super::limits::{Budget, Charge, Limits};
 use super::shared_memory::{MemoryHost, SharedMemory};
 use super::store::Store;
 use super::traps::Error;
 use super::vm_box::VmBox;
 use super::vmcontext::VMMemoryDefinition;
 use crate::abi::MemoryStyle;
+use crate::engine::Engine;
 use crate::pages::{Pages, RESERVED, round_to_page};
 use crate::sys::page_size;
 use crate::types::MemoryType;
@@ -49,6 +50,8 @@ pub struct SharedShare {
     memory: SharedMemory,
     host: Option<Rc<dyn MemoryHost>>,
     limits: Limits,
+    budget: Budget,
+    /// What this group made of it, for the store's total. The memory itself counts in the budget.
     charge: Charge,
 }
 
@@ -62,15 +65,15 @@ pub struct Pin {
 const RESERVED_64: usize = 16 << 30;
 
 impl OwnMemory {
-    fn new(store: &Store, ty: MemoryType) -> Result<OwnMemory, Error> {
-        let style = store.engine().tunables().style_of(&ty);
+    fn new(store: &Store, engine: &Engine, ty: MemoryType) -> Result<OwnMemory, Error> {
+        let style = engine.tunables().style_of(&ty);
         let bytes = byte_len(&ty, ty.minimum).ok_or_else(|| too_large(&ty))?;
         let limits = store.limits();
         limits.check_memory(bytes)?;
         let charge = store.charge();
         charge.set(round_to_page(bytes))?;
         let pages = match style {
-            MemoryStyle::Reserved => Pages::reserved(store.engine().pool(), bytes),
+            MemoryStyle::Reserved => Pages::reserved(engine.pool(), bytes),
             MemoryStyle::Bounded => Pages::bounded(bytes, room(&ty, &limits)),
         };
         let pages = pages.map_err(|e| cannot_allocate(bytes, e))?;
@@ -216,18 +219,21 @@ fn room(ty: &MemoryType, limits: &Limits) -> usize {
 }
 
 impl MemoryObj {
-    /// Makes a zeroed memory of the type's minimum size.
-    pub(crate) fn new(store: &Store, ty: MemoryType) -> Result<VmBox<MemoryObj>, Error> {
-        Ok(VmBox::new(if ty.shared {
-            let bytes = byte_len(&ty, ty.minimum).ok_or_else(|| too_large(&ty))?;
-            store.limits().check_memory(bytes)?;
-            let charge = store.charge();
-            charge.set(round_to_page(bytes))?;
-            let memory = SharedMemory::new(store.engine(), ty)?;
-            MemoryObj::Shared(SharedShare { memory, host: None, limits: store.limits(), charge })
-        } else {
-            MemoryObj::Own(OwnMemory::new(store, ty)?)
-        }))
+    /// Makes a zeroed memory of the type's minimum size, for code of `engine`.
+    pub(crate) fn new(store: &Store, engine: &Engine, ty: MemoryType) -> Result<VmBox<MemoryObj>, Error> {
+        if !ty.shared {
+            return Ok(VmBox::new(MemoryObj::Own(OwnMemory::new(store, engine, ty)?)));
+        }
+        let bytes = byte_len(&ty, ty.minimum).ok_or_else(|| too_large(&ty))?;
+        store.limits().check_memory(bytes)?;
+        let memory = SharedMemory::new(engine, ty)?;
+        memory.charge(&store.budget())?;
+        let share = MemoryObj::of_shared(store, memory, None);
+        if let MemoryObj::Shared(share) = &*share {
+            // That budget has no limit.
+            share.charge.set(round_to_page(bytes))?;
+        }
+        Ok(share)
     }
 
     /// Makes this group's share of a shared memory.
@@ -236,8 +242,17 @@ impl MemoryObj {
         memory: SharedMemory,
         host: Option<Rc<dyn MemoryHost>>,
     ) -> VmBox<MemoryObj> {
-        let (limits, charge) = (store.limits(), store.charge());
-        VmBox::new(MemoryObj::Shared(SharedShare { memory, host, limits, charge }))
+        let (limits, budget) = (store.limits(), store.budget());
+        let charge = store.charge_to(Budget::new(usize::MAX));
+        VmBox::new(MemoryObj::Shared(SharedShare { memory, host, limits, budget, charge }))
+    }
+
+    /// How the bytes lie.
+    pub(crate) fn style(&self) -> MemoryStyle {
+        match self {
+            MemoryObj::Own(own) => own.style,
+            MemoryObj::Shared(share) => share.memory.style(),
+        }
     }
 
     /// The shared memory itself, if it is one, and its host, if that owns the bytes.
@@ -368,17 +383,15 @@ impl SharedShare {
         let ty = self.memory.ty();
         let bytes =
             grown_len(&ty, self.memory.size(), delta).filter(|bytes| self.limits.allow_memory(*bytes))?;
-        let charged = self.charge.bytes();
+        let old = self.memory.grow_with(delta, self.host.as_deref(), Some(&self.budget))?;
         // The host counts its own bytes.
         if self.host.is_none() {
-            self.charge.set(round_to_page(bytes)).ok()?;
+            let old = byte_len(&ty, old).unwrap_or(bytes);
+            let grown = round_to_page(bytes).saturating_sub(round_to_page(old));
+            // This budget has no limit.
+            let _ = self.charge.set(self.charge.bytes() + grown);
         }
-        let grown = self.memory.grow_with(delta, self.host.as_deref());
-        if grown.is_none() {
-            // A smaller charge cannot fail.
-            let _ = self.charge.set(charged);
-        }
-        grown
+        Some(old)
     }
 }
 

@@ -8,18 +8,18 @@
 //! The bytes belong to us, or to a host that shares memory with its own code. In the second case each
 //! handle has a [`MemoryHost`], which keeps the bytes, grows them, and lets threads wait with the host's.
 
+use super::limits::{Budget, SharedCharges};
 use super::memory;
 use super::parking::Wait;
-use super::store::Store;
 use super::traps::Error;
 use super::vmcontext::VMMemoryDefinition;
 use crate::abi::MemoryStyle;
 use crate::engine::Engine;
-use crate::pages::Pages;
+use crate::pages::{Pages, round_to_page};
 use crate::types::MemoryType;
 use std::ptr;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 #[derive(Clone)]
@@ -31,7 +31,7 @@ struct Inner {
     bytes: Bytes,
     definition: VMMemoryDefinition,
     /// Held while the memory grows.
-    growing: Mutex<()>,
+    growing: Mutex<SharedCharges>,
 }
 
 /// The owner of the bytes.
@@ -69,6 +69,12 @@ unsafe impl Send for Inner {}
 // SAFETY: as above.
 unsafe impl Sync for Inner {}
 
+impl Inner {
+    fn growing(&self) -> MutexGuard<'_, SharedCharges> {
+        self.growing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// The most address space that a bounded memory reserves: a 64-bit index allows any maximum.
 const RESERVE_LIMIT: usize = 1 << 40;
 
@@ -90,7 +96,7 @@ impl SharedMemory {
         };
         let pages = pages.map_err(|e| memory::cannot_allocate(bytes, e))?;
         let definition = VMMemoryDefinition::new(pages.base(), bytes);
-        let (bytes, growing) = (Bytes::Own(pages), Mutex::new(()));
+        let (bytes, growing) = (Bytes::Own(pages), Mutex::default());
         Ok(SharedMemory(Arc::new(Inner { ty, style, bytes, definition, growing })))
     }
 
@@ -101,7 +107,7 @@ impl SharedMemory {
     /// passed together with a clone of this memory.
     pub unsafe fn of_host(ty: MemoryType, base: *mut u8, length: usize) -> SharedMemory {
         let definition = VMMemoryDefinition::new(base, length);
-        let (style, growing) = (MemoryStyle::Bounded, Mutex::new(()));
+        let (style, growing) = (MemoryStyle::Bounded, Mutex::default());
         SharedMemory(Arc::new(Inner { ty, style, bytes: Bytes::Host, definition, growing }))
     }
 
@@ -110,13 +116,13 @@ impl SharedMemory {
         matches!(self.0.bytes, Bytes::Host)
     }
 
-    /// Fails if a store's code assumes another memory style.
-    pub(crate) fn check_style(&self, store: &Store) -> Result<(), Error> {
-        let assumed = store.engine().tunables().style_of(&self.0.ty);
-        if assumed == MemoryStyle::Reserved && self.0.style == MemoryStyle::Bounded {
-            return Err(Error::Internal("a bounded memory in a store whose code assumes guard pages".into()));
-        }
-        Ok(())
+    pub(crate) fn style(&self) -> MemoryStyle {
+        self.0.style
+    }
+
+    /// Counts the bytes in the budget of who made the memory.
+    pub(crate) fn charge(&self, budget: &Budget) -> Result<(), Error> {
+        self.0.growing().add(budget, round_to_page(self.byte_len()))
     }
 
     /// The declared type. Its minimum is still the one the memory was made with.
@@ -139,13 +145,19 @@ impl SharedMemory {
 
     /// Grows by `delta` pages. Returns the old size, or `None` if the memory cannot grow.
     pub fn grow(&self, delta: u64) -> Option<u64> {
-        self.grow_with(delta, None)
+        self.grow_with(delta, None, None)
     }
 
-    /// As [`SharedMemory::grow`]. Includes what the host's code has grown.
-    pub(crate) fn grow_with(&self, delta: u64, host: Option<&dyn MemoryHost>) -> Option<u64> {
-        let Inner { ty, bytes, definition, growing, .. } = &*self.0;
-        let _one_at_a_time = growing.lock().unwrap_or_else(PoisonError::into_inner);
+    /// As [`SharedMemory::grow`]. Includes what the host's code has grown. The growth is counted in the budget,
+    /// if there is one.
+    pub(crate) fn grow_with(
+        &self,
+        delta: u64,
+        host: Option<&dyn MemoryHost>,
+        budget: Option<&Budget>,
+    ) -> Option<u64> {
+        let Inner { ty, bytes, definition, .. } = &*self.0;
+        let mut charges = self.0.growing();
         let old = match host {
             Some(host) => self.follow(host),
             None => self.size(),
@@ -153,7 +165,14 @@ impl SharedMemory {
         let length = memory::grown_len(ty, old, delta)?;
         match (bytes, host) {
             (Bytes::Own(pages), _) => {
-                pages.make_accessible(length).ok()?;
+                let more = round_to_page(length) - round_to_page(self.byte_len());
+                if let Some(budget) = budget {
+                    charges.add(budget, more).ok()?;
+                }
+                if pages.make_accessible(length).is_err() {
+                    budget.into_iter().for_each(|budget| charges.take_back(budget, more));
+                    return None;
+                }
                 definition.length.store(length, Ordering::SeqCst);
             }
             (Bytes::Host, Some(host)) => {

@@ -36,6 +36,7 @@ struct StoreInner {
     lowest_stack_limit: usize,
     memory: Arc<StoreMemory>,
     checkpoint: OnceCell<Box<Checkpoint>>,
+    fuel_source: OnceCell<Box<dyn Fn() -> u64>>,
     exceptions: Exceptions,
     /// The tags that belong to no group.
     tags: RefCell<Vec<VmBox<TagObj>>>,
@@ -89,6 +90,7 @@ impl Store {
             lowest_stack_limit: stack.start + HOST_RESERVE.min(stack.len() / 4),
             memory,
             checkpoint: OnceCell::new(),
+            fuel_source: OnceCell::new(),
             exceptions: Exceptions::default(),
             tags: RefCell::default(),
             pending: RefCell::new(None),
@@ -163,6 +165,29 @@ impl Store {
     pub fn fuel(&self) -> u64 {
         // SAFETY: this reads a field. No reference to the context is ever kept.
         u64::try_from(unsafe { (*self.vm()).fuel }.saturating_neg()).unwrap_or(0)
+    }
+
+    /// Sets where the store gets more fuel from when its own is used up: `source` returns how much, 0 for none.
+    /// It is called on this thread while wasm waits, and may not call wasm. Can be set once.
+    pub fn set_fuel_source(&self, source: impl Fn() -> u64 + 'static) {
+        // Whoever sets it first keeps it.
+        let _ = self.0.fuel_source.set(Box::new(source));
+    }
+
+    /// Takes fuel from the source until there is some. False if the source has none.
+    pub(crate) fn refuel(&self) -> bool {
+        let Some(source) = self.0.fuel_source.get() else { return false };
+        loop {
+            let more = i64::try_from(source()).unwrap_or(i64::MAX);
+            // SAFETY: this writes a field. No reference to the context is ever kept.
+            let used = unsafe {
+                (*self.vm()).fuel = (*self.vm()).fuel.saturating_sub(more);
+                (*self.vm()).fuel
+            };
+            if more == 0 || used < 0 {
+                return more != 0;
+            }
+        }
     }
 
     /// Whether wasm of this store is on the stack.
@@ -269,8 +294,13 @@ impl Store {
 
     /// Sets the limits for objects that are made in this store from now on.
     pub fn set_limits(&self, limits: Limits) {
+        self.set_limits_within(limits, Budget::new(limits.total_bytes));
+    }
+
+    /// As [`Store::set_limits`]. The objects count in a budget that other stores may have, too.
+    pub fn set_limits_within(&self, limits: Limits, budget: Budget) {
         self.0.limits.set(limits);
-        self.0.budget.replace(Budget::new(limits.total_bytes));
+        self.0.budget.replace(budget);
         let engine = self.0.engine.max_wasm_stack();
         self.0.max_wasm_stack.set(limits.stack_bytes.unwrap_or(engine));
         // The next entry must set the stack limit.
