@@ -370,6 +370,7 @@ export type ErrorCode =
   | 'ERR_ACCESS_DENIED'
   | 'ERR_INVALID_ARG_TYPE'
   | 'ERR_INVALID_ARG_VALUE'
+  | 'ERR_MISSING_ARGS'
   | 'ERR_OUT_OF_RANGE'
   | 'ERR_WASI_ALREADY_STARTED'
   | 'ERR_WASI_ASYNC_IMPORT'
@@ -386,10 +387,12 @@ export type ErrorCode =
   | 'ERR_WASI_NO_ADDON'
   | 'ERR_WASI_NO_BUFFER'
   | 'ERR_WASI_NO_COMMAND'
+  | 'ERR_WASI_NO_ALLOCATOR'
   | 'ERR_WASI_NO_LIBRARY'
   | 'ERR_WASI_OPTION'
   | 'ERR_WASI_RANGE'
   | 'ERR_WASI_RESOURCE'
+  | 'ERR_WASI_SIGNATURE'
   | 'ERR_WASI_TIMEOUT'
   | 'ERR_WASI_TRAP'
   | 'ERR_WEBASSEMBLY_RESPONSE';
@@ -1043,6 +1046,8 @@ export interface MemoryAccess {
   read(offset: number | bigint, length: number | bigint): Buffer;
   /** So many bytes as text, or those up to the next NUL. Default: `'utf8'`. */
   readString(offset: number | bigint, length?: number | bigint, encoding?: BufferEncoding): string;
+  /** Copies a text there, and returns its bytes. No NUL ends it, unless the text has one. Default: `'utf8'`. */
+  writeString(offset: number | bigint, text: string, encoding?: BufferEncoding): number;
   /** Copies bytes there; a string as UTF-8. Returns how many. */
   write(offset: number | bigint, bytes: string | ArrayBufferView): number;
 }
@@ -1053,6 +1058,142 @@ export interface MemoryAccess {
  * `buffer`, as its bytes are another thread's.
  */
 export interface ThreadMemory extends MemoryAccess {}
+
+/** What {@link load} takes: of {@link WASIOptions} all that says what the module may reach. */
+export interface LoadOptions extends Omit<WASIOptions, 'version' | 'returnOnExit'> {
+  /** Functions and objects that the module imports beside those of WASI. */
+  imports?: Imports;
+  /**
+   * The export that allocates memory for arguments: `(size)`, `(size, alignment)`, or
+   * `(0, 0, alignment, size)`. Default: one of `malloc`, `alloc`, `allocate`, `__wbindgen_malloc`,
+   * `cabi_realloc`.
+   */
+  alloc?: string;
+  /**
+   * The export that frees it: `(address)`, `(address, size)`, `(address, size, alignment)`, or
+   * `(address, size, alignment, 0)`. Default: what belongs to the one that allocates; nothing if `alloc` is
+   * given.
+   */
+  free?: string;
+  /** Whether its code may come from the cache, and go there. Default: true. */
+  cache?: boolean;
+}
+
+/** What {@link loadAsync} takes. */
+export interface LoadAsyncOptions extends LoadOptions {
+  /** Ends the loading. */
+  signal?: AbortSignal;
+}
+
+/** A type of a parameter or result of {@link Library.fn}. */
+export type LibraryType =
+  'i32' | 'u32' | 'i64' | 'u64' | 'f32' | 'f64' | 'bool' | 'string' | 'cstring' | 'bytes';
+
+/** What a value of a {@link LibraryType} is as an argument. */
+export type LibraryArgument<T extends LibraryType> = T extends 'i64' | 'u64'
+  ? bigint | number
+  : T extends 'bool'
+    ? boolean
+    : T extends 'string' | 'cstring'
+      ? string
+      : T extends 'bytes'
+        ? ArrayBufferView | ArrayBufferLike
+        : number;
+
+/** What a value of a {@link LibraryType} is as a result: null for the null pointer of a C string. */
+export type LibraryResult<T extends LibraryType | 'void'> = T extends 'i64' | 'u64'
+  ? bigint
+  : T extends 'bool'
+    ? boolean
+    : T extends 'string'
+      ? string
+      : T extends 'cstring'
+        ? string | null
+        : T extends 'bytes'
+          ? Buffer
+          : T extends 'void'
+            ? undefined
+            : number;
+
+/** A function of a library as JavaScript calls it. */
+export interface LibrarySignature<
+  P extends readonly LibraryType[] = readonly LibraryType[],
+  R extends LibraryType | 'void' = LibraryType | 'void',
+> {
+  /** Default: none. */
+  params?: P;
+  /** Default: none. */
+  result?: R;
+  /**
+   * Whether the host frees what it allocated for strings and bytes. False for a function that takes them
+   * over. Default: true.
+   */
+  freeParams?: boolean;
+  /** Whether a string or bytes as the result was allocated for the caller, who frees it. Default: false. */
+  freeResult?: boolean;
+}
+
+/** What {@link load} adds to the exports of a library. */
+export interface LibraryHost<E extends object = Exports> {
+  /** The exports alone. */
+  readonly exports: E;
+  /** The memory that it exports as `memory`, or the only one. */
+  readonly memory: MemoryAccess | undefined;
+  /**
+   * An export as a function with strings and bytes. The type of the export says how they are passed: a
+   * string or bytes as address and length (`i32 i32`, or an `i64` with the address in its high half), a
+   * string also as the address of a text that ends with NUL. A result may also be stored as address and
+   * length where the first parameter says, as C returns a struct. Results are copied.
+   *
+   * ```js
+   * const greet = load('greet.wasm').fn('greet', { params: ['string'], result: 'string' });
+   * greet('you'); // 'Hello, you!'
+   * ```
+   *
+   * @throws an error with the code `ERR_WASI_SIGNATURE` if the export cannot be called so
+   */
+  fn<const P extends readonly LibraryType[] = [], R extends LibraryType | 'void' = 'void'>(
+    name: string,
+    signature: LibrarySignature<P, R>,
+  ): (...args: { [K in keyof P]: LibraryArgument<P[K]> }) => LibraryResult<R>;
+  /** The address of so many bytes that the library allocates. */
+  alloc(size: number): number;
+  /** Frees them. `size` is for libraries that want to be told. */
+  free(address: number, size?: number): void;
+  /** Closes its descriptors. What {@link fn} made cannot be called any more. */
+  close(): void;
+  [Symbol.dispose](): void;
+}
+
+/** A library: its exports, with {@link LibraryHost} before exports of the same names. */
+export type Library<E extends object = Exports> = LibraryHost<E> & Omit<E, keyof LibraryHost>;
+
+/**
+ * The library in a file or in bytes, ready to be called. It reaches standard output and standard error, and
+ * what its options hand to it: no directory, no environment and no input otherwise.
+ *
+ * ```js
+ * const { add } = load('add.wasm');
+ * ```
+ *
+ * @throws an error with the code `ERR_WASI_NO_LIBRARY` for a program, which is for {@link WASI.run}
+ */
+export function load<E extends object = Exports>(
+  source: string | URL | BufferSource | Module,
+  options?: LoadOptions,
+): Library<E>;
+
+/**
+ * The same, compiled beside JavaScript; the source may also be one that takes time to read.
+ *
+ * ```js
+ * const { add } = await loadAsync(fetch('https://example.org/add.wasm'), { signal: AbortSignal.timeout(5000) });
+ * ```
+ */
+export function loadAsync<E extends object = Exports>(
+  source: Source,
+  options?: LoadAsyncOptions,
+): Promise<Library<E>>;
 
 /**
  * The instance whose wasm called the imported function that runs now; undefined outside of one. So many

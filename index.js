@@ -4,6 +4,7 @@
 const { caller } = require('./lib/native/caller');
 const { CompileError, LinkError, RuntimeError } = require('./lib/util/errors');
 const { Exception, JSTag } = require('./lib/webassembly/exception');
+const { load, loadAsync } = require('./lib/load');
 const { Global } = require('./lib/webassembly/global');
 const { Instance, checkImportObject, instantiate: instantiateModule } = require('./lib/webassembly/instance');
 const { Memory } = require('./lib/webassembly/memory');
@@ -111,6 +112,8 @@ const exported = (module.exports = {
   compileStreaming,
   instantiate,
   instantiateStreaming,
+  load,
+  loadAsync,
   validate,
 });
 // The package itself may stand for the global, too.

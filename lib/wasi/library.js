@@ -29,7 +29,10 @@ class LibraryInstance extends Instance {
     const record = records.get(this);
     const { exports } = this;
     if (exports === undefined) return undefined;
-    record.memory ??= accessOf(exports);
+    if (record.memory === undefined) {
+      const memory = memoryOf(exports);
+      record.memory = memory && accessTo(memory);
+    }
     return record.memory;
   }
 
@@ -97,11 +100,12 @@ function libraryMemory(instance) {
   return memory instanceof Memory ? memory : undefined;
 }
 
-function accessOf(exports) {
+/** The memory that an instance exports as `memory`, or the only one. */
+function memoryOf(exports) {
   const memories = Object.entries(exports).filter(([, value]) => value instanceof Memory);
   const [, memory] =
     memories.find(([name]) => name === 'memory') ?? (memories.length === 1 ? memories[0] : []);
-  return memory === undefined ? undefined : accessTo(memory);
+  return memory;
 }
 
 /** The exported function of this name. */
@@ -130,4 +134,4 @@ function checkFuel(parts) {
   throw coded(Error, 'ERR_WASI_OPTION', `${text}compile it with compile(bytes, { fuel: true })`);
 }
 
-module.exports = { checkCall, checkFuel, exported, libraryMemory, makeLibrary };
+module.exports = { checkCall, checkFuel, exported, libraryMemory, makeLibrary, memoryOf };

@@ -50,6 +50,16 @@ class MemoryAccess {
     }
   }
 
+  /** Copies a text there, and returns its bytes. No NUL ends it, unless the text has one. */
+  writeString(offset, text, encoding = 'utf8') {
+    const to = toIndex(offset, 'memory.writeString(): Argument 0');
+    check.isOfType('string', text, 'text');
+    check.isEncoding(encoding, 'encoding');
+    const bytes = Buffer.from(text, encoding);
+    this.#source.write(to, bytes);
+    return bytes.byteLength;
+  }
+
   /** Copies bytes there, or text as UTF-8. Returns how many bytes. */
   write(offset, bytes) {
     const to = toIndex(offset, 'memory.write(): Argument 0');

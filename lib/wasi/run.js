@@ -70,7 +70,9 @@ class Launch {
     ));
     const { deadline } = this;
     const what = this.#what;
-    const module = await deadline.of(moduleOf(source, what, limits.fuel !== undefined, deadline.passed));
+    const module = await deadline.of(
+      moduleOf(source, what, { fuel: limits.fuel !== undefined }, deadline.passed),
+    );
     this.check();
     const parts = partsOf(module, what);
     const plan = planOf(parts);

@@ -1,12 +1,13 @@
 'use strict';
 // What may stand for a program: a path, a URL, bytes, a Blob, a Response, a Module, or a promise of one.
 
+const { closeSync, openSync, readFileSync } = require('node:fs');
 const { open, readFile } = require('node:fs/promises');
 const { isAnyArrayBuffer, isPromise } = require('node:util/types');
 
 const { native } = require('../native/binding');
 const { coded } = require('../util/errors');
-const { compile, isModule, partsOf } = require('../webassembly/module');
+const { compile, compileSync, isModule, partsOf } = require('../webassembly/module');
 const { checkFile, isOn } = require('./permission');
 const check = require('../util/validate');
 const { filePath, isBlob, isResponse, isURL } = require('../util/web');
@@ -17,12 +18,12 @@ function expectLater(source) {
 }
 
 /**
- * A module of ours from whatever stands for one: a promise. `fuel` tells whether it must count. What is
+ * A module of ours from whatever stands for one: a promise. The options are those of compiling it. What is
  * fetched or compiled for it is given up when `passed` rejects.
  */
-async function moduleOf(given, what, fuel, passed) {
+async function moduleOf(given, what, { fuel = false, cache } = {}, passed = undefined) {
   const source = await given;
-  if (!isModule(source)) return compile(await bytesOf(source, what, passed), what, { fuel }, passed);
+  if (!isModule(source)) return compile(await bytesOf(source, what, passed), what, { fuel, cache }, passed);
   if (fuel && !native.countsFuel(partsOf(source).handle)) {
     const text = 'options.limits.fuel is given, but the module does not count its operators: ';
     throw coded(Error, 'ERR_WASI_OPTION', `${text}compile it with compile(bytes, { fuel: true })`);
@@ -30,16 +31,36 @@ async function moduleOf(given, what, fuel, passed) {
   return source;
 }
 
+/** The same at once, from what needs no waiting. */
+function moduleOfSync(source, what, { cache } = {}) {
+  if (isModule(source)) return source;
+  return compileSync(bytesOfSync(source, what), what, { cache });
+}
+
+function bytesOfSync(source, what) {
+  const path = filePath(source, 'source') ?? (typeof source === 'string' ? checkedPath(source) : undefined);
+  if (path !== undefined) return fileBytesSync(path, what);
+  if (isBytes(source)) return source;
+  const isAsync = isURL(source) || isResponse(source) || isBlob(source) || isPromise(source);
+  if (isAsync) throw check.invalidValue('source', source, 'takes time to read; give it to loadAsync()');
+  throw unknown(source, 'a path, the URL of a file, bytes, or a Module of wasi-native');
+}
+
+function isBytes(source) {
+  return ArrayBuffer.isView(source) || isAnyArrayBuffer(source);
+}
+
+/** A string that is read as a path. */
+function checkedPath(source) {
+  if (source === '') throw check.invalidValue('source', source, 'must not be an empty path');
+  if (!/^https?:/i.test(source)) return source;
+  throw check.invalidValue('source', source, 'is read as a path; to fetch a program give new URL(...)');
+}
+
 async function bytesOf(source, what, passed) {
   const path = filePath(source, 'source');
   if (path !== undefined) return fileBytes(path, what);
-  if (typeof source === 'string') {
-    if (source === '') throw check.invalidValue('source', source, 'must not be an empty path');
-    if (/^https?:/i.test(source)) {
-      throw check.invalidValue('source', source, 'is read as a path; to fetch a program give new URL(...)');
-    }
-    return fileBytes(source, what);
-  }
+  if (typeof source === 'string') return fileBytes(checkedPath(source), what);
   if (isURL(source)) return bytesOf(await fetched(source.href, what, passed), what);
   if (isResponse(source)) {
     if (source.ok) return source.arrayBuffer();
@@ -50,17 +71,22 @@ async function bytesOf(source, what, passed) {
     );
   }
   if (isBlob(source)) return source.arrayBuffer();
-  if (ArrayBuffer.isView(source) || isAnyArrayBuffer(source)) return source;
+  if (isBytes(source)) return source;
+  throw unknown(
+    source,
+    'a path, a URL, bytes, a Blob, a Response, a Module of wasi-native, or a promise of one of these',
+  );
+}
+
+function unknown(source, expected) {
   if (source?.[Symbol.toStringTag] === 'WebAssembly.Module') {
-    throw check.invalidValue(
+    return check.invalidValue(
       'source',
       source,
       "is a module of V8's; compile its bytes with compile() of wasi-native",
     );
   }
-  const expected =
-    'a path, a URL, bytes, a Blob, a Response, a Module of wasi-native, or a promise of one of these';
-  throw check.invalidType('source', expected, source);
+  return check.invalidType('source', expected, source);
 }
 
 /** Reads a file. A permitted path may lead elsewhere, so the place of what was opened must be permitted, too. */
@@ -75,16 +101,39 @@ async function read(path, what) {
   }
 }
 
+function readSync(path, what) {
+  if (!isOn()) return readFileSync(path);
+  const file = openSync(path);
+  try {
+    checkFile(what, path, native.descriptorPath(file));
+    return readFileSync(file);
+  } finally {
+    closeSync(file);
+  }
+}
+
+function fileBytesSync(path, what) {
+  try {
+    return readSync(path, what);
+  } catch (error) {
+    throw naming(error, path);
+  }
+}
+
 async function fileBytes(path, what) {
   try {
     return await read(path, what);
   } catch (error) {
-    // The error for a directory does not name it.
-    if (error.path === undefined && typeof error.code === 'string' && !error.code.startsWith('ERR_')) {
-      Object.assign(error, { path, message: `${error.message} '${path}'` });
-    }
-    throw error;
+    throw naming(error, path);
   }
+}
+
+/** The error of a file with its path, which that for a directory lacks. */
+function naming(error, path) {
+  if (error.path === undefined && typeof error.code === 'string' && !error.code.startsWith('ERR_')) {
+    Object.assign(error, { path, message: `${error.message} '${path}'` });
+  }
+  return error;
 }
 
 async function fetched(url, what, passed) {
@@ -106,4 +155,4 @@ function unfetched(what, url, why, cause) {
   return error;
 }
 
-module.exports = { expectLater, moduleOf };
+module.exports = { expectLater, moduleOf, moduleOfSync };

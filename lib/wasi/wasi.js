@@ -119,7 +119,7 @@ class WASI {
     checkImports(imports, 'imports');
     check.isObject(options, 'options');
     checkKeys('instantiate', options, 'options');
-    const module = await moduleOf(source, 'WASI.instantiate()', false);
+    const module = await moduleOf(source, 'WASI.instantiate()');
     return this.#instantiate(module, imports, options);
   }
 

@@ -22,10 +22,7 @@ const { put, of } = privateParts();
 class Module {
   constructor(bytes, options = undefined) {
     settle(this, new.target, Module);
-    const what = 'WebAssembly.Module()';
-    const copied = toBytes(bytes, `${what}: Argument 0`);
-    const handle = native.compile(realm, what, copied, countsFuel(options), usesCache(options));
-    return moduleFor(handle, Object.getPrototypeOf(this));
+    return compileSync(bytes, 'WebAssembly.Module()', options, Object.getPrototypeOf(this));
   }
 
   /**
@@ -215,6 +212,12 @@ async function compile(bytes, what, options = undefined, until = undefined) {
   return moduleFor(result);
 }
 
+/** Compiles bytes on this thread. */
+function compileSync(bytes, what, options = undefined, prototype = Module.prototype) {
+  const copied = toBytes(bytes, `${what}: Argument 0`);
+  return moduleFor(native.compile(realm, what, copied, countsFuel(options), usesCache(options)), prototype);
+}
+
 /** Whether the module is to count its operators, for `limits.fuel`: our own option. */
 function countsFuel(options) {
   checkOurKeys('compile', options, 'options');
@@ -241,4 +244,4 @@ function validate(bytes) {
   return native.validate(realm, toBytes(bytes, 'WebAssembly.validate(): Argument 0'));
 }
 
-module.exports = { Module, compile, isModule, partsOf, validate };
+module.exports = { Module, compile, compileSync, isModule, partsOf, validate };

@@ -1,0 +1,88 @@
+'use strict';
+// `load` and `loadAsync`: what a module is decides what it becomes.
+
+const { coded } = require('../util/errors');
+const { CAPABILITIES, checkImports, checkKeys } = require('../util/keys');
+const { partsOf } = require('../webassembly/module');
+const { roleOf } = require('../wasi/role');
+const { expectLater, moduleOf, moduleOfSync } = require('../wasi/source');
+const { WASI } = require('../wasi/wasi');
+const { Deadline, checkDeadline } = require('../wasi/deadline');
+const { MODULES } = require('../native/wasi-functions');
+const check = require('../util/validate');
+const { reactor } = require('./reactor');
+
+/** The library in a file or in bytes, ready to be called. */
+function load(source, options = {}) {
+  const what = 'load()';
+  checkOptions('load', options);
+  return open(moduleOfSync(source, what, options), options, what);
+}
+
+/** The same, compiled beside JavaScript. */
+async function loadAsync(source, options = {}) {
+  const what = 'loadAsync()';
+  expectLater(source);
+  checkOptions('loadAsync', options);
+  const deadline = new Deadline({ signal: options.signal }, what);
+  try {
+    return open(await deadline.of(moduleOf(source, what, options, deadline.passed)), options, what);
+  } finally {
+    deadline.end();
+  }
+}
+
+function open(module, options, what) {
+  const parts = partsOf(module, what);
+  const kind = kindOf(parts, what);
+  if (kind === 'command') {
+    const text = `${what}: the module is a program: it exports _start. `;
+    throw coded(Error, 'ERR_WASI_NO_LIBRARY', `${text}Run it with new WASI({ version: 'preview1' }).run()`);
+  }
+  return loaders[kind](module, parts, options);
+}
+
+/** `'guest'` for a module that asks for Node-API, else `'command'` or `'library'`. */
+function kindOf(parts, what) {
+  const isGuest = parts
+    .exports()
+    .some(({ name, kind }) => kind === 'function' && name === 'napi_register_wasm_v1');
+  return isGuest ? 'guest' : roleOf(parts, what, 'ERR_WASI_NO_LIBRARY');
+}
+
+const loaders = {
+  guest() {
+    throw coded(Error, 'ERR_WASI_NO_LIBRARY', 'load(): modules that ask for Node-API cannot be loaded yet');
+  },
+
+  library(module, parts, { imports, alloc, free, ...options }) {
+    const wasi = programFor(parts, options);
+    try {
+      const { instance } = wasi.instantiateSync(module, imports);
+      return reactor(instance, { alloc, free }, () => wasi.close());
+    } catch (error) {
+      wasi.close();
+      throw error;
+    }
+  },
+};
+
+/**
+ * What a library may reach: nothing but standard output and error, unless its options say more. Node's own
+ * class would give it standard input as well.
+ */
+function programFor(parts, options) {
+  const wanted = new Set(parts.imports().map(({ module }) => module));
+  const version = Object.keys(MODULES).find((key) => wanted.has(MODULES[key])) ?? 'preview1';
+  const given = Object.entries(options).filter(([key]) => CAPABILITIES.includes(key));
+  return new WASI({ stdin: 'ignore', ...Object.fromEntries(given), version });
+}
+
+function checkOptions(kind, options) {
+  check.isObject(options, 'options');
+  checkKeys(kind, options, 'options');
+  checkImports(options.imports ?? {}, 'options.imports');
+  checkDeadline(options);
+}
+
+module.exports = { load, loadAsync };
