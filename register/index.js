@@ -1,10 +1,17 @@
 'use strict';
-// `node --import wasi-native/register program.js`: `wasi` and `node:wasi` give our class, however
-// they are loaded. Workers of the process inherit the flag, and with it the replacement.
+// `node --import wasi-native/register program.js`, or `--require`:
+//
+// - `wasi` and `node:wasi` give our class, however they are loaded
+// - `require('./x.wasm')` and `import './x.wasm'` load it, as `load()` does
+// - packages whose glue would run a WebAssembly build of a native addon get it loaded by us
+//
+// Workers of the process inherit the flag, and with it all of this.
 
 const { syncBuiltinESMExports } = require('node:module');
 
 const { WASI } = require('..');
+const { registerImport } = require('../lib/load/import');
+const { registerRequire } = require('../lib/load/require');
 
 /** Node's module, without the warning of how experimental Node's class is. */
 function withoutWarning(load) {
@@ -19,3 +26,5 @@ function withoutWarning(load) {
 
 withoutWarning(() => require('node:wasi')).WASI = WASI;
 syncBuiltinESMExports();
+registerRequire();
+registerImport();

@@ -14,8 +14,7 @@ const output = join(cache, 'guest.wasm');
 
 const programs = {
   'posix.c': (source) => zig(source),
-  'library.c': (source) =>
-    zig(source, '-mexec-model=reactor', '-Wl,--export=malloc', '-Wl,--export=free'),
+  'library.c': (source) => zig(source, '-mexec-model=reactor', '-Wl,--export=malloc', '-Wl,--export=free'),
   'std.rs': (source) => rust(source),
   'shout.rs': (source) => rust(source, '--crate-type', 'cdylib'),
   'program.go': go,
@@ -32,7 +31,17 @@ function zig(source, ...flags) {
 function rust(source, ...flags) {
   const codegen = ['opt-level=s', 'lto', 'panic=abort', 'strip=symbols', 'codegen-units=1'];
   const options = codegen.flatMap((option) => ['-C', option]);
-  run('rustc', ['--edition', '2024', '--target', 'wasm32-wasip1', ...options, ...flags, source, '-o', output]);
+  run('rustc', [
+    '--edition',
+    '2024',
+    '--target',
+    'wasm32-wasip1',
+    ...options,
+    ...flags,
+    source,
+    '-o',
+    output,
+  ]);
 }
 
 function go(source) {
