@@ -7,12 +7,11 @@ const { Exit } = require('../util/errors');
 const { checkImports, checkKeys } = require('../util/keys');
 const check = require('../util/validate');
 const { Linking, checkGiven, importOf, refuse, refuseThreads } = require('../webassembly/instance');
-const { partsOf } = require('../webassembly/module');
 const { Deadline, checkDeadline } = require('./deadline');
 const { parseProgram } = require('./options');
 const { ThreadProgram } = require('./program');
 const { commandOf, roleOf } = require('./role');
-const { moduleOf } = require('./source');
+const { partsOfSource } = require('./source');
 const { GuestThread, ThreadInstance } = require('./thread');
 
 /** Native handles for what a module imports, and `{call, type}` for functions of this thread. */
@@ -70,11 +69,9 @@ class Launch {
     ));
     const { deadline } = this;
     const what = this.#what;
-    const module = await deadline.of(
-      moduleOf(source, what, { fuel: limits.fuel !== undefined }, deadline.passed),
-    );
+    const wanted = partsOfSource(source, what, { fuel: limits.fuel !== undefined }, deadline.passed);
+    const { parts, module } = await deadline.of(wanted);
     this.check();
-    const parts = partsOf(module, what);
     const plan = planOf(parts);
     const externs = importsOf({ parts, what, moduleName, context: program.context, imports });
     const guest = (this.#guest = new GuestThread(
@@ -174,7 +171,7 @@ async function spawn(wasi, source, imports = {}, options = {}) {
     guest.streams = launch.program.streams;
     guest.ended.finally(() => deadline.end()).catch(() => {});
     await guest.ready;
-    return { module, instance, exports: instance.exports };
+    return { module: module(), instance, exports: instance.exports };
   } catch (error) {
     deadline.end();
     launch.program?.abandon();

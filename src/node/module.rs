@@ -8,6 +8,7 @@ use super::realm::{Realm, engine};
 use engine::{MemoryType, Module};
 use napi::bindgen_prelude::{ArrayBuffer, Buffer, Env, External};
 use napi_derive::napi;
+use std::path::Path;
 use std::rc::Rc;
 
 /// Compiles now. `what` begins the message of an error. `use_cache` tells whether the code may come from
@@ -25,6 +26,23 @@ pub fn compile(
         let compiled = Module::new_while(&engine(fuel)?, bytes, use_cache, &go_on);
         let failed = |error| Failure::new(Kind::Compile, format!("{what}: {error}"));
         Ok(External::new(compiled.map_err(failed)?))
+    })
+}
+
+/// As [`compile`], for the bytes in a file. Null if it cannot be read.
+#[napi(catch_unwind)]
+pub fn compile_file(
+    realm: &External<Rc<Realm>>,
+    what: String,
+    path: String,
+    fuel: bool,
+    use_cache: bool,
+) -> napi::Result<Option<External<Module>>> {
+    run(realm, || {
+        let go_on = || realm.goes_on.get().is_none_or(|goes_on| goes_on());
+        let compiled = Module::of_file(&engine(fuel)?, Path::new(&path), use_cache, &go_on);
+        let failed = |error| Failure::new(Kind::Compile, format!("{what}: {error}"));
+        Ok(compiled.map_err(failed)?.map(External::new))
     })
 }
 
