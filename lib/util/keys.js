@@ -39,7 +39,7 @@ const OPTIONS = {
     // prettier-ignore
     keys: [
       'descriptors', 'buffers', 'path', 'subscriptions', 'strings', 'output', 'memory', 'table', 'total', 'stack',
-      'fuel',
+      'fuel', 'threads',
     ],
   },
   preopen: {
@@ -114,10 +114,11 @@ function placesOf(key) {
 function advice(kind, key) {
   const { of, keys } = OPTIONS[kind];
   const places = placesOf(key);
-  if (places.length > 0) return `"${key}" is an option of ${listed(places)}`;
-  const meant = suggestion(key, keys);
+  const isOption = places.length > 0 ? `"${key}" is an option of ${listed(places)}` : undefined;
   const elsewhere = elsewhereOf(key);
-  if (elsewhere !== undefined) return elsewhere;
+  if (elsewhere !== undefined) return isOption === undefined ? elsewhere : `${elsewhere}; ${isOption}`;
+  if (isOption !== undefined) return isOption;
+  const meant = suggestion(key, keys);
   if (meant !== undefined) return `did you mean "${meant}"?`;
   return keys.length === 0 ? `${of} has no options` : `${of} has ${listed(keys)}`;
 }

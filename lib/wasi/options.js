@@ -38,7 +38,16 @@ function parse(options) {
     throw check.invalidValue('options.onRefused', onRefused, "must be 'ENOTCAPABLE' or 'ENOSYS'");
   }
   checkLimits(limits);
-  const { memory, table, total, stack, fuel, output = DEFAULT_OUTPUT, ...ofWasi } = limits;
+  const {
+    memory,
+    table,
+    total,
+    stack,
+    fuel,
+    threads = DEFAULT_THREADS,
+    output = DEFAULT_OUTPUT,
+    ...ofWasi
+  } = limits;
   if (trace !== undefined) check.isOfType('function', trace, 'options.trace');
   return {
     returnOnExit,
@@ -47,7 +56,7 @@ function parse(options) {
     program: { args, env, stdio },
     outputLimit: output,
     /** What the engine limits, rather than WASI. */
-    threadLimits: { memory, table, total, stack, fuel },
+    threadLimits: { memory, table, total, stack, fuel, threads },
     memories: mounts.map(({ memory }) => memory).filter((memory) => memory !== undefined),
     native: {
       preopens: mounts.map(({ preopen }) => preopen),
@@ -143,6 +152,9 @@ function directory(path, name, plain) {
 /** Bytes of each captured stream. */
 const DEFAULT_OUTPUT = 16 * 1024 * 1024;
 
+/** Threads that a program may have at a time, beside its first. */
+const DEFAULT_THREADS = 256;
+
 /** What can be limited, from and to how much. */
 const LIMITS = {
   // A program has three standard streams.
@@ -157,6 +169,7 @@ const LIMITS = {
   total: [0, Number.MAX_SAFE_INTEGER],
   stack: [64 * 1024, 1024 * 1024 * 1024],
   fuel: [0, Number.MAX_SAFE_INTEGER],
+  threads: [0, 65535],
 };
 
 function checkLimits(limits) {

@@ -1,36 +1,60 @@
 'use strict';
 // Programs on threads of their own: `WASI.run` and `WASI.spawn`.
 
-const { native, realm } = require('../native/binding');
+const { constants, native, realm } = require('../native/binding');
 const { EXTENSIONS, wasiFunctionParts } = require('../native/wasi-functions');
 const { Exit } = require('../util/errors');
 const { checkImports, checkKeys } = require('../util/keys');
 const check = require('../util/validate');
-const { Linking, checkGiven, importOf, refuse, refuseThreads } = require('../webassembly/instance');
+const {
+  Linking,
+  checkGiven,
+  checkThreads,
+  importOf,
+  isThreadSpawn,
+  refuse,
+} = require('../webassembly/instance');
+const { partsOf } = require('../webassembly/module');
 const { Deadline, checkDeadline } = require('./deadline');
 const { parseProgram } = require('./options');
 const { ThreadProgram } = require('./program');
 const { commandOf, roleOf } = require('./role');
-const { partsOfSource } = require('./source');
+const { moduleOf } = require('./source');
 const { GuestThread, ThreadInstance } = require('./thread');
 
-/** Native handles for what a module imports, and `{call, type}` for functions of this thread. */
+/** What guests with threads of their own get from native code, as its numbers. */
+const MEMORY = constants.ofThreads.indexOf('memory');
+const THREAD_SPAWN = constants.ofThreads.indexOf('spawn');
+
+/**
+ * Native handles for what a module imports, numbers for what only guests with threads import, and
+ * `{call, type}` for functions of this thread.
+ */
 function importsOf({ parts, what, moduleName, context, imports }) {
   const linking = new Linking(what, parts);
-  refuseThreads(what, parts.imports(), imports);
+  checkThreads(what, parts, imports);
   return parts.imports().map((wanted, index) => {
     const given = imports?.[wanted.module]?.[wanted.name];
     const isWasi = wanted.module === moduleName || wanted.module === EXTENSIONS;
     if (given === undefined && isWasi && wanted.kind === 'function') {
       return native.wasiImport(realm, context, what, wanted.module, wanted.name);
     }
-    if (given === undefined) checkGiven(wanted, imports?.[wanted.module], what);
+    if (given === undefined) {
+      if (isThreadSpawn(wanted)) return THREAD_SPAWN;
+      if (wanted.kind === 'memory' && wanted.type === 's') return MEMORY;
+      checkGiven(wanted, imports?.[wanted.module], what);
+    }
     if (wanted.kind === 'function') {
       if (typeof given !== 'function') refuse(linking, wanted, 'a function', given);
       const wasi = wasiFunctionParts(given);
       if (wasi === undefined) return { call: given, type: wanted.type };
       // What another program waits for on behalf of this one ends with this one.
       return native.wasiImport(realm, wasi.context, what, wasi.module, wasi.name, context);
+    }
+    if (wanted.kind === 'memory' && wanted.type === 's') {
+      const own =
+        'left out: the guest gets a memory of its own, for all its threads. If it is given, leave it out';
+      refuse(linking, wanted, own, given);
     }
     // A memory's bytes, also shared ones, are of this thread, and go when it does.
     if (wanted.kind !== 'global' || wanted.type.endsWith('m')) {
@@ -60,7 +84,7 @@ class Launch {
    * Starts it. `planOf(parts)` tells what the guest is to do; `data` and `end` are for its instance, which
    * is returned with its module and its guest.
    */
-  async start(source, programOptions, imports, planOf, { data, end } = {}) {
+  async start(source, programOptions, imports, planOf, { data, end, forGuest } = {}) {
     const { parsed, moduleName } = this.#wasi;
     const { threadLimits: limits } = parsed;
     // Before compiling, so that the user's streams have somebody who listens.
@@ -69,16 +93,18 @@ class Launch {
     ));
     const { deadline } = this;
     const what = this.#what;
-    const wanted = partsOfSource(source, what, { fuel: limits.fuel !== undefined }, deadline.passed);
-    const { parts, module } = await deadline.of(wanted);
+    const module = await deadline.of(
+      moduleOf(source, what, { fuel: limits.fuel !== undefined, forGuest }, deadline.passed),
+    );
     this.check();
+    const parts = partsOf(module, what);
     const plan = planOf(parts);
     const externs = importsOf({ parts, what, moduleName, context: program.context, imports });
     const guest = (this.#guest = new GuestThread(
       parts,
       program.context,
       externs,
-      { limits, ...plan },
+      { limits, threads: limits.threads, ...plan },
       deadline,
     ));
     const instance = (guest.instance = new ThreadInstance(guest, parts, { data, program, end }));
@@ -117,7 +143,8 @@ async function run(wasi, source, options = {}) {
   let finished = false;
   try {
     const planOf = (parts) => ({ command: commandOf(parts, what) });
-    const { guest } = await launch.start(source, programOptions, imports, planOf);
+    // Nobody else gets the module, so its code may rely on the memory's being ours.
+    const { guest } = await launch.start(source, programOptions, imports, planOf, { forGuest: true });
     const code = await guest.ended.then(() => 0, exitCode);
     await deadline.of(launch.program.finish());
     finished = true;
@@ -171,7 +198,7 @@ async function spawn(wasi, source, imports = {}, options = {}) {
     guest.streams = launch.program.streams;
     guest.ended.finally(() => deadline.end()).catch(() => {});
     await guest.ready;
-    return { module: module(), instance, exports: instance.exports };
+    return { module, instance, exports: instance.exports };
   } catch (error) {
     deadline.end();
     launch.program?.abandon();

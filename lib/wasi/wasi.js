@@ -5,7 +5,7 @@ const { native, realm } = require('../native/binding');
 const { callSite, withSite } = require('../util/call-site');
 const { here } = require('../native/caller');
 const { Exit, coded, notStarted } = require('../util/errors');
-const { checkGiven } = require('../webassembly/instance');
+const { checkGiven, isThreadSpawn } = require('../webassembly/instance');
 const { checkImports, checkKeys } = require('../util/keys');
 const { libraryMemory, makeLibrary } = require('./library');
 const { handleWithoutBuffer, memoryParts } = require('../webassembly/memory');
@@ -199,6 +199,11 @@ class WASI {
     const grants = native.wasiReport(this.#template, pairs);
     const report = { granted: [], refused: [], stubbed: [], unknown: [] };
     wanted.forEach(({ module, name }, index) => {
+      if (isThreadSpawn(wanted[index])) {
+        const { threads } = this.#parsed.threadLimits;
+        report[threads > 0 ? 'granted' : 'stubbed'].push('wasi.thread-spawn');
+        return;
+      }
       const ours = module === this.#moduleName || module === EXTENSIONS;
       report[ours ? grants[index] : 'unknown'].push(`${module}.${name}`);
     });

@@ -90,7 +90,7 @@ class Linking {
     const { what, module, group, externs } = this;
     const shared = module.sharedMemories().map((limits) => {
       // Where V8 has no such memory, native code makes it of bytes of its own.
-      if (lacking(limits) !== undefined) return null;
+      if (lacking(limits) !== undefined || native.ownsSharedMemory(module.handle)) return null;
       const parts = memoryParts(makeShared(limits));
       join(group, parts.group);
       return parts.handle;
@@ -209,15 +209,27 @@ const IMPORT = {
     object(linking, wanted, 'a WebAssembly.Tag', value, tagParts(value)),
 };
 
+/** Whether an import is the function by which guests start threads. */
+function isThreadSpawn({ module, name, kind }) {
+  return module === 'wasi' && name === 'thread-spawn' && kind === 'function';
+}
+
+/** Throws if the module starts threads of ours, each of which would have a memory of its own. */
+function checkThreads(what, parts, given) {
+  if (!parts.imports().some(isThreadSpawn) || given?.wasi?.['thread-spawn'] !== undefined) return;
+  if (parts.imports().some(({ kind, type }) => kind === 'memory' && type === 's')) return;
+  const text = 'the module imports wasi.thread-spawn, but no shared memory for its threads';
+  throw coded(LinkError, 'ERR_WASI_LINK', `${what}: ${text}; link it with --import-memory --shared-memory`);
+}
+
 /** Throws if the module wants to start threads and nobody gives it the function for that. */
 function refuseThreads(what, wanted, given) {
-  const threads = wanted.some(({ module, name }) => module === 'wasi' && name === 'thread-spawn');
-  if (!threads || given?.wasi?.['thread-spawn'] !== undefined) return;
+  if (!wanted.some(isThreadSpawn) || given?.wasi?.['thread-spawn'] !== undefined) return;
   const text = 'the module imports wasi.thread-spawn, so it was built for wasm32-wasip1-threads, and';
   throw coded(
     LinkError,
     'ERR_WASI_LINK',
-    `${what}: ${text} threads of guests are not supported yet; build it for wasm32-wasip1, or give the import`,
+    `${what}: ${text} threads of guests are started by wasi.run() and wasi.spawn(); use these, or give the import`,
   );
 }
 
@@ -277,9 +289,10 @@ module.exports = {
   Linking,
   checkGiven,
   checkImportObject,
+  checkThreads,
   importOf,
   instantiate,
+  isThreadSpawn,
   link,
   refuse,
-  refuseThreads,
 };

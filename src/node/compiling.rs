@@ -5,16 +5,16 @@
 //! put into its queue from then on, and compilations that only it waited for stop.
 
 use super::failure::{Failure, bounded, caught, run};
+use super::module::engine_of;
 use super::queue::{self, Queue};
 use super::raw::{self, HandleScope, Reference, Refused};
-use super::realm::{Realm, engine};
-use engine::{CompileError, Compiling, FileResult, Module, Reading};
+use super::realm::Realm;
+use engine::{CompileError, Compiling, Module};
 use napi::JsValue;
 use napi::bindgen_prelude::{Env, External, Unknown};
 use napi_derive::napi;
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -27,38 +27,13 @@ pub struct Compilations {
     deliver: Reference,
 }
 
-type UnderWay = RefCell<HashMap<u32, Option<Work>>>;
-
-/// Dropping it stops the compilation.
-enum Work {
-    Bytes(#[expect(dead_code, reason = "held for its drop")] Compiling),
-    File(#[expect(dead_code, reason = "held for its drop")] Reading),
-}
+type UnderWay = RefCell<HashMap<u32, Option<Compiling>>>;
 
 impl Compilations {
     /// Notes that a compilation begins. The event loop waits for it.
     fn begin(&self, realm: &Realm, number: u32) {
         self.under_way.borrow_mut().insert(number, None);
         self.queue.hold_event_loop(realm, true);
-    }
-
-    /// Starts a compilation that has begun.
-    fn start(
-        &self,
-        realm: &Realm,
-        number: u32,
-        start: impl FnOnce() -> Result<Option<Work>, Failure>,
-    ) -> Result<(), Failure> {
-        match caught(start) {
-            Ok(work) => {
-                self.under_way.borrow_mut().insert(number, work);
-                Ok(())
-            }
-            Err(failure) => {
-                self.end(realm, number);
-                Err(failure)
-            }
-        }
     }
 
     /// Notes that nobody waits for a compilation any more. False if nobody did before.
@@ -90,7 +65,7 @@ pub fn open_compiler(realm: &External<Rc<Realm>>, deliver: Unknown) -> napi::Res
 /// What came of a compilation.
 struct Compiled {
     number: u32,
-    result: FileResult,
+    result: Result<Module, CompileError>,
 }
 
 impl queue::Message for Compiled {
@@ -103,8 +78,7 @@ impl queue::Message for Compiled {
         let _scope = HandleScope::open(realm.env)?;
         let env = Env::from_raw(realm.env);
         let value = match result {
-            Ok(None) => raw::null(realm.env)?,
-            Ok(Some(module)) => External::new(module).into_unknown(&env).map_err(|_| Refused)?.raw(),
+            Ok(module) => External::new(module).into_unknown(&env).map_err(|_| Refused)?.raw(),
             Err(error) => raw::string(realm.env, &bounded(&error.to_string(), 16 << 10))?,
         };
         let function = compilations.deliver.get().ok_or(Refused)?;
@@ -122,38 +96,24 @@ pub fn compile_async(
     bytes: &[u8],
     fuel: bool,
     use_cache: bool,
+    for_guest: bool,
 ) -> napi::Result<()> {
     run(realm, || {
-        let engine = engine(fuel)?;
-        let compilations = realm.compilations.get().ok_or(Failure::Stopped)?;
-        compilations.begin(realm, number);
-        let queue = compilations.queue.clone();
-        let done = move |result: Result<Module, CompileError>| {
-            queue.send(Compiled { number, result: result.map(Some) });
-        };
-        let start = || Ok(Module::start(&engine, bytes, use_cache, done).map(Work::Bytes));
-        compilations.start(realm, number, start)
-    })
-}
-
-/// As [`compile_async`], for the bytes in a file. If it cannot be read, null is delivered.
-#[napi(catch_unwind)]
-pub fn compile_file_async(
-    realm: &External<Rc<Realm>>,
-    number: u32,
-    path: String,
-    fuel: bool,
-    use_cache: bool,
-) -> napi::Result<()> {
-    run(realm, || {
-        let engine = engine(fuel)?;
+        let engine = engine_of(bytes, fuel, for_guest)?;
         let compilations = realm.compilations.get().ok_or(Failure::Stopped)?;
         compilations.begin(realm, number);
         let queue = compilations.queue.clone();
         let done = move |result| queue.send(Compiled { number, result });
-        let start =
-            || Ok(Some(Work::File(Module::start_file(&engine, PathBuf::from(path), use_cache, done))));
-        compilations.start(realm, number, start)
+        match caught(|| Ok(Module::start(&engine, bytes, use_cache, done))) {
+            Ok(compiling) => {
+                compilations.under_way.borrow_mut().insert(number, compiling);
+                Ok(())
+            }
+            Err(failure) => {
+                compilations.end(realm, number);
+                Err(failure)
+            }
+        }
     })
 }
 

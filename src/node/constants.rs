@@ -5,7 +5,7 @@
 //! takes it by its name and has no table of its own.
 
 use super::shared::{Answer, Request};
-use super::threads::EventKind;
+use super::threads::{EventKind, OfThreads};
 use super::types::NAMED;
 use engine::ExternRef;
 use napi::bindgen_prelude::{Env, Object};
@@ -30,7 +30,8 @@ macro_rules! named {
 
 pub(super) use named;
 
-/// `{types: [[name, letter], ...], externref: word - number, events: [...], requests: [...], answers: [...]}`.
+/// `{types: [[name, letter], ...], externref: word - number, events: [...], requests: [...], answers: [...],
+/// ofThreads: [...]}`.
 pub fn constants(env: &Env) -> napi::Result<Object<'_>> {
     let mut constants = Object::new(env)?;
     let types: Vec<_> =
@@ -40,6 +41,7 @@ pub fn constants(env: &Env) -> napi::Result<Object<'_>> {
     constants.set("events", names(EventKind::ALL))?;
     constants.set("requests", names(Request::ALL))?;
     constants.set("answers", names(Answer::ALL))?;
+    constants.set("ofThreads", names(OfThreads::ALL))?;
     Ok(constants)
 }
 

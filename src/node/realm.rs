@@ -23,6 +23,7 @@ use super::threads::Threads;
 use super::types::Letters;
 use super::v8_stack::V8Stack;
 use super::workers::Asked;
+use engine::shares_memory;
 use engine::{Cache, CompileError, Config, Engine, FastEntry, Func, MemoryStyle, Store, TrapMode, ValRaw};
 use host::watchdog::Watchdog;
 use napi::bindgen_prelude::{Env, External, Object, Unknown};
@@ -184,10 +185,14 @@ pub fn engine(fuel: bool) -> Result<Engine, CompileError> {
     engine_for(fuel, Some(MemoryStyle::Bounded))
 }
 
-/// The same for modules whose shared memories are always ours, with guard pages where there is room for them.
-/// Their code runs in the stores of [`engine`], too, but not on a memory of V8's: see `Memory::suits`.
-pub fn guest_engine(fuel: bool) -> Result<Engine, CompileError> {
-    engine_for(fuel, None)
+/// The engine for a module whose shared memories are all ours, with guard pages where there is room for them. Its
+/// code runs in the stores of [`engine`], too, but not on a memory of V8's: see `Memory::suits`.
+pub fn guest_engine(bytes: &[u8], fuel: bool) -> Result<Engine, CompileError> {
+    match shares_memory(bytes) {
+        true => engine_for(fuel, None),
+        // Other modules are the same to both, so they are compiled once.
+        false => engine(fuel),
+    }
 }
 
 fn engine_for(fuel: bool, shared_memory: Option<MemoryStyle>) -> Result<Engine, CompileError> {

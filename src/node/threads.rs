@@ -177,10 +177,12 @@ pub struct GuestPlan {
     pub initialize: Option<u32>,
     /// How long the guest may take.
     pub milliseconds: Option<f64>,
+    /// How many threads it may start that are there at the same time.
+    pub threads: Option<u32>,
 }
 
-/// Starts the guest `number`. Each import is an `External` (of a WASI function or an immutable global), or null
-/// for a function that `deliver` is told of.
+/// Starts the guest `number`. Each import is an `External` (of a WASI function or an immutable global), null
+/// for a function that `deliver` is told of, or the [`OfThreads`] that the guest gets from us.
 #[napi(catch_unwind)]
 pub fn start_thread<'env>(
     env: &'env Env,
@@ -198,6 +200,7 @@ pub fn start_thread<'env>(
         let plan = Plan {
             module: Module::clone(module),
             imports,
+            threads: wanted.threads.map_or(0, |threads| threads as usize),
             ctx: program.map(|program| program.ctx.clone()),
             // Infinity becomes the most that there can be.
             fuel: wanted.limits.fuel.map_or(u64::MAX, |fuel| fuel as u64),
@@ -233,9 +236,27 @@ pub fn start_thread<'env>(
     })
 }
 
+named! {
+    /// What only guests with threads of their own import.
+    pub enum OfThreads {
+        Memory = "memory",
+        Spawn = "spawn",
+    }
+}
+
 fn import(env: &Env, value: &Unknown<'_>) -> napi::Result<Import> {
-    if value.get_type()? == ValueType::Null {
-        return Ok(Import::Remote);
+    match value.get_type()? {
+        ValueType::Null => return Ok(Import::Remote),
+        ValueType::Number => {
+            // SAFETY: `value` is a number.
+            let number = unsafe { value.cast::<u32>() }?;
+            let import = match OfThreads::ALL.get(number as usize) {
+                Some((_, OfThreads::Memory)) => Import::SharedMemory,
+                _ => Import::ThreadSpawn,
+            };
+            return Ok(import);
+        }
+        _ => {}
     }
     // SAFETY: a handle of this callback's scope; what is no `External<Extern>` is refused.
     let handle = unsafe { External::<Extern>::from_napi_ref(env.raw(), value.raw()) }?;

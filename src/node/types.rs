@@ -164,12 +164,12 @@ impl Realm {
     }
 
     /// A type as the face reads it. A function or tag is its signature, a table the letter of its
-    /// elements, a global the letter of its content and `m` if it is mutable.
+    /// elements, a global the letter of its content and `m` if it is mutable, a memory `s` if it is shared.
     pub fn type_text(&self, ty: &ExternType) -> String {
         match ty {
             ExternType::Func(ty) | ExternType::Tag(ty) => self.signature(ty.ty()),
             ExternType::Table(ty) => self.letter(ValType::Ref(ty.element)).to_string(),
-            ExternType::Memory(_) => String::new(),
+            ExternType::Memory(ty) => if ty.shared { "s" } else { "" }.to_string(),
             ExternType::Global(ty) => {
                 let mutable = if ty.mutable { "m" } else { "" };
                 format!("{}{mutable}", self.letter(ty.content))

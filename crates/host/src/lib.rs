@@ -6,6 +6,7 @@
 //! context's policy does not grant is not bound. A function that the policy traces or answers itself
 //! goes through [`functions::call`].
 
+pub mod team;
 pub mod thread;
 pub mod watchdog;
 
@@ -127,7 +128,8 @@ unsafe fn run(
         return -1;
     }
     // SAFETY: the importing instance's memory belongs to the same group. Its size cannot change during
-    // the call, because wasm, which grows it, waits for us.
+    // the call, because wasm, which grows it, waits for us. Other threads can only make a shared one larger,
+    // where it lies.
     let memory = unsafe { guest_memory((*context).memory) };
     let fail = |failure: Error| {
         // SAFETY: the native function this context belongs to is running.
@@ -206,6 +208,13 @@ pub fn import_from(ctx: &Arc<WasiCtx>, module: &str, name: &str) -> Result<Nativ
     let code = if ctx.is_direct(number) { (native.direct)() } else { (native.checked)() };
     // SAFETY: `code` was generated from the same row as `ty`, and treats `data` as a `WasiCtx`.
     Ok(unsafe { NativeFunc::new(ty, code, ctx.clone()) })
+}
+
+/// A function that [`import_from`] gave, for other threads of the guest: what it waits for ends when `threads` is
+/// interrupted. Any other function as it is.
+pub fn import_for(threads: &WasiCtx, native: &NativeFunc) -> NativeFunc {
+    let ctx = native.data::<WasiCtx>().map(|ctx| Arc::new(ctx.called_by(threads)));
+    ctx.and_then(|ctx| native.with_data(ctx)).unwrap_or_else(|| native.clone())
 }
 
 /// Calls the function with this number for a caller without compiled code. Takes the arguments in

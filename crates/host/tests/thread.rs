@@ -18,6 +18,7 @@ fn plan(text: &str, imports: Vec<Import>, command: Option<usize>) -> Plan {
     Plan {
         module: Module::new(&engine, wasm(text)).expect("compiles"),
         imports,
+        threads: 0,
         ctx: None,
         limits: Limits::default(),
         fuel: 0,

@@ -1,10 +1,8 @@
 //! The engine: settings and the compiler, shared by every thread of the process.
 
-mod file;
 mod making;
 mod module;
 
-pub use file::{FileResult, Reading};
 pub use making::Compiling;
 pub use module::{ExportType, ImportType, Module, WeakModule};
 

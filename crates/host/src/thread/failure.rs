@@ -26,6 +26,13 @@ pub enum GuestFailure {
 /// The payload of [`Error::Host`] when an import failed.
 pub(super) struct Thrown(pub(super) u32);
 
+impl GuestFailure {
+    /// Whether it only says that the guest was stopped.
+    pub(super) fn is_interruption(&self) -> bool {
+        matches!(self, GuestFailure::Trap(Trap { code: TrapCode::Interrupted, .. }))
+    }
+}
+
 impl From<Error> for GuestFailure {
     fn from(error: Error) -> GuestFailure {
         match error {

@@ -3,10 +3,13 @@
 use super::failure::{GuestFailure, Stopped, Thrown};
 use super::memory::IdleMemory;
 use super::shared::{Inbox, Shared, Task, Wake, lock};
+use super::team::{memory_for, shared_memories, team_of};
 use super::values::{CANNOT_CROSS, can_cross};
 use super::{Call, Event, Import, Plan, Sink, Values};
+use crate::team::Tank;
 use engine::{
-    Error, Extern, ExternRef, ExternType, Func, Global, GlobalType, Instance, Memory, Store, TrapCode, ValRaw,
+    Budget, Error, Extern, ExternRef, ExternType, Func, Global, GlobalType, Instance, Memory, SharedMemory,
+    Store, TrapCode, ValRaw,
 };
 use std::cell::{Cell, OnceCell};
 use std::rc::{self, Rc};
@@ -18,8 +21,10 @@ struct RunningGuest {
     store: Store,
     shared: Arc<Shared>,
     sink: Sink,
-    /// The number of import calls so far.
-    frames: Cell<u32>,
+    /// The guest's fuel, if it shares that with threads of its own.
+    tank: Option<Arc<Tank>>,
+    /// Whether the running call may not take any of it.
+    capped: Rc<Cell<bool>>,
     /// Host functions, which the instance keeps, refer to us weakly to avoid a cycle.
     linked: OnceCell<Linked>,
 }
@@ -34,13 +39,24 @@ struct Linked {
 /// Runs a guest from start to end.
 pub(super) fn serve(plan: Plan, shared: &Arc<Shared>, sink: &Sink) -> Result<(), GuestFailure> {
     let store = Store::new(plan.module.engine())?;
-    store.set_limits(plan.limits);
-    store.set_fuel(plan.fuel);
+    let budget = Budget::new(plan.limits.total_bytes);
+    store.set_limits_within(plan.limits, budget.clone());
+    let starts_threads = plan.imports.iter().any(|import| matches!(import, Import::ThreadSpawn));
+    let tank = starts_threads.then(|| Arc::new(Tank::new(plan.fuel)));
+    let capped = Rc::<Cell<bool>>::default();
+    match &tank {
+        None => store.set_fuel(plan.fuel),
+        Some(tank) => {
+            let (tank, capped) = (tank.clone(), capped.clone());
+            store.set_fuel_source(move || if capped.get() { 0 } else { tank.take_some() });
+        }
+    }
     let guest = Rc::new(RunningGuest {
         store,
         shared: shared.clone(),
         sink: sink.clone(),
-        frames: Cell::new(0),
+        tank,
+        capped,
         linked: OnceCell::new(),
     });
     // A thread that stops us first sets the flag and then reads the handle.
@@ -48,7 +64,12 @@ pub(super) fn serve(plan: Plan, shared: &Arc<Shared>, sink: &Sink) -> Result<(),
     if lock(&shared.inbox).stop {
         return Err(TrapCode::Interrupted.into());
     }
-    let instance = Instance::new(&guest.store, &plan.module, &externs(&guest, &plan)?)?;
+    let memories = shared_memories(&guest.store, &plan)?;
+    if let Some(tank) = &guest.tank {
+        let team = team_of(&plan, &memories, budget, tank, shared, sink)?;
+        *lock(&shared.team) = Some(team);
+    }
+    let instance = Instance::new(&guest.store, &plan.module, &externs(&guest, &plan, &memories)?)?;
     let exports: Vec<Extern> = instance.exports().into_iter().map(|(_, export)| export).collect();
     let as_func = |export: &Extern| match export {
         Extern::Func(func) => Some(func.clone()),
@@ -64,6 +85,7 @@ pub(super) fn serve(plan: Plan, shared: &Arc<Shared>, sink: &Sink) -> Result<(),
         memories: exports.iter().filter_map(as_memory).collect(),
     });
     drop(exports);
+    *lock(&shared.shared_memories) = linked.memories.iter().map(Memory::share).collect();
 
     if let Some(command) = plan.command {
         return linked.call(command, Values(Vec::new())).map(drop);
@@ -99,7 +121,12 @@ pub(super) fn serve(plan: Plan, shared: &Arc<Shared>, sink: &Sink) -> Result<(),
 }
 
 /// The plan's imports in this store.
-fn externs(guest: &Rc<RunningGuest>, plan: &Plan) -> Result<Vec<Extern>, GuestFailure> {
+fn externs(
+    guest: &Rc<RunningGuest>,
+    plan: &Plan,
+    memories: &[SharedMemory],
+) -> Result<Vec<Extern>, GuestFailure> {
+    let mut memories = memories.iter();
     let store = &guest.store;
     let mut externs = Vec::with_capacity(plan.imports.len());
     for (index, (import, asked)) in plan.imports.iter().zip(plan.module.imports()).enumerate() {
@@ -108,6 +135,11 @@ fn externs(guest: &Rc<RunningGuest>, plan: &Plan) -> Result<Vec<Extern>, GuestFa
             (Import::Value(value), _) => {
                 let ty = GlobalType { content: value.ty(), mutable: false };
                 Extern::Global(Global::new(store, ty, value.to_val())?)
+            }
+            (Import::SharedMemory, _) => memory_for(store, memories.next())?,
+            (Import::ThreadSpawn, _) => {
+                let native = lock(&guest.shared.team).as_ref().and_then(|team| team.thread_spawn());
+                Extern::Native(native.ok_or(Stopped)?)
             }
             (Import::Remote, ExternType::Func(ty)) => {
                 let ty = ty.ty().clone();
@@ -142,8 +174,7 @@ fn call_remote(
     results: usize,
 ) -> Result<(), Error> {
     let guest = guest.upgrade().ok_or_else(|| Error::Internal("the guest has ended".into()))?;
-    let frame = guest.frames.get();
-    guest.frames.set(frame.wrapping_add(1));
+    let frame = guest.shared.frames.fetch_add(1, Ordering::Relaxed);
     lock(&guest.shared.inbox).frames.push(frame);
     guest.tell(Event::Import { frame, index, values: Values(values[..params].to_vec()) });
     let reply = loop {
@@ -179,7 +210,8 @@ impl RunningGuest {
         let bytes = |memory: &Memory| IdleMemory { base: memory.base(), length: memory.byte_len() };
         let memories = self.linked.get().map(|linked| linked.memories.iter().map(bytes).collect());
         *lock(&self.shared.idle_memories) = memories;
-        self.shared.fuel.store(self.store.fuel(), Ordering::Relaxed);
+        let fuel = self.store.fuel().saturating_add(self.tank.as_ref().map_or(0, |tank| tank.left()));
+        self.shared.fuel.store(fuel, Ordering::Relaxed);
         (self.sink)(event);
     }
 
@@ -215,22 +247,54 @@ impl RunningGuest {
     }
 
     fn serve_call(&self, Call { number, export, values, fuel, refuel }: Call) {
+        let call = || match self.linked.get() {
+            Some(linked) => linked.call(export, values),
+            None => Err(GuestFailure::Internal("a call before the guest is instantiated".into())),
+        };
+        let mut result = match &self.tank {
+            Some(tank) => self.with_fuel_of(tank, fuel, refuel, call),
+            None => self.with_own_fuel(fuel, refuel, call),
+        };
+        if let Err(failure) = self.ended(number) {
+            result = Err(failure);
+        }
+        // Why another thread ended the guest is told once, with the guest's end.
+        if matches!(&result, Err(failure) if failure.is_interruption()) && self.shared.team_has_ended() {
+            return;
+        }
+        let result = result.map_err(|failure| self.shared.reason(failure));
+        self.tell(Event::Returned { call: number, result });
+    }
+
+    fn with_own_fuel<T>(&self, fuel: Option<u64>, refuel: Option<u64>, call: impl FnOnce() -> T) -> T {
         if let Some(fuel) = refuel {
             self.store.set_fuel(fuel);
         }
         let tank = self.store.fuel();
         let given = fuel.map_or(tank, |fuel| fuel.min(tank));
         self.store.set_fuel(given);
-        let mut result = match self.linked.get() {
-            Some(linked) => linked.call(export, values),
-            None => Err(GuestFailure::Internal("a call before the guest is instantiated".into())),
-        };
+        let result = call();
         self.store.set_fuel(tank - given.saturating_sub(self.store.fuel()));
-        if let Err(failure) = self.ended(number) {
-            result = Err(failure);
+        result
+    }
+
+    fn with_fuel_of<T>(
+        &self,
+        tank: &Tank,
+        fuel: Option<u64>,
+        refuel: Option<u64>,
+        call: impl FnOnce() -> T,
+    ) -> T {
+        // What the store still has belongs to the tank.
+        match refuel {
+            Some(fuel) => tank.set(fuel),
+            None => tank.give(self.store.fuel()),
         }
-        let result = result.map_err(|failure| self.shared.reason(failure));
-        self.tell(Event::Returned { call: number, result });
+        self.store.set_fuel(fuel.map_or(0, |fuel| tank.take(fuel)));
+        let outer = self.capped.replace(fuel.is_some());
+        let result = call();
+        self.capped.set(outer);
+        result
     }
 
     /// Ends the innermost task, which has this number. If it was cancelled, the guest can continue

@@ -9,7 +9,7 @@ use crate::watchdog::Timed;
 use engine::pin_library;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, Weak};
 use std::thread::Builder;
 
@@ -19,10 +19,10 @@ pub struct GuestThread(Arc<Shared>);
 
 /// The default size of wasm's own stack: as much as main threads have. It is only address space until
 /// it is used.
-const GUEST_STACK: usize = 8 << 20;
+pub(crate) const GUEST_STACK: usize = 8 << 20;
 
 /// The stack that the thread needs in addition to wasm's own: for WASI calls and the engine.
-const HOST_STACK: usize = 512 << 10;
+pub(crate) const HOST_STACK: usize = 512 << 10;
 
 impl GuestThread {
     /// Starts a guest.
@@ -42,6 +42,10 @@ impl GuestThread {
             wake: Condvar::new(),
             idle_memories: Mutex::default(),
             interrupt: OnceLock::new(),
+            shared_memories: Mutex::default(),
+            team: Mutex::default(),
+            frames: AtomicU32::new(0),
+            answered: Condvar::new(),
             waits,
             fuel: AtomicU64::new(plan.fuel),
             expired: AtomicBool::new(false),
@@ -52,12 +56,23 @@ impl GuestThread {
             move || {
                 let ctx = plan.ctx.clone();
                 let outcome = catch_unwind(AssertUnwindSafe(|| serve(plan, &of_thread, &sink)));
+                let bug = |_| Err(GuestFailure::Internal("a guest thread panicked".into()));
+                let mut outcome = outcome.unwrap_or_else(bug);
+                let team = lock(&of_thread.team).take();
+                if let Some(team) = team {
+                    // Another thread may have ended the guest before us.
+                    if !team.end(None)
+                        && let Some(failure) = team.take_failure()
+                    {
+                        outcome = Err(failure);
+                    }
+                    team.join(None);
+                }
                 *lock(&of_thread.idle_memories) = None;
+                lock(&of_thread.shared_memories).clear();
                 if let Some(ctx) = ctx {
                     ctx.close();
                 }
-                let bug = || Err(GuestFailure::Internal("a guest thread panicked".into()));
-                let outcome = outcome.unwrap_or_else(|_| bug());
                 sink(Event::Ended(outcome.map_err(|failure| of_thread.reason(failure))));
             },
         )?;
@@ -109,6 +124,11 @@ impl GuestThread {
     /// Answers an import. Returns false if the guest no longer waits for it.
     pub fn reply(&self, frame: u32, reply: Reply) -> bool {
         let mut inbox = lock(&self.0.inbox);
+        if inbox.elsewhere.contains(&frame) {
+            inbox.replies.insert(frame, reply);
+            self.0.answered.notify_all();
+            return true;
+        }
         let awaited = inbox.frames.contains(&frame);
         if awaited {
             inbox.replies.insert(frame, reply);
@@ -150,7 +170,7 @@ impl GuestThread {
 
     /// Copies bytes out of an exported memory.
     pub fn read(&self, memory: usize, offset: usize, length: usize) -> Result<Vec<u8>, MemoryError> {
-        // SAFETY: the guest is idle while `with_memory` holds the lock.
+        // SAFETY: the guest is idle while `with_memory` holds the lock, or the memory is shared.
         self.with_memory(memory, |memory| unsafe {
             memory.copy(length, |bytes| bytes.copy_out(offset, length))
         })
@@ -169,6 +189,12 @@ impl GuestThread {
         memory: usize,
         body: impl FnOnce(IdleMemory) -> Result<T, MemoryError>,
     ) -> Result<T, MemoryError> {
+        // Other threads use a shared memory at any time, so the guest need not be idle.
+        let shared_memories = lock(&self.0.shared_memories);
+        if let Some(Some(memory)) = shared_memories.get(memory) {
+            return body(IdleMemory { base: memory.base(), length: memory.byte_len() });
+        }
+        drop(shared_memories);
         let idle_memories = lock(&self.0.idle_memories);
         let memory = idle_memories.as_ref().and_then(|memories| memories.get(memory));
         body(*memory.ok_or(MemoryError::NotIdle)?)

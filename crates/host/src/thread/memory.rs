@@ -30,13 +30,13 @@ impl IdleMemory {
     /// Runs a `copy` of `length` bytes out of the memory or into it.
     ///
     /// # Safety
-    /// The guest is idle, and stays idle during the copy.
+    /// The guest is idle, and stays idle during the copy, or the memory is shared and somebody holds it.
     pub(super) unsafe fn copy<T>(
         self,
         length: usize,
         copy: impl FnOnce(GuestMemory<'_>) -> Result<T, guest_memory::Error>,
     ) -> Result<T, MemoryError> {
-        // SAFETY: an idle guest neither moves nor frees its memories.
+        // SAFETY: an idle guest neither moves nor frees its memories, and a shared memory never moves.
         let memory = unsafe { GuestMemory::from_raw(self.base, self.length) };
         copy(memory).map_err(|error| match error {
             guest_memory::Error::OutOfBounds => MemoryError::OutOfBounds { size: self.length },

@@ -3,7 +3,9 @@
 //! Knows no Node. Used by the addon. The code that starts a guest keeps a [`GuestThread`]. Through it, any
 //! thread requests calls, answers imports and stops the guest. The [`Sink`] receives events on the guest's
 //! thread. Invariants: only the guest's thread touches its store, instance and memories, except for the
-//! bytes of memories while the guest is *idle*: it waits for a call, or for the answer to an import.
+//! bytes of memories while the guest is *idle*: it waits for a call, or for the answer to an import. Shared
+//! memories are always open to others. The threads that the guest starts itself are a
+//! [`Team`](crate::team::Team), which ends with the guest.
 //! However the thread ends, the sink's last event reports it, when nothing of the guest is left.
 
 mod failure;
@@ -11,6 +13,7 @@ mod guest;
 mod handle;
 mod memory;
 mod shared;
+mod team;
 mod values;
 
 use engine::{Limits, Module, NativeFunc};
@@ -19,6 +22,7 @@ use wasi::WasiCtx;
 
 pub use failure::GuestFailure;
 pub use handle::GuestThread;
+pub(crate) use handle::{GUEST_STACK, HOST_STACK};
 pub use memory::MemoryError;
 pub use values::{Value, Values};
 
@@ -27,6 +31,8 @@ pub struct Plan {
     pub module: Module,
     /// In the module's order.
     pub imports: Vec<Import>,
+    /// How many threads the guest may have at a time that it started itself.
+    pub threads: usize,
     /// Closed when the guest has ended.
     pub ctx: Option<Arc<WasiCtx>>,
     pub limits: Limits,
@@ -47,6 +53,10 @@ pub enum Import {
     Remote,
     /// An immutable global.
     Value(Value),
+    /// A shared memory of the type that the module asks for, for all threads of the guest.
+    SharedMemory,
+    /// `wasi.thread-spawn`.
+    ThreadSpawn,
 }
 
 /// An event of the guest.

@@ -3,10 +3,11 @@
 use super::failure::GuestFailure;
 use super::memory::IdleMemory;
 use super::{Call, Reply, Values};
+use crate::team::Team;
 use crate::watchdog::Timed;
-use engine::{InterruptHandle, Trap, TrapCode, ValRaw};
-use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use engine::{InterruptHandle, SharedMemory, ValRaw};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use wasi::Interrupt;
 
@@ -32,6 +33,8 @@ pub(super) struct Inbox {
     pub(super) nested: VecDeque<Task>,
     /// The imports that the guest waits for, the innermost last.
     pub(super) frames: Vec<u32>,
+    /// The imports that other threads of the guest wait for.
+    pub(super) elsewhere: HashSet<u32>,
     /// Keyed by frame: an outer import may be answered before an inner one.
     pub(super) replies: HashMap<u32, Reply>,
     /// The numbers of the running tasks, the innermost last.
@@ -78,6 +81,15 @@ pub(super) struct Shared {
     /// The exported memories in their order, while the guest is idle. The lock is held while bytes are
     /// copied, so that the guest cannot continue meanwhile.
     pub(super) idle_memories: Mutex<Option<Vec<IdleMemory>>>,
+    /// The exported memories in their order, those that are shared, from when the guest is instantiated until it
+    /// ends. The lock is held while bytes are copied.
+    pub(super) shared_memories: Mutex<Vec<Option<SharedMemory>>>,
+    /// The threads that the guest starts, if it can start any, from before it is instantiated until it ends.
+    pub(super) team: Mutex<Option<Arc<Team>>>,
+    /// The number of import calls so far, by any thread.
+    pub(super) frames: AtomicU32,
+    /// Tells the threads in `Inbox::elsewhere` of replies.
+    pub(super) answered: Condvar,
     /// Stops the guest's wasm. Set once the guest has a store.
     pub(super) interrupt: OnceLock<InterruptHandle>,
     /// Ends the waits of its WASI calls.
@@ -105,18 +117,21 @@ impl Shared {
     /// The failure to report: an interruption may mean that the time is over.
     pub(super) fn reason(&self, failure: GuestFailure) -> GuestFailure {
         match failure {
-            GuestFailure::Trap(Trap { code: TrapCode::Interrupted, .. })
-                if self.expired.load(Ordering::Acquire) =>
-            {
+            failure if failure.is_interruption() && self.expired.load(Ordering::Acquire) => {
                 GuestFailure::Expired
             }
             other => other,
         }
     }
 
+    pub(super) fn team_has_ended(&self) -> bool {
+        lock(&self.team).as_ref().is_some_and(|team| team.has_ended())
+    }
+
     /// Interrupts what the guest does, and all that it begins until it clears the interruption.
     pub(super) fn interrupt(&self) {
         self.wake.notify_one();
+        self.answered.notify_all();
         if let Some(waits) = &self.waits {
             waits.fire();
         }

@@ -71,6 +71,12 @@ impl WasiCtx {
         WasiCtx { state: self.state.clone(), waiter: other.waiter.clone() }
     }
 
+    /// This program for others of its threads: what they wait for ends when they are interrupted, and not when
+    /// this thread is.
+    pub fn for_threads(&self) -> WasiCtx {
+        WasiCtx { state: self.state.clone(), waiter: Arc::default() }
+    }
+
     /// Lets this program hand descriptors to `peer`, which it knows by `name`,
     /// if it is granted `fd_give`. Not the other way round, and neither keeps
     /// the other alive.

@@ -51,6 +51,16 @@ impl NativeFunc {
     pub fn ty(&self) -> &FuncType {
         &self.ty
     }
+
+    /// The data, if it is a `T`.
+    pub fn data<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+        self.data.clone().downcast().ok()
+    }
+
+    /// The same function with other data, if its data is a `T` now.
+    pub fn with_data<T: Send + Sync + 'static>(&self, data: Arc<T>) -> Option<NativeFunc> {
+        self.data.is::<T>().then(|| NativeFunc { ty: self.ty.clone(), code: self.code, data })
+    }
 }
 
 /// A host function, owned by its group. Compiled code has pointers to `context` and `func_ref`.

@@ -1,0 +1,231 @@
+'use strict';
+// Programs that start threads: Rust's standard library built for wasm32-wasip1-threads (guests/threads.rs),
+// and modules in the text format.
+
+const fs = require('node:fs');
+const os = require('node:os');
+const path = require('node:path');
+const { PassThrough } = require('node:stream');
+const { brotliDecompressSync } = require('node:zlib');
+const wn = require('..');
+const { child, wat } = require('./helpers');
+
+const packed = path.join(__dirname, 'guests', 'threads.wasm.br');
+const bytes = brotliDecompressSync(fs.readFileSync(packed));
+let scratch;
+beforeAll(() => (scratch = fs.mkdtempSync(path.join(os.tmpdir(), 'wasi-native-'))));
+afterAll(() => fs.rmSync(scratch, { recursive: true }));
+
+function run(args, { stdin = 'ignore', limits, source = bytes, preopens, ...options } = {}) {
+  const streams = { stdin, stdout: 'pipe', stderr: 'pipe' };
+  const wasi = new wn.WASI({ version: 'preview1', args: ['threads', ...args], preopens, limits, ...streams });
+  return wasi.run(source, { encoding: 'utf8', timeout: 60_000, ...options });
+}
+
+const WORK = [
+  ['mutexes', ['mutex'], '40000\n'],
+  ['condition variables and channels', ['condvar'], '1000 9900\n'],
+  ['scoped threads that start threads', ['scope'], '63999 63999\n'],
+  ['a thousand threads, one after another', ['many'], '999\n'],
+  ['thread-local values and their destructors', ['locals'], 'once\n10 dropped, main has 0\n'],
+  ['sleeps and timeouts', ['sleep'], 'true true\n'],
+  ['memory that threads ask for', ['grow'], '[0, 3, 6, 9, 12, 15, 18, 21]\n'],
+];
+
+test.each(WORK)('a program of Rust has %s', async (_, args, stdout) => {
+  expect(await run(args)).toEqual({ code: 0, stdout, stderr: '' });
+});
+
+test('a compiled module can be run as well as bytes', async () => {
+  const source = await wn.compile(bytes);
+  expect((await run(['mutex'], { source })).stdout).toBe('40000\n');
+});
+
+test('one thread waits for input and the others go on', async () => {
+  const stdin = new PassThrough();
+  const running = run(['stdin'], { stdin });
+  setTimeout(() => stdin.end('one\ntwo\n'), 50);
+  expect((await running).stdout).toBe('0 while it waits\n["one", "two"]\n');
+});
+
+describe.each([
+  ['a host directory', () => fs.mkdtempSync(path.join(scratch, 'data-'))],
+  ['a MemoryFS', () => new wn.MemoryFS()],
+])('on %s', (_, make) => {
+  test('threads write to the same descriptors, and nothing is lost or torn', async () => {
+    const { code, stdout, stderr } = await run(['files', '/data'], { preopens: { '/data': make() } });
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '300 lines\n' });
+    const lines = new Set(stdout.trimEnd().split('\n'));
+    expect(lines.size).toBe(300);
+    expect([...lines].every((line) => /^[0-5] \d+$/.test(line))).toBe(true);
+  });
+});
+
+test('there are as many threads as the limit says, and no error is for ever', async () => {
+  const { stdout } = await run(['limit'], { limits: { threads: 5 } });
+  expect(stdout).toBe('5 WouldBlock\n'.repeat(3));
+});
+
+test('without threads a program is told that there are none to be had', async () => {
+  const running = run(['many'], { limits: { threads: 0 } });
+  await expect(running).rejects.toMatchObject({ code: 'ERR_WASI_TRAP', stderr: /WouldBlock/ });
+});
+
+test('what a program asks for tells of threads', async () => {
+  const module = await wn.compile(bytes);
+  const wasi = (limits) => new wn.WASI({ version: 'preview1', limits }).capabilities(module);
+  expect(wasi({}).granted).toContain('wasi.thread-spawn');
+  expect(wasi({ threads: 0 }).stubbed).toEqual(['wasi.thread-spawn']);
+});
+
+const FOR_EVER = ['spin', 'sleep', 'wait', 'read', 'print'];
+
+describe.each(FOR_EVER)('while threads do "%s" for ever', (how) => {
+  const stdin = () => new PassThrough();
+
+  test('a thread that panics ends the program with its trap', async () => {
+    const failed = run(['panic', how], { stdin: stdin() }).catch((error) => error);
+    const { code, message, stderr } = await failed;
+    expect({ code, message }).toEqual({ code: 'ERR_WASI_TRAP', message: 'unreachable' });
+    expect(stderr).toMatch(/thread of a guest/);
+  });
+
+  test('a thread that exits ends the program with its code', async () => {
+    expect((await run(['exit', how], { stdin: stdin() })).code).toBe(7);
+  });
+
+  test('the program ends when its first thread does', async () => {
+    // What is printed without end is more than can be captured.
+    const streams = { stdin: stdin(), stdout: how === 'print' ? 'ignore' : 'pipe' };
+    const { code, stdout } = await run(['main-ends', how], streams);
+    expect({ code, stdout }).toEqual({ code: 0, stdout: how === 'print' ? null : 'main ends\n' });
+  });
+
+  test('a timeout and a signal end the program', async () => {
+    const late = run(['for-ever', how], { stdin: stdin(), stdout: 'ignore', timeout: 100 });
+    await expect(late).rejects.toMatchObject({ code: 'ERR_WASI_TIMEOUT' });
+    const signal = AbortSignal.timeout(100);
+    await expect(run(['for-ever', how], { stdin: stdin(), stdout: 'ignore', signal })).rejects.toThrow(
+      /abort/,
+    );
+  });
+});
+
+test('many programs with threads run at the same time', async () => {
+  const source = await wn.compile(bytes);
+  const all = Array.from({ length: 12 }, (_, k) => run([k % 2 === 0 ? 'mutex' : 'condvar'], { source }));
+  const outputs = (await Promise.all(all)).map(({ stdout }) => stdout);
+  expect(outputs).toEqual(all.map((_, k) => (k % 2 === 0 ? '40000\n' : '1000 9900\n')));
+});
+
+test('the fuel of a program is that of all its threads', async () => {
+  const source = await wn.compile(bytes, { fuel: true });
+  const limits = { fuel: 200_000_000 };
+  await expect(run(['for-ever', 'spin'], { source, limits })).rejects.toThrow(/fuel/);
+  expect((await run(['mutex'], { source, limits: { fuel: 2e9 } })).stdout).toBe('40000\n');
+});
+
+test('the memory of a program is limited, whichever thread grows it', async () => {
+  const failed = run(['grow'], { limits: { memory: 8 << 20 } });
+  await expect(failed).rejects.toMatchObject({ stderr: /memory allocation of \d+ bytes failed/ });
+});
+
+const WORKERS = `(module
+  (import "env" "memory" (memory 1 2 shared))
+  (import "wasi" "thread-spawn" (func $spawn (param i32) (result i32)))
+  (import "env" "tell" (func $tell (param i32) (result i32)))
+  (export "memory" (memory 0))
+  (func (export "wasi_thread_start") (param $id i32) (param $arg i32)
+    (i32.atomic.store (i32.const 8) (call $tell (local.get $arg)))
+    (drop (i32.atomic.rmw.add (i32.const 0) (i32.const 1)))
+    (drop (memory.atomic.notify (i32.const 0) (i32.const 1))))
+  (func (export "begin") (param i32) (result i32) (call $spawn (local.get 0)))
+  (func (export "wait") (result i32)
+    (drop (memory.atomic.wait32 (i32.const 0) (i32.const 0) (i64.const -1)))
+    (i32.atomic.load (i32.const 8)))
+)`;
+
+test('an instance with a thread of its own starts others, which call functions of JavaScript', async () => {
+  const module = await wn.compile(await wat(WORKERS));
+  const wasi = new wn.WASI({ version: 'preview1' });
+  let memory;
+  const tell = async (number) => {
+    // The memory is shared, so it can be read although the instance is at work.
+    memory = wn.caller().memory.read(0, 4);
+    await new Promise((resolve) => setTimeout(resolve, 10));
+    return number * 2;
+  };
+  const { exports, instance } = await wasi.spawn(module, { env: { tell } });
+  expect(await exports.begin(21)).toBeGreaterThan(0);
+  expect(await exports.wait()).toBe(42);
+  expect(memory).toEqual(Buffer.alloc(4));
+  instance.close();
+  const failing = await wasi.spawn(module, {
+    env: {
+      tell() {
+        throw new RangeError('told');
+      },
+    },
+  });
+  expect(await failing.exports.begin(1)).toBeGreaterThan(0);
+  await expect(failing.exports.wait()).rejects.toThrow(new RangeError('told'));
+  await expect(failing.exports.wait()).rejects.toThrow('told');
+});
+
+test('what is wrong with the imports of a program with threads is said', async () => {
+  const own = await wn.compile(
+    await wat(`(module (import "wasi" "thread-spawn" (func (param i32) (result i32)))
+      (memory (export "memory") 1 2 shared) (func (export "_start")))`),
+  );
+  // Each thread would have a memory of its own.
+  await expect(new wn.WASI({ version: 'preview1' }).run(own)).rejects.toThrow(/--import-memory/);
+  const module = await wn.compile(
+    await wat(`(module (import "env" "memory" (memory 1 2 shared))
+      (import "wasi" "thread-spawn" (func (param i32) (result i32)))
+      (func (export "_start")) (export "memory" (memory 0)))`),
+  );
+  const memory = new wn.Memory({ initial: 1, maximum: 2, shared: true });
+  const given = new wn.WASI({ version: 'preview1' }).run(module, { imports: { env: { memory } } });
+  await expect(given).rejects.toThrow(/leave it out/);
+});
+
+/** For processes of their own: the same bytes. */
+const LOAD = `const bytes = require('node:zlib').brotliDecompressSync(require('node:fs').readFileSync(${JSON.stringify(packed)}));`;
+
+const ENDINGS = FOR_EVER.filter((how) => how !== 'read');
+
+test.each(ENDINGS)('a process exits while threads do "%s"', (how) => {
+  const code = `{ ${LOAD}
+    const wasi = new wn.WASI({ version: 'preview1', args: ['threads', 'for-ever', ${JSON.stringify(how)}], stdout: 'ignore' });
+    wasi.run(bytes);
+    setTimeout(() => process.exit(5), 150); }`;
+  const { status, stderr } = child(code);
+  expect({ status, stderr: `${stderr}` }).toEqual({ status: 5, stderr: '' });
+});
+
+test.each(ENDINGS)('a Worker is terminated while threads do "%s"', (how) => {
+  const code = `{ ${LOAD}
+    const { Worker } = require('node:worker_threads');
+    const source = \`
+      const { workerData: { name, bytes, how }, parentPort } = require('node:worker_threads');
+      const wn = require(name);
+      const wasi = new wn.WASI({ version: 'preview1', args: ['threads', 'for-ever', how], stdout: 'ignore' });
+      wasi.run(bytes);
+      setTimeout(() => parentPort.postMessage('runs'), 100);\`;
+    (async () => {
+      for (let k = 0; k < 3; k++) {
+        const workerData = { name: ${JSON.stringify(path.join(__dirname, '..'))}, bytes, how: ${JSON.stringify(how)} };
+        const worker = new Worker(source, { eval: true, workerData });
+        await new Promise((resolve) => worker.once('message', resolve));
+        await worker.terminate();
+      }
+      const tasks = process.platform === 'linux' ? require('node:fs').readdirSync('/proc/self/task').length : 0;
+      console.log(tasks < 40);
+    })(); }`;
+  const { status, stdout, stderr } = child(code);
+  expect({ status, stdout: `${stdout}`, stderr: `${stderr}` }).toEqual({
+    status: 0,
+    stdout: 'true\n',
+    stderr: '',
+  });
+});
