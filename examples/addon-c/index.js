@@ -1,0 +1,3 @@
+'use strict';
+
+module.exports = require('wasi-native').load(require.resolve('./addon.wasm'));
