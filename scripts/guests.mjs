@@ -34,16 +34,7 @@ function rust(source, ...flags) {
   const target = flags.includes('--target') ? [] : ['--target', 'wasm32-wasip1'];
   const codegen = ['opt-level=s', 'lto', 'panic=abort', 'strip=symbols', 'codegen-units=1'];
   const options = codegen.flatMap((option) => ['-C', option]);
-  run('rustc', [
-    '--edition',
-    '2024',
-    ...target,
-    ...options,
-    ...flags,
-    source,
-    '-o',
-    output,
-  ]);
+  run('rustc', ['--edition', '2024', ...target, ...options, ...flags, source, '-o', output]);
 }
 
 function go(source) {

@@ -21,6 +21,8 @@ const native = Object.freeze({
   exports: addon.exports, // The exports of a module, three strings each.
   customSections: addon.customSections, // Copies of the custom sections of a name.
   sharedMemories: addon.sharedMemories, // The limits of the shared memories that a module defines.
+  memories: addon.memories, // The types of all memories of a module, five numbers each.
+  features: addon.features, // The proposals that a module makes use of.
   hasStart: addon.hasStart, // Whether instantiating the module runs code of its own.
   countsFuel: addon.countsFuel, // Whether the module counts its operators.
   ownsSharedMemory: addon.ownsSharedMemory, // Whether the module's shared memories are ours and not V8's.

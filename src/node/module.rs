@@ -121,6 +121,25 @@ pub fn shared_memories(module: &External<Module>) -> Vec<f64> {
     module.defined_memories().filter(|ty| ty.shared).flat_map(limits).collect()
 }
 
+/// All memories of the module, imported ones first: each as [`limits`] has it, and 1 if it is shared. A memory
+/// without a maximum has -1 in its place.
+#[napi(catch_unwind)]
+pub fn memories(module: &External<Module>) -> Vec<f64> {
+    let each = |ty: MemoryType| {
+        let [initial, maximum, wide, page] = limits(ty);
+        let maximum = if ty.maximum.is_some() { maximum } else { -1.0 };
+        [initial, maximum, wide, page, f64::from(u8::from(ty.shared))]
+    };
+    module.memories().flat_map(each).collect()
+}
+
+/// The proposals that a module makes use of.
+#[napi(catch_unwind)]
+pub fn features(realm: &External<Rc<Realm>>, bytes: &[u8]) -> napi::Result<Vec<String>> {
+    let failed = |error| Failure::new(Kind::Compile, format!("{error}"));
+    run(realm, || Module::features(&engine(false)?, bytes).map_err(failed))
+}
+
 /// The type of a shared memory as the face reads it: initial and maximum pages, 1 if its addresses are
 /// 64 bits wide, and the size of a page.
 pub fn limits(ty: MemoryType) -> [f64; 4] {

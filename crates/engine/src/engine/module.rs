@@ -233,6 +233,17 @@ impl Module {
             .map(|export| ExportType { name: &export.name, ty: info.extern_type(export.index) })
     }
 
+    /// The proposals without which a module is not valid, beyond WebAssembly 1.0.
+    pub fn features(engine: &Engine, bytes: &[u8]) -> Result<Vec<String>, CompileError> {
+        Module::validate(engine, bytes)?;
+        Ok(parse::features::used(bytes))
+    }
+
+    /// The memories that the module imports, then those that it defines.
+    pub fn memories(&self) -> impl Iterator<Item = MemoryType> {
+        self.info().memories.values().copied()
+    }
+
     /// The memories that the module defines.
     pub fn defined_memories(&self) -> impl Iterator<Item = MemoryType> {
         let info = self.info();

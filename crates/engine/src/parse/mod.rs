@@ -4,6 +4,7 @@
 //! body has been validated. An error in a section is reported before one in a body. Among errors in bodies
 //! the first by byte offset is reported, for any number of threads.
 
+pub mod features;
 mod foreign;
 pub mod info;
 

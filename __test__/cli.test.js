@@ -1,0 +1,283 @@
+'use strict';
+// The command line, as a shell starts it.
+
+const { spawn, spawnSync } = require('node:child_process');
+const { once } = require('node:events');
+const fs = require('node:fs');
+const os = require('node:os');
+const path = require('node:path');
+const { brotliDecompressSync } = require('node:zlib');
+
+const { PACKAGE, wat } = require('./helpers');
+
+const COMMAND = path.join(PACKAGE, 'bin', 'wasi-native.js');
+
+let scratch;
+const at = (...names) => path.join(scratch, ...names);
+
+/** Runs the command to its end: `{status, stdout, stderr}`. */
+function command(words, options = {}) {
+  const env = { ...process.env, WASI_NATIVE_CACHE_DIR: at('cache'), ...options.env };
+  return spawnSync(process.execPath, [COMMAND, ...words], {
+    cwd: scratch,
+    encoding: 'utf8',
+    ...options,
+    env,
+  });
+}
+
+const IMPORT = (name, type) => `(import "wasi_snapshot_preview1" "${name}" (func $${name} ${type}))`;
+
+const PROGRAMS = {
+  // Writes what it reads, to its end.
+  cat: `${IMPORT('fd_read', '(param i32 i32 i32 i32) (result i32)')}
+    ${IMPORT('fd_write', '(param i32 i32 i32 i32) (result i32)')}
+    (memory (export "memory") 1)
+    (func (export "_start")
+      (loop $more
+        (i32.store (i32.const 0) (i32.const 64))
+        (i32.store (i32.const 4) (i32.const 4096))
+        (drop (call $fd_read (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 8)))
+        (i32.store (i32.const 4) (i32.load (i32.const 8)))
+        (drop (call $fd_write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 12)))
+        (br_if $more (i32.load (i32.const 8)))))`,
+  // Exits with the number of its arguments.
+  count: `${IMPORT('args_sizes_get', '(param i32 i32) (result i32)')}
+    ${IMPORT('proc_exit', '(param i32)')}
+    (memory (export "memory") 1)
+    (func (export "_start")
+      (drop (call $args_sizes_get (i32.const 0) (i32.const 4)))
+      (call $proc_exit (i32.load (i32.const 0))))`,
+  spin: '(memory (export "memory") 1) (func (export "_start") (loop $again (br $again)))',
+  trap: '(memory (export "memory") 1) (func $deep (unreachable)) (func (export "_start") (call $deep))',
+  grow: `${IMPORT('proc_exit', '(param i32)')}
+    (memory (export "memory") 1)
+    (func (export "_start") (call $proc_exit (i32.eq (memory.grow (i32.const 100)) (i32.const -1))))`,
+  // Prints its environment and its directories, a line for each.
+  lister: `${IMPORT('environ_sizes_get', '(param i32 i32) (result i32)')}
+    ${IMPORT('environ_get', '(param i32 i32) (result i32)')}
+    ${IMPORT('fd_prestat_get', '(param i32 i32) (result i32)')}
+    ${IMPORT('fd_prestat_dir_name', '(param i32 i32 i32) (result i32)')}
+    ${IMPORT('fd_write', '(param i32 i32 i32 i32) (result i32)')}
+    (memory (export "memory") 1)
+    (func $print (param i32 i32)
+      (i32.store (i32.const 0) (local.get 0))
+      (i32.store (i32.const 4) (local.get 1))
+      (drop (call $fd_write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8))))
+    (func (export "_start") (local $at i32) (local $end i32) (local $fd i32)
+      (drop (call $environ_sizes_get (i32.const 16) (i32.const 20)))
+      (drop (call $environ_get (i32.const 1024) (i32.const 8192)))
+      (local.set $at (i32.const 8192))
+      (local.set $end (i32.add (i32.const 8192) (i32.load (i32.const 20))))
+      (block $done
+        (loop $next
+          (br_if $done (i32.eq (local.get $at) (local.get $end)))
+          (if (i32.eqz (i32.load8_u (local.get $at))) (then (i32.store8 (local.get $at) (i32.const 10))))
+          (local.set $at (i32.add (local.get $at) (i32.const 1)))
+          (br $next)))
+      (call $print (i32.const 8192) (i32.load (i32.const 20)))
+      (local.set $fd (i32.const 3))
+      (block $last
+        (loop $each
+          (br_if $last (call $fd_prestat_get (local.get $fd) (i32.const 16)))
+          (local.set $end (i32.load (i32.const 20)))
+          (drop (call $fd_prestat_dir_name (local.get $fd) (i32.const 32768) (local.get $end)))
+          (i32.store8 offset=32768 (local.get $end) (i32.const 10))
+          (call $print (i32.const 32768) (i32.add (local.get $end) (i32.const 1)))
+          (local.set $fd (i32.add (local.get $fd) (i32.const 1)))
+          (br $each))))`,
+  library: `(memory (export "memory") 1)
+    (func (export "add") (param i32 i32) (result i32) (i32.add (local.get 0) (local.get 1)))
+    (func (export "wide") (param i64 f64) (result i64 f64) (local.get 0) (local.get 1))
+    (func (export "\\1b[31mred"))`,
+};
+
+beforeAll(async () => {
+  scratch = fs.realpathSync(fs.mkdtempSync(path.join(os.tmpdir(), 'wasi-native-')));
+  for (const [name, text] of Object.entries(PROGRAMS)) {
+    fs.writeFileSync(at(`${name}.wasm`), new Uint8Array(await wat(`(module ${text})`)));
+  }
+  const packed = fs.readFileSync(path.join(__dirname, 'guests', 'std.wasm.br'));
+  fs.writeFileSync(at('std.wasm'), brotliDecompressSync(packed));
+  fs.writeFileSync(at('component.wasm'), Buffer.from([0, 0x61, 0x73, 0x6d, 0x0d, 0, 1, 0]));
+  fs.mkdirSync(at('data'));
+  fs.writeFileSync(at('data', 'file'), 'text');
+});
+afterAll(() => fs.rmSync(scratch, { recursive: true }));
+
+describe('run', () => {
+  test('standard streams go straight through', () => {
+    const input = 'some text\n'.repeat(10_000);
+    const { status, stdout, stderr } = command(['run', 'cat.wasm'], { input });
+    expect([status, stdout === input, stderr]).toEqual([0, true, '']);
+  });
+
+  test('the exit code is that of the program, and what follows the file are its arguments', () => {
+    expect(command(['run', 'count.wasm']).status).toBe(1);
+    expect(command(['run', 'count.wasm', 'a', '--trace', '--help']).status).toBe(4);
+    expect(command(['run', 'count.wasm', '--', '-a', '--', 'b']).status).toBe(4);
+  });
+
+  test('a trap is told with the functions of the program', () => {
+    const { status, stderr } = command(['run', 'trap.wasm']);
+    expect(status).toBe(134);
+    expect(stderr).toMatch(/^wasi-native: unreachable\n {4}at deep/);
+    expect(stderr).not.toContain('node:');
+  });
+
+  test('a timeout ends the program', () => {
+    const { status, stderr } = command(['run', '--timeout', '100ms', 'spin.wasm']);
+    expect([status, stderr]).toEqual([124, expect.stringContaining('100 ms')]);
+  });
+
+  test('fuel and memory are limited', () => {
+    const fuel = command(['run', '--fuel', '1_000', 'spin.wasm']);
+    expect([fuel.status, fuel.stderr]).toEqual([134, expect.stringContaining('fuel')]);
+    expect(command(['run', '--max-memory', '1M', 'grow.wasm']).status).toBe(1);
+    expect(command(['run', '--max-memory', '1G', 'grow.wasm']).status).toBe(0);
+  });
+
+  test.each([
+    ['SIGINT', 130],
+    ['SIGTERM', 143],
+  ])('%s ends the program and the process', async (signal, expected) => {
+    const env = { ...process.env, WASI_NATIVE_CACHE_DIR: at('cache') };
+    const child = spawn(process.execPath, [COMMAND, 'run', '--trace', 'cat.wasm'], { cwd: scratch, env });
+    // It runs when it has asked for input.
+    child.stdin.write('a');
+    await once(child.stdout, 'data');
+    child.kill(signal);
+    const [code] = await once(child, 'exit');
+    expect(code).toBe(expected);
+  });
+
+  test('what is handed in is what the program has', () => {
+    const listed = (...words) => {
+      const { stdout, stderr } = command(['run', ...words, 'lister.wasm'], { env: { LEVEL: '3' } });
+      return stdout + stderr;
+    };
+    expect(listed()).toBe('');
+    expect(listed('--dir', 'data')).toBe('data\n');
+    expect(listed('-d', './data::/d:ro', '--mapdir', '/e::data', '--mem', '/m')).toBe('/d\n/e\n/m\n');
+    expect(listed('--env', 'A=1=2', '-e', 'LEVEL', '-e', 'NOT_THERE')).toBe('A=1=2\nLEVEL=3\n');
+  });
+
+  test('calls are traced, and functions granted and withheld', () => {
+    expect(command(['run', '--trace', 'cat.wasm'], { input: '' }).stderr).toMatch(/^fd_read\(fd: 0/);
+    expect(command(['run', '--deny', 'fd_*', 'cat.wasm'], { input: '' })).toMatchObject({
+      status: 1,
+      stderr: expect.stringContaining('fd_read'),
+    });
+    expect(command(['run', '--allow', 'fd_read,fd_write', 'cat.wasm'], { input: 'a' }).stdout).toBe('a');
+  });
+
+  test('a function of a library is called, with numbers of its types', () => {
+    expect(command(['run', '--invoke', 'add', 'library.wasm', '2', '-5']).stdout).toBe('-3\n');
+    expect(command(['run', '--invoke', 'wide', 'library.wasm', '9007199254740993', '1.5']).stdout).toBe(
+      '9007199254740993\n1.5\n',
+    );
+    for (const words of [
+      ['sub', 'library.wasm'],
+      ['add', 'library.wasm', '1'],
+      ['add', 'library.wasm', '1', 'two'],
+    ]) {
+      expect(command(['run', '--invoke', ...words])).toMatchObject({
+        status: 1,
+        stderr: expect.stringMatching(/^wasi-native: --invoke: /),
+      });
+    }
+  });
+
+  test('what is wrong with the command line is told, and what was meant', () => {
+    for (const [words, text] of [
+      [['rnu'], 'Did you mean run?'],
+      [['run', '--tiemout', '1s', 'cat.wasm'], 'Did you mean --timeout?'],
+      [['run', '--timeout', 'soon', 'cat.wasm'], '500ms'],
+      [['run', '--max-memory', 'much', 'cat.wasm'], '256M'],
+      [['run', '--dir', '::/a', 'cat.wasm'], './data::/data'],
+      [['run', '--listen', 'here', 'cat.wasm'], '0.0.0.0:8080'],
+      [['run'], 'file'],
+    ]) {
+      const { status, stderr } = command(words);
+      expect([words, status, stderr]).toEqual([words, 2, expect.stringContaining(text)]);
+    }
+  });
+
+  test('what cannot be run is told without a stack', () => {
+    for (const [file, text] of [
+      ['none.wasm', 'none.wasm'],
+      ['component.wasm', 'component'],
+      ['library.wasm', '_start'],
+    ]) {
+      const { status, stderr } = command(['run', file]);
+      expect([file, status, stderr]).toEqual([file, 1, expect.stringContaining(text)]);
+      expect(stderr.trimEnd().split('\n').length).toBe(1);
+    }
+  });
+});
+
+test('a compiled file is run if that is allowed', () => {
+  const compiled = command(['compile', 'count.wasm', '-o', 'count.compiled']);
+  expect(compiled).toMatchObject({ status: 0, stdout: expect.stringContaining('count.compiled') });
+  expect(command(['run', '--allow-precompiled', 'count.compiled', 'a', 'b']).status).toBe(3);
+  expect(command(['run', 'count.compiled'])).toMatchObject({
+    status: 1,
+    stderr: expect.stringContaining('wasi-native'),
+  });
+});
+
+test('the cache is listed and cleaned', () => {
+  const env = { WASI_NATIVE_CACHE_DIR: at('own-cache') };
+  expect(command(['cache', 'ls'], { env }).stdout).toMatch(/^0 B in 0 files/);
+  expect(command(['compile', 'std.wasm'], { env }).status).toBe(0);
+  expect(command(['cache', 'path'], { env }).stdout).toBe(`${at('own-cache')}\n`);
+  const listed = JSON.parse(command(['cache', 'ls', '--json'], { env }).stdout);
+  expect(listed.length).toBeGreaterThan(0);
+  expect(listed[0].size).toBeGreaterThan(10_000);
+  expect(command(['cache', 'clean'], { env }).stdout).toContain(`removed`);
+  expect(fs.readdirSync(at('own-cache'))).toEqual([]);
+  expect(command(['cache', 'path'], { env: { WASI_NATIVE_CACHE: '0' } }).status).toBe(1);
+});
+
+describe('inspect', () => {
+  test('a program, as JSON', () => {
+    const report = JSON.parse(command(['inspect', '--json', 'std.wasm']).stdout);
+    expect(report).toMatchObject({
+      kind: 'program',
+      wasi: ['wasi_snapshot_preview1'],
+      capabilities: expect.arrayContaining(['args, env', 'preopens']),
+      memories: [{ pageSize: 65536, addresses: 32, shared: false, maximum: null }],
+    });
+    expect(report.exports).toContainEqual({ name: '_start', kind: 'function', type: '() -> ()' });
+    const size = report.sections.reduce((sum, section) => sum + section.size, 8);
+    expect(size).toBe(report.size);
+    expect(report.families.flatMap(({ functions }) => functions)).toContain('path_open');
+  });
+
+  test('a library and a component, for people', () => {
+    const { stdout } = command(['inspect', 'library.wasm']);
+    expect(stdout).toContain('add(i32, i32) -> (i32)');
+    expect(stdout).toContain('features: multi-value');
+    // A name of the module must not reach the terminal as it is.
+    expect(stdout).not.toContain('\u001b');
+    expect(command(['inspect', 'component.wasm']).stdout).toContain('component');
+  });
+});
+
+test('--help tells of everything', () => {
+  for (const [words, texts] of [
+    [['--help'], ['run', 'compile', 'inspect', 'cache']],
+    [
+      ['run', '--help'],
+      ['--dir', '--env', '--timeout', '--max-memory', '--fuel', '--allow', '--trace', '--invoke'],
+    ],
+    [
+      ['help', 'cache'],
+      ['ls', 'clean', 'path'],
+    ],
+  ]) {
+    const { status, stdout } = command(words);
+    expect(status).toBe(0);
+    for (const text of texts) expect(stdout).toContain(text);
+  }
+});

@@ -1,0 +1,139 @@
+'use strict';
+// `wasi-native run`.
+
+const { readFileSync } = require('node:fs');
+const { constants } = require('node:os');
+const path = require('node:path');
+
+const { signatureOf } = require('../native/types');
+const { coded } = require('../util/errors');
+const { moduleOf } = require('../wasi/source');
+const { MemoryFS } = require('../wasi/memoryfs');
+const { WASI } = require('../wasi/wasi');
+const { Module, partsOf } = require('../webassembly/module');
+const { MODULES } = require('../native/wasi-functions');
+const { announced } = require('./progress');
+
+/** How the process ends when the program does not end by itself: as shells and `timeout` have it. */
+const TRAPPED = 128 + constants.signals.SIGABRT;
+const TIMED_OUT = 124;
+
+const STOPPING = ['SIGINT', 'SIGTERM', 'SIGHUP'];
+
+async function run(file, given, options) {
+  const args = given[0] === '--' ? given.slice(1) : given;
+  const module = await load(file, options);
+  const stopping = new AbortController();
+  let signalled;
+  const stop = (signal) => {
+    // Who asks a second time does not want to wait for the program's end.
+    if (signalled !== undefined) process.exit(128 + constants.signals[signal]);
+    signalled = signal;
+    stopping.abort();
+  };
+  STOPPING.forEach((signal) => process.on(signal, stop));
+  try {
+    const wasi = new WASI(settings(module, path.basename(file), args, options));
+    const { timeout, invoke } = options;
+    const limits = { signal: stopping.signal, ...(timeout === undefined ? {} : { timeout }) };
+    if (invoke !== undefined) await call(wasi, module, invoke, args, limits);
+    else process.exitCode = (await wasi.run(module, limits)).code;
+  } catch (error) {
+    if (signalled !== undefined) process.exitCode = 128 + constants.signals[signalled];
+    else if (!ended(error)) throw error;
+  } finally {
+    STOPPING.forEach((signal) => process.off(signal, stop));
+  }
+}
+
+/** Tells how the program ended, if that is what the error says. */
+function ended(error) {
+  if (error?.code === 'ERR_WASI_TIMEOUT') process.exitCode = TIMED_OUT;
+  else if (error?.code === 'ERR_WASI_TRAP' || error?.code === 'ERR_WASI_LIMIT') process.exitCode = TRAPPED;
+  else if (error?.code === 'ERR_WASI_EXIT') process.exitCode = error.exitCode;
+  else return false;
+  if (error.code !== 'ERR_WASI_EXIT') console.error(`wasi-native: ${told(error)}`);
+  return true;
+}
+
+/** The message, with the functions of wasm that the stack has. */
+function told(error) {
+  const frames = `${error.stack}`.split('\n').filter((line) => /^ {4}at /.test(line));
+  const isOurs = (line) => /node:|[\\/]lib[\\/](cli|wasi|webassembly|native)[\\/]/.test(line);
+  return [error.message, ...frames.filter((line) => !isOurs(line))].join('\n');
+}
+
+async function load(file, { cache, fuel, allowPrecompiled }) {
+  if (allowPrecompiled) return Module.deserialize(readFileSync(file));
+  const loading = moduleOf(file, 'wasi-native run', { fuel: fuel !== undefined, cache });
+  return announced(`compiling ${path.basename(file)}`, loading);
+}
+
+/** The options of the `WASI` object. */
+function settings(module, name, args, options) {
+  const { dir, mapdir, mem, env, listen, maxMemory, fuel, allow, deny, trace, invoke } = options;
+  const wanted = new Set(Module.imports(module).map((each) => each.module));
+  const limits = {
+    ...(maxMemory === undefined ? {} : { memory: maxMemory }),
+    ...(fuel === undefined ? {} : { fuel }),
+  };
+  const inMemory = Object.fromEntries(mem.map((guest) => [guest, new MemoryFS()]));
+  return {
+    version: wanted.has(MODULES.unstable) ? 'unstable' : 'preview1',
+    args: invoke === undefined ? [name, ...args] : [name],
+    env,
+    preopens: { ...dir, ...mapdir, ...inMemory },
+    sockets: listen,
+    limits,
+    ...(allow.length > 0 ? { allow } : {}),
+    ...(deny.length > 0 ? { deny } : {}),
+    ...(trace ? { trace: (line) => console.error(line) } : {}),
+  };
+}
+
+/** Calls an export of a library, and prints what it returns: a line for each value. */
+async function call(wasi, module, name, args, limits) {
+  const { params } = signatureOf(exportOf(module, name, args));
+  const { exports, instance } = await wasi.spawn(module, {}, limits);
+  try {
+    const results = await exports[name](...args.map((text, index) => number(text, params[index].name, name)));
+    for (const result of Array.isArray(results) ? results : [results]) {
+      if (result !== undefined) console.log(`${result}`);
+    }
+  } finally {
+    await instance.close();
+  }
+}
+
+/** The type of an exported function that takes so many arguments. */
+function exportOf(module, name, args) {
+  const functions = partsOf(module)
+    .exports()
+    .filter(({ kind }) => kind === 'function');
+  const found = functions.find((each) => each.name === name);
+  if (found === undefined) {
+    const names = functions.map((each) => each.name).join(', ') || 'none';
+    throw coded(
+      Error,
+      'ERR_WASI_OPTION',
+      `--invoke: the module exports no function "${name}"; it exports ${names}`,
+    );
+  }
+  const { params } = signatureOf(found.type);
+  if (params.length === args.length) return found.type;
+  const types = params.map((type) => type.name).join(', ');
+  const text = `--invoke: ${name}(${types}) takes ${params.length} arguments, not ${args.length}`;
+  throw coded(Error, 'ERR_WASI_OPTION', text);
+}
+
+function number(text, type, name) {
+  try {
+    const value = type === 'i64' ? BigInt(text) : Number(text);
+    if (text.trim() !== '' && !Number.isNaN(value) && /^[if](32|64)$/.test(type)) return value;
+  } catch {
+    // Told below.
+  }
+  throw coded(Error, 'ERR_WASI_OPTION', `--invoke: "${text}" is no ${type}, which ${name} takes`);
+}
+
+module.exports = { run };
