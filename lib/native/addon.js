@@ -1,45 +1,67 @@
 'use strict';
-// Loads the native addon of this platform.
+// Loads the native addon of this platform: one that was built here, or that of the platform's own package.
+//
+// Each file and package is named in full, so that bundlers find what to take along.
 
-const fs = require('node:fs');
-const path = require('node:path');
+/** By platform: where its addon may be. */
+const ADDONS = {
+  'linux-x64-gnu': [
+    () => require('../../wasi-native.linux-x64-gnu.node'),
+    () => require('wasi-native-linux-x64-gnu'),
+  ],
+  'linux-x64-musl': [
+    () => require('../../wasi-native.linux-x64-musl.node'),
+    () => require('wasi-native-linux-x64-musl'),
+  ],
+  'linux-arm64-gnu': [
+    () => require('../../wasi-native.linux-arm64-gnu.node'),
+    () => require('wasi-native-linux-arm64-gnu'),
+  ],
+  'linux-arm64-musl': [
+    () => require('../../wasi-native.linux-arm64-musl.node'),
+    () => require('wasi-native-linux-arm64-musl'),
+  ],
+};
 
-const ROOT = path.join(__dirname, '..', '..');
-
-const ABIS = { linux: ['gnu', 'musl'], win32: ['msvc'] };
-
-/** The platform names under which an addon may be there, the likelier first. */
+/** The names of this platform: Linux has two C libraries, and only the addon for the right one can be opened. */
 function platforms() {
-  const base = `${process.platform}-${process.arch}`;
-  const abis = ABIS[process.platform];
-  return abis ? abis.map((abi) => `${base}-${abi}`) : [base];
+  const system = `${process.platform}-${process.arch}`;
+  return process.platform === 'linux' ? [`${system}-gnu`, `${system}-musl`] : [system];
 }
 
 function load() {
+  const names = platforms();
   const tried = [];
-  let forbidden = false;
-  for (const platform of platforms()) {
-    const file = path.join(ROOT, `wasi-native.${platform}.node`);
-    const candidates = fs.existsSync(file) ? [file] : [`wasi-native-${platform}`];
-    for (const candidate of candidates) {
-      try {
-        return require(candidate);
-      } catch (error) {
-        forbidden ||= error.code === 'ERR_DLOPEN_DISABLED';
-        tried.push(`  ${candidate}: ${error.message.split('\n', 1)[0]}`);
-      }
+  let isForbidden = false;
+  for (const open of names.flatMap((name) => ADDONS[name] ?? [])) {
+    try {
+      return open();
+    } catch (error) {
+      isForbidden ||= error.code === 'ERR_DLOPEN_DISABLED';
+      tried.push(`  ${error.message.split('\n', 1)[0]}`);
     }
   }
-  const error = new Error(
-    `wasi-native has no native addon for ${process.platform}-${process.arch} here. Tried:\n` +
-      `${tried.join('\n')}\n` +
-      (forbidden
-        ? 'Node may not load addons: with its permission model it wants --allow-addons, and --no-addons forbids them'
-        : 'Reinstall it with optional dependencies (npm install wasi-native --include=optional), ' +
-          'or in a checkout build it with: npm run build'),
-  );
+  const text = `wasi-native has no native addon for ${names.join(' or ')} here.`;
+  const error = new Error([text, ...tried, advice(names, isForbidden)].join('\n'));
   error.code = 'ERR_WASI_NO_ADDON';
   throw error;
+}
+
+function advice(names, isForbidden) {
+  if (isForbidden) {
+    return 'Node may not load addons: with its permission model it wants --allow-addons, and --no-addons forbids them.';
+  }
+  if (names.every((name) => ADDONS[name] === undefined)) {
+    return `There is none for this platform. There are addons for ${Object.keys(ADDONS).join(', ')}.`;
+  }
+  return [
+    `It is in the package ${names.map((name) => `wasi-native-${name}`).join(' or ')}, an optional dependency:`,
+    '- npm leaves out those of other platforms than the one on which a lock file was written (npm/cli#4828):',
+    '  remove node_modules and package-lock.json, and run npm install again.',
+    '- Optional dependencies may be switched off: npm install wasi-native --include=optional.',
+    '- node_modules may be of another machine, such as the host of a container: install where it runs.',
+    'In a checkout build it: npm run build.',
+  ].join('\n');
 }
 
 module.exports = { addon: load() };
