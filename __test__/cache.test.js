@@ -32,8 +32,10 @@ const env = (more = {}) => ({
   WASI_NATIVE_CACHE_DIR: path.join(directory, 'cache'),
   ...more,
 });
-const kept = () =>
+const all = () =>
   fs.readdirSync(path.join(directory, 'cache')).map((name) => path.join(directory, 'cache', name));
+/** What was compiled. Beside it there may be notes. */
+const kept = () => all().filter((name) => name.endsWith('.wncode'));
 const nothingKept = () => expect(fs.existsSync(path.join(directory, 'cache'))).toBe(false);
 
 /** Compiles in one of the ways and calls what there is. */
@@ -110,7 +112,7 @@ describe('the cache', () => {
     const shell = ['-c', 'ulimit -f 8 && exec "$0" -e "$1"', process.execPath, code];
     const { stdout, stderr } = spawnSync('sh', shell, { encoding: 'utf8', env: env() });
     expect(stdout + stderr).toBe('42\n');
-    expect(kept()).toEqual([]);
+    expect(all()).toEqual([]);
   });
 
   // Bun has no permission model; Node 20 has it under another flag.
@@ -140,6 +142,96 @@ describe('the cache', () => {
   test('is asked for with a word that it knows', () => {
     const { stderr } = child('', { env: env({ WASI_NATIVE_CACHE: 'off' }) });
     expect(stderr).toMatch(/WASI_NATIVE_CACHE is "off"; it can be 0 or 1/);
+  });
+});
+
+describe('a file', () => {
+  const command = (code) =>
+    wat(`(module
+      (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+      (memory (export "memory") 1)
+      (data (i32.const 0) "${'x'.repeat(20_000)}")
+      (func (export "_start") (call $exit (i32.const ${code}))))`);
+  const codeOf = (file, options = {}) => {
+    const source = `console.log((await new wn.WASI({ version: 'preview1' }).run(${JSON.stringify(file)})).code);`;
+    const { stdout, stderr } = child(source, { env: env(), ...options });
+    expect(stderr).toBe('');
+    return Number(stdout);
+  };
+
+  test('that runs again comes from the cache, and what is in it now runs', async () => {
+    const file = path.join(directory, 'program.wasm');
+    fs.writeFileSync(file, await command(3));
+    for (let round = 0; round < 3; round++) {
+      // So that the file system's clock tells the states of the file apart.
+      await new Promise((resolve) => setTimeout(resolve, 1600));
+      expect(codeOf(file)).toBe(3);
+    }
+    expect(kept()).toHaveLength(1);
+    const { mtime } = fs.statSync(file);
+    fs.writeFileSync(file, await command(4));
+    fs.utimesSync(file, mtime, mtime);
+    expect(codeOf(file)).toBe(4);
+    fs.writeFileSync(file, await command(5));
+    expect(codeOf(file)).toBe(5);
+    expect(codeOf(file, { env: env({ WASI_NATIVE_CACHE: '0' }) })).toBe(5);
+  });
+
+  test('is a path of the directory that the process is in, or a URL', async () => {
+    fs.writeFileSync(path.join(directory, 'program.wasm'), await command(7));
+    const code = `
+      process.chdir(${JSON.stringify(directory)});
+      const wasi = new wn.WASI({ version: 'preview1' });
+      const url = require('node:url').pathToFileURL('program.wasm');
+      const codes = [];
+      for (const source of ['program.wasm', './program.wasm', url, url.href]) codes.push((await wasi.run(source)).code);
+      const failed = await wasi.run('missing.wasm').catch(({ code, syscall, path }) => [code, syscall, path]);
+      const folder = await wasi.run('.').catch(({ code, message }) => [code, message]);
+      console.log(JSON.stringify([codes, failed, folder]));`;
+    const { stdout, stderr } = child(code, { env: env() });
+    expect(stderr).toBe('');
+    const [codes, failed, folder] = JSON.parse(stdout);
+    expect(codes).toEqual([7, 7, 7, 7]);
+    expect(failed).toEqual(['ENOENT', 'open', 'missing.wasm']);
+    expect(folder[0]).toBe('EISDIR');
+  });
+});
+
+describe('a large module that is kept', () => {
+  test('can be posted, and outlives who posted it', async () => {
+    const large = await wat(
+      TEXT.replace('x'.repeat(20_000), 'x'.repeat(65_000)).replace(
+        '(func $divide',
+        `${Array.from({ length: 4 }, () => `(data "${'y'.repeat(65_000)}")`).join('')} (func $divide`,
+      ),
+    );
+    const file = path.join(directory, 'large.wasm');
+    fs.writeFileSync(file, large);
+    const code = `
+      const { port1, port2 } = new MessageChannel();
+      let module = new wn.Module(require('node:fs').readFileSync(${JSON.stringify(file)}));
+      port1.postMessage(module);
+      module = undefined;
+      for (let round = 0; round < 3; round++) {
+        gc();
+        await new Promise(setImmediate);
+      }
+      const { message } = require('node:worker_threads').receiveMessageOnPort(port2);
+      let result;
+      try {
+        result = new wn.Instance(message).exports.double(21);
+      } catch (error) {
+        result = error.code;
+      }
+      console.log(result);
+      port1.close();`;
+    const answer = () => {
+      const { stdout, stderr } = child(code, { env: env(), flags: ['--expose-gc'] });
+      expect(stderr).toBe('');
+      return stdout.trim();
+    };
+    expect(answer()).toBe('42');
+    expect(answer()).toBe('42');
   });
 });
 

@@ -10,9 +10,11 @@ const { makeError } = require('./errors');
 const native = Object.freeze({
   // ---- modules
   compile: addon.compile, // Compiles bytes at once.
+  compileFile: addon.compileFile, // The same of the bytes in a file; null if it cannot be read.
   validate: addon.validate, // Whether bytes are a module.
   openCompiler: addon.openCompiler, // Sets the function that is told of compilations on other threads.
   compileAsync: addon.compileAsync, // Compiles bytes on other threads, under a number.
+  compileFileAsync: addon.compileFileAsync, // The same of the bytes in a file.
   stopCompiling: addon.stopCompiling, // Nobody waits for the compilation with this number any more.
   cacheDirectory: addon.cacheDirectory, // Where compiled code is kept; null for nowhere.
   serialize: addon.serialize, // A module and its code as bytes.

@@ -14,12 +14,11 @@ const {
   isThreadSpawn,
   refuse,
 } = require('../webassembly/instance');
-const { partsOf } = require('../webassembly/module');
 const { Deadline, checkDeadline } = require('./deadline');
 const { parseProgram } = require('./options');
 const { ThreadProgram } = require('./program');
 const { commandOf, roleOf } = require('./role');
-const { moduleOf } = require('./source');
+const { partsOfSource } = require('./source');
 const { GuestThread, ThreadInstance } = require('./thread');
 
 /** What guests with threads of their own get from native code, as its numbers. */
@@ -93,11 +92,9 @@ class Launch {
     ));
     const { deadline } = this;
     const what = this.#what;
-    const module = await deadline.of(
-      moduleOf(source, what, { fuel: limits.fuel !== undefined, forGuest }, deadline.passed),
-    );
+    const compiling = { fuel: limits.fuel !== undefined, forGuest };
+    const { parts, module } = await deadline.of(partsOfSource(source, what, compiling, deadline.passed));
     this.check();
-    const parts = partsOf(module, what);
     const plan = planOf(parts);
     const externs = importsOf({ parts, what, moduleName, context: program.context, imports });
     const guest = (this.#guest = new GuestThread(
@@ -198,7 +195,7 @@ async function spawn(wasi, source, imports = {}, options = {}) {
     guest.streams = launch.program.streams;
     guest.ended.finally(() => deadline.end()).catch(() => {});
     await guest.ready;
-    return { module, instance, exports: instance.exports };
+    return { module: module(), instance, exports: instance.exports };
   } catch (error) {
     deadline.end();
     launch.program?.abandon();

@@ -3,11 +3,20 @@
 
 const { closeSync, openSync, readFileSync } = require('node:fs');
 const { open, readFile } = require('node:fs/promises');
+const { resolve } = require('node:path');
 const { isAnyArrayBuffer, isPromise } = require('node:util/types');
 
 const { native } = require('../native/binding');
 const { coded } = require('../util/errors');
-const { compile, compileSync, isModule, partsOf } = require('../webassembly/module');
+const {
+  compileFile,
+  compileFileSync,
+  compileSync,
+  compileToParts,
+  isModule,
+  moduleFor,
+  partsOf,
+} = require('../webassembly/module');
 const { checkFile, isOn } = require('./permission');
 const check = require('../util/validate');
 const { filePath, isBlob, isResponse, isURL } = require('../util/web');
@@ -21,27 +30,47 @@ function expectLater(source) {
  * A module of ours from whatever stands for one: a promise. The options are those of compiling it. What is
  * fetched or compiled for it is given up when `passed` rejects. With `forGuest` its shared memories are ours.
  */
-async function moduleOf(given, what, { fuel = false, cache, forGuest } = {}, passed = undefined) {
+async function moduleOf(given, what, options, passed = undefined) {
+  const { module } = await partsOfSource(given, what, options, passed);
+  return module();
+}
+
+/** The same as `{parts, module()}`: who has no use for a module of JavaScript's need not make one. */
+async function partsOfSource(given, what, { fuel = false, cache, forGuest } = {}, passed = undefined) {
   const source = await given;
   if (!isModule(source)) {
-    return compile(await bytesOf(source, what, passed), what, { fuel, cache }, passed, forGuest);
+    const parts = await compiled(source, what, { fuel, cache }, passed, forGuest);
+    return { parts, module: () => moduleFor(parts) };
   }
-  if (fuel && !native.countsFuel(partsOf(source).handle)) {
+  const parts = partsOf(source);
+  if (fuel && !native.countsFuel(parts.handle)) {
     const text = 'options.limits.fuel is given, but the module does not count its operators: ';
     throw coded(Error, 'ERR_WASI_OPTION', `${text}compile it with compile(bytes, { fuel: true })`);
   }
-  return source;
+  return { parts, module: () => source };
+}
+
+// Native code need not read a file that an earlier process has read. It does not know Node's permission model. What
+// it cannot read is read here, for the error, and for whoever has put something else in the place of `fs`.
+
+async function compiled(source, what, options, passed, forGuest) {
+  const compile = (bytes) => compileToParts(bytes, what, options, passed, forGuest);
+  const path = pathOf(source);
+  if (path === undefined) return compile(await bytesOf(source, what, passed));
+  const found = isOn() ? undefined : await compileFile(resolve(path), what, options, passed, forGuest);
+  return found ?? compile(await fileBytes(path, what));
 }
 
 /** The same at once, from what needs no waiting. */
 function moduleOfSync(source, what, { cache, forGuest } = {}) {
   if (isModule(source)) return source;
-  return compileSync(bytesOfSync(source, what), what, { cache }, undefined, forGuest);
+  const path = pathOf(source);
+  if (path === undefined) return compileSync(bytesOfSync(source), what, { cache }, undefined, forGuest);
+  const found = isOn() ? undefined : compileFileSync(resolve(path), what, { cache }, forGuest);
+  return found ?? compileSync(fileBytesSync(path, what), what, { cache }, undefined, forGuest);
 }
 
-function bytesOfSync(source, what) {
-  const path = filePath(source, 'source') ?? (typeof source === 'string' ? checkedPath(source) : undefined);
-  if (path !== undefined) return fileBytesSync(path, what);
+function bytesOfSync(source) {
   if (isBytes(source)) return source;
   const isAsync = isURL(source) || isResponse(source) || isBlob(source) || isPromise(source);
   if (isAsync) throw check.invalidValue('source', source, 'takes time to read; give it to loadAsync()');
@@ -52,17 +81,16 @@ function isBytes(source) {
   return ArrayBuffer.isView(source) || isAnyArrayBuffer(source);
 }
 
-/** A string that is read as a path. */
-function checkedPath(source) {
+/** The path that stands for a program, undefined if something else does. */
+function pathOf(source) {
+  const path = filePath(source, 'source');
+  if (path !== undefined || typeof source !== 'string') return path;
   if (source === '') throw check.invalidValue('source', source, 'must not be an empty path');
   if (!/^https?:/i.test(source)) return source;
   throw check.invalidValue('source', source, 'is read as a path; to fetch a program give new URL(...)');
 }
 
 async function bytesOf(source, what, passed) {
-  const path = filePath(source, 'source');
-  if (path !== undefined) return fileBytes(path, what);
-  if (typeof source === 'string') return fileBytes(checkedPath(source), what);
   if (isURL(source)) return bytesOf(await fetched(source.href, what, passed), what);
   if (isResponse(source)) {
     if (source.ok) return source.arrayBuffer();
@@ -157,4 +185,4 @@ function unfetched(what, url, why, cause) {
   return error;
 }
 
-module.exports = { expectLater, moduleOf, moduleOfSync };
+module.exports = { expectLater, moduleOf, moduleOfSync, partsOfSource };

@@ -31,7 +31,7 @@ class Module {
    */
   static deserialize(bytes) {
     const what = 'WebAssembly.Module.deserialize()';
-    return moduleFor(native.deserialize(realm, what, toBytes(bytes, `${what}: Argument 0`)));
+    return moduleFor(describeParts(native.deserialize(realm, what, toBytes(bytes, `${what}: Argument 0`))));
   }
 
   /** The module with its code, for `deserialize()` in a process of the same version, on the same kind of machine. */
@@ -73,12 +73,12 @@ recognize(Module, (value) => void find(value));
 const [WHICH, BYTES] = native.carrierSections();
 
 /**
- * The Module for a native one. It is a module of V8's with our prototype. It has nothing but sections that say
+ * The Module with these parts. It is a module of V8's with our prototype. It has nothing but sections that say
  * which of ours it stands for, so it can be posted to other threads, which have it at once.
  */
-function moduleFor(handle, prototype = Module.prototype) {
-  const module = Object.setPrototypeOf(carrier(handle), prototype);
-  put(module, describeParts(handle));
+function moduleFor(parts, prototype = Module.prototype) {
+  const module = Object.setPrototypeOf(carrier(parts.handle), prototype);
+  put(module, parts);
   return module;
 }
 
@@ -184,19 +184,32 @@ function deliver(number, result) {
   settled(result);
 }
 
+/** Compiles on other threads. The bytes are copied before this returns. */
+async function compile(bytes, what, options = undefined) {
+  return moduleFor(await compileToParts(bytes, what, options));
+}
+
 /**
- * Compiles on other threads. The bytes are copied before this returns. `until` is a promise: when it
- * rejects the module is not wanted any more, and what is returned rejects with it. `forGuest` tells that the
- * module's shared memories are to be ours.
+ * The same, without an object for JavaScript. `until` is a promise: when it rejects the module is not wanted any
+ * more, and what is returned rejects with it. `forGuest` tells that the module's shared memories are to be ours.
  */
-async function compile(bytes, what, options = undefined, until = undefined, forGuest = false) {
+function compileToParts(bytes, what, options = undefined, until = undefined, forGuest = false) {
   const copied = toBytes(bytes, `${what}: Argument 0`);
+  return compileWith(native.compileAsync, copied, what, options, until, forGuest);
+}
+
+/** The same of the file at an absolute path. Undefined if there is no file that can be read. */
+function compileFile(path, what, options = undefined, until = undefined, forGuest = false) {
+  return compileWith(native.compileFileAsync, path, what, options, until, forGuest);
+}
+
+async function compileWith(start, source, what, options, until, forGuest) {
   if (last === 0) native.openCompiler(realm, deliver);
   const number = ++last;
   const result = await new Promise((resolve, reject) => {
     underWay.set(number, resolve);
     try {
-      native.compileAsync(realm, number, copied, countsFuel(options), usesCache(options), forGuest);
+      start(realm, number, source, countsFuel(options), usesCache(options), forGuest);
     } catch (error) {
       underWay.delete(number);
       throw error;
@@ -210,14 +223,20 @@ async function compile(bytes, what, options = undefined, until = undefined, forG
   if (typeof result === 'string') {
     throw coded(CompileError, 'ERR_WASI_COMPILE', `${what}: ${result}`);
   }
-  return moduleFor(result);
+  return result === null ? undefined : describeParts(result);
 }
 
 /** Compiles bytes on this thread. */
 function compileSync(bytes, what, options = undefined, prototype = Module.prototype, forGuest = false) {
   const copied = toBytes(bytes, `${what}: Argument 0`);
   const handle = native.compile(realm, what, copied, countsFuel(options), usesCache(options), forGuest);
-  return moduleFor(handle, prototype);
+  return moduleFor(describeParts(handle), prototype);
+}
+
+/** The module in the file at an absolute path. Undefined if there is no file that can be read. */
+function compileFileSync(path, what, options = undefined, forGuest = false) {
+  const handle = native.compileFile(realm, what, path, countsFuel(options), usesCache(options), forGuest);
+  return handle === null ? undefined : moduleFor(describeParts(handle));
 }
 
 /** Whether the module is to count its operators, for `limits.fuel`: our own option. */
@@ -246,4 +265,15 @@ function validate(bytes) {
   return native.validate(realm, toBytes(bytes, 'WebAssembly.validate(): Argument 0'));
 }
 
-module.exports = { Module, compile, compileSync, isModule, partsOf, validate };
+module.exports = {
+  Module,
+  compile,
+  compileFile,
+  compileFileSync,
+  compileSync,
+  compileToParts,
+  isModule,
+  moduleFor,
+  partsOf,
+  validate,
+};

@@ -3,7 +3,8 @@
 //! For the face, through Node-API. V8 posts only its own modules, so one of ours travels as an empty module
 //! of V8's, the *carrier*, with two custom sections: the hash by which this process knows the module, and the
 //! module's bytes. Invariant: a carrier is enough to have the module, in any thread, even if everybody
-//! else has let go of it: then it is compiled anew.
+//! else has let go of it: then it is compiled anew. Copies of large modules would cost more than all the rest of
+//! a start, so if the cache has the module, its bytes are there and not in the carrier.
 
 use super::failure::{Failure, Kind, run};
 use super::realm::{Realm, engine};
@@ -22,7 +23,11 @@ pub fn carrier_sections() -> Vec<&'static str> {
     vec![WHICH, BYTES]
 }
 
-/// The bytes of a carrier for the module. A `whole` one has the module's bytes in it.
+/// A module of this size has its bytes in the carrier only if the cache does not have them.
+const LARGE: usize = 256 << 10;
+
+/// The bytes of a carrier for the module. A `whole` one has the module's bytes in it, or leaves them to the
+/// cache.
 #[napi(catch_unwind)]
 pub fn carrier_of(
     realm: &External<Rc<Realm>>,
@@ -30,6 +35,7 @@ pub fn carrier_of(
     whole: bool,
 ) -> napi::Result<Uint8Array> {
     run(realm, || {
+        let whole = whole && !(module.is_kept() && module.bytes().len() >= LARGE);
         let bytes = if whole { module.bytes() } else { &[] };
         let mut carrier = Vec::new();
         // The header, and both sections with their names.
@@ -70,8 +76,8 @@ fn size(module: &mut Vec<u8>, mut size: usize) {
     module.push(size as u8);
 }
 
-/// The module that a carrier stands for: the one that somebody keeps, or one compiled from `bytes`. `None`
-/// if nobody keeps it and there are no bytes.
+/// The module that a carrier stands for: the one that somebody keeps, or with `bytes` the one compiled from
+/// them, or the one in the cache if there are none. `None` if there is no such module.
 #[napi(catch_unwind)]
 pub fn carried_module(
     realm: &External<Rc<Realm>>,
@@ -84,7 +90,10 @@ pub fn carried_module(
         if let Some(module) = Module::known(&engine, hash) {
             return Ok(Some(External::new(module)));
         }
-        let Some(bytes) = bytes.filter(|bytes| !bytes.is_empty()) else { return Ok(None) };
+        let Some(bytes) = bytes else { return Ok(None) };
+        if bytes.is_empty() {
+            return Ok(Module::cached(&engine, hash).map(External::new));
+        }
         // It was compiled before, so a failure now is the machine's.
         let compiled = Module::new(&engine, bytes);
         let module = compiled.map_err(|error| {

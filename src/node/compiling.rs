@@ -5,16 +5,17 @@
 //! put into its queue from then on, and compilations that only it waited for stop.
 
 use super::failure::{Failure, bounded, caught, run};
-use super::module::engine_of;
+use super::module::{chooser, engine_of};
 use super::queue::{self, Queue};
 use super::raw::{self, HandleScope, Reference, Refused};
-use super::realm::Realm;
-use engine::{CompileError, Compiling, Module};
+use super::realm::{Realm, engine};
+use engine::{CompileError, Compiling, FileResult, Module, Reading};
 use napi::JsValue;
 use napi::bindgen_prelude::{Env, External, Unknown};
 use napi_derive::napi;
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -27,13 +28,38 @@ pub struct Compilations {
     deliver: Reference,
 }
 
-type UnderWay = RefCell<HashMap<u32, Option<Compiling>>>;
+type UnderWay = RefCell<HashMap<u32, Option<Work>>>;
+
+/// Dropping it stops the compilation.
+enum Work {
+    Bytes(#[expect(dead_code, reason = "held for its drop")] Compiling),
+    File(#[expect(dead_code, reason = "held for its drop")] Reading),
+}
 
 impl Compilations {
     /// Notes that a compilation begins. The event loop waits for it.
     fn begin(&self, realm: &Realm, number: u32) {
         self.under_way.borrow_mut().insert(number, None);
         self.queue.hold_event_loop(realm, true);
+    }
+
+    /// Starts a compilation that has begun.
+    fn start(
+        &self,
+        realm: &Realm,
+        number: u32,
+        start: impl FnOnce() -> Result<Option<Work>, Failure>,
+    ) -> Result<(), Failure> {
+        match caught(start) {
+            Ok(work) => {
+                self.under_way.borrow_mut().insert(number, work);
+                Ok(())
+            }
+            Err(failure) => {
+                self.end(realm, number);
+                Err(failure)
+            }
+        }
     }
 
     /// Notes that nobody waits for a compilation any more. False if nobody did before.
@@ -65,7 +91,7 @@ pub fn open_compiler(realm: &External<Rc<Realm>>, deliver: Unknown) -> napi::Res
 /// What came of a compilation.
 struct Compiled {
     number: u32,
-    result: Result<Module, CompileError>,
+    result: FileResult,
 }
 
 impl queue::Message for Compiled {
@@ -78,7 +104,8 @@ impl queue::Message for Compiled {
         let _scope = HandleScope::open(realm.env)?;
         let env = Env::from_raw(realm.env);
         let value = match result {
-            Ok(module) => External::new(module).into_unknown(&env).map_err(|_| Refused)?.raw(),
+            Ok(None) => raw::null(realm.env)?,
+            Ok(Some(module)) => External::new(module).into_unknown(&env).map_err(|_| Refused)?.raw(),
             Err(error) => raw::string(realm.env, &bounded(&error.to_string(), 16 << 10))?,
         };
         let function = compilations.deliver.get().ok_or(Refused)?;
@@ -103,17 +130,36 @@ pub fn compile_async(
         let compilations = realm.compilations.get().ok_or(Failure::Stopped)?;
         compilations.begin(realm, number);
         let queue = compilations.queue.clone();
+        let done = move |result: Result<Module, CompileError>| {
+            queue.send(Compiled { number, result: result.map(Some) });
+        };
+        let start = || Ok(Module::start(&engine, bytes, use_cache, done).map(Work::Bytes));
+        compilations.start(realm, number, start)
+    })
+}
+
+/// As [`compile_async`], for the bytes in a file. If it cannot be read, null is delivered.
+#[napi(catch_unwind)]
+pub fn compile_file_async(
+    realm: &External<Rc<Realm>>,
+    number: u32,
+    path: String,
+    fuel: bool,
+    use_cache: bool,
+    for_guest: bool,
+) -> napi::Result<()> {
+    run(realm, || {
+        let engine = engine(fuel)?;
+        let compilations = realm.compilations.get().ok_or(Failure::Stopped)?;
+        compilations.begin(realm, number);
+        let queue = compilations.queue.clone();
         let done = move |result| queue.send(Compiled { number, result });
-        match caught(|| Ok(Module::start(&engine, bytes, use_cache, done))) {
-            Ok(compiling) => {
-                compilations.under_way.borrow_mut().insert(number, compiling);
-                Ok(())
-            }
-            Err(failure) => {
-                compilations.end(realm, number);
-                Err(failure)
-            }
-        }
+        let choose = chooser(fuel, for_guest);
+        let start = || {
+            let reading = Module::start_file(&engine, choose, PathBuf::from(path), use_cache, done);
+            Ok(Some(Work::File(reading)))
+        };
+        compilations.start(realm, number, start)
     })
 }
 

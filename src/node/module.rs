@@ -5,15 +5,24 @@
 
 use super::failure::{Failure, Kind, run};
 use super::realm::{Realm, engine, guest_engine};
-use engine::{Engine, MemoryType, Module};
+use engine::{CompileError, Engine, MemoryType, Module};
 use napi::bindgen_prelude::{ArrayBuffer, Buffer, Env, External};
 use napi_derive::napi;
+use std::path::Path;
 use std::rc::Rc;
 
 /// The engine that compiles a module: for a guest, whose shared memories are ours, or for anybody.
 pub fn engine_of(bytes: &[u8], fuel: bool, for_guest: bool) -> Result<Engine, Failure> {
     let engine = if for_guest { guest_engine(bytes, fuel) } else { engine(fuel) };
     Ok(engine?)
+}
+
+/// The same, for bytes that are read later.
+pub fn chooser(
+    fuel: bool,
+    for_guest: bool,
+) -> impl Fn(&[u8]) -> Result<Engine, CompileError> + Send + 'static {
+    move |bytes| if for_guest { guest_engine(bytes, fuel) } else { engine(fuel) }
 }
 
 /// Whether the module's shared memories are ours and not V8's.
@@ -39,6 +48,25 @@ pub fn compile(
         let compiled = Module::new_while(&engine, bytes, use_cache, &go_on);
         let failed = |error| Failure::new(Kind::Compile, format!("{what}: {error}"));
         Ok(External::new(compiled.map_err(failed)?))
+    })
+}
+
+/// As [`compile`], for the bytes in a file. Null if it cannot be read.
+#[napi(catch_unwind)]
+pub fn compile_file(
+    realm: &External<Rc<Realm>>,
+    what: String,
+    path: String,
+    fuel: bool,
+    use_cache: bool,
+    for_guest: bool,
+) -> napi::Result<Option<External<Module>>> {
+    run(realm, || {
+        let go_on = || realm.goes_on.get().is_none_or(|goes_on| goes_on());
+        let compiled =
+            Module::of_file(&engine(fuel)?, &chooser(fuel, for_guest), Path::new(&path), use_cache, &go_on);
+        let failed = |error| Failure::new(Kind::Compile, format!("{what}: {error}"));
+        Ok(compiled.map_err(failed)?.map(External::new))
     })
 }
 

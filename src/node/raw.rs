@@ -203,6 +203,13 @@ pub fn numbers(env: sys::napi_env, list: &[u32]) -> Result<sys::napi_value, Refu
     Ok(array)
 }
 
+pub fn null(env: sys::napi_env) -> Result<sys::napi_value, Refused> {
+    let mut value = ptr::null_mut();
+    // SAFETY: `env` is the environment of this thread.
+    check(unsafe { sys::napi_get_null(env, &mut value) })?;
+    Ok(value)
+}
+
 pub fn undefined(env: sys::napi_env) -> Result<sys::napi_value, Refused> {
     let mut value = ptr::null_mut();
     // SAFETY: `env` is the environment of this thread.

@@ -3,8 +3,8 @@
 //! It is independent of WASI and Node. The parts are listed from the bottom up. Each uses only those above it
 //! in this list:
 //!
-//! - `error`, `types/`, `sys/` (code specific to the operating system), `pages` (address space), `pool` (the
-//!   compile threads);
+//! - `error`, `types/`, `sys/` (code specific to the operating system), `bytes` (a module's binary),
+//!   `pages` (address space), `pool` (the compile threads);
 //! - `parse/`: bytes to validated declarations;
 //! - `abi/`: what compiled code and the runtime agree on;
 //! - `compile/`: function bodies to machine code as plain data;
@@ -15,6 +15,7 @@
 //! - `runtime/api/`: the types for embedders.
 
 mod abi;
+mod bytes;
 mod code;
 mod compile;
 mod debug;
@@ -31,7 +32,9 @@ pub use abi::{MemoryStyle, TrapCode};
 pub use code::Cache;
 pub use compile::OptLevel;
 pub use debug::{Frame, SourceFrame, demangle, source_frames};
-pub use engine::{Compiling, Config, Engine, ExportType, ImportType, Module, TrapMode, WeakModule};
+pub use engine::{
+    Compiling, Config, Engine, ExportType, FileResult, ImportType, Module, Reading, TrapMode, WeakModule,
+};
 pub use error::{CompileError, LinkError};
 pub use pages::{GUARD_SIZE, check_spare};
 pub use parse::{FEATURES, shares_memory};

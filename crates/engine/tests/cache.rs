@@ -71,10 +71,15 @@ fn run(module: &Module) -> (u128, u128, Option<u64>) {
     (number("answer"), number("caught"), trap.backtrace[0].wasm_offset)
 }
 
-/// The only file in a directory.
+/// The files in a directory with this extension.
+fn files(directory: &Path, extension: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).expect("a directory").map(|entry| entry.expect("an entry").path());
+    entries.filter(|path| path.extension().is_some_and(|own| own == extension)).collect()
+}
+
+/// The only file with code in a directory.
 fn file(directory: &Path) -> PathBuf {
-    let mut files =
-        fs::read_dir(directory).expect("a directory").map(|entry| entry.expect("an entry").path());
+    let mut files = files(directory, "wncode").into_iter();
     let file = files.next().expect("a file");
     assert_eq!(files.next(), None);
     file
@@ -335,4 +340,192 @@ fn a_serialized_module_runs_the_same_in_another_engine_of_the_same_settings_and_
         changed[place] ^= 0x10;
         message(&Config::default(), &changed);
     }
+}
+
+/// Waits until the clocks of file systems have moved on, so that a later change of a file can be told.
+fn settle() {
+    std::thread::sleep(std::time::Duration::from_millis(3200));
+}
+
+/// Bytes of a mapped file that are in memory because this process used them.
+#[cfg(target_os = "linux")]
+fn resident(file: &Path) -> usize {
+    let maps = fs::read_to_string("/proc/self/smaps").expect("Linux has it");
+    let mut inside = false;
+    let mut total = 0;
+    for line in maps.lines() {
+        let mut words = line.split_whitespace();
+        let first = words.next().unwrap_or_default();
+        if first.contains('-') {
+            inside = line.ends_with(&*file.to_string_lossy());
+        } else if inside && first == "Rss:" {
+            total += 1024 * words.next().and_then(|size| size.parse::<usize>().ok()).unwrap_or(0);
+        }
+    }
+    total
+}
+
+/// A module whose cached file is large.
+fn large(answer: u32) -> Vec<u8> {
+    wat(&format!(
+        r#"(module (memory 64) (data "{}")
+            (func (export "answer") (result i32) (i32.const {answer})))"#,
+        "x".repeat(4 << 20)
+    ))
+}
+
+fn answer(module: &Module) -> u128 {
+    let store = Store::new(module.engine()).expect("a store");
+    let instance = Instance::new(&store, module, &[]).expect("links");
+    let Some(Extern::Func(func)) = instance.export("answer") else { panic!("it is exported") };
+    support::bits(&func.call(&[]).expect("returns")[0])
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_file_that_was_found_good_is_not_read_again() {
+    let directory = TempDir::new().expect("a directory");
+    let bytes = large(42);
+    Module::new(&engine(directory.path()), &bytes).expect("compiles");
+    settle();
+    let path = file(directory.path());
+    let used = |module: &Module| (answer(module), resident(&path));
+    let first = Module::new(&engine(directory.path()), &bytes).expect("loads");
+    let (answered, read) = used(&first);
+    assert!(answered == 42 && read > 4 << 20, "{read} bytes were read");
+    assert_eq!(files(directory.path(), "wnnote").len(), 1);
+    drop(first);
+    let second = Module::new(&engine(directory.path()), &bytes).expect("loads");
+    let (answered, read) = used(&second);
+    assert!(answered == 42 && read < 1 << 20, "{read} bytes were read");
+    // Everything of the module is still there.
+    assert!(second.bytes() == bytes);
+}
+
+#[test]
+fn a_file_that_changed_after_it_was_found_good_is_compiled_again_whatever_its_times_say() {
+    let directory = TempDir::new().expect("a directory");
+    let bytes = module(42);
+    let compiled = Module::new(&engine(directory.path()), &bytes).expect("compiles");
+    let path = file(directory.path());
+    let good = fs::read(&path).expect("readable");
+    for place in [good.len() / 3, good.len() - 1] {
+        settle();
+        Module::new(&engine(directory.path()), &bytes).expect("loads");
+        assert_eq!(files(directory.path(), "wnnote").len(), 1, "it was found good");
+        let modified = path.metadata().and_then(|metadata| metadata.modified()).expect("metadata");
+        let file = fs::OpenOptions::new().write(true).open(&path).expect("it is ours");
+        std::os::unix::fs::FileExt::write_all_at(&file, &[!good[place]], place as u64).expect("written");
+        file.set_modified(modified).expect("it is ours");
+        let again = Module::new(&engine(directory.path()), &bytes).expect("compiles");
+        assert!(fs::read(&path).expect("readable") == good, "byte {place}");
+        assert_eq!(run(&again), run(&compiled));
+    }
+}
+
+#[test]
+fn a_note_that_changed_anywhere_counts_for_nothing() {
+    let directory = TempDir::new().expect("a directory");
+    let bytes = module(42);
+    Module::new(&engine(directory.path()), &bytes).expect("compiles");
+    settle();
+    Module::new(&engine(directory.path()), &bytes).expect("loads");
+    let path = file(directory.path());
+    let [note] = &files(directory.path(), "wnnote")[..] else { panic!("one note") };
+    let good = fs::read(note).expect("readable");
+    for place in 0..good.len() {
+        let mut changed = good.clone();
+        changed[place] ^= 1 << (place % 8);
+        fs::write(note, &changed).expect("written");
+        Module::new(&engine(directory.path()), &bytes).expect("loads");
+        // The file was read and noted again.
+        let written = fs::read(note).expect("readable");
+        assert!(written != changed, "byte {place}");
+    }
+    // A note of the file as it is now does not help another file in its place.
+    let other = TempDir::new().expect("a directory");
+    Module::new(&engine(other.path()), module(44)).expect("compiles");
+    fs::copy(file(other.path()), &path).expect("copied");
+    assert_eq!(run(&Module::new(&engine(directory.path()), &bytes).expect("compiles")).0, 42);
+}
+
+fn of_file_with(engine: &Engine, path: &Path) -> FileResult {
+    Module::of_file(engine, &|_| Ok(engine.clone()), path, true, &|| true)
+}
+
+fn of_file(directory: &Path, path: &Path) -> Module {
+    let made = of_file_with(&engine(directory), path).expect("compiles");
+    made.expect("the file can be read")
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_file_that_was_read_before_is_not_read_again() {
+    let directory = TempDir::new().expect("a directory");
+    let wasm = directory.path().join("program.wasm");
+    fs::write(&wasm, large(42)).expect("written");
+    let cache = directory.path().join("cache");
+    settle();
+    assert_eq!(answer(&of_file(&cache, &wasm)), 42);
+    settle();
+    assert_eq!(answer(&of_file(&cache, &wasm)), 42);
+    let read = || -> usize {
+        let counts = fs::read_to_string("/proc/thread-self/io").expect("Linux has it");
+        let number = counts.lines().find_map(|line| line.strip_prefix("rchar: "));
+        number.and_then(|number| number.parse().ok()).expect("a number")
+    };
+    let before = read();
+    let module = of_file(&cache, &wasm);
+    let after = read();
+    assert!(after - before < 1 << 20, "{} bytes were read", after - before);
+    assert_eq!(answer(&module), 42);
+    // What becomes of the file afterwards does not matter to who has the module.
+    fs::write(&wasm, "").expect("written");
+    assert_eq!(answer(&module), 42);
+    assert!(module.bytes() == large(42));
+}
+
+#[test]
+fn a_file_that_was_written_anew_is_another_module_whatever_its_times_say() {
+    let directory = TempDir::new().expect("a directory");
+    let (wasm, cache) = (directory.path().join("program.wasm"), directory.path().join("cache"));
+    let (one, two) = (large(42), large(43));
+    assert_eq!(one.len(), two.len());
+    fs::write(&wasm, &one).expect("written");
+    for round in 0..2 {
+        settle();
+        assert_eq!(answer(&of_file(&cache, &wasm)), 42);
+        assert_eq!(answer(&of_file(&cache, &wasm)), 42);
+        let modified = wasm.metadata().and_then(|metadata| metadata.modified()).expect("metadata");
+        if round == 0 {
+            fs::write(&wasm, &two).expect("written");
+        } else {
+            let other = directory.path().join("other.wasm");
+            fs::write(&other, &two).expect("written");
+            fs::rename(&other, &wasm).expect("renamed");
+        }
+        fs::File::open(&wasm).and_then(|file| file.set_modified(modified)).expect("it is ours");
+        assert_eq!(answer(&of_file(&cache, &wasm)), 43);
+        fs::write(&wasm, &one).expect("written");
+    }
+    // Within one step of the clock nothing tells two contents apart but reading.
+    for _ in 0..20 {
+        fs::write(&wasm, &one).expect("written");
+        assert_eq!(answer(&of_file(&cache, &wasm)), 42);
+        fs::write(&wasm, &two).expect("written");
+        assert_eq!(answer(&of_file(&cache, &wasm)), 43);
+    }
+}
+
+#[test]
+fn a_file_that_is_none_is_left_to_who_asked() {
+    let directory = TempDir::new().expect("a directory");
+    let cache = directory.path().join("cache");
+    let made = |path: &Path| of_file_with(&engine(&cache), path).map(|made| made.is_some());
+    assert_eq!(made(&directory.path().join("missing.wasm")).ok(), Some(false));
+    assert_eq!(made(directory.path()).ok(), Some(false));
+    assert_eq!(made(Path::new("/dev/null")).ok(), Some(false));
+    let text = directory.path().join("text.wasm");
+    fs::write(&text, "no module").expect("written");
+    assert!(made(&text).is_err());
 }

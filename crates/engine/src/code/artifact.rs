@@ -5,15 +5,19 @@
 //! module gives the same bytes everywhere. Its pages are never writable and executable at the same time, and
 //! not executable before everything in them has been checked.
 //!
-//! Format: a header, then the sections in the order of [`Section`], each aligned to 8. The last one, the
-//! machine code, is aligned to [`PAGE`]. Numbers have the byte order of the machine, which is part of the
-//! key.
+//! Format: a header, then the sections in the order of [`Section`], each aligned to 8. Those whose pages are
+//! mapped elsewhere or executed are aligned to [`PAGE`]. Numbers have the byte order of the machine, which is
+//! part of the key. A written artifact also has the module's binary, so that it is all that a start needs. One
+//! in memory has no such sections.
 
 use crate::abi::TrapCode;
+use crate::bytes::ModuleBytes;
 use crate::compile::{Handler, SourceLocation, TypeTrampoline};
 use crate::sys::{Mmap, page_size};
+use std::hash::Hasher;
 use std::io::{self, Write};
 use std::ops::Range;
+use std::sync::Arc;
 use twox_hash::XxHash3_64;
 use wasmtime_internal_jit_icache_coherence as icache;
 
@@ -48,9 +52,23 @@ pub enum Section {
     Trampolines,
     /// Machine code.
     Text,
+    /// Written artifacts only: initial contents of memories, see `parse::image`. May be empty.
+    Image,
+    /// Written artifacts only: the module's binary.
+    Module,
 }
 
-const SECTIONS: usize = Section::Text as usize + 1;
+const SECTIONS: usize = Section::Module as usize + 1;
+/// The sections of an artifact in memory.
+const LINKED: usize = Section::Text as usize + 1;
+/// The sections that are aligned to [`PAGE`].
+const PAGED: [usize; 2] = [Section::Text as usize, Section::Image as usize];
+
+/// What a written artifact has beside what was linked.
+pub struct Attached<'a> {
+    pub image: &'a [u8],
+    pub module: &'a [u8],
+}
 
 /// All sections except the text.
 #[derive(Default)]
@@ -70,15 +88,26 @@ pub struct Contents {
 pub struct Layout([[u64; 2]; SECTIONS]);
 
 impl Layout {
-    /// The layout for sections of these byte lengths. The length of the text is a multiple of the page size.
-    pub fn new(lens: [usize; SECTIONS]) -> Layout {
+    /// The layout for linked sections of these byte lengths. The length of the text is a multiple of the page
+    /// size.
+    pub fn new(lens: [usize; LINKED]) -> Layout {
         let mut end = HEADER;
         Layout(std::array::from_fn(|section| {
-            let alignment = if section == Section::Text as usize { PAGE } else { 8 };
+            let len = lens.get(section).copied().unwrap_or(0);
+            let alignment = if PAGED.contains(&section) && len > 0 { PAGE } else { 8 };
             let start = end.next_multiple_of(alignment);
-            end = start + lens[section];
+            end = start + len;
             [start as u64, end as u64]
         }))
+    }
+
+    /// The layout of the same artifact when it is written.
+    fn with(mut self, attached: &Attached<'_>) -> Layout {
+        let image = self.range(Section::Text).end.next_multiple_of(PAGE);
+        let module = image + attached.image.len().next_multiple_of(8);
+        self.0[Section::Image as usize] = [image, image + attached.image.len()].map(|at| at as u64);
+        self.0[Section::Module as usize] = [module, module + attached.module.len()].map(|at| at as u64);
+        self
     }
 
     pub fn range(&self, section: Section) -> Range<usize> {
@@ -88,16 +117,19 @@ impl Layout {
 
     /// The size of the artifact in bytes.
     pub fn len(&self) -> usize {
-        self.range(Section::Text).end
+        self.range(Section::Module).end
     }
 
     /// Whether this can be the layout of an artifact of `len` bytes.
     fn fits(&self, len: u64) -> bool {
         let follow = self.0.windows(2).all(|pair| pair[0][1] <= pair[1][0]);
         let aligned = self.0.iter().all(|[start, end]| start % 8 == 0 && start <= end);
-        let [text, end] = self.0[Section::Text as usize];
-        let text_aligned = text % PAGE as u64 == 0 && end % page_size() as u64 == 0;
-        follow && aligned && text_aligned && self.0[0][0] >= HEADER as u64 && end == len
+        let [text, text_end] = self.0[Section::Text as usize];
+        let [image, _] = self.0[Section::Image as usize];
+        let paged = text % PAGE as u64 == 0 && text_end % page_size() as u64 == 0;
+        let paged = paged && image % page_size() as u64 == 0;
+        let [_, end] = self.0[Section::Module as usize];
+        follow && aligned && paged && self.0[0][0] >= HEADER as u64 && end == len
     }
 }
 
@@ -126,7 +158,7 @@ pub enum Refused {
 
 /// The bytes of an artifact, with executable text.
 pub struct Artifact {
-    memory: Mmap,
+    memory: Arc<Mmap>,
     layout: Layout,
     key: Key,
 }
@@ -136,7 +168,7 @@ impl Artifact {
     /// text. The contents have the lengths for which the layout was made.
     pub fn new(memory: Mmap, layout: Layout, key: Key, contents: &Contents) -> io::Result<Artifact> {
         let header = Header { magic: MAGIC, checksum: 0, key, layout };
-        let parts: [(Range<usize>, &[u8]); SECTIONS] = [
+        let parts: [(Range<usize>, &[u8]); LINKED] = [
             (0..HEADER, bytemuck::bytes_of(&header)),
             (layout.range(Section::Functions), bytemuck::cast_slice(&contents.functions)),
             (layout.range(Section::Traps), bytemuck::cast_slice(&contents.traps)),
@@ -152,13 +184,14 @@ impl Artifact {
             // SAFETY: the range is inside the mapping, which is writable and not shared.
             unsafe { memory.start().add(range.start).copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
         }
-        let artifact = Artifact { memory, layout, key };
+        let artifact = Artifact { memory: Arc::new(memory), layout, key };
         artifact.publish()?;
         Ok(artifact)
     }
 
-    /// Opens a written artifact. `memory` contains all of it and is readable. Everything is checked first.
-    pub fn open(memory: Mmap, key: &Key) -> Result<Artifact, Refused> {
+    /// Opens a written artifact. `memory` contains all of it and is readable. Everything is checked first,
+    /// except what the caller knows: `verified` says that these very bytes have been opened before.
+    pub fn open(memory: Mmap, key: &Key, verified: bool) -> Result<Artifact, Refused> {
         let bytes = all(&memory);
         let header = bytes.get(..HEADER).ok_or(Refused::Damaged)?;
         let header: Header = bytemuck::pod_read_unaligned(header);
@@ -169,11 +202,11 @@ impl Artifact {
             return Err(Refused::Foreign);
         }
         let fits = header.key.module == key.module && header.layout.fits(bytes.len() as u64);
-        if !fits || header.checksum != checksum(&bytes[CHECKED..]) {
+        if !fits || !verified && header.checksum != XxHash3_64::oneshot(&bytes[CHECKED..]) {
             return Err(Refused::Damaged);
         }
-        let artifact = Artifact { layout: header.layout, key: header.key, memory };
-        if !artifact.is_consistent() {
+        let artifact = Artifact { layout: header.layout, key: header.key, memory: Arc::new(memory) };
+        if !verified && !artifact.is_consistent() {
             return Err(Refused::Damaged);
         }
         if artifact.publish().is_ok() {
@@ -184,17 +217,18 @@ impl Artifact {
         copy.map_err(|_| Refused::Damaged)
     }
 
-    /// Reads an artifact from the beginning of `bytes` into its own memory. Also returns the rest, from which
-    /// `key` computes the expected key.
-    pub fn read<'a>(bytes: &'a [u8], key: &dyn Fn(&[u8]) -> Key) -> Result<(Artifact, &'a [u8]), Refused> {
+    /// Copies a written artifact into memory of its own and opens it. `key` computes the expected key from the
+    /// module's binary.
+    pub fn read(bytes: &[u8], key: &dyn Fn(&[u8]) -> Key) -> Result<Artifact, Refused> {
         let header: Header = bytemuck::pod_read_unaligned(bytes.get(..HEADER).ok_or(Refused::Damaged)?);
-        let len = header.layout.0[Section::Text as usize][1];
-        let len = usize::try_from(len).ok().filter(|len| header.magic == MAGIC && *len <= bytes.len());
-        let (own, rest) = bytes.split_at(len.ok_or(Refused::Damaged)?);
-        let memory = writable(own.len()).map_err(|_| Refused::Damaged)?;
+        if header.magic != MAGIC || !header.layout.fits(bytes.len() as u64) {
+            return Err(Refused::Damaged);
+        }
+        let memory = writable(bytes.len()).map_err(|_| Refused::Damaged)?;
         // SAFETY: the memory is new, has this length, and is not shared.
-        unsafe { memory.start().copy_from_nonoverlapping(own.as_ptr(), own.len()) };
-        Ok((Artifact::open(memory, &key(rest))?, rest))
+        unsafe { memory.start().copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+        let key = key(&all(&memory)[header.layout.range(Section::Module)]);
+        Artifact::open(memory, &key, false)
     }
 
     /// Whether the sections are consistent. The content of an artifact with the right checksum is trusted.
@@ -225,7 +259,7 @@ impl Artifact {
         let memory = writable(self.layout.len())?;
         // SAFETY: the memory is new, has this length, and is not shared.
         unsafe { memory.start().copy_from_nonoverlapping(self.memory.start(), self.layout.len()) };
-        Ok(Artifact { memory, layout: self.layout, key: self.key })
+        Ok(Artifact { memory: Arc::new(memory), layout: self.layout, key: self.key })
     }
 
     pub fn key(&self) -> &Key {
@@ -233,16 +267,40 @@ impl Artifact {
     }
 
     /// Writes the artifact in the form that [`Artifact::open`] reads.
-    pub fn write(&self, out: &mut dyn Write) -> io::Result<()> {
-        let bytes = all(&self.memory);
-        let checksum = checksum(&bytes[CHECKED..]);
+    pub fn write(&self, attached: &Attached<'_>, out: &mut dyn Write) -> io::Result<()> {
+        static ZEROS: [u8; PAGE] = [0; PAGE];
+        let layout = self.layout.with(attached);
+        let header = Header { magic: MAGIC, checksum: 0, key: self.key, layout };
+        let [text, image, module] =
+            [Section::Text, Section::Image, Section::Module].map(|section| layout.range(section));
+        let parts: [&[u8]; 6] = [
+            &bytemuck::bytes_of(&header)[CHECKED..],
+            &all(&self.memory)[HEADER..text.end],
+            &ZEROS[..image.start - text.end],
+            attached.image,
+            &ZEROS[..module.start - image.end],
+            attached.module,
+        ];
+        let mut checksum = XxHash3_64::new();
+        parts.iter().for_each(|part| checksum.write(part));
         out.write_all(&MAGIC)?;
-        out.write_all(&checksum.to_ne_bytes())?;
-        out.write_all(&bytes[CHECKED..])
+        out.write_all(&checksum.finish().to_ne_bytes())?;
+        parts.iter().try_for_each(|part| out.write_all(part))
     }
 
-    pub fn len(&self) -> usize {
-        self.layout.len()
+    /// The number of bytes that [`Artifact::write`] writes.
+    pub fn written_len(&self, attached: &Attached<'_>) -> usize {
+        self.layout.with(attached).len()
+    }
+
+    /// The module's binary. Empty unless the artifact was written.
+    pub fn module(&self) -> ModuleBytes {
+        ModuleBytes::mapped(self.memory.clone(), self.layout.range(Section::Module))
+    }
+
+    /// The range of the initial contents of memories, in bytes from the start. Empty if there are none.
+    pub fn image(&self) -> Range<usize> {
+        self.layout.range(Section::Image)
     }
 
     fn bytes(&self, section: Section) -> &[u8] {
@@ -297,8 +355,4 @@ pub fn writable(len: usize) -> io::Result<Mmap> {
     let memory = Mmap::reserve(len)?;
     memory.make_writable(0..len)?;
     Ok(memory)
-}
-
-fn checksum(bytes: &[u8]) -> u64 {
-    XxHash3_64::oneshot(bytes)
 }

@@ -1,20 +1,21 @@
 //! A directory of artifacts for later processes.
 //!
 //! Used by the code that makes modules. Invariants: an artifact from here runs only if the directory and the
-//! file belong to this user, no other user can write to them, and every byte is as it was written. Any
-//! failure (a full disk, an unreadable directory, another process in between) only means that the module is
+//! file belong to this user, no other user can write to them, and every byte is as it was written. That the
+//! bytes are so is checked once for each state of the file, and noted (`notes.rs`). Any failure (a full disk, an unreadable directory, another process in between) only means that the module is
 //! compiled. A file is first written under another name, so a partial one is never visible.
 //!
 //! Anyone who can write to the directory as this user decides which code this user's programs run. See
 //! SECURITY.md.
 
-use super::artifact::{Artifact, Key};
-use crate::sys::{self, Mmap};
+use super::artifact::{Artifact, Attached, Key};
+use super::notes;
+use crate::sys::{self, FileState, Mmap};
 use std::fs::{self, DirEntry, File};
 use std::io::{self, BufWriter, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A directory of artifacts.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -24,25 +25,41 @@ pub struct Cache {
     pub max_bytes: u64,
 }
 
-/// The extensions of artifact files and of unfinished ones.
+/// The extensions of artifact files, of notes, and of unfinished files.
 const EXTENSION: &str = "wncode";
+const NOTE: &str = "wnnote";
 const UNFINISHED: &str = "tmp";
 /// An unfinished file of this age is abandoned.
 const ABANDONED: Duration = Duration::from_secs(60 * 60);
 /// The precision of a file's last use time: updating it is a write.
 const NOTED: Duration = Duration::from_secs(60 * 60);
+/// The space that a file takes at least.
+const BLOCK: u64 = 4096;
 
 impl Cache {
-    /// The artifact with this key.
-    pub fn load(&self, key: &Key) -> Option<Artifact> {
+    /// The artifact with this key, and its file. `verified_only` says that it is only wanted if there is a note
+    /// that it is as it was written. Then this takes no longer for a larger one.
+    pub fn load(&self, key: &Key, verified_only: bool) -> Option<(Artifact, File)> {
         sys::check_private_directory(&self.directory).ok()?;
+        let at = notes::now();
         let path = self.path(key);
         let (file, metadata) = sys::open_private_file(&path).ok()?;
+        let (note, subject, state) = (path.with_extension(NOTE), digest(key), FileState::of(&metadata));
+        let verified = notes::read(&note, &subject, &state).is_some();
+        if verified_only && !verified {
+            return None;
+        }
         let memory = Mmap::of_file(&file, usize::try_from(metadata.len()).ok()?).ok()?;
-        match Artifact::open(memory, key) {
+        match Artifact::open(memory, key, verified) {
             Ok(artifact) => {
-                note_use(&file, &metadata);
-                Some(artifact)
+                if verified {
+                    note_use(&note);
+                } else if state.is_settled(at) {
+                    notes::write(&note, &subject, &state, at, &key.module);
+                } else {
+                    note_use(&path);
+                }
+                Some((artifact, file))
             }
             Err(_) => {
                 // It would be rejected again. Artifacts of other versions have other names.
@@ -52,38 +69,50 @@ impl Cache {
         }
     }
 
-    /// Stores an artifact, if possible.
-    pub fn store(&self, artifact: &Artifact) {
-        if artifact.len() as u64 > self.max_bytes / 2 {
-            return;
+    /// Stores an artifact, if possible. Returns whether it did.
+    pub fn store(&self, artifact: &Artifact, attached: &Attached<'_>) -> bool {
+        if artifact.written_len(attached) as u64 > self.max_bytes / 2 {
+            return false;
         }
-        if self.write(artifact).is_ok() {
+        let written = self
+            .make_directory()
+            .and_then(|()| write_whole(&self.path(artifact.key()), |file| artifact.write(attached, file)));
+        if written.is_ok() {
             self.evict();
+        }
+        written.is_ok()
+    }
+
+    /// The hash of the module in a file that is now in this state, if an earlier process has read it.
+    pub fn module_in(&self, path: &Path, state: &FileState) -> Option<[u8; 32]> {
+        sys::check_private_directory(&self.directory).ok()?;
+        let subject = digest_of_path(path);
+        let note = self.file(&subject, NOTE);
+        let module = notes::read(&note, &subject, state)?;
+        note_use(&note);
+        Some(module)
+    }
+
+    /// Notes which module is in a file. `at` is from [`notes::now`], before the file was opened.
+    pub fn note_module(&self, path: &Path, state: &FileState, at: i64, module: &[u8; 32]) {
+        if state.is_settled(at) && self.make_directory().is_ok() {
+            let subject = digest_of_path(path);
+            notes::write(&self.file(&subject, NOTE), &subject, state, at, module);
         }
     }
 
-    fn write(&self, artifact: &Artifact) -> io::Result<()> {
+    fn make_directory(&self) -> io::Result<()> {
         sys::create_private_directory(&self.directory)?;
-        sys::check_private_directory(&self.directory)?;
-        static WRITTEN: AtomicU32 = AtomicU32::new(0);
-        let path = self.path(artifact.key());
-        let number = WRITTEN.fetch_add(1, Ordering::Relaxed);
-        let unfinished = path.with_extension(format!("{}-{number}.{UNFINISHED}", std::process::id()));
-        let written = (|| {
-            let mut file = BufWriter::new(sys::create_private_file(&unfinished)?);
-            artifact.write(&mut file)?;
-            file.flush()?;
-            fs::rename(&unfinished, &path)
-        })();
-        if written.is_err() {
-            let _ = fs::remove_file(&unfinished);
-        }
-        written
+        sys::check_private_directory(&self.directory)
     }
 
     fn path(&self, key: &Key) -> PathBuf {
-        let hash = blake3::hash(bytemuck::bytes_of(key)).to_hex();
-        self.directory.join(&hash[..32]).with_extension(EXTENSION)
+        self.file(&digest(key), EXTENSION)
+    }
+
+    fn file(&self, digest: &[u8; 32], extension: &str) -> PathBuf {
+        let name = blake3::Hash::from_bytes(*digest).to_hex();
+        self.directory.join(&name[..32]).with_extension(extension)
     }
 
     /// Frees space until a part is unused, so that not every new file removes another one.
@@ -112,6 +141,7 @@ impl Cache {
             // A process that has the file mapped keeps it.
             if fs::remove_file(&file.path).is_ok() {
                 total -= file.len;
+                let _ = fs::remove_file(file.path.with_extension(NOTE));
             }
         }
     }
@@ -129,19 +159,48 @@ impl OldFile {
         let path = entry.path();
         let extension = path.extension()?;
         let is_unfinished = extension == UNFINISHED;
-        if !is_unfinished && extension != EXTENSION {
+        if !is_unfinished && extension != EXTENSION && extension != NOTE {
             return None;
         }
         let metadata = entry.metadata().ok().filter(|metadata| metadata.is_file())?;
-        Some((OldFile { len: metadata.len(), used: metadata.modified().ok()?, path }, is_unfinished))
+        // Once there is a note, it is what each use touches: a touched artifact would be in another state.
+        let noted = fs::metadata(path.with_extension(NOTE)).and_then(|metadata| metadata.modified());
+        let used = metadata.modified().ok()?.max(noted.unwrap_or(UNIX_EPOCH));
+        // A small file takes a block.
+        Some((OldFile { len: metadata.len().max(BLOCK), used, path }, is_unfinished))
     }
 }
 
 /// The modification time is used as the time of the last use.
-fn note_use(file: &File, metadata: &fs::Metadata) {
+fn note_use(path: &Path) {
     let now = SystemTime::now();
-    let known = metadata.modified().ok().and_then(|used| now.duration_since(used).ok());
-    if known.is_none_or(|age| age > NOTED) {
-        let _ = file.set_modified(now);
+    let known = fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
+    if known.and_then(|used| now.duration_since(used).ok()).is_none_or(|age| age > NOTED) {
+        let _ = File::open(path).and_then(|file| file.set_modified(now));
     }
+}
+
+/// Writes a file that is not visible before it is complete.
+pub fn write_whole(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    static WRITTEN: AtomicU32 = AtomicU32::new(0);
+    let number = WRITTEN.fetch_add(1, Ordering::Relaxed);
+    let unfinished = path.with_extension(format!("{}-{number}.{UNFINISHED}", std::process::id()));
+    let written = (|| {
+        let mut file = BufWriter::new(sys::create_private_file(&unfinished)?);
+        write(&mut file)?;
+        file.flush()?;
+        fs::rename(&unfinished, path)
+    })();
+    if written.is_err() {
+        let _ = fs::remove_file(&unfinished);
+    }
+    written
+}
+
+fn digest(key: &Key) -> [u8; 32] {
+    *blake3::hash(bytemuck::bytes_of(key)).as_bytes()
+}
+
+fn digest_of_path(path: &Path) -> [u8; 32] {
+    *blake3::hash(&[b"path ", path.as_os_str().as_encoded_bytes()].concat()).as_bytes()
 }

@@ -5,6 +5,7 @@
 
 use super::artifact::Artifact;
 use super::registry::{CodeInfo, Registration};
+use crate::bytes::ModuleBytes;
 use crate::compile::TrampolineKind;
 use crate::debug::DebugInfo;
 use crate::parse::info::{DefinedFuncIndex, ModuleInfo, TypeIndex};
@@ -27,7 +28,7 @@ type Addresses = HashMap<TypeId, usize>;
 
 impl CodeObject {
     /// For the module of the artifact.
-    pub fn new(artifact: Artifact, module: Arc<ModuleInfo>, bytes: Arc<[u8]>) -> CodeObject {
+    pub fn new(artifact: Artifact, module: Arc<ModuleInfo>, bytes: ModuleBytes) -> CodeObject {
         let ids = module.clone();
         let id = |ty: u32| ids.types.get(TypeIndex::new(ty as usize)).map(|ty| ty.id());
         CodeObject::with_types(artifact, module, bytes, &id)
@@ -35,13 +36,13 @@ impl CodeObject {
 
     /// For an artifact that has only trampolines, all for one type.
     pub fn of_trampolines(artifact: Artifact, id: TypeId) -> CodeObject {
-        CodeObject::with_types(artifact, Arc::default(), Arc::new([]), &|_| Some(id))
+        CodeObject::with_types(artifact, Arc::default(), ModuleBytes::default(), &|_| Some(id))
     }
 
     fn with_types(
         artifact: Artifact,
         module: Arc<ModuleInfo>,
-        bytes: Arc<[u8]>,
+        bytes: ModuleBytes,
         id: &dyn Fn(u32) -> Option<TypeId>,
     ) -> CodeObject {
         let start = artifact.text().as_ptr() as usize;

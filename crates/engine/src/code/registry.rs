@@ -6,6 +6,7 @@
 
 use super::artifact::Artifact;
 use crate::abi::TrapCode;
+use crate::bytes::ModuleBytes;
 use crate::debug::{DebugInfo, Frame};
 use crate::parse::info::{DefinedFuncIndex, ModuleInfo};
 use cranelift_entity::EntityRef;
@@ -18,7 +19,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub struct CodeInfo {
     pub artifact: Artifact,
     pub module: Arc<ModuleInfo>,
-    pub bytes: Arc<[u8]>,
+    pub bytes: ModuleBytes,
     pub debug: Arc<DebugInfo>,
 }
 
@@ -54,7 +55,7 @@ impl CodeInfo {
         let offset = self.offset(pc)?;
         let functions = self.artifact.functions();
         let place = functions.partition_point(|start| *start <= offset).checked_sub(1)?;
-        if place >= self.module.bodies.len() {
+        if place >= self.module.num_bodies() {
             return None;
         }
         let index = self.module.func_index(DefinedFuncIndex::new(place));

@@ -8,6 +8,7 @@
 //! all rows and entries that it has read.
 
 use super::Frame;
+use crate::bytes::ModuleBytes;
 use crate::parse::info::ModuleInfo;
 use gimli::{
     AttributeValue, ColumnType, DebugInfoOffset, Dwarf, EndianSlice, LittleEndian, Reader, ReaderOffsetId,
@@ -47,7 +48,7 @@ const MAX_ORIGINS: usize = 16;
 
 pub struct DebugInfo {
     module: Arc<ModuleInfo>,
-    bytes: Arc<[u8]>,
+    bytes: ModuleBytes,
     state: Mutex<State>,
 }
 
@@ -90,7 +91,7 @@ impl fmt::Debug for DebugInfo {
 }
 
 impl DebugInfo {
-    pub fn new(module: Arc<ModuleInfo>, bytes: Arc<[u8]>) -> DebugInfo {
+    pub fn new(module: Arc<ModuleInfo>, bytes: ModuleBytes) -> DebugInfo {
         let state = State { reads_left: READS, units: None, known: HashMap::new() };
         DebugInfo { module, bytes, state: Mutex::new(state) }
     }

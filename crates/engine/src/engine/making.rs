@@ -7,6 +7,7 @@
 
 use super::Engine;
 use super::module::{Inner, Module, WeakModule};
+use crate::bytes::ModuleBytes;
 use crate::error::CompileError;
 use crate::pool::{self, Stop};
 use std::collections::HashMap;
@@ -29,7 +30,7 @@ enum Known {
 struct Making {
     engine: Engine,
     hash: Hash,
-    bytes: Arc<[u8]>,
+    bytes: ModuleBytes,
     /// Whether the engine's cache may be read and written.
     use_cache: bool,
     /// Set when no caller waits any more.
@@ -53,6 +54,39 @@ type Done = Box<dyn FnOnce(Result<Module, CompileError>) + Send>;
 /// A caller's interest in a module that is being made. When the last one is dropped the compilation stops.
 pub struct Compiling(Arc<Making>);
 
+/// The bytes that a module is made of.
+pub enum Given<'a> {
+    /// The caller's. Another thread may write to them: JavaScript can share them.
+    Borrowed(&'a [u8]),
+    Own(ModuleBytes),
+}
+
+impl Given<'_> {
+    fn hash(&self) -> Hash {
+        *blake3::hash(match self {
+            Given::Borrowed(bytes) => bytes,
+            Given::Own(bytes) => bytes,
+        })
+        .as_bytes()
+    }
+
+    /// Bytes that nobody else can write, and their hash. `hash` is that of the given ones.
+    fn into_own(self, hash: Hash) -> Result<(ModuleBytes, Hash), CompileError> {
+        match self {
+            Given::Own(bytes) => Ok((bytes, hash)),
+            Given::Borrowed(bytes) => {
+                let mut copy = Vec::new();
+                copy.try_reserve_exact(bytes.len()).map_err(|_| {
+                    CompileError::general(format!("no memory for a module of {} bytes", bytes.len()))
+                })?;
+                copy.extend_from_slice(bytes);
+                let hash = *blake3::hash(&copy).as_bytes();
+                Ok((copy.into(), hash))
+            }
+        }
+    }
+}
+
 enum Found {
     Made(Module),
     /// `true` if it was not yet in progress.
@@ -64,26 +98,20 @@ impl Modules {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn find(&self, engine: &Engine, bytes: &[u8], use_cache: bool) -> Found {
-        // Copied first, because other threads may write to bytes that JavaScript shares.
-        let bytes: Arc<[u8]> = bytes.into();
-        let hash = *blake3::hash(&bytes).as_bytes();
+    fn find(&self, engine: &Engine, given: Given<'_>, use_cache: bool) -> Result<Found, CompileError> {
+        // What is found by the hash has bytes of its own, so it does not matter whether somebody writes to
+        // the given ones.
+        let hash = given.hash();
+        if let Some(found) = find_in(&self.lock(), &hash) {
+            return Ok(found);
+        }
+        if use_cache && let Some(module) = Module::load(engine, &hash, true) {
+            return Ok(Found::Made(keep(module)));
+        }
+        let (bytes, hash) = given.into_own(hash)?;
         let mut known = self.lock();
-        match known.get(&hash) {
-            Some(Known::Made(module)) => {
-                if let Some(module) = module.upgrade() {
-                    return Found::Made(module);
-                }
-            }
-            Some(Known::Making(making)) => {
-                let mut state = making.lock();
-                if !making.abandoned.load(Ordering::Relaxed) {
-                    state.waiting += 1;
-                    drop(state);
-                    return Found::Making(Compiling(making.clone()), false);
-                }
-            }
-            None => {}
+        if let Some(found) = find_in(&known, &hash) {
+            return Ok(found);
         }
         let making = Arc::new(Making {
             engine: engine.clone(),
@@ -95,7 +123,7 @@ impl Modules {
             over: Condvar::new(),
         });
         known.insert(hash, Known::Making(making.clone()));
-        Found::Making(Compiling(making), true)
+        Ok(Found::Making(Compiling(making), true))
     }
 
     /// The module whose bytes have this hash, if it exists.
@@ -120,6 +148,21 @@ impl Modules {
     }
 }
 
+fn find_in(known: &HashMap<Hash, Known>, hash: &Hash) -> Option<Found> {
+    match known.get(hash)? {
+        Known::Made(module) => module.upgrade().map(Found::Made),
+        Known::Making(making) => {
+            let mut state = making.lock();
+            if making.abandoned.load(Ordering::Relaxed) {
+                return None;
+            }
+            state.waiting += 1;
+            drop(state);
+            Some(Found::Making(Compiling(making.clone()), false))
+        }
+    }
+}
+
 impl Drop for Inner {
     fn drop(&mut self) {
         let gone = |known: &Known| matches!(known, Known::Made(module) if module.0.strong_count() == 0);
@@ -130,11 +173,11 @@ impl Drop for Inner {
 /// Makes a module, or finds it. `go_on` is called regularly. If it returns false, the result is an error.
 pub fn make(
     engine: &Engine,
-    bytes: &[u8],
+    given: Given<'_>,
     use_cache: bool,
     go_on: &dyn Fn() -> bool,
 ) -> Result<Module, CompileError> {
-    match engine.modules().find(engine, bytes, use_cache) {
+    match engine.modules().find(engine, given, use_cache)? {
         Found::Made(module) => Ok(module),
         Found::Making(compiling, _) => {
             let making = &compiling.0;
@@ -145,13 +188,17 @@ pub fn make(
 
 /// Like [`make`], on the compile threads. `done` is called there, or here if the module already exists. If no
 /// [`Compiling`] is left it may never be called.
-pub fn start(engine: &Engine, bytes: &[u8], use_cache: bool, done: Done) -> Option<Compiling> {
-    match engine.modules().find(engine, bytes, use_cache) {
-        Found::Made(module) => {
+pub fn start(engine: &Engine, given: Given<'_>, use_cache: bool, done: Done) -> Option<Compiling> {
+    match engine.modules().find(engine, given, use_cache) {
+        Err(error) => {
+            done(Err(error));
+            None
+        }
+        Ok(Found::Made(module)) => {
             done(Ok(module));
             None
         }
-        Found::Making(compiling, new) => {
+        Ok(Found::Making(compiling, new)) => {
             compiling.0.tell(done);
             if new {
                 compiling.0.clone().enqueue();

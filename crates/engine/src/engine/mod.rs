@@ -1,8 +1,10 @@
 //! The engine: settings and the compiler, shared by every thread of the process.
 
+mod file;
 mod making;
 mod module;
 
+pub use file::{FileResult, Reading};
 pub use making::Compiling;
 pub use module::{ExportType, ImportType, Module, WeakModule};
 
@@ -124,6 +126,11 @@ impl Engine {
             modules: Modules::default(),
             trampolines: Mutex::default(),
         })))
+    }
+
+    /// Whether both are handles to the same engine.
+    pub(crate) fn same(&self, other: &Engine) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 
     pub fn config(&self) -> &Config {

@@ -1,14 +1,18 @@
 //! Modules: bytes, declarations and machine code.
 
 use super::Engine;
-use super::making::{self, Compiling};
+use super::file::{self, FileResult, Reading};
+use super::making::{self, Compiling, Given};
 use crate::abi::offsets::VMOffsets;
-use crate::code::{self, Artifact, CodeObject, Refused};
+use crate::bytes::ModuleBytes;
+use crate::code::{self, Artifact, Attached, CodeObject, Refused};
 use crate::error::CompileError;
+use crate::parse::image::Plan;
 use crate::parse::{self, info::ModuleInfo};
 use crate::pool::Stop;
 use crate::types::{ExternType, MemoryType};
-use std::io::{self, Write};
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Weak};
 
@@ -30,14 +34,21 @@ pub(super) struct Inner {
     pub(super) engine: Engine,
     pub(super) hash: making::Hash,
     info: Arc<ModuleInfo>,
-    bytes: Arc<[u8]>,
+    bytes: ModuleBytes,
     offsets: VMOffsets,
     code: CodeObject,
+    /// Whether the engine's cache had the module when it was made, or got it then.
+    is_kept: bool,
 }
 
 /// Minimum size in bytes of a cached module: compiling a smaller one takes no longer than opening a few
 /// files.
 const WORTH_KEEPING: usize = 16 << 10;
+
+/// The initial contents of the module's memories. Empty if it is better to copy them.
+fn image_of(info: &ModuleInfo, bytes: &[u8]) -> Vec<u8> {
+    Plan::of(info).and_then(|plan| plan.image(bytes)).unwrap_or_default()
+}
 
 /// An import of a module.
 #[derive(Clone, Debug)]
@@ -69,7 +80,7 @@ impl Module {
         go_on: &dyn Fn() -> bool,
     ) -> Result<Module, CompileError> {
         parse::check_size(bytes)?;
-        making::make(engine, bytes, use_cache, go_on)
+        making::make(engine, Given::Borrowed(bytes), use_cache, go_on)
     }
 
     /// Like [`Module::new`], on the compile threads of the process. `done` is called there with the result.
@@ -82,12 +93,56 @@ impl Module {
         done: impl FnOnce(Result<Module, CompileError>) + Send + 'static,
     ) -> Option<Compiling> {
         match parse::check_size(bytes) {
-            Ok(()) => making::start(engine, bytes, use_cache, Box::new(done)),
+            Ok(()) => making::start(engine, Given::Borrowed(bytes), use_cache, Box::new(done)),
             Err(error) => {
                 done(Err(error));
                 None
             }
         }
+    }
+
+    /// The module in a file, like [`Module::new_while`]. `Ok(None)` if the file cannot be read. If an earlier
+    /// process has compiled it, the file is not read. `choose` says which engine makes a module with these
+    /// bytes. `engine` is the one that makes most.
+    pub fn of_file(
+        engine: &Engine,
+        choose: &dyn Fn(&[u8]) -> Result<Engine, CompileError>,
+        path: &Path,
+        use_cache: bool,
+        go_on: &dyn Fn() -> bool,
+    ) -> FileResult {
+        file::make(engine, choose, path, use_cache, go_on)
+    }
+
+    /// Like [`Module::of_file`], on the compile threads of the process. `done` is called there with the result.
+    /// Dropping the returned value means that the result is no longer needed.
+    pub fn start_file(
+        engine: &Engine,
+        choose: impl Fn(&[u8]) -> Result<Engine, CompileError> + Send + 'static,
+        path: PathBuf,
+        use_cache: bool,
+        done: impl FnOnce(FileResult) + Send + 'static,
+    ) -> Reading {
+        file::start(engine, choose, path, use_cache, done)
+    }
+
+    /// The module whose bytes have this hash, from the engine's cache. `verified_only`: see `Cache::load`.
+    pub(super) fn load(engine: &Engine, hash: &making::Hash, verified_only: bool) -> Option<Module> {
+        let (artifact, _) = engine.cache()?.load(&engine.key(hash), verified_only)?;
+        // The bytes have the same hash as those that were validated when the artifact was made.
+        let bytes = artifact.module();
+        let (info, offsets) = Module::declarations(parse::read(&bytes).ok()?, hash).ok()?;
+        Some(Module::assemble(engine, bytes, *hash, info, offsets, artifact, true))
+    }
+
+    /// The module whose bytes have this hash, if the engine's cache has it.
+    pub fn cached(engine: &Engine, hash: &[u8; 32]) -> Option<Module> {
+        Module::load(engine, hash, false).map(making::keep)
+    }
+
+    /// Whether the engine's cache had the module when it was made, or got it then.
+    pub fn is_kept(&self) -> bool {
+        self.0.is_kept
     }
 
     /// The hash of the module's bytes. [`Module::known`] finds the module by it.
@@ -102,56 +157,53 @@ impl Module {
 
     pub(super) fn compile(
         engine: &Engine,
-        bytes: Arc<[u8]>,
+        bytes: ModuleBytes,
         hash: making::Hash,
         use_cache: bool,
         stop: &Stop<'_>,
     ) -> Result<Module, CompileError> {
-        let key = engine.key(&hash);
         let cache = engine.cache().filter(|_| use_cache && bytes.len() >= WORTH_KEEPING);
-        let (info, artifact) = match cache.and_then(|cache| cache.load(&key)) {
-            // The bytes have the same hash as those that were validated when the artifact was made.
-            Some(artifact) => (parse::read(&bytes)?, Some(artifact)),
-            None => (parse::parse(&bytes, engine.features(), engine.threads(), stop)?, None),
-        };
+        if cache.is_some()
+            && let Some(module) = Module::load(engine, &hash, false)
+        {
+            return Ok(module);
+        }
+        let info = parse::parse(&bytes, engine.features(), engine.threads(), stop)?;
         let (info, offsets) = Module::declarations(info, &hash)?;
-        let artifact = match artifact {
-            Some(artifact) => artifact,
-            None => {
-                let (compiler, tunables, threads) = (engine.compiler(), engine.tunables(), engine.threads());
-                let compiled = compiler.compile(&info, &bytes, &offsets, tunables, threads, stop)?;
-                let artifact = code::link(&compiler.isa, &compiled, key)?;
-                if let Some(cache) = cache {
-                    cache.store(&artifact);
-                }
-                artifact
-            }
-        };
-        Ok(Module::assemble(engine, bytes, hash, info, offsets, artifact))
+        let (compiler, tunables, threads) = (engine.compiler(), engine.tunables(), engine.threads());
+        let compiled = compiler.compile(&info, &bytes, &offsets, tunables, threads, stop)?;
+        let artifact = code::link(&compiler.isa, &compiled, engine.key(&hash))?;
+        let is_kept = cache.is_some_and(|cache| {
+            let image = image_of(&info, &bytes);
+            cache.store(&artifact, &Attached { image: &image, module: &bytes })
+        });
+        Ok(Module::assemble(engine, bytes, hash, info, offsets, artifact, is_kept))
     }
 
     fn assemble(
         engine: &Engine,
-        bytes: Arc<[u8]>,
+        bytes: ModuleBytes,
         hash: making::Hash,
         info: ModuleInfo,
         offsets: VMOffsets,
         artifact: Artifact,
+        is_kept: bool,
     ) -> Module {
         let info = Arc::new(info);
         let code = CodeObject::new(artifact, info.clone(), bytes.clone());
-        Module(Arc::new(Inner { engine: engine.clone(), hash, info, bytes, offsets, code }))
+        Module(Arc::new(Inner { engine: engine.clone(), hash, info, bytes, offsets, code, is_kept }))
     }
 
     /// Serializes the module with its code, for [`Module::deserialize`].
     pub fn serialize(&self) -> Result<Vec<u8>, CompileError> {
         let artifact = self.0.code.artifact();
+        let image = image_of(self.info(), self.bytes());
+        let attached = Attached { image: &image, module: self.bytes() };
         let mut serialized = Vec::new();
         let written = serialized
-            .try_reserve_exact(artifact.len() + self.0.bytes.len())
+            .try_reserve_exact(artifact.written_len(&attached))
             .map_err(io::Error::from)
-            .and_then(|()| artifact.write(&mut serialized))
-            .and_then(|()| serialized.write_all(&self.0.bytes));
+            .and_then(|()| artifact.write(&attached, &mut serialized));
         written.map_err(|error| CompileError::general(format!("cannot serialize the module: {error}")))?;
         Ok(serialized)
     }
@@ -163,7 +215,7 @@ impl Module {
     /// The bytes must be the output of `serialize`: the code in them is executed as it is.
     pub unsafe fn deserialize(engine: &Engine, serialized: &[u8]) -> Result<Module, CompileError> {
         let key = |bytes: &[u8]| engine.key(blake3::hash(bytes).as_bytes());
-        let (artifact, bytes) = Artifact::read(serialized, &key).map_err(|refused| {
+        let artifact = Artifact::read(serialized, &key).map_err(|refused| {
             CompileError::general(match refused {
                 Refused::Damaged => "the bytes are no serialized module, or not all of one, or were changed",
                 Refused::Foreign => {
@@ -172,10 +224,9 @@ impl Module {
                 }
             })
         })?;
-        let bytes: Arc<[u8]> = bytes.into();
-        let hash = *blake3::hash(&bytes).as_bytes();
+        let (bytes, hash) = (artifact.module(), artifact.key().module);
         let (info, offsets) = Module::declarations(parse::read(&bytes)?, &hash)?;
-        Ok(making::keep(Module::assemble(engine, bytes, hash, info, offsets, artifact)))
+        Ok(making::keep(Module::assemble(engine, bytes, hash, info, offsets, artifact, false)))
     }
 
     fn declarations(

@@ -6,6 +6,7 @@
 use crate::types::*;
 use cranelift_entity::{PrimaryMap, entity_impl};
 use std::ops::Range;
+use std::sync::OnceLock;
 
 macro_rules! index_space {
     ($($(#[$doc:meta])* $name:ident = $prefix:literal;)*) => {$(
@@ -171,19 +172,32 @@ pub struct ModuleInfo {
     pub func_refs: PrimaryMap<FuncRefIndex, FuncIndex>,
     /// The offset of the code section's contents in the module.
     pub code_section: usize,
-    /// The byte range of each defined function's body in the module.
+    /// The byte range of each defined function's body in the module. Empty if they have not been read:
+    /// see `parse::read`.
     pub bodies: PrimaryMap<DefinedFuncIndex, Range<usize>>,
-    /// The byte ranges of the function names of the name section, ordered by function.
-    pub function_names: Vec<(FuncIndex, Range<usize>)>,
-    /// The byte range of the module name, if the name section has one.
-    pub name: Option<Range<usize>>,
+    /// The names in the name section. Read on first use.
+    pub names: OnceLock<Names>,
     /// The first bytes of the hash of the module's bytes. Stack frames use it to distinguish modules.
     pub hash: [u8; 4],
     /// Name and contents of each custom section, in order.
     pub custom_sections: Vec<(String, Range<usize>)>,
 }
 
+/// The name section of a module, as byte ranges.
+#[derive(Default)]
+pub struct Names {
+    /// The name of the module.
+    pub module: Option<Range<usize>>,
+    /// The names of functions, ordered by function.
+    pub functions: Vec<(FuncIndex, Range<usize>)>,
+}
+
 impl ModuleInfo {
+    /// The number of functions that the module defines.
+    pub fn num_bodies(&self) -> usize {
+        self.functions.len() - self.num_imported_functions
+    }
+
     pub fn func_type(&self, index: FuncIndex) -> &SharedFuncType {
         &self.types[self.functions[index].ty]
     }
@@ -232,10 +246,14 @@ impl ModuleInfo {
         FuncIndex(index.0 + self.num_imported_functions as u32)
     }
 
+    fn names(&self, bytes: &[u8]) -> &Names {
+        self.names.get_or_init(|| super::names(self, bytes))
+    }
+
     /// The module's URL in stack frames: its name, if it has one, and the beginning of its hash. `bytes` is
     /// the module's binary.
     pub fn url(&self, bytes: &[u8]) -> String {
-        let name = self.name.clone().and_then(|range| bytes.get(range)).unwrap_or_default();
+        let name = self.names(bytes).module.clone().and_then(|range| bytes.get(range)).unwrap_or_default();
         let name = String::from_utf8_lossy(&name[..name.len().min(MAX_MODULE_NAME)]);
         let hash = u32::from_be_bytes(self.hash);
         let dash = if name.is_empty() { "" } else { "-" };
@@ -245,8 +263,9 @@ impl ModuleInfo {
     /// The function's name in the name section of the module with the binary `bytes`. A very long name is
     /// truncated and marked.
     pub fn function_name(&self, bytes: &[u8], index: FuncIndex) -> Option<String> {
-        let place = self.function_names.binary_search_by_key(&index, |(index, _)| *index).ok()?;
-        let (_, range) = self.function_names.get(place)?;
+        let functions = &self.names(bytes).functions;
+        let place = functions.binary_search_by_key(&index, |(index, _)| *index).ok()?;
+        let (_, range) = functions.get(place)?;
         let name = bytes.get(range.clone())?;
         let Some(start) = name.get(..MAX_NAME) else {
             return Some(String::from_utf8_lossy(name).into_owned());

@@ -6,6 +6,7 @@
 
 pub mod features;
 mod foreign;
+pub mod image;
 pub mod info;
 
 use crate::error::CompileError;
@@ -39,14 +40,19 @@ pub const FEATURES: WasmFeatures = WasmFeatures::WASM2
     .union(WasmFeatures::MEMORY64);
 
 /// The JavaScript interface's limits on a module (its "Implementation-defined Limits").
-const MAX_SIZE: usize = 1 << 30;
+const MAX_SIZE: u64 = 1 << 30;
 
 /// Rejects a module above the size limit before its bytes are processed.
 pub fn check_size(bytes: &[u8]) -> Result<(), CompileError> {
-    if bytes.len() <= MAX_SIZE {
+    check_len(bytes.len() as u64)
+}
+
+/// As [`check_size`], for a module that has not been read yet.
+pub fn check_len(len: u64) -> Result<(), CompileError> {
+    if len <= MAX_SIZE {
         return Ok(());
     }
-    Err(CompileError::general(format!("the module has {} bytes; {MAX_SIZE} are the most", bytes.len())))
+    Err(CompileError::general(format!("the module has {len} bytes; {MAX_SIZE} are the most")))
 }
 
 type BodyToValidate<'a> = (FuncToValidate<ValidatorResources>, FunctionBody<'a>);
@@ -76,11 +82,24 @@ pub fn parse(
     Ok(reader.info)
 }
 
-/// The declarations of a module that is known to be valid.
+/// The declarations of a module that is known to be valid. The code section is not looked at, so there are no
+/// [`ModuleInfo::bodies`], and reading takes no longer for a module with more code.
 pub fn read(bytes: &[u8]) -> Result<ModuleInfo, CompileError> {
     let mut reader = ModuleReader { bytes, info: ModuleInfo::default(), canonical: Vec::new() };
-    for payload in Parser::new(0).parse_all(bytes) {
-        reader.payload(payload?)?;
+    let mut parser = Parser::new(0);
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let parsed = parser.parse(rest, true)?;
+        let wp::Chunk::Parsed { consumed, payload } = parsed else { break };
+        rest = rest.get(consumed..).unwrap_or_default();
+        if let Payload::CodeSectionStart { size, .. } = payload {
+            parser.skip_section();
+            rest = rest.get(size as usize..).unwrap_or_default();
+        }
+        if matches!(payload, Payload::End(_)) {
+            break;
+        }
+        reader.payload(payload)?;
     }
     Ok(reader.info)
 }
@@ -257,7 +276,7 @@ impl<'a> ModuleReader<'a> {
                             offset: self.const_expr(&offset_expr)?,
                         },
                     };
-                    let bytes = self.range_of(data.data);
+                    let bytes = range_of(self.bytes, data.data);
                     self.info.data.push(Data { bytes, mode });
                 }
             }
@@ -269,22 +288,12 @@ impl<'a> ModuleReader<'a> {
                 self.info.bodies.push(range.start as usize..range.end as usize);
             }
             Payload::CustomSection(section) => {
-                let contents = self.range_of(section.data());
+                let contents = range_of(self.bytes, section.data());
                 self.info.custom_sections.push((section.name().to_owned(), contents));
-                if let wp::KnownCustom::Name(names) = section.as_known() {
-                    // A malformed name section never makes a module invalid (spec: "Custom Section"). The
-                    // names read so far are kept.
-                    let _ = self.names(names);
-                }
             }
             _ => {}
         }
         Ok(())
-    }
-
-    fn range_of(&self, part: &[u8]) -> Range<usize> {
-        let start = part.as_ptr() as usize - self.bytes.as_ptr() as usize;
-        start..start + part.len()
     }
 
     fn rec_group(&mut self, group: wp::RecGroup) -> Result<(), CompileError> {
@@ -475,24 +484,42 @@ impl<'a> ModuleReader<'a> {
         }
         Ok(ops.into())
     }
+}
 
-    fn names(&mut self, names: wp::NameSectionReader<'a>) -> wp::Result<()> {
-        for name in names {
-            match name? {
-                wp::Name::Module { name, .. } => self.info.name = Some(self.range_of(name.as_bytes())),
-                wp::Name::Function(map) => {
-                    for naming in map {
-                        let naming = naming?;
-                        let range = self.range_of(naming.name.as_bytes());
-                        self.info.function_names.push((FuncIndex::from_u32(naming.index), range));
-                    }
-                }
-                _ => {}
-            }
+/// The names in the name section of a module. A malformed section never makes a module invalid (spec: "Custom
+/// Section"). The names before the malformed part are used.
+fn names(info: &ModuleInfo, bytes: &[u8]) -> Names {
+    let mut names = Names::default();
+    for (_, range) in info.custom_sections.iter().filter(|(name, _)| name == "name") {
+        if let Some(section) = bytes.get(range.clone()) {
+            let _ = read_names(section, bytes, &mut names);
         }
-        self.info.function_names.sort_by_key(|(index, _)| index.index());
-        Ok(())
     }
+    names.functions.sort_by_key(|(index, _)| index.index());
+    names
+}
+
+fn read_names(section: &[u8], bytes: &[u8], names: &mut Names) -> wp::Result<()> {
+    for name in wp::NameSectionReader::new(wp::BinaryReader::new(section, 0)) {
+        match name? {
+            wp::Name::Module { name, .. } => names.module = Some(range_of(bytes, name.as_bytes())),
+            wp::Name::Function(map) => {
+                for naming in map {
+                    let naming = naming?;
+                    let range = range_of(bytes, naming.name.as_bytes());
+                    names.functions.push((FuncIndex::from_u32(naming.index), range));
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// The byte range of a part of the module.
+fn range_of(module: &[u8], part: &[u8]) -> Range<usize> {
+    let start = part.as_ptr() as usize - module.as_ptr() as usize;
+    start..start + part.len()
 }
 
 /// Whether a module imports or defines a shared memory, as far as its bytes make sense. It need not be valid.

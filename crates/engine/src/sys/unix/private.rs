@@ -55,6 +55,11 @@ pub fn create_private_directory(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Opens a file for reading. If it is a pipe, this does not wait for a writer.
+pub fn open_without_waiting(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)
+}
+
 /// Opens a file for reading, if it is private to this user and not a link.
 pub fn open_private_file(path: &Path) -> io::Result<(File, Metadata)> {
     // Without O_NONBLOCK opening a pipe would block.
@@ -70,4 +75,38 @@ pub fn open_private_file(path: &Path) -> io::Result<(File, Metadata)> {
 /// Creates a new file that is private to this user.
 pub fn create_private_file(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create_new(true).mode(0o600).custom_flags(libc::O_NOFOLLOW).open(path)
+}
+
+/// Which file something is, and in which state. Every change of its contents or attributes changes the state:
+/// the system sets the time of change, and nobody can set it back.
+#[derive(Clone, Copy, Default, Debug, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C)]
+pub struct FileState {
+    device: u64,
+    inode: u64,
+    size: u64,
+    /// Nanoseconds since 1970, as a note needs them for its own time.
+    modified: i64,
+    changed: i64,
+}
+
+impl FileState {
+    pub fn of(metadata: &Metadata) -> FileState {
+        let nanos = |seconds: i64, nanos: i64| seconds.saturating_mul(1_000_000_000).saturating_add(nanos);
+        FileState {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            size: metadata.size(),
+            modified: nanos(metadata.mtime(), metadata.mtime_nsec()),
+            changed: nanos(metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+
+    /// Whether a change after this moment would have given the file another state. The clock of a file system
+    /// has steps, so of a file that was changed just before nobody can tell.
+    pub fn is_settled(&self, now: i64) -> bool {
+        /// The longest step of the file systems in use (FAT), and a little for clocks that differ.
+        const STEP: i64 = 3_000_000_000;
+        self.changed.saturating_add(STEP) < now && self.modified.saturating_add(STEP) < now
+    }
 }

@@ -1,0 +1,110 @@
+//! Modules in files: a file that an earlier process has read is not read again.
+//!
+//! Used by the code that makes modules. Invariant: what stands for the contents of a file is its state (device,
+//! inode, size, times), and only if that would have changed with the contents. The module that is then used is
+//! the one in the cache, bytes included, so nothing happens to it if the file is written meanwhile.
+
+use super::Engine;
+use super::making::{self, Given};
+use super::module::Module;
+use crate::code::now;
+use crate::error::CompileError;
+use crate::parse;
+use crate::pool;
+use crate::sys::FileState;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// The result of [`Module::start_file`]: `None` if the file cannot be read, or is no ordinary file.
+pub type FileResult = Result<Option<Module>, CompileError>;
+
+/// A caller's interest in the module of a file. Dropping it means that the result is no longer needed.
+pub struct Reading(Arc<AtomicBool>);
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Which engine makes a module, by its bytes.
+type Choose<'a> = dyn Fn(&[u8]) -> Result<Engine, CompileError> + 'a;
+
+pub fn start(
+    engine: &Engine,
+    choose: impl Fn(&[u8]) -> Result<Engine, CompileError> + Send + 'static,
+    path: PathBuf,
+    use_cache: bool,
+    done: impl FnOnce(FileResult) + Send + 'static,
+) -> Reading {
+    let abandoned = Arc::new(AtomicBool::new(false));
+    let (engine, flag) = (engine.clone(), abandoned.clone());
+    pool::spawn(move || {
+        let go_on = || !flag.load(Ordering::Relaxed);
+        if go_on() {
+            done(make(&engine, &choose, &path, use_cache, &go_on));
+        }
+    });
+    Reading(abandoned)
+}
+
+pub fn make(
+    engine: &Engine,
+    choose: &Choose<'_>,
+    path: &Path,
+    use_cache: bool,
+    go_on: &dyn Fn() -> bool,
+) -> FileResult {
+    let cache = engine.cache().filter(|_| use_cache);
+    let at = now();
+    let Ok((mut file, state)) = open(path) else { return Ok(None) };
+    let noted = cache.and_then(|cache| cache.module_in(path, &state));
+    if let Some(module) = noted.and_then(|module| find(engine, &module)) {
+        let chosen = choose(module.bytes())?;
+        if chosen.same(engine) {
+            return Ok(Some(module));
+        }
+        if let Some(module) = find(&chosen, module.hash()) {
+            return Ok(Some(module));
+        }
+    }
+    let Ok((bytes, len)) = read(&mut file) else { return Ok(None) };
+    parse::check_len(len)?;
+    let engine = choose(&bytes)?;
+    let module = making::make(&engine, Given::Own(bytes.into()), use_cache, go_on)?;
+    // Whoever wrote the file while it was read has changed its state.
+    let unchanged = file.metadata().is_ok_and(|metadata| FileState::of(&metadata) == state);
+    if let Some(cache) = cache.filter(|_| unchanged && module.is_kept()) {
+        cache.note_module(path, &state, at, module.hash());
+    }
+    Ok(Some(module))
+}
+
+/// The module with this hash, if it need not be compiled.
+fn find(engine: &Engine, hash: &[u8; 32]) -> Option<Module> {
+    let made = engine.modules().made(hash);
+    made.or_else(|| Module::load(engine, hash, true).map(making::keep))
+}
+
+fn open(path: &Path) -> io::Result<(File, FileState)> {
+    let file = crate::sys::open_without_waiting(path)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(io::ErrorKind::Unsupported.into());
+    }
+    Ok((file, FileState::of(&metadata)))
+}
+
+/// The bytes of a file, and how many there are. Of too many for a module only some are read.
+fn read(file: &mut File) -> io::Result<(Vec<u8>, u64)> {
+    let len = file.metadata()?.len();
+    let mut bytes = Vec::new();
+    if parse::check_len(len).is_ok() {
+        bytes.try_reserve_exact(len as usize + 1).map_err(io::Error::from)?;
+        file.take(len + 1).read_to_end(&mut bytes)?;
+    }
+    Ok((bytes, len))
+}
