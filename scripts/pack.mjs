@@ -49,7 +49,7 @@ function packPlatform(platform) {
   write(
     folder,
     { name, description, ...shared(main), ...place, main: file, files: [file], preferUnplugged: true },
-    `# ${name}\n\n${description}. Install [wasi-native](https://www.npmjs.com/package/wasi-native), which has it as an\noptional dependency.\n`,
+    `# ${name}\n\n${description}. Install wasi-native, which has it as an optional\ndependency.\n`,
   );
   copyFileSync(join(root, 'LICENSE'), join(folder, 'LICENSE'));
   copyFileSync(built(platform), join(folder, file));

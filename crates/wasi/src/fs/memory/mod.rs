@@ -175,6 +175,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "megabytes are too much for an interpreter")]
     fn what_is_removed_is_given_back() {
         let fs = MemoryFs::new(1 << 20);
         let empty = fs.used();
