@@ -1,120 +1,127 @@
 'use strict';
 // The package: what the WebAssembly namespace has, with `WASI` beside it, and the namespace itself.
 
-const { caller } = require('./lib/native/caller');
-const { CompileError, LinkError, RuntimeError } = require('./lib/util/errors');
-const { Exception, JSTag } = require('./lib/webassembly/exception');
-const { load, loadAsync } = require('./lib/load');
-const { Global } = require('./lib/webassembly/global');
-const { Instance, checkImportObject, instantiate: instantiateModule } = require('./lib/webassembly/instance');
-const { Memory } = require('./lib/webassembly/memory');
-const { MemoryFS } = require('./lib/wasi/memoryfs');
-const {
-  Module,
-  compile: compileBytes,
-  isModule,
-  validate: validateBytes,
-} = require('./lib/webassembly/module');
-const { responseBytes } = require('./lib/webassembly/streaming');
-const { Table } = require('./lib/webassembly/table');
-const { Tag } = require('./lib/webassembly/tag');
-const { WASI } = require('./lib/wasi/wasi');
-const { tag } = require('./lib/util/webidl');
+/** The loaded files of this copy of the package. */
+const own = new Map();
 
-// Methods, because the namespace's functions cannot be constructed. Of the options that newer
-// versions of the interface take in a last argument there is only one, and it is ours: `fuel`.
-const { compile, compileStreaming, instantiate, instantiateStreaming, validate } = {
-  async compile(bytes, options = undefined) {
-    return compileBytes(bytes, 'WebAssembly.compile()', options);
-  },
-
-  async compileStreaming(source) {
-    const what = 'WebAssembly.compileStreaming()';
-    return compileBytes(await responseBytes(source, what), what);
-  },
-
-  /** Of bytes: the module and an instance. Of a module: an instance. */
-  async instantiate(source, importObject = undefined) {
-    const what = 'WebAssembly.instantiate()';
-    checkImportObject(what, importObject);
-    if (isModule(source)) return instantiateModule(what, source, importObject);
-    const module = await compileBytes(source, what);
-    return { module, instance: await instantiateModule(what, module, importObject) };
-  },
-
-  async instantiateStreaming(source, importObject = undefined) {
-    const what = 'WebAssembly.instantiateStreaming()';
-    checkImportObject(what, importObject);
-    const module = await compileBytes(await responseBytes(source, what), what);
-    return { module, instance: await instantiateModule(what, module, importObject) };
-  },
-
-  validate(bytes) {
-    return validateBytes(bytes);
-  },
-};
-
-/** What takes the place of the global of that name. */
-const WebAssembly = {
-  CompileError,
-  Exception,
-  Global,
-  Instance,
-  JSTag,
-  LinkError,
-  Memory,
-  Module,
-  RuntimeError,
-  Table,
-  Tag,
-  compile,
-  compileStreaming,
-  instantiate,
-  instantiateStreaming,
-  validate,
-};
-// As Web IDL has it, the classes are not enumerable and an attribute is an accessor.
-for (const [name, value] of Object.entries(WebAssembly)) {
-  if (value.prototype !== undefined) Object.defineProperty(WebAssembly, name, { enumerable: false });
+/**
+ * Loads more of this copy. Tools that load packages anew take files out of the cache of modules. What is loaded
+ * after that must belong to what was loaded before, and not to the next copy.
+ */
+function more(load) {
+  const { cache } = require;
+  // What runs packages in its own way may have none.
+  if (cache === undefined) return load();
+  const path = require('node:path');
+  const folder = path.join(__dirname, 'lib') + path.sep;
+  const files = () => Object.keys(cache).filter((file) => file.startsWith(folder));
+  const others = new Map();
+  const isOurs = Array.from(own).every(([file, module]) => cache[file] === module);
+  if (!isOurs) {
+    for (const file of files()) {
+      others.set(file, cache[file]);
+      delete cache[file];
+    }
+    for (const [file, module] of own) cache[file] = module;
+  }
+  try {
+    return load();
+  } finally {
+    for (const file of files()) {
+      own.set(file, cache[file]);
+      if (!isOurs) delete cache[file];
+    }
+    for (const [file, module] of others) cache[file] = module;
+  }
 }
-Object.defineProperty(WebAssembly, 'JSTag', {
-  get: Object.getOwnPropertyDescriptor(
-    {
-      get JSTag() {
-        return JSTag;
-      },
-    },
-    'JSTag',
-  ).get,
-  set: undefined,
-});
-tag(WebAssembly, 'WebAssembly');
 
-// Plain properties, which compilers of ES modules copy and Node reads the names of from this text. It
-// is not read back: tools that run a package in their own way keep something else there.
-const exported = (module.exports = {
-  CompileError,
-  Exception,
-  Global,
-  Instance,
-  JSTag,
-  LinkError,
-  Memory,
-  MemoryFS,
-  Module,
-  RuntimeError,
-  Table,
-  Tag,
-  WASI,
-  caller,
-  WebAssembly,
-  compile,
-  compileStreaming,
-  instantiate,
-  instantiateStreaming,
-  load,
-  loadAsync,
-  validate,
-});
+// At once, so that an addon that is missing, or a setting that is wrong, is told here.
+more(() => require('./lib/native/binding'));
+// What a program does to V8's namespace later does not reach us.
+more(() => require('./lib/webassembly/v8'));
+const { tag } = more(() => require('./lib/util/webidl'));
+
+const namespace = () => require('./lib/webassembly/namespace').WebAssembly;
+
+/**
+ * Where everything comes from. It is loaded when somebody first asks for it: a program that only runs others has no
+ * use for the classes of the namespace, nor one with its own instances for the rest.
+ */
+const SOURCES = {
+  MemoryFS: () => require('./lib/wasi/memoryfs').MemoryFS,
+  WASI: () => require('./lib/wasi/wasi').WASI,
+  caller: () => require('./lib/native/caller').caller,
+  WebAssembly: namespace,
+  load: () => require('./lib/load').load,
+  loadAsync: () => require('./lib/load').loadAsync,
+};
+
+const NAMES = [
+  'CompileError',
+  'Exception',
+  'Global',
+  'Instance',
+  'JSTag',
+  'LinkError',
+  'Memory',
+  'MemoryFS',
+  'Module',
+  'RuntimeError',
+  'Table',
+  'Tag',
+  'WASI',
+  'caller',
+  'WebAssembly',
+  'compile',
+  'compileStreaming',
+  'instantiate',
+  'instantiateStreaming',
+  'load',
+  'loadAsync',
+  'validate',
+];
+
+const exported = {};
+for (const name of NAMES) {
+  const define = (value) => {
+    const attributes = { writable: true, enumerable: true, configurable: true };
+    Object.defineProperty(exported, name, { value, ...attributes });
+    return value;
+  };
+  const source = SOURCES[name] ?? (() => namespace()[name]);
+  const get = () => define(more(source));
+  Object.defineProperty(exported, name, { get, set: define, enumerable: true, configurable: true });
+}
 // The package itself may stand for the global, too.
 tag(exported, 'WebAssembly');
+
+// It is not read back: tools that run a package in their own way keep something else there.
+module.exports = exported;
+
+// Node finds the names that can be imported in the text, and only in this form. It is never run.
+/* eslint-disable no-constant-condition, no-undef */
+if (false)
+  module.exports = {
+    CompileError,
+    Exception,
+    Global,
+    Instance,
+    JSTag,
+    LinkError,
+    Memory,
+    MemoryFS,
+    Module,
+    RuntimeError,
+    Table,
+    Tag,
+    WASI,
+    caller,
+    WebAssembly,
+    compile,
+    compileStreaming,
+    instantiate,
+    instantiateStreaming,
+    load,
+    loadAsync,
+    validate,
+  };

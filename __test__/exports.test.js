@@ -41,6 +41,25 @@ test('every export is a property that spreads', () => {
   }
 });
 
+test('what nobody asks for is not loaded', () => {
+  const { stdout, stderr } = run(
+    [],
+    'lazy.cjs',
+    `
+    const before = new Set(process.moduleLoadList);
+    const wn = require('wasi-native');
+    const loaded = () => Object.keys(require.cache).filter((file) => /[\\\\/]lib[\\\\/](wasi|load)[\\\\/]/.test(file)).length;
+    const builtin = (name) => !before.has('NativeModule ' + name) && process.moduleLoadList.includes('NativeModule ' + name);
+    const seen = [loaded()];
+    wn.Module;
+    seen.push(loaded());
+    new wn.WASI({ version: 'preview1' });
+    seen.push(loaded() > 0, ...['net', 'fs/promises', 'worker_threads', 'vm'].map(builtin));
+    process.stderr.write(JSON.stringify(seen));`,
+  );
+  expect([stdout, stderr]).toEqual(['', JSON.stringify([0, 0, true, false, false, false, false])]);
+});
+
 test('every export can be imported by name', () => {
   const { stdout, stderr } = run(
     [],
@@ -92,7 +111,7 @@ test('every constant that native code names has something that handles it', () =
 });
 
 test('files of lib/ need only those of their own folder and of the folders below', () => {
-  const folders = ['util', 'native', 'webassembly', 'wasi'];
+  const folders = ['util', 'native', 'webassembly', 'wasi', 'load', 'cli'];
   folders.forEach((folder, level) => {
     const below = folders.slice(0, level);
     const home = path.join(PACKAGE, 'lib', folder);

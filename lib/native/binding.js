@@ -2,7 +2,6 @@
 // The edge to native code: all native calls of the package, the realm that this loading of it opens, and the
 // argument window that both sides see. Nothing else looks at the addon.
 
-const { isMainThread } = require('node:worker_threads');
 const { addon } = require('./addon');
 const { makeError } = require('./errors');
 
@@ -133,18 +132,6 @@ const native = Object.freeze({
 });
 
 const { realm, window, offset, slots, call, constants } = addon.open(makeError);
-// Bun's threads end in their own way, and it has no V8.
-if (process.versions.bun === undefined) {
-  if (isMainThread) native.followStack(realm, stackSize());
-  else native.endWithWorker(realm, () => {});
-}
-
-/** The kilobytes of stack that V8 uses in the main thread. */
-function stackSize() {
-  const given = process.execArgv.join(' ').match(/--stack[-_]size[= ](\d+)(?!.*--stack[-_]size)/);
-  return given === null ? 984 : Number(given[1]);
-}
-
 const bytes = window.byteLength - offset;
 const length = bytes - (bytes % 16);
 

@@ -5,7 +5,6 @@
 // looks at them: `Response` brings all of `fetch`, which wants memory that may not be there, and fails
 // where nobody can catch it. So nothing here looks at a global, nor does its caller.
 
-const { Readable } = require('node:stream');
 const { fileURLToPath } = require('node:url');
 
 const check = require('./validate');
@@ -55,11 +54,11 @@ function isAbortSignal(value) {
 /** A stream of Node's for one of the Web. */
 function fromWeb(stream) {
   try {
-    return Readable.fromWeb(stream);
+    return require('node:stream').Readable.fromWeb(stream);
   } catch (error) {
     // One that Node did not make.
     if (error.code !== 'ERR_INVALID_ARG_TYPE') throw error;
-    return Readable.from(chunksOf(stream), { objectMode: false });
+    return require('node:stream').Readable.from(chunksOf(stream), { objectMode: false });
   }
 }
 

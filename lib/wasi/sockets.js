@@ -1,10 +1,12 @@
 'use strict';
 // The `sockets` option of WASI: which sockets of this process a program starts with.
 
-const net = require('node:net');
 const { checkKeys } = require('../util/keys');
 const { checkNet } = require('./permission');
 const check = require('../util/validate');
+
+// Node's own modules are loaded where they are used: most programs have no sockets.
+const net = () => require('node:net');
 
 /** Checks the option and gives each socket the form that native code takes. */
 function parseSockets(sockets) {
@@ -13,7 +15,8 @@ function parseSockets(sockets) {
 }
 
 function parse(value, name) {
-  const isSocket = typeof value === 'number' || value instanceof net.Server || value instanceof net.Socket;
+  const isSocket =
+    typeof value === 'number' || value instanceof net().Server || value instanceof net().Socket;
   if (isSocket) return { descriptor: handedIn(value, name) };
   if (typeof value !== 'object' || value === null) {
     const expected = 'a net.Server, a net.Socket, a descriptor, { listen }, { connect } or { socket }';
@@ -39,7 +42,7 @@ function handedIn(value, name) {
     check.isDescriptor(value, name);
     return value;
   }
-  if (value instanceof net.Server || value instanceof net.Socket) return descriptorOf(value, name);
+  if (value instanceof net().Server || value instanceof net().Socket) return descriptorOf(value, name);
   throw check.invalidType(name, 'a net.Server, a net.Socket or a descriptor', value);
 }
 
@@ -55,7 +58,7 @@ function descriptorOf(socket, name) {
   const descriptor = socket._handle?.fd;
   if (Number.isInteger(descriptor) && descriptor >= 0) return descriptor;
   const reason =
-    socket instanceof net.Server
+    socket instanceof net().Server
       ? 'does not listen in this process; wait for its "listening" event'
       : 'is not connected; wait for its "connect" event';
   throw check.invalidValue(name, socket.constructor.name, reason);

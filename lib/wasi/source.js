@@ -2,7 +2,6 @@
 // What may stand for a program: a path, a URL, bytes, a Blob, a Response, a Module, or a promise of one.
 
 const { closeSync, openSync, readFileSync } = require('node:fs');
-const { open, readFile } = require('node:fs/promises');
 const { resolve } = require('node:path');
 const { isAnyArrayBuffer, isPromise } = require('node:util/types');
 
@@ -20,6 +19,9 @@ const {
 const { checkFile, isOn } = require('./permission');
 const check = require('../util/validate');
 const { filePath, isBlob, isResponse, isURL } = require('../util/web');
+
+// Loaded where it is used: native code reads most files.
+const promises = () => require('node:fs/promises');
 
 /** Keeps a promise of a program from ending the process if it fails before anybody waits for it. */
 function expectLater(source) {
@@ -121,8 +123,8 @@ function unknown(source, expected) {
 
 /** Reads a file. A permitted path may lead elsewhere, so the place of what was opened must be permitted, too. */
 async function read(path, what) {
-  if (!isOn()) return readFile(path);
-  const file = await open(path);
+  if (!isOn()) return promises().readFile(path);
+  const file = await promises().open(path);
   try {
     checkFile(what, path, native.descriptorPath(file.fd));
     return await file.readFile();

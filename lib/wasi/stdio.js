@@ -8,15 +8,17 @@
 
 const { AsyncLocalStorage } = require('node:async_hooks');
 const fs = require('node:fs');
-const net = require('node:net');
-const { PassThrough } = require('node:stream');
-const { StringDecoder } = require('node:string_decoder');
 const { isAnyArrayBuffer } = require('node:util/types');
 
 const { native, realm } = require('../native/binding');
 const { checkKeys, suggestion } = require('../util/keys');
 const check = require('../util/validate');
 const { fromWeb, isBlob, isReadableStream, isWritableStream } = require('../util/web');
+
+// Loaded where they are used: most programs have the descriptors of this process.
+const net = () => require('node:net');
+const stream = () => require('node:stream');
+const decoder = () => require('node:string_decoder');
 
 /** The streams whose callback runs in this asynchronous context, where nothing can wait for it. */
 const delivering = new AsyncLocalStorage();
@@ -48,7 +50,8 @@ function parseStdio(value, number, name) {
 function parseWord(word, number, name) {
   if (Object.hasOwn(WORDS, word)) {
     // The user's end is `wasi.stdin`.
-    if (number === 0 && word === 'pipe') return { kind: 'source', stream: new PassThrough(), given: 'pipe' };
+    if (number === 0 && word === 'pipe')
+      return { kind: 'source', stream: new (stream().PassThrough)(), given: 'pipe' };
     return { kind: WORDS[word], descriptor: number };
   }
   const meant = suggestion(word, Object.keys(WORDS));
@@ -154,7 +157,7 @@ class Closed extends Error {
 
 /** Splits output into lines, without their ends. */
 class Lines {
-  #decoder = new StringDecoder('utf8');
+  #decoder = new (decoder().StringDecoder)('utf8');
   #rest = '';
 
   split(chunk) {
@@ -239,7 +242,7 @@ class Streams {
 
 /** This side of a pipe. */
 function pipeEnd(options) {
-  if (process.versions.bun === undefined) return new net.Socket(options).unref();
+  if (process.versions.bun === undefined) return new (net().Socket)(options).unref();
   // Bun's sockets take no pipe. Its streams of files do, but to read they hold a thread of its pool for each
   // pipe, and nobody could count the bytes that such a thread has just taken.
   const { fd } = options;

@@ -4,6 +4,7 @@
 const { native, realm } = require('../native/binding');
 const { LinkError, coded } = require('../util/errors');
 const { functionAt, recordOf, shim } = require('../native/functions');
+const { prepareThread } = require('../native/thread');
 const { whileLinking } = require('./exception');
 const { globalFor, globalParts } = require('./global');
 const { Group, join, keep } = require('../native/group');
@@ -88,6 +89,7 @@ class Linking {
   /** Makes the native instance, runs its start function, and returns the exports object. */
   finish() {
     const { what, module, group, externs } = this;
+    prepareThread();
     const shared = module.sharedMemories().map((limits) => {
       // Where V8 has no such memory, native code makes it of bytes of its own.
       if (lacking(limits) !== undefined || native.ownsSharedMemory(module.handle)) return null;

@@ -4,6 +4,7 @@
 const { native, realm } = require('../native/binding');
 const { CompileError, coded } = require('../util/errors');
 const { checkOurKeys } = require('../util/keys');
+const { prepareThread } = require('../native/thread');
 const { toLimits } = require('./shared');
 const { V8Module, sectionsOf } = require('./v8');
 const {
@@ -229,12 +230,14 @@ async function compileWith(start, source, what, options, until, forGuest) {
 /** Compiles bytes on this thread. */
 function compileSync(bytes, what, options = undefined, prototype = Module.prototype, forGuest = false) {
   const copied = toBytes(bytes, `${what}: Argument 0`);
+  prepareThread();
   const handle = native.compile(realm, what, copied, countsFuel(options), usesCache(options), forGuest);
   return moduleFor(describeParts(handle), prototype);
 }
 
 /** The module in the file at an absolute path. Undefined if there is no file that can be read. */
 function compileFileSync(path, what, options = undefined, forGuest = false) {
+  prepareThread();
   const handle = native.compileFile(realm, what, path, countsFuel(options), usesCache(options), forGuest);
   return handle === null ? undefined : moduleFor(describeParts(handle));
 }

@@ -1,15 +1,13 @@
 'use strict';
 // V8's own WebAssembly, whatever the global of that name is by now.
 
-const vm = require('node:vm');
-
 /** The namespace, undefined in a process that has none (`--jitless`). */
 function pristine() {
   const current = globalThis.WebAssembly;
   const isNative = (f) => /\[native code\]/.test(Function.prototype.toString.call(f));
   if (current === undefined || isNative(current.Memory)) return current;
   // A program that has put this package in its place may load it once more.
-  return vm.runInNewContext('WebAssembly');
+  return require('node:vm').runInNewContext('WebAssembly');
 }
 
 const v8 = pristine();
