@@ -11,13 +11,13 @@
   } while (0)
 
 static napi_value rethrow(napi_env env) {
+  // It is of the last call, so it is asked for before anything else.
+  const napi_extended_error_info *info;
+  napi_get_last_error_info(env, &info);
+  const char *message = info->error_message ? info->error_message : "it failed";
   bool pending = false;
   napi_is_exception_pending(env, &pending);
-  if (!pending) {
-    const napi_extended_error_info *info;
-    napi_get_last_error_info(env, &info);
-    napi_throw_type_error(env, NULL, info->error_message ? info->error_message : "a bad argument");
-  }
+  if (!pending) napi_throw_type_error(env, NULL, message);
   return NULL;
 }
 
