@@ -1091,7 +1091,7 @@ export interface LoadAsyncOptions extends LoadOptions {
   signal?: AbortSignal;
 }
 
-/** A type of a parameter or result of {@link Library.fn}. */
+/** A type of a parameter or result of {@link LibraryHost.fn}. */
 export type LibraryType =
   'i32' | 'u32' | 'i64' | 'u64' | 'f32' | 'f64' | 'bool' | 'string' | 'cstring' | 'bytes';
 
