@@ -1,6 +1,8 @@
 'use strict';
 // `load` and `loadAsync`: what a module is decides what it becomes.
 
+const { pathToFileURL } = require('node:url');
+
 const { coded } = require('../util/errors');
 const { CAPABILITIES, checkImports, checkKeys } = require('../util/keys');
 const { partsOf } = require('../webassembly/module');
@@ -8,15 +10,18 @@ const { roleOf } = require('../wasi/role');
 const { expectLater, moduleOf, moduleOfSync } = require('../wasi/source');
 const { WASI } = require('../wasi/wasi');
 const { Deadline, checkDeadline } = require('../wasi/deadline');
+const { native } = require('../native/binding');
 const { MODULES } = require('../native/wasi-functions');
 const check = require('../util/validate');
+const { filePath, isURL } = require('../util/web');
+const { guest } = require('./napi');
 const { reactor } = require('./reactor');
 
 /** The library in a file or in bytes, ready to be called. */
 function load(source, options = {}) {
   const what = 'load()';
   checkOptions('load', options);
-  return open(moduleOfSync(source, what, options), options, what);
+  return open(moduleOfSync(source, what, options), { ...options, url: urlOf(source) }, what);
 }
 
 /** The same, compiled beside JavaScript. */
@@ -26,7 +31,8 @@ async function loadAsync(source, options = {}) {
   checkOptions('loadAsync', options);
   const deadline = new Deadline({ signal: options.signal }, what);
   try {
-    return open(await deadline.of(moduleOf(source, what, options, deadline.passed)), options, what);
+    const module = await deadline.of(moduleOf(source, what, options, deadline.passed));
+    return open(module, { ...options, url: urlOf(await source) }, what);
   } finally {
     deadline.end();
   }
@@ -39,20 +45,24 @@ function open(module, options, what) {
     const text = `${what}: the module is a program: it exports _start. `;
     throw coded(Error, 'ERR_WASI_NO_LIBRARY', `${text}Run it with new WASI({ version: 'preview1' }).run()`);
   }
-  return loaders[kind](module, parts, options);
+  return loaders[kind](module, parts, options, what);
+}
+
+/** Where a module comes from, if that is told: it may ask. */
+function urlOf(source) {
+  const path = filePath(source, 'source') ?? (typeof source === 'string' ? source : undefined);
+  if (path !== undefined) return pathToFileURL(path).href;
+  return isURL(source) ? source.href : '';
 }
 
 /** `'guest'` for a module that asks for Node-API, else `'command'` or `'library'`. */
 function kindOf(parts, what) {
-  const isGuest = parts
-    .exports()
-    .some(({ name, kind }) => kind === 'function' && name === 'napi_register_wasm_v1');
-  return isGuest ? 'guest' : roleOf(parts, what, 'ERR_WASI_NO_LIBRARY');
+  return native.isNapiGuest(parts.handle) ? 'guest' : roleOf(parts, what, 'ERR_WASI_NO_LIBRARY');
 }
 
 const loaders = {
-  guest() {
-    throw coded(Error, 'ERR_WASI_NO_LIBRARY', 'load(): modules that ask for Node-API cannot be loaded yet');
+  guest(module, parts, { url, ...options }, what) {
+    return guest(parts, programFor(parts, options), url, what);
   },
 
   library(module, parts, { imports, alloc, free, ...options }) {

@@ -126,6 +126,11 @@ const native = Object.freeze({
   writeThreadMemory: addon.writeThreadMemory, // Copies bytes into a guest's memory.
   holdEventLoop: addon.holdEventLoop, // Sets whether guests keep the event loop running.
 
+  // ---- native modules
+  isNapiGuest: addon.isNapiGuest, // Whether a module is a Node-API guest.
+  loadGuest: addon.loadGuest, // What a guest becomes: its exports, and a handle.
+  closeGuest: addon.closeGuest, // Closes a guest; false while it runs.
+
   // ---- the realm
   followStack: addon.followStack, // Lets JavaScript that wasm calls have the whole stack of the main thread.
   endWithWorker: addon.endWithWorker, // Lets the end of a Worker end its wasm.

@@ -36,6 +36,8 @@ const KINDS = {
   resource: end(Error, 'ERR_WASI_RESOURCE'),
   busy: end(Error, 'ERR_WASI_BUSY'),
   closed: end(Error, 'ERR_WASI_CLOSED'),
+  dead: end(Error, 'ERR_WASI_DEAD'),
+  import: end(LinkError, 'ERR_WASI_IMPORT'),
   timeout: end(Error, 'ERR_WASI_TIMEOUT', () => 'the program did not end in time (options.timeout)'),
   // As node:wasi has it: the i32 that the program passed.
   exit: { isCatchable: false, make: (message) => new Exit(Number(message) | 0) },

@@ -21,7 +21,21 @@ const check = require('../util/validate');
 const { EXTENSIONS, MODULES, addFunctions, withOurs } = require('../native/wasi-functions');
 const { closeable } = require('../util/webidl');
 
+/** A program of a `WASI` object for a module on this thread that is no instance of JavaScript's: `{program, limits}`. */
+let programHere;
+
 class WASI {
+  static {
+    programHere = (wasi) => {
+      wasi.#checkOnThisThread();
+      const { program, threadLimits } = wasi.#parsed;
+      return {
+        program: new Program(wasi.#ingredients(), atOnce(program)),
+        limits: native.programLimits(threadLimits),
+      };
+    };
+  }
+
   /** What each of its programs is made of. */
   #template;
   /** The program on this thread. It is made when somebody asks for its imports. */
@@ -369,4 +383,4 @@ function atOnce({ stdio, ...others }) {
 
 closeable(WASI);
 
-module.exports = { WASI };
+module.exports = { WASI, programHere };

@@ -106,7 +106,7 @@ impl Owner {
     }
 }
 
-fn is_detached(env: sys::napi_env, buffer: sys::napi_value) -> bool {
+pub fn is_detached(env: sys::napi_env, buffer: sys::napi_value) -> bool {
     let mut detached = false;
     // SAFETY: `buffer` is a handle of the open scope.
     let asked = raw::check(unsafe { sys::napi_is_detached_arraybuffer(env, buffer, &mut detached) });
@@ -355,7 +355,7 @@ fn handles_are_slots(env: sys::napi_env, buffer: sys::napi_value) -> bool {
 }
 
 /// Lets nobody detach the buffer but us, if the runtime can.
-fn lock(realm: &Realm, buffer: sys::napi_value) -> bool {
+pub fn lock(realm: &Realm, buffer: sys::napi_value) -> bool {
     let mut key = ptr::null_mut();
     // SAFETY: a plain out pointer. Any value will do, because JavaScript has no way to give a key.
     let got = raw::check(unsafe { sys::napi_get_boolean(realm.env, true, &mut key) });

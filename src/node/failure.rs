@@ -50,6 +50,10 @@ named! {
         Busy = "busy",
         /// What is used was closed.
         Closed = "closed",
+        /// A native module that ran into an error runs no more.
+        Dead = "dead",
+        /// A native module called a function that it imports and nobody has.
+        Import = "import",
         /// The time of a program is over. The face knows how much that was.
         Timeout = "timeout",
         /// `proc_exit`; the message is the exit code.
@@ -68,6 +72,16 @@ impl Failure {
     /// A value that JavaScript threw.
     pub fn kept(env: sys::napi_env, value: sys::napi_value) -> Failure {
         Exception::keep(env, value).map_or(Failure::Stopped, Failure::Exception)
+    }
+
+    /// What happened, for an error that comes later.
+    pub fn summary(&self) -> String {
+        match self {
+            Failure::Error { kind: Kind::Exit, message, .. } => format!("proc_exit({message})"),
+            Failure::Error { message, .. } => message.clone(),
+            Failure::Thrown(_) | Failure::Exception(_) => UNCAUGHT.to_string(),
+            Failure::Stopped => "Node refused a call".to_string(),
+        }
     }
 
     pub fn new(kind: Kind, message: impl Into<String>) -> Failure {

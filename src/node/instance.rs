@@ -56,6 +56,12 @@ pub struct ProgramLimits {
     budget: Budget,
 }
 
+impl ProgramLimits {
+    pub fn parts(&self) -> (Limits, Budget) {
+        (self.limits, self.budget.clone())
+    }
+}
+
 #[napi(catch_unwind)]
 pub fn program_limits(limits: EngineLimits) -> External<ProgramLimits> {
     let limits = limits.limits();
@@ -94,7 +100,7 @@ pub fn instantiate<'env>(
         let _scope = EntryScope::separate(realm);
         let shared_memories: Vec<Option<Memory>> =
             shared.into_iter().map(|memory| Some(as_memory(memory?).clone())).collect();
-        let limits = limits.map(|program| (program.limits, program.budget.clone()));
+        let limits = limits.map(|program| program.parts());
         let options = InstanceOptions { shared_memories, limits };
         let make = || Instance::with_options(&realm.store, module, &imports, options.clone());
         let lacks_room = |error: &_| matches!(error, InstantiateError::Error(Error::OutOfMemory(_)));

@@ -36,26 +36,26 @@
 #![cfg_attr(test, allow(dead_code, reason = "napi-derive exports nothing in a test build"))]
 
 mod budget;
-mod buffers;
+pub mod buffers;
 mod call;
 mod carrier;
 mod collector;
 mod compiling;
 mod constants;
 mod exceptions;
-mod failure;
-mod instance;
+pub mod failure;
+pub mod instance;
 mod memfs;
 mod module;
 mod objects;
 mod options;
 mod queue;
-mod raw;
-mod realm;
+pub mod raw;
+pub mod realm;
 mod shared;
 mod stack;
 mod threads;
 mod types;
-mod v8_stack;
-mod wasi;
+pub mod v8_stack;
+pub mod wasi;
 mod workers;

@@ -50,7 +50,7 @@ pub struct Realm {
     make_error: Reference,
     pub(super) exceptions: OnceCell<Exceptions>,
     pub(super) handles: Cell<Handles>,
-    pub(super) v8_stack: V8Stack,
+    pub(crate) v8_stack: V8Stack,
     /// Given out by `next_id`.
     ids: Cell<u64>,
     held_slot: OnceCell<HeldSlot>,

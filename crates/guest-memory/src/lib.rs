@@ -145,6 +145,93 @@ impl<'a> GuestMemory<'a> {
         Ok(copy)
     }
 
+    /// The host's address of `len` bytes, for a call of the host that reads or writes them in place. It holds
+    /// as long as the memory does not move.
+    #[inline]
+    pub fn address(&self, address: u32, len: usize) -> Result<*mut u8, Error> {
+        self.check(address as usize, len)
+    }
+
+    /// The guest's address of bytes at a host address, if all of them lie in the memory.
+    #[inline]
+    pub fn offset_of(&self, start: *const u8, len: usize) -> Option<u32> {
+        let offset = start.addr().checked_sub(self.base.addr())?;
+        self.check(offset, len).ok()?;
+        u32::try_from(offset).ok()
+    }
+
+    /// How many bytes there are from an address to the memory's end.
+    #[inline]
+    pub fn room_from(&self, address: u32) -> Result<usize, Error> {
+        self.len.checked_sub(address as usize).ok_or(Error::OutOfBounds)
+    }
+
+    /// The bytes of a text before its NUL, which must be inside the memory and among the first `limit`.
+    #[inline]
+    pub fn c_string_len(&self, address: u32, limit: usize) -> Result<usize, Error> {
+        const CHUNK: usize = 32;
+        let room = self.room_from(address)?;
+        let mut len = 0;
+        while len < room.min(limit.saturating_add(1)) {
+            let mut chunk = [0; CHUNK];
+            let part = chunk.get_mut(..CHUNK.min(room - len)).unwrap_or_default();
+            self.copy_to_slice(address as usize + len, part)?;
+            if let Some(end) = part.iter().position(|byte| *byte == 0) {
+                return if len + end <= limit { Ok(len + end) } else { Err(Error::TooLong) };
+            }
+            len += part.len();
+        }
+        Err(if len == room { Error::OutOfBounds } else { Error::TooLong })
+    }
+
+    #[inline]
+    fn copy_to_slice(&self, offset: usize, into: &mut [u8]) -> Result<(), Error> {
+        let from = self.check(offset, into.len())?;
+        // SAFETY: `check` checked the source range, and a host slice cannot overlap guest memory.
+        unsafe { ptr::copy_nonoverlapping(from, into.as_mut_ptr(), into.len()) };
+        Ok(())
+    }
+
+    /// Copies bytes out to where the host has room for them.
+    ///
+    /// # Safety
+    /// There is room for `len` bytes at `to`, outside of the memory.
+    #[inline]
+    pub unsafe fn copy_to(&self, address: u32, len: usize, to: *mut u8) -> Result<(), Error> {
+        let from = self.check(address as usize, len)?;
+        // SAFETY: `check` checked the source range; the target is the caller's.
+        unsafe { ptr::copy_nonoverlapping(from, to, len) };
+        Ok(())
+    }
+
+    /// Copies bytes in from where the host has them. Others may write those meanwhile.
+    ///
+    /// # Safety
+    /// There are `len` bytes at `from`, outside of the memory.
+    #[inline]
+    pub unsafe fn copy_from(&self, address: u32, from: *const u8, len: usize) -> Result<(), Error> {
+        let to = self.check(address as usize, len)?;
+        // SAFETY: `check` checked the target range; the source is the caller's.
+        unsafe { ptr::copy_nonoverlapping(from, to, len) };
+        Ok(())
+    }
+
+    /// Makes all of a range the same byte.
+    pub fn fill(&self, address: u32, len: usize, byte: u8) -> Result<(), Error> {
+        let to = self.check(address as usize, len)?;
+        // SAFETY: `check` checked the range.
+        unsafe { ptr::write_bytes(to, byte, len) };
+        Ok(())
+    }
+
+    /// Copies bytes to another place of the memory. The two may overlap.
+    pub fn copy_within(&self, from: u32, to: u32, len: usize) -> Result<(), Error> {
+        let (from, to) = (self.check(from as usize, len)?, self.check(to as usize, len)?);
+        // SAFETY: `check` checked both ranges.
+        unsafe { ptr::copy(from, to, len) };
+        Ok(())
+    }
+
     /// Copies bytes in. The reverse of [`copy_out`](Self::copy_out).
     #[inline]
     pub fn copy_in(&self, offset: usize, bytes: &[u8]) -> Result<(), Error> {
@@ -170,6 +257,38 @@ mod tests {
         assert_eq!(mem.read_u16(7), Ok(0));
         assert_eq!(mem.reserve(16, 0), Ok(()));
         assert_eq!(mem.reserve(17, 0), Err(Error::OutOfBounds));
+    }
+
+    #[test]
+    fn a_text_ends_at_its_nul_inside_the_memory() {
+        let mut bytes = vec![b'x'; 100];
+        let mem = GuestMemory::from_slice(&mut bytes);
+        assert_eq!(mem.c_string_len(0, 1000), Err(Error::OutOfBounds));
+        assert_eq!(mem.c_string_len(0, 99), Err(Error::TooLong));
+        assert_eq!(mem.c_string_len(100, 10), Err(Error::OutOfBounds));
+        assert_eq!(mem.c_string_len(101, 10), Err(Error::OutOfBounds));
+        mem.write_u8(99, 0).unwrap();
+        assert_eq!(mem.c_string_len(0, 99), Ok(99));
+        assert_eq!(mem.c_string_len(0, 98), Err(Error::TooLong));
+        assert_eq!(mem.c_string_len(99, 0), Ok(0));
+        assert_eq!(mem.c_string_len(60, 1000), Ok(39));
+    }
+
+    #[test]
+    fn host_addresses_are_those_of_the_memory_alone() {
+        let mut bytes = vec![0u8; 64];
+        let outside = [0u8; 8];
+        let mem = GuestMemory::from_slice(&mut bytes);
+        let start = mem.address(8, 56).unwrap();
+        assert_eq!((mem.offset_of(start, 56), mem.offset_of(start, 57)), (Some(8), None));
+        assert_eq!(mem.offset_of(outside.as_ptr(), 8), None);
+        assert_eq!(mem.address(8, 57), Err(Error::OutOfBounds));
+        assert_eq!((mem.room_from(64), mem.room_from(65)), (Ok(0), Err(Error::OutOfBounds)));
+        mem.fill(0, 4, 7).unwrap();
+        mem.copy_within(0, 2, 4).unwrap();
+        assert_eq!(mem.read_u64(0), Ok(0x0707_0707_0707));
+        assert_eq!(mem.copy_within(0, 61, 4), Err(Error::OutOfBounds));
+        assert_eq!(mem.fill(62, 3, 0), Err(Error::OutOfBounds));
     }
 
     #[test]

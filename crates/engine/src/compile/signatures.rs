@@ -39,9 +39,9 @@ pub fn c_signature(isa: &dyn TargetIsa, params: &[Type], result: Option<Type>) -
     signature
 }
 
-/// Whether a typed native host function can have this type: integer parameters and at most one `i32` result,
-/// as all WASI functions have.
+/// Whether a typed native host function can have this type: parameters that a C function takes in registers of
+/// their own or on the stack, and at most one `i32` result, as all functions of WASI and Node-API have.
 pub fn is_native(ty: &FuncType) -> bool {
-    ty.params.iter().all(|ty| matches!(ty, ValType::I32 | ValType::I64))
+    ty.params.iter().all(|ty| matches!(ty, ValType::I32 | ValType::I64 | ValType::F64))
         && matches!(*ty.results, [] | [ValType::I32])
 }

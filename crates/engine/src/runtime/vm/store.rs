@@ -309,7 +309,7 @@ impl Store {
     }
 
     /// Runs `make` with these limits and this budget. `make` runs no code of a guest or the host.
-    pub(crate) fn with_limits<T>(&self, limits: Limits, budget: &Budget, make: impl FnOnce() -> T) -> T {
+    pub fn with_limits<T>(&self, limits: Limits, budget: &Budget, make: impl FnOnce() -> T) -> T {
         struct Before<'a>(&'a Store, Limits, Budget);
         impl Drop for Before<'_> {
             fn drop(&mut self) {

@@ -1,0 +1,365 @@
+//! The guest's copies of JavaScript's bytes.
+//!
+//! For `bytes.rs` and `call.rs`. A guest has no other way to bytes that lie outside of its memory than a copy.
+//! What a native addon could rely on holds all the same: what the guest writes is seen by JavaScript when the
+//! call is over and whenever the guest calls JavaScript, and the other way round; two views of the same bytes
+//! have the same address; and while the guest has a strong reference to the value, so that it may use the
+//! bytes on other threads and in later calls, the copy stays where it is.
+//!
+//! Invariant: before bytes of JavaScript's are touched after JavaScript ran, the host is asked where they are
+//! now. What was detached or made smaller meanwhile is left alone.
+
+use super::call::Activation;
+use super::guest::Guest;
+use super::status::Status;
+use crate::node::raw;
+use napi::sys;
+use std::cell::{Cell, RefCell};
+use std::ptr;
+
+/// The bytes of the room for small copies, which the guest's `malloc` is asked for once.
+const ARENA: u32 = 64 << 10;
+/// Larger copies have room of their own.
+const SMALL: usize = 16 << 10;
+/// Compared at a time.
+const CHUNK: usize = 4096;
+
+#[derive(Default)]
+pub struct Copies {
+    list: RefCell<Vec<Copy>>,
+    /// The bytes of values that the guest has strong references to: the reference, start and length.
+    held: RefCell<Vec<(u32, usize, usize)>>,
+    /// The guest's room for small copies, and how much of it is in use.
+    arena: Cell<u32>,
+    used: Cell<u32>,
+}
+
+struct Copy {
+    /// Where JavaScript has the bytes.
+    host: usize,
+    len: usize,
+    guest: u32,
+    holder: Holder,
+    room: Room,
+    /// The activation that it was made in, as its place on the stack; 0 for one that is kept.
+    made_in: usize,
+    /// The bytes when both sides last were the same. Only copies that both sides may have changed need it.
+    agreed: Option<Vec<u8>>,
+}
+
+/// What tells whether the bytes are still there.
+enum Holder {
+    /// A handle of the activation: the `ArrayBuffer`.
+    Handle(sys::napi_value),
+    /// A reference to it.
+    Reference(raw::Reference),
+    /// The bytes of a `SharedArrayBuffer`, which nobody can take away while this is held.
+    Shared(#[allow(dead_code, reason = "it only holds the bytes")] raw::Reference),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Room {
+    Arena,
+    Malloc,
+}
+
+/// Bytes of a value, as the host tells of them.
+pub struct Bytes {
+    pub start: *mut u8,
+    pub len: usize,
+    pub buffer: sys::napi_value,
+}
+
+impl Copies {
+    /// The guest's address of these bytes. Those of its own memory are where they are; of others it gets a copy.
+    pub fn address_of(&self, guest: &Guest, bytes: &Bytes) -> Result<u32, Status> {
+        if bytes.len == 0 {
+            return Ok(0);
+        }
+        if let Some(offset) = guest.memory().offset_of(bytes.start, bytes.len) {
+            return Ok(offset);
+        }
+        let (start, end) = (bytes.start.addr(), bytes.start.addr() + bytes.len);
+        for copy in self.list.borrow().iter() {
+            if copy.host <= start && end <= copy.host + copy.len {
+                return Ok(copy.guest + (start - copy.host) as u32);
+            }
+        }
+        self.make(guest, bytes)
+    }
+
+    fn make(&self, guest: &Guest, bytes: &Bytes) -> Result<u32, Status> {
+        let (start, len) = (bytes.start.addr(), bytes.len);
+        let activation = guest.current()?;
+        let length = u32::try_from(len).map_err(|_| Status::GENERIC_FAILURE)?;
+        let is_held = self.is_held(start, len);
+        let (address, room) = self.room(guest, length, is_held)?;
+        // SAFETY: the host has just said so, and no JavaScript has run since: `room` runs the guest's `malloc`
+        // alone. Its imports may be anything, so the host is asked again if it ran.
+        let copied = unsafe { guest.memory().copy_from(address, bytes.start, len) };
+        copied?;
+        let holder = self.holder(guest, activation, bytes, is_held)?;
+        let mut list = self.list.borrow_mut();
+        // Where copies overlap, neither may write back what the other has changed.
+        let mut overlaps = false;
+        for other in list.iter_mut() {
+            if other.host < start + len && start < other.host + other.len {
+                overlaps = true;
+                if other.agreed.is_none() {
+                    other.agreed = Some(snapshot(other.host, other.len)?);
+                }
+            }
+        }
+        let agreed = if overlaps || is_held { Some(snapshot(start, len)?) } else { None };
+        list.try_reserve(1).map_err(|_| Status::GENERIC_FAILURE)?;
+        let made_in = (&raw const *activation).addr();
+        list.push(Copy { host: start, len, guest: address, holder, room, made_in, agreed });
+        Ok(address)
+    }
+
+    /// Room in the guest: of the arena if that will be free again soon, else of its own.
+    fn room(&self, guest: &Guest, len: u32, is_held: bool) -> Result<(u32, Room), Status> {
+        let small = len as usize <= SMALL && !is_held;
+        if small {
+            if self.arena.get() == 0 {
+                self.arena.set(guest.malloc(ARENA)?);
+            }
+            let used = self.used.get();
+            if used + len <= ARENA {
+                // The next one begins at a multiple of 16, as any type may want.
+                self.used.set((used + len).next_multiple_of(16).min(ARENA));
+                return Ok((self.arena.get() + used, Room::Arena));
+            }
+        }
+        Ok((guest.malloc(len)?, Room::Malloc))
+    }
+
+    fn holder(
+        &self,
+        guest: &Guest,
+        activation: &Activation,
+        bytes: &Bytes,
+        is_held: bool,
+    ) -> Result<Holder, Status> {
+        let mut is_plain = false;
+        // SAFETY: a handle of an open scope, and a local result.
+        raw::check(unsafe { sys::napi_is_arraybuffer(guest.host, bytes.buffer, &mut is_plain) })?;
+        if !is_plain {
+            return Ok(Holder::Shared(raw::Reference::strong(guest.host, bytes.buffer)?));
+        }
+        if is_held || guest.handles.has_scope(activation.mark) {
+            return Ok(Holder::Reference(raw::Reference::weak(guest.host, bytes.buffer)?));
+        }
+        Ok(Holder::Handle(bytes.buffer))
+    }
+
+    /// Whether the guest has a strong reference to a value with some of these bytes.
+    fn is_held(&self, start: usize, len: usize) -> bool {
+        let held = self.held.borrow();
+        !held.is_empty() && held.iter().any(|(_, from, length)| *from < start + len && start < from + length)
+    }
+
+    /// The guest has made a strong reference to this value. Tells whether it has bytes that are kept for it.
+    pub fn hold(&self, guest: &Guest, reference: u32, value: sys::napi_value) -> bool {
+        let Some(bytes) = super::bytes::bytes_of(guest.host, value) else { return false };
+        let own = guest.memory().offset_of(bytes.start, bytes.len).is_some();
+        if bytes.len == 0 || own || self.held.borrow_mut().try_reserve(1).is_err() {
+            return false;
+        }
+        self.held.borrow_mut().push((reference, bytes.start.addr(), bytes.len));
+        true
+    }
+
+    /// The guest has let such a reference go. Copies that nothing holds any more end with the activation.
+    pub fn let_go(&self, guest: &Guest, reference: u32) {
+        self.held.borrow_mut().retain(|(held, ..)| *held != reference);
+        let Ok(activation) = guest.current() else { return };
+        let here = (&raw const *activation).addr();
+        for copy in self.list.borrow_mut().iter_mut() {
+            if copy.made_in == 0 && !self.is_held(copy.host, copy.len) {
+                copy.made_in = here;
+            }
+        }
+    }
+
+    /// The guest is entered: it sees what JavaScript has written to what is kept for it.
+    #[inline(always)]
+    pub fn begin(&self, guest: &Guest) {
+        if !self.list.borrow().is_empty() {
+            self.from_javascript(guest);
+        }
+    }
+
+    /// The guest has returned: JavaScript sees what the guest has written, and room is given back.
+    #[inline(always)]
+    pub fn end(&self, guest: &Guest, activation: &Activation) {
+        if !self.list.borrow().is_empty() {
+            self.end_here(guest, activation);
+        }
+    }
+
+    fn end_here(&self, guest: &Guest, activation: &Activation) {
+        self.synchronize(guest, Direction::ToJavaScript);
+        let here = (&raw const *activation).addr();
+        loop {
+            let ended = {
+                let mut list = self.list.borrow_mut();
+                let Some(place) = list.iter().rposition(|copy| copy.made_in == here) else { break };
+                let copy = &mut list[place];
+                if self.is_held(copy.host, copy.len) && keep(guest, copy) {
+                    copy.made_in = 0;
+                    continue;
+                }
+                list.swap_remove(place)
+            };
+            if ended.room == Room::Malloc {
+                // A `free` that fails has told JavaScript so.
+                let _ = guest.free(ended.guest);
+            }
+        }
+        let mut list = self.list.borrow_mut();
+        let in_arena = list.iter().filter(|copy| copy.room == Room::Arena);
+        let used = in_arena.map(|copy| copy.guest - self.arena.get() + copy.len as u32).max().unwrap_or(0);
+        self.used.set(used.next_multiple_of(16).min(ARENA));
+        if list.is_empty() && list.capacity() > 64 {
+            list.shrink_to(8);
+        }
+    }
+
+    /// JavaScript is about to run.
+    #[inline(always)]
+    pub fn to_javascript(&self, guest: &Guest) {
+        if !self.list.borrow().is_empty() {
+            self.synchronize(guest, Direction::ToJavaScript);
+        }
+    }
+
+    /// JavaScript has run.
+    #[inline(always)]
+    pub fn from_javascript(&self, guest: &Guest) {
+        if !self.list.borrow().is_empty() {
+            self.synchronize(guest, Direction::FromJavaScript);
+        }
+    }
+
+    fn synchronize(&self, guest: &Guest, direction: Direction) {
+        let Ok(_scope) = raw::HandleScope::open(guest.host) else { return };
+        for copy in self.list.borrow_mut().iter_mut() {
+            if copy.is_there(guest.host) {
+                copy.synchronize(guest, direction);
+            }
+        }
+    }
+
+    /// The guest ends, and its memory with it.
+    pub fn abandon(&self, _: &Guest) {
+        self.list.borrow_mut().clear();
+        self.held.borrow_mut().clear();
+        self.arena.set(0);
+        self.used.set(0);
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Direction {
+    ToJavaScript,
+    FromJavaScript,
+}
+
+/// Has a copy outlive its activation. False if that cannot be.
+fn keep(guest: &Guest, copy: &mut Copy) -> bool {
+    if let Holder::Handle(buffer) = copy.holder {
+        match raw::Reference::weak(guest.host, buffer) {
+            Ok(reference) => copy.holder = Holder::Reference(reference),
+            Err(_) => return false,
+        }
+    }
+    if copy.agreed.is_none() {
+        match snapshot(copy.host, copy.len) {
+            Ok(agreed) => copy.agreed = Some(agreed),
+            Err(_) => return false,
+        }
+    }
+    true
+}
+
+/// JavaScript's bytes as they are.
+fn snapshot(start: usize, len: usize) -> Result<Vec<u8>, Status> {
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(len).map_err(|_| Status::GENERIC_FAILURE)?;
+    // SAFETY: the callers know that the bytes are there. Those of a `SharedArrayBuffer` may change meanwhile:
+    // no reference to them is made.
+    unsafe {
+        ptr::copy_nonoverlapping(ptr::with_exposed_provenance::<u8>(start), bytes.as_mut_ptr(), len);
+        bytes.set_len(len);
+    }
+    Ok(bytes)
+}
+
+impl Copy {
+    /// Whether JavaScript still has the bytes where they were.
+    fn is_there(&self, env: sys::napi_env) -> bool {
+        let buffer = match &self.holder {
+            Holder::Handle(buffer) => Some(*buffer),
+            Holder::Reference(reference) => reference.get(),
+            Holder::Shared(_) => return true,
+        };
+        let Some(buffer) = buffer else { return false };
+        let (mut start, mut len) = (ptr::null_mut(), 0);
+        // SAFETY: a handle of an open scope, and local results.
+        let asked =
+            raw::check(unsafe { sys::napi_get_arraybuffer_info(env, buffer, &mut start, &mut len) }).is_ok();
+        asked && start.addr() <= self.host && self.host + self.len <= start.addr() + len
+    }
+
+    fn synchronize(&mut self, guest: &Guest, direction: Direction) {
+        let memory = guest.memory();
+        let mut mine = [0; CHUNK];
+        let mut theirs = [0; CHUNK];
+        for from in (0..self.len).step_by(CHUNK) {
+            let len = CHUNK.min(self.len - from);
+            let (mine, theirs) = (&mut mine[..len], &mut theirs[..len]);
+            let host = ptr::with_exposed_provenance_mut::<u8>(self.host + from);
+            // The guest's memory never shrinks, so this does not fail.
+            if memory.read_into(self.guest + from as u32, mine).is_err() {
+                return;
+            }
+            // SAFETY: `is_there` was asked just now, and no JavaScript runs.
+            unsafe { ptr::copy_nonoverlapping(host, theirs.as_mut_ptr(), len) };
+            if mine == theirs {
+                if let Some(agreed) = &mut self.agreed {
+                    agreed[from..from + len].copy_from_slice(mine);
+                }
+                continue;
+            }
+            let mut guest_changes = false;
+            match &mut self.agreed {
+                // Only one side can have changed them.
+                None if direction == Direction::ToJavaScript => theirs.copy_from_slice(mine),
+                None => {
+                    mine.copy_from_slice(theirs);
+                    guest_changes = true;
+                }
+                // Each side keeps what it has changed. Where both have, the guest's are the later ones.
+                Some(agreed) => {
+                    for ((mine, theirs), agreed) in
+                        mine.iter_mut().zip(theirs.iter_mut()).zip(&mut agreed[from..])
+                    {
+                        if *mine != *agreed {
+                            *theirs = *mine;
+                        } else if *theirs != *agreed {
+                            *mine = *theirs;
+                            guest_changes = true;
+                        }
+                        *agreed = *mine;
+                    }
+                }
+            }
+            // SAFETY: as above.
+            unsafe { ptr::copy_nonoverlapping(theirs.as_ptr(), host, len) };
+            if guest_changes {
+                let _ = memory.write_bytes(self.guest + from as u32, mine);
+            }
+        }
+    }
+}

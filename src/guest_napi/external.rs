@@ -1,0 +1,195 @@
+//! JavaScript's buffers over bytes of a guest.
+//!
+//! For `bytes.rs`. Invariants: the bytes stay mapped, and stay where they are, while any buffer or view of
+//! JavaScript's, on whatever thread, can reach them. The guest's finalizer for them runs when none can.
+//!
+//! As in `node/buffers.rs`, a buffer's bytes may be taken away by `transfer()` where V8 has no key against it.
+//! Node then tells when the bytes themselves are gone, except at the end of the environment, where it tells
+//! of all. So a hook that is added after the newest buffer, and runs before Node lets go of them,
+//! looks for those that were taken, and has their memory stay for ever.
+
+use super::call::Call;
+use super::guest::Guest;
+use super::status::{Status, check};
+use super::wraps;
+use crate::node::{buffers, raw};
+use engine::{Memory, Pin, VMFuncRef};
+use napi::sys;
+use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
+use std::ffi::c_void;
+use std::ptr::{self, NonNull};
+use std::rc::{Rc, Weak};
+
+#[derive(Default)]
+pub struct Externals {
+    all: RefCell<HashSet<*mut External>>,
+    hooked: Cell<bool>,
+}
+
+struct External {
+    guest: Weak<Guest>,
+    /// Both keep the bytes.
+    memory: Memory,
+    pin: Pin,
+    address: u32,
+    end: End,
+    /// The `ArrayBuffer`, weak.
+    buffer: Option<raw::Reference>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    ArrayBuffer,
+    Buffer,
+}
+
+/// What happens when nobody has the bytes any more.
+pub enum End {
+    /// They go back to the guest's `malloc`.
+    Free,
+    /// The guest's finalizer is called, with this hint.
+    Finalizer(Option<NonNull<VMFuncRef>>, u32),
+}
+
+/// A buffer over the guest's bytes. Where the host allows none, it has a copy of them, and they are gone at once.
+pub fn over(
+    call: &Call<'_>,
+    address: u32,
+    len: u32,
+    kind: Kind,
+    end: End,
+) -> Result<sys::napi_value, Status> {
+    let (guest, host): (Rc<Guest>, _) = (call.rc(), call.host());
+    let start = call.memory().address(address, len as usize)?;
+    let memory = guest.memory_handle().ok_or(Status::GENERIC_FAILURE)?;
+    let external =
+        External { guest: Rc::downgrade(&guest), pin: memory.pin(), memory, address, end, buffer: None };
+    guest.externals.all.borrow_mut().try_reserve(1).map_err(|_| Status::GENERIC_FAILURE)?;
+    let external = Box::into_raw(Box::new(external));
+    let mut value = ptr::null_mut();
+    // SAFETY: the external keeps the bytes until its finalizer.
+    let status = unsafe {
+        let (data, len, hint) = (start.cast::<c_void>(), len as usize, external.cast::<c_void>());
+        match kind {
+            Kind::ArrayBuffer => {
+                sys::napi_create_external_arraybuffer(host, data, len, Some(on_gone), hint, &mut value)
+            }
+            Kind::Buffer => {
+                sys::napi_create_external_buffer(host, len, data, Some(on_gone), hint, &mut value)
+            }
+        }
+    };
+    if status == Status::NO_EXTERNAL_BUFFERS.0 {
+        // SAFETY: the host refuses before it keeps the finalizer.
+        let external = unsafe { Box::from_raw(external) };
+        let copied = copy(call, start, len, kind)?;
+        finish(&guest, &external);
+        return Ok(copied);
+    }
+    guest.externals.all.borrow_mut().insert(external);
+    if let Err(status) = check(status) {
+        // The finalizer may have been called, and may still be. What it has not freed stays.
+        return Err(status);
+    }
+    let buffer = super::bytes::bytes_of(host, value).map(|bytes| bytes.buffer);
+    if let Some(buffer) = buffer {
+        // SAFETY: the external lives as long as its buffer, which is on the stack, and nobody else looks now.
+        unsafe { (*external).buffer = raw::Reference::weak(host, buffer).ok() };
+        buffers::lock(&guest.realm, buffer);
+    }
+    guest.externals.hook(&guest);
+    Ok(value)
+}
+
+fn copy(call: &Call<'_>, start: *mut u8, len: u32, kind: Kind) -> Result<sys::napi_value, Status> {
+    let (mut bytes, mut value) = (ptr::null_mut(), ptr::null_mut());
+    engine::check_spare(len as usize).map_err(|_| Status::GENERIC_FAILURE)?;
+    // SAFETY: local results, and a fresh buffer of as many bytes as are copied.
+    unsafe {
+        match kind {
+            Kind::Buffer => {
+                let data = start.cast_const().cast();
+                check(sys::napi_create_buffer_copy(call.host(), len as usize, data, &mut bytes, &mut value))?;
+            }
+            Kind::ArrayBuffer => {
+                check(sys::napi_create_arraybuffer(call.host(), len as usize, &mut bytes, &mut value))?;
+                ptr::copy_nonoverlapping(start, bytes.cast(), len as usize);
+            }
+        }
+    }
+    Ok(value)
+}
+
+/// The bytes are gone.
+unsafe extern "C" fn on_gone(env: sys::napi_env, _: *mut c_void, external: *mut c_void) {
+    raw::contained(|| {
+        let _scope = raw::HandleScope::open(env);
+        // SAFETY: the host gives back once what it was given.
+        let external = unsafe { Box::from_raw(external.cast::<External>()) };
+        let Some(guest) = external.guest.upgrade() else { return };
+        guest.externals.all.borrow_mut().remove(&(&raw const *external).cast_mut());
+        finish(&guest, &external);
+    });
+}
+
+/// Tells the guest that nobody has the bytes any more.
+fn finish(guest: &Guest, external: &External) {
+    match external.end {
+        End::Free if guest.is_dead() => {}
+        End::Free => guest.activate(None, |_| {
+            // A `free` that fails has made the guest tell so from now on.
+            let _ = guest.free(external.address);
+            let _ = raw::take_exception(guest.host);
+        }),
+        End::Finalizer(None, _) => {}
+        End::Finalizer(Some(func), hint) => wraps::finalize(guest, func, external.address, hint),
+    }
+}
+
+impl Externals {
+    pub fn is_empty(&self) -> bool {
+        self.all.borrow().is_empty()
+    }
+
+    /// Has the hook run before what Node does for the newest buffer.
+    fn hook(&self, guest: &Guest) {
+        self.unhook(guest);
+        let data = (&raw const *guest).cast_mut().cast();
+        // SAFETY: the realm keeps the guest until its own hook has run, which is older than this one.
+        let added = unsafe { sys::napi_add_env_cleanup_hook(guest.host, Some(at_end), data) };
+        self.hooked.set(added == sys::Status::napi_ok);
+    }
+
+    pub fn unhook(&self, guest: &Guest) {
+        if self.hooked.replace(false) {
+            let data = (&raw const *guest).cast_mut().cast();
+            // The status can be ignored: the call fails only for null.
+            // SAFETY: added by `hook`.
+            unsafe { sys::napi_remove_env_cleanup_hook(guest.host, Some(at_end), data) };
+        }
+    }
+
+    /// The guest ends. Its buffers keep their bytes and tell it nothing any more.
+    pub fn settle(&self, _: &Guest) {}
+}
+
+/// The environment ends.
+unsafe extern "C" fn at_end(guest: *mut c_void) {
+    raw::contained(|| {
+        // SAFETY: see `hook`.
+        let guest = unsafe { &*guest.cast::<Guest>() };
+        guest.externals.hooked.set(false);
+        let Ok(_scope) = raw::HandleScope::open(guest.host) else { return };
+        for external in guest.externals.all.borrow().iter() {
+            // SAFETY: what is in the list lives, and no finalizer runs here.
+            let external = unsafe { &**external };
+            let buffer = external.buffer.as_ref().and_then(raw::Reference::get);
+            if buffer.is_none_or(|buffer| buffers::is_detached(guest.host, buffer)) {
+                // Who has the bytes may be on another thread, for who knows how long.
+                external.memory.abandon(&external.pin);
+                std::mem::forget(external.memory.share());
+            }
+        }
+    });
+}

@@ -1,0 +1,285 @@
+//! A module that imports Node-API becomes its exports.
+//!
+//! For the face, through Node-API. The order is that of emnapi's loaders: the instance with its start function,
+//! `_initialize`, the environment, `__napi_register__*` in the order of the exports, `napi_register_wasm_v1`. A
+//! guest that fails on the way is closed.
+
+use super::functions;
+use super::guest::{Guest, GuestRef, Live};
+use crate::node::failure::{Failure, Kind, run};
+use crate::node::instance::ProgramLimits;
+use crate::node::raw;
+use crate::node::realm::Realm;
+use crate::node::wasi::Program;
+use engine::{
+    Extern, ExternType, Func, Instance, InstanceOptions, InstantiateError, Memory, Module, Table, Val,
+    ValType,
+};
+use napi::bindgen_prelude::{Env, External, Object, Unknown};
+use napi::sys;
+use napi_derive::napi;
+use std::ffi::c_void;
+use std::ptr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// Whether a module is a Node-API guest.
+#[napi(catch_unwind)]
+pub fn is_napi_guest(module: &External<Module>) -> bool {
+    const REGISTER: [&str; 2] = ["napi_register_wasm_v1", "napi_register_module_v1"];
+    let registers = module.exports().any(|export| REGISTER.contains(&export.name));
+    registers || module.imports().any(|import| import.module == "napi" && import.name.starts_with("napi_"))
+}
+
+/// What a guest becomes: `{exports, guest}`. `what` begins the message of a link error, and `url` says where the
+/// module comes from.
+#[napi(catch_unwind)]
+pub fn load_guest<'env>(
+    env: &'env Env,
+    realm: &External<Rc<Realm>>,
+    what: String,
+    module: &External<Module>,
+    program: &External<Program>,
+    limits: &External<ProgramLimits>,
+    url: String,
+) -> napi::Result<Object<'env>> {
+    let realm: &Rc<Realm> = realm;
+    let guest = Guest::new(realm, url);
+    let loaded = run(realm, || {
+        follow_environment(&guest)?;
+        load(&guest, &what, module, program, limits)
+    });
+    realm.account();
+    let exports = match loaded {
+        Ok(exports) => exports,
+        Err(error) => {
+            let pending = raw::take_exception(realm.env);
+            guest.close("it could not be loaded");
+            raw::throw(realm.env, pending);
+            return Err(error);
+        }
+    };
+    let mut made = Object::new(env)?;
+    // SAFETY: a handle of this callback's scope.
+    made.set("exports", unsafe { Unknown::from_raw_unchecked(env.raw(), exports) })?;
+    made.set("guest", External::new(guest))?;
+    Ok(made)
+}
+
+/// Closes a guest. False while it runs.
+#[napi(catch_unwind)]
+pub fn close_guest(realm: &External<Rc<Realm>>, guest: &External<Rc<Guest>>) -> bool {
+    let closed = guest.close("the module was closed");
+    realm.account();
+    closed
+}
+
+/// Has the guest end with its environment. The hook keeps what is left of the guest until then, because
+/// JavaScript can call functions of classes for as long.
+fn follow_environment(guest: &Rc<Guest>) -> Result<(), Failure> {
+    unsafe extern "C" fn at_end(guest: *mut c_void) {
+        raw::contained(|| {
+            // SAFETY: counted below, and handed back once.
+            let guest = unsafe { Rc::from_raw(guest.cast_const().cast::<Guest>()) };
+            guest.externals.unhook(&guest);
+            guest.close("its environment has ended");
+        });
+    }
+    let counted = Rc::into_raw(guest.clone());
+    // SAFETY: the environment of this thread, and data that the hook takes back.
+    let added =
+        unsafe { sys::napi_add_env_cleanup_hook(guest.host, Some(at_end), counted.cast_mut().cast()) };
+    raw::check(added).map_err(|refused| {
+        // SAFETY: nobody else has it.
+        drop(unsafe { Rc::from_raw(counted) });
+        refused.into()
+    })
+}
+
+fn load(
+    guest: &Rc<Guest>,
+    what: &str,
+    module: &Module,
+    program: &Program,
+    limits: &ProgramLimits,
+) -> Result<sys::napi_value, Failure> {
+    let realm = &guest.realm;
+    let imports = imports_of(guest, what, module, program, limits)?;
+    let options = InstanceOptions { shared_memories: Vec::new(), limits: Some(limits.parts()) };
+    let lacks_room = |error: &_| matches!(error, InstantiateError::Error(engine::Error::OutOfMemory(_)));
+    guest.activate(None, |_| {
+        let make = || Instance::with_options(&realm.store, module, &imports, options.clone());
+        let instance = realm.with_room(make, lacks_room).map_err(|error| match error {
+            InstantiateError::Link(error) => Failure::new(Kind::Link, format!("{what}: {error}")),
+            InstantiateError::Error(error) => error.into(),
+        })?;
+        let memory = memory_of(&instance, &imports).ok_or_else(|| {
+            let text = format!("{what}: the module has no memory that Node-API could work on");
+            Failure::new(Kind::Link, format!("{text}; export it as \"memory\""))
+        })?;
+        let table = table_of(&instance, &imports);
+        guest.adopt(Live { instance, memory, table });
+        start(guest, what)
+    })
+}
+
+/// Has the guest make itself ready: what it exports.
+fn start(guest: &Rc<Guest>, what: &str) -> Result<sys::napi_value, Failure> {
+    let call = |func: &Func, args: &[u32]| -> Result<u32, Failure> {
+        let args: Vec<Val> = args.iter().map(|arg| Val::I32(*arg as i32)).collect();
+        match func.call(&args)?.first() {
+            Some(Val::I32(result)) => Ok(*result as u32),
+            _ => Ok(0),
+        }
+    };
+    let no_arguments = |func: &Func| func.ty().ty().params.is_empty();
+    // C code of emnapi's in the guest reads its environment. Others only hand it back.
+    guest.env.set(1);
+    if let Some(initialize) = guest.export("_initialize").filter(no_arguments) {
+        call(&initialize, &[])?;
+    }
+    if let Some(create) = guest.export("emnapi_create_env").filter(no_arguments) {
+        const HEADER: u32 = 8;
+        const ID: u32 = 16;
+        let address = call(&create, &[])?.wrapping_add(HEADER);
+        let outside = |_| Failure::new(Kind::Link, format!("{what}: emnapi_create_env gave no environment"));
+        guest.memory().reserve(address, 64).map_err(outside)?;
+        guest.memory().write_u32(address + ID, 1).map_err(outside)?;
+        guest.env.set(address);
+    }
+    let names: Vec<String> = guest.instance().map_or_else(Vec::new, |instance| {
+        let names = instance.module().exports().map(|export| export.name);
+        names.filter(|name| name.starts_with("__napi_register__")).map(str::to_string).collect()
+    });
+    for name in names {
+        if let Some(register) = guest.export(&name).filter(no_arguments) {
+            call(&register, &[])?;
+        }
+    }
+    check_pending(guest)?;
+    let mut exports = ptr::null_mut();
+    // SAFETY: the environment of this thread, and a local result.
+    raw::check(unsafe { sys::napi_create_object(guest.host, &mut exports) })?;
+    let handle = guest.handles.push(exports).map_err(|_| Failure::Stopped)?;
+    let takes_two = |func: &Func| func.ty().ty().params[..] == [ValType::I32; 2];
+    let registers = ["napi_register_wasm_v1", "napi_register_module_v1"];
+    let register = registers.iter().find_map(|name| guest.export(name)).or_else(|| {
+        // One that has registered itself.
+        let place = guest.lifetime.registered.get()?;
+        match guest.instance()?.export("__indirect_function_table")? {
+            Extern::Table(table) => match table.get(place.into())? {
+                Val::Func(func) => func,
+                _ => None,
+            },
+            _ => None,
+        }
+    });
+    let register = register.filter(takes_two).ok_or_else(|| {
+        let text = "the module exports no function napi_register_wasm_v1(env, exports)";
+        Failure::new(Kind::Link, format!("{what}: {text}; link it with --export=napi_register_wasm_v1"))
+    })?;
+    let result = call(&register, &[guest.env.get(), handle])?;
+    check_pending(guest)?;
+    Ok(guest.handles.get(result).unwrap_or(exports))
+}
+
+/// What the guest has thrown goes on as it is.
+fn check_pending(guest: &Guest) -> Result<(), Failure> {
+    match raw::take_exception(guest.host) {
+        Some(value) => Err(Failure::kept(guest.host, value)),
+        None => Ok(()),
+    }
+}
+
+/// The memory that the guest works on: the one that it exports, or imports.
+fn memory_of(instance: &Instance, imports: &[Extern]) -> Option<Memory> {
+    let exported = match instance.export("memory") {
+        Some(Extern::Memory(memory)) => Some(memory),
+        _ => None,
+    };
+    exported.or_else(|| {
+        imports.iter().find_map(|import| match import {
+            Extern::Memory(memory) => Some(memory.clone()),
+            _ => None,
+        })
+    })
+}
+
+/// The table of the guest's functions.
+fn table_of(instance: &Instance, imports: &[Extern]) -> Option<Table> {
+    let is_of_functions = |table: &Table| table.ty().element.is_func();
+    let named = match instance.export("__indirect_function_table") {
+        Some(Extern::Table(table)) => Some(table),
+        _ => None,
+    };
+    let all = instance.exports().into_iter().map(|(_, export)| export).chain(imports.iter().cloned());
+    named
+        .into_iter()
+        .chain(all.filter_map(|item| match item {
+            Extern::Table(table) => Some(table),
+            _ => None,
+        }))
+        .find(is_of_functions)
+}
+
+fn imports_of(
+    guest: &Rc<Guest>,
+    what: &str,
+    module: &Module,
+    program: &Program,
+    limits: &ProgramLimits,
+) -> Result<Vec<Extern>, Failure> {
+    let realm = &guest.realm;
+    let address = Arc::new(GuestRef(Rc::as_ptr(guest)));
+    let mut list = Vec::new();
+    for import in module.imports() {
+        let (from, name) = (import.module, import.name);
+        let made = match &import.ty {
+            ExternType::Func(ty) => {
+                let known = functions::find(name).filter(|_| functions::is_module(from));
+                // One of another type is another function, whatever its name.
+                let known = known.filter(|function| function.ty() == *ty.ty());
+                match known {
+                    Some(function) => Extern::Native(function.bind(&address)),
+                    None => other_function(guest, program, from, name, ty.ty()),
+                }
+            }
+            ExternType::Memory(ty) => {
+                let (bounds, budget) = limits.parts();
+                let make = || realm.store.with_limits(bounds, &budget, || Memory::new(&realm.store, *ty));
+                let lacks_room = |error: &engine::Error| matches!(error, engine::Error::OutOfMemory(_));
+                Extern::Memory(realm.with_room(make, lacks_room)?)
+            }
+            ExternType::Table(ty) => {
+                let none = Val::default_of(ValType::Ref(ty.element));
+                Extern::Table(Table::new(&realm.store, *ty, none)?)
+            }
+            ty => {
+                let text = format!("{what}: the module imports the {} {from}.{name}", ty.kind());
+                return Err(Failure::new(Kind::Link, format!("{text}, which Node-API does not have")));
+            }
+        };
+        list.push(made);
+    }
+    Ok(list)
+}
+
+/// A function that is none of Node-API's: WASI's, or one that nobody has. That one fails when it is called, so
+/// that a module can be loaded whatever it does not use.
+fn other_function(
+    guest: &Rc<Guest>,
+    program: &Program,
+    from: &str,
+    name: &str,
+    ty: &engine::FuncType,
+) -> Extern {
+    let why = match host::import_from(&program.ctx, from, name) {
+        Ok(native) if native.ty() == ty => return Extern::Native(native),
+        Err(refused @ host::Unavailable::Refused { .. }) => refused.to_string(),
+        _ => format!("the module called {from}.{name}, which wasi-native does not have"),
+    };
+    let stub = Func::new(&guest.realm.store, ty.clone(), move |_| {
+        Err(Failure::new(Kind::Import, why.clone()).into())
+    });
+    Extern::Func(stub)
+}
