@@ -36,6 +36,8 @@ struct External {
     end: End,
     /// The `ArrayBuffer`, weak.
     buffer: Option<raw::Reference>,
+    /// Whether nobody but us can detach it.
+    locked: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -95,8 +97,10 @@ pub fn over(
     let buffer = super::bytes::bytes_of(host, value).map(|bytes| bytes.buffer);
     if let Some(buffer) = buffer {
         // SAFETY: the external lives as long as its buffer, which is on the stack, and nobody else looks now.
-        unsafe { (*external).buffer = raw::Reference::weak(host, buffer).ok() };
-        buffers::lock(&guest.realm, buffer);
+        unsafe {
+            (*external).buffer = raw::Reference::weak(host, buffer).ok();
+            (*external).locked = buffers::lock(&guest.realm, buffer);
+        }
     }
     guest.externals.hook(&guest);
     Ok(value)
@@ -184,11 +188,18 @@ unsafe extern "C" fn at_end(guest: *mut c_void) {
         for external in guest.externals.all.borrow().iter() {
             // SAFETY: what is in the list lives, and no finalizer runs here.
             let external = unsafe { &**external };
-            let buffer = external.buffer.as_ref().and_then(raw::Reference::get);
-            if buffer.is_none_or(|buffer| buffers::is_detached(guest.host, buffer)) {
+            match external.buffer.as_ref().and_then(raw::Reference::get) {
+                // Node is about to detach it, and has no key.
+                Some(buffer) if !buffers::is_detached(guest.host, buffer) => {
+                    buffers::unlock(&guest.realm, buffer);
+                }
+                // It was collected, and nobody could have taken its bytes.
+                None if external.locked => {}
                 // Who has the bytes may be on another thread, for who knows how long.
-                external.memory.abandon(&external.pin);
-                std::mem::forget(external.memory.share());
+                _ => {
+                    external.memory.abandon(&external.pin);
+                    std::mem::forget(external.memory.share());
+                }
             }
         }
     });

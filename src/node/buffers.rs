@@ -366,7 +366,7 @@ pub fn lock(realm: &Realm, buffer: sys::napi_value) -> bool {
 }
 
 /// Takes the key off, because Node-API cannot give one when it detaches.
-fn unlock(realm: &Realm, buffer: sys::napi_value) {
+pub fn unlock(realm: &Realm, buffer: sys::napi_value) {
     if let (Ok(none), Some(set)) = (raw::undefined(realm.env), set_detach_key(realm, buffer)) {
         // SAFETY: both are handles of the open scope.
         unsafe { set(buffer, none) };
