@@ -8,16 +8,21 @@ import { fileURLToPath } from 'node:url';
 
 process.chdir(fileURLToPath(new URL('..', import.meta.url)));
 
-// npm writes this file at the end of an install, so it is older than a lock file that has changed.
-const installed = statSync('node_modules/.package-lock.json', { throwIfNoEntry: false });
-if (!installed || installed.mtimeMs < statSync('package-lock.json').mtimeMs) run('npm ci');
+// Packages that the tests load have folders of their own: those for wasm have to be forced on npm.
+for (const folder of ['.', 'scripts/packages/native', 'scripts/packages/wasm']) {
+  // npm writes this file at the end of an install, so it is older than a lock file that has changed.
+  const installed = statSync(`${folder}/node_modules/.package-lock.json`, { throwIfNoEntry: false });
+  if (!installed || installed.mtimeMs < statSync(`${folder}/package-lock.json`).mtimeMs) {
+    run('npm ci', folder);
+  }
+}
 
 // Cargo knows best what is stale: always ask it.
 run('npm run --silent build');
 
-function run(command) {
+function run(command, cwd = '.') {
   try {
-    execSync(command, { stdio: 'inherit' });
+    execSync(command, { stdio: 'inherit', cwd });
   } catch (error) {
     console.error(`\nwasi-native could not be set up: \`${command}\` failed (see above).`);
     process.exit(error.status || 1);

@@ -65,8 +65,15 @@ pub fn over(
     let (guest, host): (Rc<Guest>, _) = (call.rc(), call.host());
     let start = call.memory().address(address, len as usize)?;
     let memory = guest.memory_handle().ok_or(Status::GENERIC_FAILURE)?;
-    let external =
-        External { guest: Rc::downgrade(&guest), pin: memory.pin(), memory, address, end, buffer: None };
+    let external = External {
+        guest: Rc::downgrade(&guest),
+        pin: memory.pin(),
+        memory,
+        address,
+        end,
+        buffer: None,
+        locked: false,
+    };
     guest.externals.all.borrow_mut().try_reserve(1).map_err(|_| Status::GENERIC_FAILURE)?;
     let external = Box::into_raw(Box::new(external));
     let mut value = ptr::null_mut();
