@@ -128,6 +128,7 @@ const native = Object.freeze({
 
   // ---- native modules
   isNapiGuest: addon.isNapiGuest, // Whether a module is a Node-API guest.
+  guestFunctions: addon.guestFunctions, // The functions that guests are served, with their parameters.
   loadGuest: addon.loadGuest, // What a guest becomes: its exports, and a handle.
   closeGuest: addon.closeGuest, // Closes a guest; false while it runs.
 

@@ -7,7 +7,7 @@
 use super::call::{Arguments, Call};
 use super::guest::Guest;
 use super::status::{Done, Status, check};
-use crate::node::failure;
+use crate::node::failure::{self, Failure, Kind};
 use crate::node::raw;
 use engine::{VMFuncRef, ValType};
 use napi::sys;
@@ -73,6 +73,11 @@ unsafe extern "C" fn on_call(env: sys::napi_env, info: sys::napi_callback_info) 
 fn call(guest: &Guest, func: NonNull<VMFuncRef>, arguments: Arguments) -> sys::napi_value {
     if guest.is_dead() {
         failure::throw(&guest.realm, guest.dead_error());
+        return ptr::null_mut();
+    }
+    let marker = 0u8;
+    if (&raw const marker).addr() < guest.stack_floor {
+        failure::throw(&guest.realm, Failure::new(Kind::Stack, ""));
         return ptr::null_mut();
     }
     guest.activate(Some(arguments), |activation| {

@@ -5,8 +5,8 @@
 //!
 //! As in `node/buffers.rs`, a buffer's bytes may be taken away by `transfer()` where V8 has no key against it.
 //! Node then tells when the bytes themselves are gone, except at the end of the environment, where it tells
-//! of all. So a hook that is added after the newest buffer, and runs before Node lets go of them,
-//! looks for those that were taken, and has their memory stay for ever.
+//! of all. So the sentinel of that file, made after the newest buffer, has us look before that for those that
+//! were taken. Their memory stays for ever.
 
 use super::call::Call;
 use super::guest::Guest;
@@ -24,7 +24,7 @@ use std::rc::{Rc, Weak};
 #[derive(Default)]
 pub struct Externals {
     all: RefCell<HashSet<*mut External>>,
-    hooked: Cell<bool>,
+    follows: Cell<bool>,
 }
 
 struct External {
@@ -109,7 +109,7 @@ pub fn over(
             (*external).locked = buffers::lock(&guest.realm, buffer);
         }
     }
-    guest.externals.hook(&guest);
+    guest.externals.follow_end(&guest);
     Ok(value)
 }
 
@@ -163,51 +163,39 @@ impl Externals {
         self.all.borrow().is_empty()
     }
 
-    /// Has the hook run before what Node does for the newest buffer.
-    fn hook(&self, guest: &Guest) {
-        self.unhook(guest);
-        let data = (&raw const *guest).cast_mut().cast();
-        // SAFETY: the realm keeps the guest until its own hook has run, which is older than this one.
-        let added = unsafe { sys::napi_add_env_cleanup_hook(guest.host, Some(at_end), data) };
-        self.hooked.set(added == sys::Status::napi_ok);
-    }
-
-    pub fn unhook(&self, guest: &Guest) {
-        if self.hooked.replace(false) {
-            let data = (&raw const *guest).cast_mut().cast();
-            // The status can be ignored: the call fails only for null.
-            // SAFETY: added by `hook`.
-            unsafe { sys::napi_remove_env_cleanup_hook(guest.host, Some(at_end), data) };
+    /// Has the guest asked about its buffers when the environment ends, before Node lets go of the newest.
+    fn follow_end(&self, guest: &Rc<Guest>) {
+        if !self.follows.replace(true) {
+            let owner = Rc::downgrade(guest);
+            guest.realm.ends.borrow_mut().push(Rc::new(move || {
+                if let Some(guest) = owner.upgrade() {
+                    at_end(&guest);
+                }
+            }));
         }
+        // If it cannot be made, the environment ends already.
+        let _ = buffers::watch_end(&guest.realm);
     }
-
-    /// The guest ends. Its buffers keep their bytes and tell it nothing any more.
-    pub fn settle(&self, _: &Guest) {}
 }
 
-/// The environment ends.
-unsafe extern "C" fn at_end(guest: *mut c_void) {
-    raw::contained(|| {
-        // SAFETY: see `hook`.
-        let guest = unsafe { &*guest.cast::<Guest>() };
-        guest.externals.hooked.set(false);
-        let Ok(_scope) = raw::HandleScope::open(guest.host) else { return };
-        for external in guest.externals.all.borrow().iter() {
-            // SAFETY: what is in the list lives, and no finalizer runs here.
-            let external = unsafe { &**external };
-            match external.buffer.as_ref().and_then(raw::Reference::get) {
-                // Node is about to detach it, and has no key.
-                Some(buffer) if !buffers::is_detached(guest.host, buffer) => {
-                    buffers::unlock(&guest.realm, buffer);
-                }
-                // It was collected, and nobody could have taken its bytes.
-                None if external.locked => {}
-                // Who has the bytes may be on another thread, for who knows how long.
-                _ => {
-                    external.memory.abandon(&external.pin);
-                    std::mem::forget(external.memory.share());
-                }
+/// The environment ends, and Node is about to let go of all buffers.
+fn at_end(guest: &Guest) {
+    let Ok(_scope) = raw::HandleScope::open(guest.host) else { return };
+    for external in guest.externals.all.borrow().iter() {
+        // SAFETY: what is in the list lives, and no finalizer of these runs here.
+        let external = unsafe { &**external };
+        match external.buffer.as_ref().and_then(raw::Reference::get) {
+            // Node has no key.
+            Some(buffer) if !buffers::is_detached(guest.host, buffer) => {
+                buffers::unlock(&guest.realm, buffer);
+            }
+            // It was collected, and nobody could have taken its bytes.
+            None if external.locked => {}
+            // Who has the bytes may be on another thread, for who knows how long.
+            _ => {
+                external.memory.abandon(&external.pin);
+                std::mem::forget(external.memory.share());
             }
         }
-    });
+    }
 }

@@ -40,6 +40,10 @@ pub struct Guest {
     is_dead: Cell<bool>,
     is_shared: Cell<bool>,
 
+    /// JavaScript that calls with less stack than this below it gets an error, and the guest lives: an overflow
+    /// inside of the guest would be its end.
+    pub(super) stack_floor: usize,
+
     pub handles: Handles,
     /// The innermost call of the guest.
     pub(super) activation: Cell<*const Activation>,
@@ -85,6 +89,13 @@ unsafe impl Send for GuestRef {}
 // SAFETY: as above.
 unsafe impl Sync for GuestRef {}
 
+/// The lowest address where the guest is entered: above what the engine leaves for calls to the host.
+fn stack_floor() -> usize {
+    const WANTED: usize = 384 << 10;
+    let stack = engine::stack_bounds();
+    stack.start + WANTED.min((stack.end - stack.start) / 8 * 3)
+}
+
 impl Guest {
     pub fn new(realm: &Rc<Realm>, file_name: String) -> Rc<Guest> {
         Rc::new(Guest {
@@ -97,6 +108,7 @@ impl Guest {
             dead: RefCell::new(None),
             is_dead: Cell::new(false),
             is_shared: Cell::new(false),
+            stack_floor: stack_floor(),
             handles: Handles::default(),
             activation: Cell::new(ptr::null()),
             numbers: Cell::new(0),
@@ -291,7 +303,6 @@ impl Guest {
         self.free.set(None);
         self.references.release(self.host);
         self.copies.abandon(self);
-        self.externals.settle(self);
         self.statics.forget();
         self.deferreds.borrow_mut().drain();
         for context in self.async_contexts.borrow_mut().drain() {

@@ -20,6 +20,8 @@ pub struct Lifetime {
     hooks: RefCell<Vec<Hook>>,
     handles: RefCell<Slab<()>>,
     data: Cell<u32>,
+    /// Bytes that V8's collector was told of.
+    told: Cell<i64>,
     finalize: Cell<Option<(NonNull<VMFuncRef>, u32)>>,
     /// The function of a module that has registered itself: the place in the guest's table.
     pub registered: Cell<Option<u32>>,
@@ -114,12 +116,18 @@ pub fn napi_remove_async_cleanup_hook(call: &Call<'_>, handle: u32) -> Result<u3
     Ok(0)
 }
 
-/// What a guest holds outside of V8's heap counts for V8's collector as that of any addon does.
+/// What a guest holds outside of V8's heap counts for V8's collector, as that of any addon does: what it has of
+/// its own memory, and no more, lest V8 collect without end.
 pub fn napi_adjust_external_memory(call: &Call<'_>, change: i64, result: u32) -> Done {
+    const MOST: i64 = 1 << 32;
     call.reserve(result, 8)?;
+    let told = &call.guest.lifetime.told;
+    let now = told.get().saturating_add(change).clamp(0, MOST);
     let mut all = 0;
     // SAFETY: the environment of this thread, and a local result.
-    super::status::check(unsafe { sys::napi_adjust_external_memory(call.host(), change, &mut all) })?;
+    super::status::check(unsafe {
+        sys::napi_adjust_external_memory(call.host(), now - told.replace(now), &mut all)
+    })?;
     call.write_u64(result, all as u64)
 }
 

@@ -31,6 +31,12 @@ pub fn is_napi_guest(module: &External<Module>) -> bool {
     registers || module.imports().any(|import| import.module == "napi" && import.name.starts_with("napi_"))
 }
 
+/// The functions that guests are served, two strings each: the name, and a letter for each parameter.
+#[napi(catch_unwind)]
+pub fn guest_functions(realm: &External<Rc<Realm>>) -> Vec<String> {
+    functions::all().flat_map(|each| [each.name.to_string(), realm.letters_of(&each.ty().params)]).collect()
+}
+
 /// What a guest becomes: `{exports, guest}`. `what` begins the message of a link error, and `url` says where the
 /// module comes from.
 #[napi(catch_unwind)]
@@ -81,7 +87,6 @@ fn follow_environment(guest: &Rc<Guest>) -> Result<(), Failure> {
         raw::contained(|| {
             // SAFETY: counted below, and handed back once.
             let guest = unsafe { Rc::from_raw(guest.cast_const().cast::<Guest>()) };
-            guest.externals.unhook(&guest);
             guest.close("its environment has ended");
         });
     }

@@ -378,7 +378,7 @@ pub fn unlock(realm: &Realm, buffer: sys::napi_value) {
 /// Makes the sentinel: a buffer that was made after all others. Node lets its buffers go in the reverse
 /// order of their making when an environment ends, so the sentinel goes first. `Realm::sentinel` keeps it
 /// from being collected before.
-fn watch_end(realm: &Rc<Realm>) -> Result<(), Refused> {
+pub fn watch_end(realm: &Rc<Realm>) -> Result<(), Refused> {
     let watched = Box::into_raw(Box::new(Rc::downgrade(realm)));
     let mut value = ptr::null_mut();
     // SAFETY: the bytes, which nobody looks at, are those of the box, which the finalizer drops.
@@ -419,6 +419,8 @@ unsafe extern "C" fn at_end(_: sys::napi_env, _: *mut c_void, watched: *mut c_vo
                 owner.memory.abandon(&owner.pin);
             }
         }
+        let ends: Vec<Rc<dyn Fn()>> = realm.ends.borrow().clone();
+        ends.iter().for_each(|end| end());
     });
 }
 

@@ -62,6 +62,8 @@ pub struct Realm {
     pub(super) buffers: RefCell<Buffers>,
     /// Both for `buffers.rs`: what tells of the environment's end, and V8's function for detach keys.
     pub(super) sentinel: RefCell<Option<Reference>>,
+    /// What is asked when the environment ends, before Node lets go of the buffers over memory of others.
+    pub(crate) ends: RefCell<Vec<Rc<dyn Fn()>>>,
     pub(super) set_detach_key: OnceCell<Option<SetDetachKey>>,
     /// Set when the first guest gets a thread of its own.
     pub(super) threads: OnceCell<Threads>,
@@ -300,6 +302,7 @@ pub fn open<'env>(env: &'env Env, make_error: Unknown<'env>) -> napi::Result<Obj
         collector: Collector::default(),
         buffers: RefCell::default(),
         sentinel: RefCell::default(),
+        ends: RefCell::default(),
         set_detach_key: OnceCell::new(),
         threads: OnceCell::new(),
         budgets: RefCell::default(),

@@ -1,0 +1,196 @@
+'use strict';
+// A hostile native module: every function of Node-API with every kind of wrong argument, also from inside of its
+// own callbacks. It may get a status or an error, and nothing else.
+
+const { native, realm } = require('../lib/native/binding');
+const { child, wat } = require('./helpers');
+
+/** Name and parameters of all functions. */
+const FUNCTIONS = [];
+const flat = native.guestFunctions(realm);
+for (let k = 0; k < flat.length; k += 2) {
+  const types = { i: 'i32', I: 'i64', l: 'i64', d: 'f64', D: 'f64' };
+  const params = [...flat[k + 1]].map((letter) => types[letter] ?? letter);
+  FUNCTIONS.push({ name: flat[k], params });
+}
+/** Those that the module is built around. */
+const OWN = [
+  'napi_create_external_arraybuffer',
+  'napi_create_function',
+  'napi_set_element',
+  'napi_get_cb_info',
+];
+
+/** Where JavaScript writes the arguments, eight bytes each. */
+const ARGS = 4096;
+
+/**
+ * A module that exports an array: its memory, then for each function one that calls it with the arguments that
+ * lie in the memory, and returns the status in the memory. The values that it is called with are handles 1 to 6.
+ */
+async function hostile() {
+  const results = { napi_fatal_error: '', napi_module_register: '' };
+  const returns = (name) => {
+    if (name in results) return '';
+    return name.startsWith('_emnapi') && !/create_function|is_main|open_handle_scope/.test(name)
+      ? ''
+      : '(result i32)';
+  };
+  const imports = FUNCTIONS.map(
+    ({ name, params }, k) =>
+      `(import "env" "${name}" (func $f${k} (param ${params.join(' ')}) ${returns(name)}))`,
+  );
+  const index = (name) => FUNCTIONS.findIndex((each) => each.name === name);
+  const tries = FUNCTIONS.map(({ name, params }, k) => {
+    const args = params.map((type, place) => `(${type}.load (i32.const ${ARGS + 8 * place}))`).join(' ');
+    const call = `(call $f${k} ${args})`;
+    return `(func $t${k} (param i32 i32) (result i32)
+      (local $n i32)
+      ;; Handles of what it was called with.
+      (i32.store (i32.const 3000) (i32.const 6))
+      (drop (call $f${index('napi_get_cb_info')} (local.get 0) (local.get 1)
+        (i32.const 3000) (i32.const 3008) (i32.const 0) (i32.const 0)))
+      (i32.store (i32.const 3100) (local.get 1))
+      ${returns(name) === '' ? call : `(i32.store (i32.const 3104) ${call})`}
+      (i32.const 0))`;
+  });
+  const count = FUNCTIONS.length;
+  const make = FUNCTIONS.map(
+    (_, k) => `
+      (drop (call $f${index('napi_create_function')} (local.get 0) (i32.const 0) (i32.const 0)
+        (i32.const ${k + 1}) (i32.const 0) (i32.const 2000)))
+      (drop (call $f${index('napi_set_element')} (local.get 0) (local.get $list) (i32.const ${k + 1})
+        (i32.load (i32.const 2000))))`,
+  );
+  return wat(`(module
+    ${imports.join('\n')}
+    (memory (export "memory") 4 4)
+    (global $top (mut i32) (i32.const 131072))
+    (table (export "__indirect_function_table") ${count + 20} funcref)
+    (elem (i32.const 1) ${FUNCTIONS.map((_, k) => `$t${k}`).join(' ')} $finalize $execute)
+    (func $finalize (param i32 i32 i32))
+    (func $execute (param i32))
+    ;; An allocator that gives what it likes.
+    (func (export "malloc") (param $size i32) (result i32)
+      (local $at i32)
+      (if (i32.gt_u (local.get $size) (i32.const 65536)) (then (return (i32.const -16))))
+      (local.set $at (global.get $top))
+      (global.set $top (i32.add (global.get $top) (local.get $size)))
+      (if (i32.gt_u (global.get $top) (i32.const 262000)) (then (global.set $top (i32.const 131072))))
+      (local.get $at))
+    (func (export "free") (param i32))
+    ${tries.join('\n')}
+    (func (export "napi_register_wasm_v1") (param i32 i32) (result i32)
+      (local $list i32)
+      (local.set $list (local.get 1))
+      (drop (call $f${index('napi_create_external_arraybuffer')} (local.get 0) (i32.const 0)
+        (i32.const 131072) (i32.const 0) (i32.const 0) (i32.const 2000)))
+      (drop (call $f${index('napi_set_element')} (local.get 0) (local.get $list) (i32.const 0)
+        (i32.load (i32.const 2000))))
+      ${make.join('\n')}
+      (local.get $list)))`);
+}
+
+/** Runs in a process of its own, with `addon` loaded as often as it dies. */
+const ATTACK = `
+  process.on('uncaughtException', () => {});
+  const { names, types, rounds, seed, own } = JSON.parse(String(bytes.plan));
+  let state = seed;
+  const random = (below) => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return Math.floor((state / 2 ** 32) * below);
+  };
+  let m, words, view;
+  const renew = () => {
+    m = wn.load(bytes.addon);
+    view = new DataView(m[0]);
+  };
+  renew();
+  const INTS = [0, 1, 2, 3, 4, 5, 6, 7, 8, 16, 64, 100, 1000, 2000, 3000, 5000, 65535, 131071, 131072, 262140, 262143,
+    262144, 0x7fffffff, 0x80000000, 0xfffffff0, 0xfffffffc, 0xffffffff, 0x01000000, 0x01000001, 0x02000000];
+  const BIGS = [0n, 1n, -1n, 2n ** 63n - 1n, -(2n ** 63n), 2n ** 32n];
+  const DOUBLES = [0, -0, 1, NaN, Infinity, -Infinity, 1e308, 2 ** 53];
+  let depth = 0;
+  // What the guest is given: objects of all kinds, and functions that come back.
+  const again = () => {
+    if (depth < 3) attack(random(names.length));
+    return again;
+  };
+  const values = () => [
+    {}, again, [1, 2], 'text', Symbol('s'), new Uint8Array(20), new ArrayBuffer(10), new DataView(new ArrayBuffer(9)),
+    123, 5n, null, undefined, new Date(), Promise.resolve(), new Proxy({}, { get: again, has: again, ownKeys: () => [] }),
+    new (class extends Array {})(), wn, Buffer.from('pooled'), new SharedArrayBuffer(8),
+    new Uint16Array(new SharedArrayBuffer(8)), new Error('e'),
+    { get a() { return again(); }, valueOf: again, toString: again, [Symbol.toPrimitive]: again },
+    class { constructor() { again(); } }, { [Symbol.hasInstance]: again },
+  ];
+  const outcomes = { status: 0, thrown: 0, dead: 0 };
+  function attack(k) {
+    depth++;
+    try {
+      for (let place = 0; place < types[k].length; place++) {
+        const at = ${ARGS} + 8 * place;
+        const type = types[k][place];
+        if (type === 'i32') {
+          // The environment is mostly right, or nothing else would be looked at.
+          const env = place === 0 && random(8) > 0;
+          view.setUint32(at, env ? 1 : INTS[random(INTS.length)], true);
+        } else if (type === 'i64') view.setBigInt64(at, BIGS[random(BIGS.length)], true);
+        else view.setFloat64(at, DOUBLES[random(DOUBLES.length)], true);
+      }
+      const all = values();
+      const given = Array.from({ length: 6 }, () => all[random(all.length)]);
+      const run = m[k + 1];
+      if (random(10) === 0) new run(...given);
+      else run(...given);
+      outcomes.status++;
+    } catch (error) {
+      outcomes.thrown++;
+      if (error?.code === 'ERR_WASI_DEAD' || error?.code === 'ERR_WASI_TRAP' || error?.code === 'ERR_WASI_IMPORT') {
+        outcomes.dead++;
+        if (depth === 1) renew();
+      }
+    } finally {
+      depth--;
+    }
+  }
+  for (let round = 0; round < rounds; round++) {
+    for (let k = 0; k < names.length; k++) {
+      if (process.env.VERBOSE) require('node:fs').writeSync(2, round + ' ' + names[k] + '\\n');
+      attack(k);
+      if (depth !== 0) throw new Error('depth');
+    }
+    if (round % 20 === 0) {
+      globalThis.gc?.();
+      await new Promise(setImmediate);
+    }
+  }
+  // The process and its other modules are as before.
+  const other = wn.load(bytes.addon);
+  if (other[0].byteLength !== 131072) throw new Error('another module is harmed');
+  console.log(JSON.stringify(outcomes));
+`;
+
+test('the table has all functions of Node-API that guests can be served', () => {
+  const names = FUNCTIONS.map(({ name }) => name);
+  expect(new Set(names).size).toBe(names.length);
+  expect(names.filter((name) => /^(napi|node_api)_/.test(name)).length).toBeGreaterThan(130);
+  OWN.forEach((name) => expect(names).toContain(name));
+});
+
+test.each([1, 2, 3])(
+  'wrong arguments give a status or an error, and reach nothing (seed %d)',
+  async (seed) => {
+    const plan = {
+      names: FUNCTIONS.map(({ name }) => name),
+      types: FUNCTIONS.map(({ params }) => params),
+      rounds: 60,
+      seed: seed * 7919,
+      own: OWN,
+    };
+    const modules = { addon: await hostile(), plan: Buffer.from(JSON.stringify(plan)) };
+    const { stdout, stderr, status, signal } = child(ATTACK, { flags: ['--expose-gc'], modules });
+    expect({ signal, status, stderr: stderr.slice(-2000) }).toEqual({ signal: null, status: 0, stderr: '' });
+    expect(JSON.parse(stdout).status).toBeGreaterThan(1000);
+  },
+);
