@@ -14,11 +14,12 @@ use napi::sys;
 use std::ffi::c_void;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::{self, NonNull};
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 
 /// A function of the guest: `(env, info) -> value`.
 pub struct Callback {
-    guest: Weak<Guest>,
+    /// The guest lives as long as JavaScript can call: until the hook that ends it with its environment.
+    guest: *const Guest,
     func: NonNull<VMFuncRef>,
     data: u32,
 }
@@ -26,7 +27,7 @@ pub struct Callback {
 impl Callback {
     pub fn new(guest: &Rc<Guest>, place: u32, data: u32) -> Result<Callback, Status> {
         let func = guest.function(place, &[ValType::I32; 2], &[ValType::I32])?;
-        Ok(Callback { guest: Rc::downgrade(guest), func, data })
+        Ok(Callback { guest: Rc::as_ptr(guest), func, data })
     }
 
     /// Keeps the callback until the environment ends.
@@ -58,13 +59,13 @@ unsafe extern "C" fn on_call(env: sys::napi_env, info: sys::napi_callback_info) 
     let callback = unsafe { &*data.cast::<Callback>() };
     arguments.data = callback.data;
     let func = callback.func;
-    // Without the guest the environment is ending, and nobody sees what we return.
-    let Some(guest) = callback.guest.upgrade() else { return ptr::null_mut() };
+    // SAFETY: JavaScript runs, so the environment has not ended.
+    let guest = unsafe { &*callback.guest };
     // A panic here is a bug in us. The guest's state may be half done, so it ends.
-    let called = catch_unwind(AssertUnwindSafe(|| call(&guest, func, arguments)));
+    let called = catch_unwind(AssertUnwindSafe(|| call(guest, func, arguments)));
     called.unwrap_or_else(|_| {
         let text = "calling a function of a module panicked".to_string();
-        super::call::throw(&guest, engine::Error::Internal(text));
+        super::call::throw(guest, engine::Error::Internal(text));
         ptr::null_mut()
     })
 }
@@ -263,8 +264,9 @@ unsafe fn on_access(
     };
     arguments.data = callback.data;
     let func = callback.func;
-    let Some(guest) = callback.guest.upgrade() else { return ptr::null_mut() };
-    catch_unwind(AssertUnwindSafe(|| self::call(&guest, func, arguments))).unwrap_or(ptr::null_mut())
+    // SAFETY: as in `on_call`.
+    let guest = unsafe { &*callback.guest };
+    catch_unwind(AssertUnwindSafe(|| self::call(guest, func, arguments))).unwrap_or(ptr::null_mut())
 }
 
 pub fn napi_define_properties(call: &Call<'_>, object: u32, count: u32, descriptors: u32) -> Done {
@@ -276,6 +278,7 @@ pub fn napi_define_properties(call: &Call<'_>, object: u32, count: u32, descript
     })
 }
 
+#[expect(clippy::too_many_arguments, reason = "they are the function's")]
 pub fn napi_define_class(
     call: &Call<'_>,
     name: u32,
@@ -327,14 +330,27 @@ pub fn napi_get_cb_info(call: &Call<'_>, info: u32, argc: u32, argv: u32, this: 
 /// Fills the guest's array. What was not passed is undefined.
 #[inline(always)]
 fn give_arguments(call: &Call<'_>, arguments: &Arguments, argv: u32, room: u32) -> Done {
+    if arguments.count > Arguments::FIRST && room as usize > Arguments::FIRST {
+        return give_many_arguments(call, arguments, argv, room);
+    }
     let handles = &call.guest.handles;
     let memory = call.memory();
-    if room as usize <= Arguments::FIRST {
-        for (place, value) in (0..room).zip(&arguments.first) {
-            memory.write_u32(argv + 4 * place, handles.push(*value)?)?;
-        }
-        return Ok(());
+    // The host has filled the rest of these with undefined.
+    for (place, value) in (0..room).zip(&arguments.first) {
+        memory.write_u32(argv + 4 * place, handles.push(*value)?)?;
     }
+    if room as usize > Arguments::FIRST {
+        let undefined = handles.push(raw::undefined(call.host())?)?;
+        for place in Arguments::FIRST as u32..room {
+            memory.write_u32(argv + 4 * place, undefined)?;
+        }
+    }
+    Ok(())
+}
+
+#[cold]
+fn give_many_arguments(call: &Call<'_>, arguments: &Arguments, argv: u32, room: u32) -> Done {
+    let (handles, memory) = (&call.guest.handles, call.memory());
     let mut all = Vec::new();
     let mut count = arguments.count;
     all.try_reserve_exact(count).map_err(|_| Status::GENERIC_FAILURE)?;
@@ -344,10 +360,7 @@ fn give_arguments(call: &Call<'_>, arguments: &Arguments, argv: u32, room: u32) 
     check(unsafe {
         sys::napi_get_cb_info(call.host(), arguments.info, &mut count, all.as_mut_ptr(), none, none.cast())
     })?;
-    let undefined = match (room as usize).checked_sub(all.len()) {
-        None | Some(0) => 0,
-        Some(_) => handles.push(raw::undefined(call.host()).map_err(|_| Status::GENERIC_FAILURE)?)?,
-    };
+    let undefined = handles.push(raw::undefined(call.host())?)?;
     for place in 0..room {
         let handle = match all.get(place as usize) {
             Some(value) => handles.push(*value)?,

@@ -84,6 +84,8 @@ pub fn napi_close_callback_scope(call: &Call<'_>, scope: u32) -> Done {
 #[derive(Default)]
 pub struct CallbackScopes {
     open: std::cell::RefCell<Vec<OpenScope>>,
+    /// Whether some may be open.
+    any: std::cell::Cell<bool>,
 }
 
 #[derive(Clone, Copy)]
@@ -107,6 +109,7 @@ impl CallbackScopes {
         let mut host = ptr::null_mut();
         check(open(call.host(), &mut host))?;
         let number = call.guest.next_number();
+        self.any.set(true);
         scopes.push(OpenScope { number, host, activation });
         call.write_u32(result, number)
     }
@@ -125,8 +128,17 @@ impl CallbackScopes {
     }
 
     /// Closes what an activation has left open.
+    #[inline(always)]
     pub fn end(&self, host: sys::napi_env, activation: *const super::call::Activation) {
+        if self.any.get() {
+            self.end_some(host, activation);
+        }
+    }
+
+    #[cold]
+    fn end_some(&self, host: sys::napi_env, activation: *const super::call::Activation) {
         loop {
+            self.any.set(!self.open.borrow().is_empty());
             let Some(scope) = self.open.borrow_mut().pop_if(|scope| scope.activation == activation.addr())
             else {
                 return;

@@ -13,6 +13,7 @@ use super::call::Activation;
 use super::guest::Guest;
 use super::status::Status;
 use crate::node::raw;
+use guest_memory::GuestMemory;
 use napi::sys;
 use std::cell::{Cell, RefCell};
 use std::ptr;
@@ -21,12 +22,16 @@ use std::ptr;
 const ARENA: u32 = 64 << 10;
 /// Larger copies have room of their own.
 const SMALL: usize = 16 << 10;
-/// Compared at a time.
+/// Bytes that are compared and written at a time, where only one side can have changed them.
+const LARGE: usize = 64 << 10;
+/// The same, where both can.
 const CHUNK: usize = 4096;
 
 #[derive(Default)]
 pub struct Copies {
     list: RefCell<Vec<Copy>>,
+    /// Whether the list has something.
+    any: Cell<bool>,
     /// The bytes of values that the guest has strong references to: the reference, start and length.
     held: RefCell<Vec<(u32, usize, usize)>>,
     /// The guest's room for small copies, and how much of it is in use.
@@ -51,10 +56,8 @@ struct Copy {
 enum Holder {
     /// A handle of the activation: the `ArrayBuffer`.
     Handle(sys::napi_value),
-    /// A reference to it.
+    /// A weak reference to it.
     Reference(raw::Reference),
-    /// The bytes of a `SharedArrayBuffer`, which nobody can take away while this is held.
-    Shared(#[allow(dead_code, reason = "it only holds the bytes")] raw::Reference),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -113,6 +116,7 @@ impl Copies {
         let agreed = if overlaps || is_held { Some(snapshot(start, len)?) } else { None };
         list.try_reserve(1).map_err(|_| Status::GENERIC_FAILURE)?;
         let made_in = (&raw const *activation).addr();
+        self.any.set(true);
         list.push(Copy { host: start, len, guest: address, holder, room, made_in, agreed });
         Ok(address)
     }
@@ -141,12 +145,6 @@ impl Copies {
         bytes: &Bytes,
         is_held: bool,
     ) -> Result<Holder, Status> {
-        let mut is_plain = false;
-        // SAFETY: a handle of an open scope, and a local result.
-        raw::check(unsafe { sys::napi_is_arraybuffer(guest.host, bytes.buffer, &mut is_plain) })?;
-        if !is_plain {
-            return Ok(Holder::Shared(raw::Reference::strong(guest.host, bytes.buffer)?));
-        }
         if is_held || guest.handles.has_scope(activation.mark) {
             return Ok(Holder::Reference(raw::Reference::weak(guest.host, bytes.buffer)?));
         }
@@ -185,7 +183,7 @@ impl Copies {
     /// The guest is entered: it sees what JavaScript has written to what is kept for it.
     #[inline(always)]
     pub fn begin(&self, guest: &Guest) {
-        if !self.list.borrow().is_empty() {
+        if self.any.get() {
             self.from_javascript(guest);
         }
     }
@@ -193,7 +191,7 @@ impl Copies {
     /// The guest has returned: JavaScript sees what the guest has written, and room is given back.
     #[inline(always)]
     pub fn end(&self, guest: &Guest, activation: &Activation) {
-        if !self.list.borrow().is_empty() {
+        if self.any.get() {
             self.end_here(guest, activation);
         }
     }
@@ -221,6 +219,7 @@ impl Copies {
         let in_arena = list.iter().filter(|copy| copy.room == Room::Arena);
         let used = in_arena.map(|copy| copy.guest - self.arena.get() + copy.len as u32).max().unwrap_or(0);
         self.used.set(used.next_multiple_of(16).min(ARENA));
+        self.any.set(!list.is_empty());
         if list.is_empty() && list.capacity() > 64 {
             list.shrink_to(8);
         }
@@ -229,7 +228,7 @@ impl Copies {
     /// JavaScript is about to run.
     #[inline(always)]
     pub fn to_javascript(&self, guest: &Guest) {
-        if !self.list.borrow().is_empty() {
+        if self.any.get() {
             self.synchronize(guest, Direction::ToJavaScript);
         }
     }
@@ -237,15 +236,19 @@ impl Copies {
     /// JavaScript has run.
     #[inline(always)]
     pub fn from_javascript(&self, guest: &Guest) {
-        if !self.list.borrow().is_empty() {
+        if self.any.get() {
             self.synchronize(guest, Direction::FromJavaScript);
         }
     }
 
     fn synchronize(&self, guest: &Guest, direction: Direction) {
-        let Ok(_scope) = raw::HandleScope::open(guest.host) else { return };
         for copy in self.list.borrow_mut().iter_mut() {
-            if copy.is_there(guest.host) {
+            // References make handles.
+            let scope = match copy.holder {
+                Holder::Handle(_) => None,
+                Holder::Reference(_) => Some(raw::HandleScope::open(guest.host)),
+            };
+            if !matches!(scope, Some(Err(_))) && copy.is_there(guest.host) {
                 copy.synchronize(guest, direction);
             }
         }
@@ -254,6 +257,7 @@ impl Copies {
     /// The guest ends, and its memory with it.
     pub fn abandon(&self, _: &Guest) {
         self.list.borrow_mut().clear();
+        self.any.set(false);
         self.held.borrow_mut().clear();
         self.arena.set(0);
         self.used.set(0);
@@ -302,64 +306,75 @@ impl Copy {
         let buffer = match &self.holder {
             Holder::Handle(buffer) => Some(*buffer),
             Holder::Reference(reference) => reference.get(),
-            Holder::Shared(_) => return true,
         };
         let Some(buffer) = buffer else { return false };
         let (mut start, mut len) = (ptr::null_mut(), 0);
         // SAFETY: a handle of an open scope, and local results.
-        let asked =
-            raw::check(unsafe { sys::napi_get_arraybuffer_info(env, buffer, &mut start, &mut len) }).is_ok();
-        asked && start.addr() <= self.host && self.host + self.len <= start.addr() + len
+        match raw::check(unsafe { sys::napi_get_arraybuffer_info(env, buffer, &mut start, &mut len) }) {
+            Ok(()) => start.addr() <= self.host && self.host + self.len <= start.addr() + len,
+            // A `SharedArrayBuffer`, whose bytes nobody can take away as long as it is there.
+            Err(raw::Refused) => true,
+        }
     }
 
     fn synchronize(&mut self, guest: &Guest, direction: Direction) {
         let memory = guest.memory();
+        let host = ptr::with_exposed_provenance_mut::<u8>(self.host);
+        if self.agreed.is_none() {
+            // Only one side can have changed them. What is the same is not written.
+            for from in (0..self.len).step_by(LARGE) {
+                let len = LARGE.min(self.len - from);
+                let (host, address) = (host.wrapping_add(from), self.guest + from as u32);
+                // SAFETY: `is_there` was asked just now, and no JavaScript runs. The guest's memory never
+                // shrinks, so its side is there, too.
+                let _ = unsafe {
+                    match memory.is_same(address, host, len) {
+                        Ok(false) if direction == Direction::ToJavaScript => {
+                            memory.copy_to(address, len, host)
+                        }
+                        Ok(false) => memory.copy_from(address, host, len),
+                        _ => Ok(()),
+                    }
+                };
+            }
+            return;
+        }
+        for from in (0..self.len).step_by(CHUNK) {
+            self.reconcile(&memory, host.wrapping_add(from), from);
+        }
+    }
+
+    /// Each side keeps what it has changed. Where both have, the guest's bytes are the later ones.
+    fn reconcile(&mut self, memory: &GuestMemory<'_>, host: *mut u8, from: usize) {
+        let Some(agreed) = &mut self.agreed else { return };
+        let len = CHUNK.min(self.len - from);
         let mut mine = [0; CHUNK];
         let mut theirs = [0; CHUNK];
-        for from in (0..self.len).step_by(CHUNK) {
-            let len = CHUNK.min(self.len - from);
-            let (mine, theirs) = (&mut mine[..len], &mut theirs[..len]);
-            let host = ptr::with_exposed_provenance_mut::<u8>(self.host + from);
-            // The guest's memory never shrinks, so this does not fail.
-            if memory.read_into(self.guest + from as u32, mine).is_err() {
-                return;
+        let (mine, theirs) = (&mut mine[..len], &mut theirs[..len]);
+        let Some(agreed) = agreed.get_mut(from..from + len) else { return };
+        // The guest's memory never shrinks, so this does not fail.
+        if memory.read_into(self.guest + from as u32, mine).is_err() {
+            return;
+        }
+        // SAFETY: as in `synchronize`.
+        unsafe { ptr::copy_nonoverlapping(host, theirs.as_mut_ptr(), len) };
+        if mine == agreed && theirs == agreed {
+            return;
+        }
+        let mut guest_changes = false;
+        for ((mine, theirs), agreed) in mine.iter_mut().zip(theirs.iter_mut()).zip(agreed) {
+            if *mine != *agreed {
+                *theirs = *mine;
+            } else if *theirs != *agreed {
+                *mine = *theirs;
+                guest_changes = true;
             }
-            // SAFETY: `is_there` was asked just now, and no JavaScript runs.
-            unsafe { ptr::copy_nonoverlapping(host, theirs.as_mut_ptr(), len) };
-            if mine == theirs {
-                if let Some(agreed) = &mut self.agreed {
-                    agreed[from..from + len].copy_from_slice(mine);
-                }
-                continue;
-            }
-            let mut guest_changes = false;
-            match &mut self.agreed {
-                // Only one side can have changed them.
-                None if direction == Direction::ToJavaScript => theirs.copy_from_slice(mine),
-                None => {
-                    mine.copy_from_slice(theirs);
-                    guest_changes = true;
-                }
-                // Each side keeps what it has changed. Where both have, the guest's are the later ones.
-                Some(agreed) => {
-                    for ((mine, theirs), agreed) in
-                        mine.iter_mut().zip(theirs.iter_mut()).zip(&mut agreed[from..])
-                    {
-                        if *mine != *agreed {
-                            *theirs = *mine;
-                        } else if *theirs != *agreed {
-                            *mine = *theirs;
-                            guest_changes = true;
-                        }
-                        *agreed = *mine;
-                    }
-                }
-            }
-            // SAFETY: as above.
-            unsafe { ptr::copy_nonoverlapping(theirs.as_ptr(), host, len) };
-            if guest_changes {
-                let _ = memory.write_bytes(self.guest + from as u32, mine);
-            }
+            *agreed = *mine;
+        }
+        // SAFETY: as above.
+        unsafe { ptr::copy_nonoverlapping(theirs.as_ptr(), host, len) };
+        if guest_changes {
+            let _ = memory.write_bytes(self.guest + from as u32, mine);
         }
     }
 }

@@ -65,12 +65,12 @@ pub fn _emnapi_call_finalizer(
     hint: u32,
 ) -> Answer {
     let guest = call.guest;
-    if env == guest.env.get() {
-        if let Ok(Some(func)) = guest.finalizer(callback) {
-            let _scope = raw::HandleScope::open(call.host());
-            wraps::finalize(guest, func, data, hint);
-            report(guest);
-        }
+    if env == guest.env.get()
+        && let Ok(Some(func)) = guest.finalizer(callback)
+    {
+        let _scope = raw::HandleScope::open(call.host());
+        wraps::finalize(guest, func, data, hint);
+        report(guest);
     }
     Ok(0)
 }

@@ -97,10 +97,8 @@ pub fn over(
         return Ok(copied);
     }
     guest.externals.all.borrow_mut().insert(external);
-    if let Err(status) = check(status) {
-        // The finalizer may have been called, and may still be. What it has not freed stays.
-        return Err(status);
-    }
+    // The finalizer may have been called, and may still be. What it has not freed stays.
+    check(status)?;
     let buffer = super::bytes::bytes_of(host, value).map(|bytes| bytes.buffer);
     if let Some(buffer) = buffer {
         // SAFETY: the external lives as long as its buffer, which is on the stack, and nobody else looks now.

@@ -17,6 +17,8 @@
 //! fault. It can use nothing of another guest or another addon, except the JavaScript values it is given.
 //! Nothing of a guest that has trapped runs again. Only the realm's thread runs anything here.
 
+#![cfg_attr(test, allow(dead_code, reason = "napi-derive exports nothing in a test build"))]
+
 mod bytes;
 mod call;
 mod callbacks;

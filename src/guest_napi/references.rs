@@ -52,10 +52,11 @@ pub fn napi_create_reference(call: &Call<'_>, value: u32, count: u32, result: u3
     // SAFETY: a handle of an open scope, and a local result.
     check(unsafe { sys::napi_create_reference(env, value, count, &mut host) })?;
     let number = guest.references.keep(env, host)?;
-    if count > 0 && guest.copies.hold(guest, number, value) {
-        if let Some(reference) = guest.references.slab.borrow_mut().get_mut(number) {
-            reference.keeps_bytes = true;
-        }
+    if count > 0
+        && guest.copies.hold(guest, number, value)
+        && let Some(reference) = guest.references.slab.borrow_mut().get_mut(number)
+    {
+        reference.keeps_bytes = true;
     }
     call.write_u32(result, number)
 }

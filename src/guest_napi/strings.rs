@@ -39,7 +39,7 @@ fn with_characters<T>(
     }
     let bytes = length as usize * width as usize;
     let place = memory.address(address, bytes)?;
-    if call.guest.is_shared() || place.addr() % width as usize != 0 {
+    if call.guest.is_shared() || !place.addr().is_multiple_of(width as usize) {
         let mut copy = [0u64; 32];
         if bytes <= size_of_val(&copy) {
             // SAFETY: there is room for so many.
@@ -119,7 +119,7 @@ external! {
 
 /// Bodies that write a string's characters into the guest's memory.
 macro_rules! readers {
-    ($($name:ident, $char:ty, $width:literal;)*) => {$(
+    ($($name:ident, $char:ty;)*) => {$(
         pub fn $name(call: &Call<'_>, value: u32, buffer: u32, size: u32, result: u32) -> Done {
             let value = call.value(value)?;
             let host = call.host();
@@ -135,11 +135,11 @@ macro_rules! readers {
             let memory = call.memory();
             // `NAPI_AUTO_LENGTH` promises room for all of it, up to the memory's end.
             let size = match size {
-                AUTO_LENGTH => memory.room_from(buffer)? / $width,
+                AUTO_LENGTH => memory.room_from(buffer)? / size_of::<$char>(),
                 size => size as usize,
             };
-            let place = memory.address(buffer, size.checked_mul($width).ok_or(Status::INVALID_ARG)?)?;
-            if place.addr() % $width != 0 {
+            let place = memory.address(buffer, size.checked_mul(size_of::<$char>()).ok_or(Status::INVALID_ARG)?)?;
+            if !place.addr().is_multiple_of(size_of::<$char>()) {
                 // V8 writes whole characters.
                 let mut copy: Vec<u16> = Vec::new();
                 copy.try_reserve_exact(size).map_err(|_| Status::GENERIC_FAILURE)?;
@@ -160,7 +160,7 @@ macro_rules! readers {
 }
 
 readers! {
-    napi_get_value_string_utf8, c_char, 1;
-    napi_get_value_string_latin1, c_char, 1;
-    napi_get_value_string_utf16, u16, 2;
+    napi_get_value_string_utf8, c_char;
+    napi_get_value_string_latin1, c_char;
+    napi_get_value_string_utf16, u16;
 }

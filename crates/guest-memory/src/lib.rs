@@ -216,6 +216,17 @@ impl<'a> GuestMemory<'a> {
         Ok(())
     }
 
+    /// Whether bytes are the same as those that the host has. Others may write either meanwhile.
+    ///
+    /// # Safety
+    /// There are `len` bytes at `other`.
+    pub unsafe fn is_same(&self, address: u32, other: *const u8, len: usize) -> Result<bool, Error> {
+        let mine = self.check(address as usize, len)?;
+        // SAFETY: `check` checked the one range; the other is the caller's. C's function makes no references,
+        // which bytes that others write could not have.
+        Ok(unsafe { libc::memcmp(mine.cast_const().cast(), other.cast(), len) } == 0)
+    }
+
     /// Makes all of a range the same byte.
     pub fn fill(&self, address: u32, len: usize, byte: u8) -> Result<(), Error> {
         let to = self.check(address as usize, len)?;
@@ -289,6 +300,11 @@ mod tests {
         assert_eq!(mem.read_u64(0), Ok(0x0707_0707_0707));
         assert_eq!(mem.copy_within(0, 61, 4), Err(Error::OutOfBounds));
         assert_eq!(mem.fill(62, 3, 0), Err(Error::OutOfBounds));
+        let same = [0, 0, 0, 7, 7, 7, 7, 7];
+        // SAFETY: so many bytes are there.
+        let asked = |at, len| unsafe { mem.is_same(at, same.as_ptr(), len) };
+        assert_eq!((asked(6, 2), asked(6, 4)), (Ok(true), Ok(false)));
+        assert_eq!(asked(60, 5), Err(Error::OutOfBounds));
     }
 
     #[test]
