@@ -255,8 +255,8 @@ impl Guest {
         func: NonNull<VMFuncRef>,
         args: [u32; N],
     ) -> Result<u32, engine::Error> {
-        const { assert!(N <= 3) };
-        let mut values = [ValRaw { i64: 0 }; 3];
+        const { assert!(N <= 5) };
+        let mut values = [ValRaw { i64: 0 }; 5];
         for (value, arg) in values.iter_mut().zip(args) {
             value.i64 = i64::from(arg);
         }
