@@ -1,14 +1,15 @@
 //! The pages of a memory, and a pool of reservations for later memories.
 //!
 //! Used by `runtime/vm/memory.rs` and `runtime/vm/shared_memory.rs`. The engine owns the pool. Invariants:
-//! pages never move. Pages that are not yet in use fault, and read as zero when they are first used. Pages
-//! that another memory used are replaced with fresh ones from the kernel.
+//! pages never move. Pages that are not yet in use fault. When they are first used they read as zero, or as the
+//! memory's image. What another memory wrote has been given back to the kernel before.
 
-use crate::sys::{Mmap, page_size};
+use crate::sys::{DISCARDS, Mmap, page_size};
+use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 /// Bytes of inaccessible guard after (and before) the 4 GiB of a reserved memory.
 pub const GUARD_SIZE: u64 = 32 << 20;
@@ -21,22 +22,66 @@ pub fn round_to_page(bytes: usize) -> usize {
     bytes.next_multiple_of(page_size())
 }
 
+/// What memories start with, as pages of a file. A memory has its own copy of those that it writes.
+pub struct Image {
+    file: Arc<File>,
+    /// Ranges of the memory in order, and their offsets in the file. All are multiples of the page size.
+    runs: Vec<(Range<usize>, u64)>,
+}
+
+impl Image {
+    /// `None` where memories cannot have images. The file must stay as it is.
+    pub fn new(file: Arc<File>, runs: Vec<(Range<usize>, u64)>) -> Option<Arc<Image>> {
+        DISCARDS.then(|| Arc::new(Image { file, runs }))
+    }
+
+    fn end(&self) -> usize {
+        self.runs.last().map_or(0, |(range, _)| range.end)
+    }
+
+    fn overlaps(&self, range: &Range<usize>) -> bool {
+        !range.is_empty() && self.runs.iter().any(|(run, _)| run.start < range.end && range.start < run.end)
+    }
+}
+
+/// A reservation that no memory uses. Its accessible pages are as a new memory's.
+struct Slot {
+    mapping: Mmap,
+    /// The number of accessible bytes.
+    used: usize,
+    /// The image that is mapped there. A module that nobody has any more need not keep its file open for it.
+    image: Option<Weak<Image>>,
+}
+
 /// Unused address space for reserved memories. An engine has one pool.
 #[derive(Default)]
-pub struct Pool(Mutex<Vec<Mmap>>);
+pub struct Pool(Mutex<Vec<Slot>>);
 
 /// The maximum number of reservations in a pool.
 const KEPT: usize = 32;
 
+impl Slot {
+    fn has(&self, image: &Option<Arc<Image>>) -> bool {
+        match (&self.image, image) {
+            (Some(own), Some(image)) => std::ptr::eq(own.as_ptr(), Arc::as_ptr(image)),
+            (own, image) => own.is_none() && image.is_none(),
+        }
+    }
+}
+
 impl Pool {
-    fn take(&self) -> Option<Mmap> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop()
+    /// Takes the reservation that needs least to become a memory with this image and size.
+    fn take(&self, image: &Option<Arc<Image>>, bytes: usize) -> Option<Slot> {
+        let mut free = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let cost = |slot: &Slot| (!slot.has(image), slot.image.is_some(), slot.used != bytes);
+        let (place, _) = free.iter().enumerate().rev().min_by_key(|(_, slot)| cost(slot))?;
+        Some(free.remove(place))
     }
 
-    fn give(&self, mapping: Mmap) {
+    fn give(&self, slot: Slot) {
         let mut free = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if free.len() < KEPT {
-            free.push(mapping);
+            free.push(slot);
         }
     }
 }
@@ -64,22 +109,58 @@ pub struct Pages {
     used: AtomicUsize,
     /// The pool that the mapping is returned to. Bounded mappings are unmapped.
     pool: Option<Arc<Pool>>,
+    /// The image that is mapped, or of which parts are.
+    image: Mutex<Option<Mapped>>,
     /// Whether the mapping is never unmapped.
     abandoned: bool,
 }
 
+struct Mapped {
+    image: Arc<Image>,
+    /// Whether all of it is mapped.
+    whole: bool,
+}
+
 impl Pages {
-    /// 4 GiB between guards, of which `bytes` are accessible.
-    pub fn reserved(pool: &Arc<Pool>, bytes: usize) -> io::Result<Pages> {
-        let mapping = match pool.take() {
-            Some(mapping) => mapping,
-            None => Mmap::reserve(GUARD_BEFORE + RESERVED + GUARD_SIZE as usize)?,
+    /// 4 GiB between guards, of which `bytes` are accessible. They are those of the image, and zero elsewhere.
+    pub fn reserved(pool: &Arc<Pool>, bytes: usize, image: Option<Arc<Image>>) -> io::Result<Pages> {
+        let end = round_to_page(bytes);
+        let Some(slot) = pool.take(&image, end) else {
+            let mapping = Mmap::reserve(GUARD_BEFORE + RESERVED + GUARD_SIZE as usize)?;
+            return Pages::new(mapping, GUARD_BEFORE, Some(pool.clone()), bytes, image);
         };
-        Pages::new(mapping, GUARD_BEFORE, Some(pool.clone()), bytes)
+        let fits = slot.has(&image);
+        let Slot { mapping, mut used, image: mapped } = slot;
+        if !fits && mapped.is_some() {
+            mapping.renew(GUARD_BEFORE..GUARD_BEFORE + used)?;
+            used = 0;
+        }
+        if end < used {
+            // What is behind the end was never written, or given back.
+            mapping.make_inaccessible(GUARD_BEFORE + end..GUARD_BEFORE + used)?;
+            used = end;
+        }
+        let (used, none) = (AtomicUsize::new(used), Mutex::new(None));
+        let pages = Pages {
+            mapping,
+            start: GUARD_BEFORE,
+            used,
+            pool: Some(pool.clone()),
+            image: none,
+            abandoned: false,
+        };
+        pages.make_accessible(bytes)?;
+        if fits {
+            *pages.mapped() = image.map(|image| Mapped { image, whole: true });
+        } else {
+            pages.map_image(image)?;
+        }
+        Ok(pages)
     }
 
-    /// `bytes` accessible bytes, with address space for as much of `most` as leaves plenty for others.
-    pub fn bounded(bytes: usize, most: usize) -> io::Result<Pages> {
+    /// `bytes` accessible bytes, with address space for as much of `most` as leaves plenty for others. They are
+    /// those of the image, and zero elsewhere.
+    pub fn bounded(bytes: usize, most: usize, image: Option<Arc<Image>>) -> io::Result<Pages> {
         let (bytes, mut room) = (round_to_page(bytes), round_to_page(most.min(isize::MAX as usize)));
         while room > bytes && Mmap::reserve(room.saturating_add(room.max(AMPLE))).is_err() {
             // Try less each time, down to nothing.
@@ -88,18 +169,64 @@ impl Pages {
         if room <= bytes {
             check_spare(bytes)?;
         }
-        Pages::new(Mmap::reserve(room.max(bytes))?, 0, None, bytes)
+        Pages::new(Mmap::reserve(room.max(bytes))?, 0, None, bytes, image)
     }
 
-    fn new(mapping: Mmap, start: usize, pool: Option<Arc<Pool>>, bytes: usize) -> io::Result<Pages> {
-        let pages = Pages { mapping, start, used: AtomicUsize::new(0), pool, abandoned: false };
+    fn new(
+        mapping: Mmap,
+        start: usize,
+        pool: Option<Arc<Pool>>,
+        bytes: usize,
+        image: Option<Arc<Image>>,
+    ) -> io::Result<Pages> {
+        let (used, none) = (AtomicUsize::new(0), Mutex::new(None));
+        let pages = Pages { mapping, start, used, pool, image: none, abandoned: false };
         pages.make_accessible(bytes)?;
+        pages.map_image(image)?;
         Ok(pages)
+    }
+
+    /// Maps an image over zeros.
+    fn map_image(&self, image: Option<Arc<Image>>) -> io::Result<()> {
+        let Some(image) = image else { return Ok(()) };
+        if image.end() > self.used.load(Ordering::Relaxed) {
+            return Err(io::Error::other("an image that is larger than its memory"));
+        }
+        let mut mapped = self.mapped();
+        // If a part cannot be mapped, the pages must not go to another memory as they are.
+        let now = mapped.insert(Mapped { image, whole: false });
+        for (range, offset) in &now.image.runs {
+            let range = self.start + range.start..self.start + range.end;
+            self.mapping.map_file(range, &now.image.file, *offset)?;
+        }
+        now.whole = true;
+        Ok(())
+    }
+
+    fn mapped(&self) -> MutexGuard<'_, Option<Mapped>> {
+        self.image.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes all bytes what they were at first, if there is an image and all of it is still mapped. Returns
+    /// whether that is so.
+    pub fn restart(&self) -> io::Result<bool> {
+        if !self.mapped().as_ref().is_some_and(|mapped| mapped.whole) {
+            return Ok(false);
+        }
+        self.mapping.discard(self.start..self.start + self.used.load(Ordering::Relaxed))?;
+        Ok(true)
     }
 
     /// No pages and no address space.
     pub fn none() -> Pages {
-        Pages { mapping: Mmap::none(), start: 0, used: AtomicUsize::new(0), pool: None, abandoned: false }
+        Pages {
+            mapping: Mmap::none(),
+            start: 0,
+            used: AtomicUsize::new(0),
+            pool: None,
+            image: Mutex::new(None),
+            abandoned: false,
+        }
     }
 
     pub fn base(&self) -> *mut u8 {
@@ -136,19 +263,29 @@ impl Pages {
 
     /// Returns the contents of pages to the system. They read as zero from then on.
     pub fn discard(&self, range: Range<usize>) -> io::Result<()> {
-        self.mapping.discard(self.start + range.start..self.start + range.end)
+        let own = self.start + range.start..self.start + range.end;
+        match &mut *self.mapped() {
+            Some(mapped) if mapped.image.overlaps(&range) => {
+                mapped.whole = false;
+                self.mapping.renew_writable(own)
+            }
+            _ => self.mapping.discard(own),
+        }
     }
 
     /// New pages of the same kind. Only for reserved ones.
     pub fn fresh(&self, bytes: usize) -> io::Result<Pages> {
         let pool = self.pool.as_ref().ok_or(io::ErrorKind::Unsupported)?;
-        Pages::reserved(pool, bytes)
+        Pages::reserved(pool, bytes, None)
     }
 
     /// Makes everything after the first `from` bytes inaccessible again.
     pub fn make_inaccessible(&self, from: usize) -> io::Result<()> {
         let (used, end) = (self.used.load(Ordering::Relaxed), round_to_page(from));
         if end < used {
+            if let Some(mapped) = &mut *self.mapped() {
+                mapped.whole &= !mapped.image.overlaps(&(end..used));
+            }
             self.mapping.renew(self.start + end..self.start + used)?;
             self.used.store(end, Ordering::Relaxed);
         }
@@ -166,10 +303,26 @@ impl Drop for Pages {
         let mapping = std::mem::replace(&mut self.mapping, Mmap::none());
         if self.abandoned {
             std::mem::forget(mapping);
-        } else if let Some(pool) = &self.pool {
+        } else if let Some(pool) = self.pool.take() {
+            let used = *self.used.get_mut();
+            let mapped = self.image.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+            let pages = self.start..self.start + used;
+            // Pages whose contents were given back, all of them, are a new memory's. Where the system may keep
+            // them, or parts of an image are left, others take their place.
+            let (slot, ready) = match mapped {
+                Some(Mapped { whole: false, .. }) => (Slot { mapping, used: 0, image: None }, false),
+                mapped => {
+                    let image = mapped.map(|mapped| Arc::downgrade(&mapped.image));
+                    let ready = DISCARDS && mapping.discard(pages.clone()).is_ok();
+                    (
+                        Slot { used: if ready { used } else { 0 }, image: image.filter(|_| ready), mapping },
+                        ready,
+                    )
+                }
+            };
             // A mapping that cannot be renewed is unmapped.
-            if mapping.renew(self.start..self.start + *self.used.get_mut()).is_ok() {
-                pool.give(mapping);
+            if ready || slot.mapping.renew(pages).is_ok() {
+                pool.give(slot);
             }
         }
     }

@@ -332,6 +332,11 @@ fn a_serialized_module_runs_the_same_in_another_engine_of_the_same_settings_and_
         deserialize(config, bytes).map(drop).expect_err("refused").to_string()
     };
     assert!(message(&other, &serialized).contains("with other settings"));
+    // One without any code, too.
+    let empty = Module::new(&engine(&Config::default()), wat("(module (memory 1))")).expect("compiles");
+    let again =
+        deserialize(&Config::default(), &empty.serialize().expect("memory")).expect("the same settings");
+    assert_eq!(again.bytes(), empty.bytes());
     for len in [0, 7, 100, 70_000] {
         assert!(message(&Config::default(), &serialized[..len]).contains("no serialized module"));
     }

@@ -61,8 +61,6 @@ pub enum Section {
 const SECTIONS: usize = Section::Module as usize + 1;
 /// The sections of an artifact in memory.
 const LINKED: usize = Section::Text as usize + 1;
-/// The sections that are aligned to [`PAGE`].
-const PAGED: [usize; 2] = [Section::Text as usize, Section::Image as usize];
 
 /// What a written artifact has beside what was linked.
 pub struct Attached<'a> {
@@ -94,7 +92,7 @@ impl Layout {
         let mut end = HEADER;
         Layout(std::array::from_fn(|section| {
             let len = lens.get(section).copied().unwrap_or(0);
-            let alignment = if PAGED.contains(&section) && len > 0 { PAGE } else { 8 };
+            let alignment = if section == Section::Text as usize { PAGE } else { 8 };
             let start = end.next_multiple_of(alignment);
             end = start + len;
             [start as u64, end as u64]

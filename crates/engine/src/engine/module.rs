@@ -7,14 +7,17 @@ use crate::abi::offsets::VMOffsets;
 use crate::bytes::ModuleBytes;
 use crate::code::{self, Artifact, Attached, CodeObject, Refused};
 use crate::error::CompileError;
+use crate::pages::Image;
 use crate::parse::image::Plan;
 use crate::parse::{self, info::ModuleInfo};
 use crate::pool::Stop;
+use crate::sys::{DISCARDS, memory_file};
 use crate::types::{ExternType, MemoryType};
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 /// A compiled module. It is immutable and shared by all threads of the process.
 #[derive(Clone)]
@@ -39,6 +42,22 @@ pub(super) struct Inner {
     code: CodeObject,
     /// Whether the engine's cache had the module when it was made, or got it then.
     is_kept: bool,
+    /// The artifact's file, if it comes from one.
+    file: Option<Arc<File>>,
+    /// What the module's memories start with, made for the first instance.
+    images: OnceLock<Images>,
+}
+
+/// The images of memories, by index. Without any, active data segments are copied.
+pub(crate) type Images = Option<Vec<Option<Arc<Image>>>>;
+
+/// Where a module's artifact is beside this process.
+enum Kept {
+    Nowhere,
+    /// The cache got it.
+    Written,
+    /// The cache had it, in this file.
+    Read(File),
 }
 
 /// Minimum size in bytes of a cached module: compiling a smaller one takes no longer than opening a few
@@ -128,11 +147,11 @@ impl Module {
 
     /// The module whose bytes have this hash, from the engine's cache. `verified_only`: see `Cache::load`.
     pub(super) fn load(engine: &Engine, hash: &making::Hash, verified_only: bool) -> Option<Module> {
-        let (artifact, _) = engine.cache()?.load(&engine.key(hash), verified_only)?;
+        let (artifact, file) = engine.cache()?.load(&engine.key(hash), verified_only)?;
         // The bytes have the same hash as those that were validated when the artifact was made.
         let bytes = artifact.module();
         let (info, offsets) = Module::declarations(parse::read(&bytes).ok()?, hash).ok()?;
-        Some(Module::assemble(engine, bytes, *hash, info, offsets, artifact, true))
+        Some(Module::assemble(engine, bytes, *hash, info, offsets, artifact, Kept::Read(file)))
     }
 
     /// The module whose bytes have this hash, if the engine's cache has it.
@@ -173,11 +192,12 @@ impl Module {
         let (compiler, tunables, threads) = (engine.compiler(), engine.tunables(), engine.threads());
         let compiled = compiler.compile(&info, &bytes, &offsets, tunables, threads, stop)?;
         let artifact = code::link(&compiler.isa, &compiled, engine.key(&hash))?;
-        let is_kept = cache.is_some_and(|cache| {
+        let written = cache.is_some_and(|cache| {
             let image = image_of(&info, &bytes);
             cache.store(&artifact, &Attached { image: &image, module: &bytes })
         });
-        Ok(Module::assemble(engine, bytes, hash, info, offsets, artifact, is_kept))
+        let kept = if written { Kept::Written } else { Kept::Nowhere };
+        Ok(Module::assemble(engine, bytes, hash, info, offsets, artifact, kept))
     }
 
     fn assemble(
@@ -187,11 +207,18 @@ impl Module {
         info: ModuleInfo,
         offsets: VMOffsets,
         artifact: Artifact,
-        is_kept: bool,
+        kept: Kept,
     ) -> Module {
         let info = Arc::new(info);
         let code = CodeObject::new(artifact, info.clone(), bytes.clone());
-        Module(Arc::new(Inner { engine: engine.clone(), hash, info, bytes, offsets, code, is_kept }))
+        let is_kept = !matches!(kept, Kept::Nowhere);
+        // A file is held open for its image alone.
+        let file = match kept {
+            Kept::Read(file) if !code.artifact().image().is_empty() => Some(Arc::new(file)),
+            _ => None,
+        };
+        let (engine, images) = (engine.clone(), OnceLock::new());
+        Module(Arc::new(Inner { engine, hash, info, bytes, offsets, code, is_kept, file, images }))
     }
 
     /// Serializes the module with its code, for [`Module::deserialize`].
@@ -226,7 +253,7 @@ impl Module {
         })?;
         let (bytes, hash) = (artifact.module(), artifact.key().module);
         let (info, offsets) = Module::declarations(parse::read(&bytes)?, &hash)?;
-        Ok(making::keep(Module::assemble(engine, bytes, hash, info, offsets, artifact, false)))
+        Ok(making::keep(Module::assemble(engine, bytes, hash, info, offsets, artifact, Kept::Nowhere)))
     }
 
     fn declarations(
@@ -318,6 +345,30 @@ impl Module {
 
     pub fn bytes(&self) -> &[u8] {
         &self.0.bytes
+    }
+
+    /// What the module's memories start with. `None` if active data segments must be copied.
+    pub(crate) fn images(&self) -> &Images {
+        self.0.images.get_or_init(|| self.make_images())
+    }
+
+    fn make_images(&self) -> Images {
+        if !DISCARDS {
+            return None;
+        }
+        let plan = Plan::of(self.info())?;
+        let written = self.0.code.artifact().image();
+        let (file, start) = match &self.0.file {
+            Some(file) if written.len() == plan.len() => (file.clone(), written.start as u64),
+            // If the system has no more files, segments are copied.
+            _ => (Arc::new(memory_file(&plan.image(self.bytes())?).ok()?), 0),
+        };
+        let of = |memory| {
+            let runs = plan.runs.iter().filter(|run| run.memory == memory);
+            let runs: Vec<_> = runs.map(|run| (run.range.clone(), start + run.place as u64)).collect();
+            if runs.is_empty() { None } else { Image::new(file.clone(), runs) }
+        };
+        Some(self.info().memories.keys().map(of).collect())
     }
 
     pub(crate) fn offsets(&self) -> &VMOffsets {

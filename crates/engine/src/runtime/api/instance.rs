@@ -18,6 +18,7 @@ use crate::runtime::vm::store::Store;
 use crate::runtime::vm::traps::Error;
 use crate::runtime::vm::vm_box::VmBox;
 use crate::runtime::vm::vmcontext::*;
+use cranelift_entity::EntityRef;
 use std::cell::RefCell;
 use std::ptr::{self, NonNull};
 
@@ -122,7 +123,17 @@ impl Instance {
     /// Fills tables and memories from the active segments, then runs the start function. If a segment
     /// does not fit, the writes of earlier segments stay (spec since 2.0).
     fn initialise(&self) -> Result<(), InstantiateError> {
-        self.fill()?;
+        let has_data = self.obj().module.images().is_some();
+        if let Err(error) = self.fill(has_data) {
+            // An element segment did not fit. The data segments come after it, so memories have none of them,
+            // and functions of this instance may already be in an imported table.
+            if has_data {
+                for memory in self.obj().own_memories() {
+                    state::zero(memory, 0..memory.byte_len())?;
+                }
+            }
+            return Err(error);
+        }
         if let Some(start) = self.obj().info().start {
             let mut none = [ValRaw::ZERO];
             // SAFETY: a start function has no parameters and no results.
@@ -182,10 +193,16 @@ impl Instance {
             obj.data.replace(kept.data.clone());
             return Ok(());
         }
-        for (memory, ty) in obj.own_memories().zip(info.memories.values().skip(info.num_imported_memories)) {
+        let mut has_data = obj.module.images().is_some();
+        let defined = info.memories.iter().skip(info.num_imported_memories);
+        for (memory, (index, ty)) in obj.own_memories().zip(defined) {
             let len = usize::try_from(ty.minimum << ty.page_size_log2).unwrap_or(usize::MAX);
             memory.shrink(len)?;
-            state::zero(memory, 0..len.min(memory.byte_len()))?;
+            if !memory.restart()? {
+                state::zero(memory, 0..len.min(memory.byte_len()))?;
+                let images = obj.module.images().as_ref();
+                has_data &= images.is_some_and(|images| matches!(images.get(index.index()), Some(None)));
+            }
         }
         for (index, global) in obj.own_globals() {
             if let Some(init) = &info.globals[index].init {
@@ -201,7 +218,7 @@ impl Instance {
                 Error::Internal("no memory for the table of an instance that is reset".into())
             })?;
         }
-        self.fill().map_err(|error| match error {
+        self.fill(has_data).map_err(|error| match error {
             InstantiateError::Error(error) => error,
             InstantiateError::Link(error) => Error::Internal(error.to_string()),
         })

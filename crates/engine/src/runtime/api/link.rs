@@ -208,7 +208,8 @@ impl<'a> Linker<'a> {
 
     fn memories(&mut self, shared: Vec<Option<Memory>>) -> Result<(), InstantiateError> {
         let mut shared = shared.into_iter();
-        for ty in self.info.memories.values().skip(self.info.num_imported_memories) {
+        let module = self.obj.module.clone();
+        for (index, ty) in self.info.memories.iter().skip(self.info.num_imported_memories) {
             if ty.shared
                 && let Some(memory) = shared.next().flatten()
             {
@@ -220,7 +221,8 @@ impl<'a> Linker<'a> {
                 self.obj.memories.push(memory.as_ptr());
                 continue;
             }
-            let memory = MemoryObj::new(self.store, self.obj.module.engine(), *ty)?;
+            let image = module.images().as_ref().and_then(|images| images.get(index.index())?.clone());
+            let memory = MemoryObj::new(self.store, module.engine(), *ty, image)?;
             self.obj.memories.push(memory.as_ptr());
             self.group.add(|members| members.memories.push(memory));
         }

@@ -22,7 +22,7 @@ pub struct Memory {
 impl Memory {
     /// Makes a memory for code of the store's engine.
     pub fn new(store: &Store, ty: MemoryType) -> Result<Memory, Error> {
-        Ok(Memory::adopt(store, MemoryObj::new(store, store.engine(), ty)?))
+        Ok(Memory::adopt(store, MemoryObj::new(store, store.engine(), ty, None)?))
     }
 
     pub(crate) fn of_shared(store: &Store, shared: SharedMemory, host: Option<Rc<dyn MemoryHost>>) -> Memory {

@@ -7,8 +7,9 @@ use crate::parse::info::SegmentMode;
 use std::ptr;
 
 impl Instance {
-    /// Writes the active segments, and prepares the passive ones.
-    pub(super) fn fill(&self) -> Result<(), InstantiateError> {
+    /// Writes the active segments, and prepares the passive ones. With `has_data` the memories already have the
+    /// bytes of all active data segments: see `Module::images`.
+    pub(super) fn fill(&self, has_data: bool) -> Result<(), InstantiateError> {
         let module = self.obj().module.clone();
         let info = module.info();
         let mut elems = Vec::with_capacity(info.elems.len());
@@ -32,6 +33,9 @@ impl Instance {
                 continue;
             };
             passive.push(0..0);
+            if has_data {
+                continue;
+            }
             let start = self.obj().offset(offset, info.memories[*target].memory64);
             let memory = self.obj().memory(target.as_u32());
             let bytes = &module.bytes()[data.bytes.clone()];

@@ -12,7 +12,7 @@ use super::vm_box::VmBox;
 use super::vmcontext::VMMemoryDefinition;
 use crate::abi::MemoryStyle;
 use crate::engine::Engine;
-use crate::pages::{Pages, RESERVED, round_to_page};
+use crate::pages::{Image, Pages, RESERVED, round_to_page};
 use crate::sys::page_size;
 use crate::types::MemoryType;
 use std::cell::{Cell, RefCell};
@@ -20,6 +20,7 @@ use std::io;
 use std::ops::Range;
 use std::ptr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 /// A memory, owned by its group.
@@ -65,7 +66,12 @@ pub struct Pin {
 const RESERVED_64: usize = 16 << 30;
 
 impl OwnMemory {
-    fn new(store: &Store, engine: &Engine, ty: MemoryType) -> Result<OwnMemory, Error> {
+    fn new(
+        store: &Store,
+        engine: &Engine,
+        ty: MemoryType,
+        image: Option<Arc<Image>>,
+    ) -> Result<OwnMemory, Error> {
         let style = engine.tunables().style_of(&ty);
         let bytes = byte_len(&ty, ty.minimum).ok_or_else(|| too_large(&ty))?;
         let limits = store.limits();
@@ -73,8 +79,8 @@ impl OwnMemory {
         let charge = store.charge();
         charge.set(round_to_page(bytes))?;
         let pages = match style {
-            MemoryStyle::Reserved => Pages::reserved(engine.pool(), bytes),
-            MemoryStyle::Bounded => Pages::bounded(bytes, room(&ty, &limits)),
+            MemoryStyle::Reserved => Pages::reserved(engine.pool(), bytes, image),
+            MemoryStyle::Bounded => Pages::bounded(bytes, room(&ty, &limits), image),
         };
         let pages = pages.map_err(|e| cannot_allocate(bytes, e))?;
         let definition = VMMemoryDefinition::new(pages.base(), bytes);
@@ -200,7 +206,7 @@ impl OwnMemory {
         match extended {
             // A pin of an empty memory keeps nothing in place.
             Err(_) if self.style == MemoryStyle::Bounded && (len == 0 || !self.is_pinned()) => {
-                let larger = Pages::bounded(bytes, room(&self.ty, &self.limits.get()))?;
+                let larger = Pages::bounded(bytes, room(&self.ty, &self.limits.get()), None)?;
                 // SAFETY: both ranges are ours, distinct, and have at least `len` bytes.
                 unsafe { ptr::copy_nonoverlapping(self.base(), larger.base(), len) };
                 drop(self.replace_pages(larger));
@@ -219,10 +225,16 @@ fn room(ty: &MemoryType, limits: &Limits) -> usize {
 }
 
 impl MemoryObj {
-    /// Makes a zeroed memory of the type's minimum size, for code of `engine`.
-    pub(crate) fn new(store: &Store, engine: &Engine, ty: MemoryType) -> Result<VmBox<MemoryObj>, Error> {
+    /// Makes a memory of the type's minimum size, for code of `engine`. It has the bytes of the image, and zeros
+    /// elsewhere. Shared memories have none.
+    pub(crate) fn new(
+        store: &Store,
+        engine: &Engine,
+        ty: MemoryType,
+        image: Option<Arc<Image>>,
+    ) -> Result<VmBox<MemoryObj>, Error> {
         if !ty.shared {
-            return Ok(VmBox::new(MemoryObj::Own(OwnMemory::new(store, engine, ty)?)));
+            return Ok(VmBox::new(MemoryObj::Own(OwnMemory::new(store, engine, ty, image)?)));
         }
         let bytes = byte_len(&ty, ty.minimum).ok_or_else(|| too_large(&ty))?;
         store.limits().check_memory(bytes)?;
@@ -357,6 +369,15 @@ impl MemoryObj {
         match self {
             MemoryObj::Own(own) => own.shrink(len),
             MemoryObj::Shared(..) => Ok(()),
+        }
+    }
+
+    /// Makes all bytes those of the image again, and zeros elsewhere. Returns false, and changes nothing, if the
+    /// memory has no image any more.
+    pub(crate) fn restart(&self) -> Result<bool, Error> {
+        match self {
+            MemoryObj::Own(own) => own.pages.borrow().restart().map_err(cannot_reset),
+            MemoryObj::Shared(..) => Ok(false),
         }
     }
 

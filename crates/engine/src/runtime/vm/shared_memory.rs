@@ -87,11 +87,11 @@ impl SharedMemory {
         let bytes = memory::byte_len(&ty, ty.minimum).ok_or_else(|| memory::too_large(&ty))?;
         let style = engine.tunables().style_of(&ty);
         let pages = match style {
-            MemoryStyle::Reserved => Pages::reserved(engine.pool(), bytes),
+            MemoryStyle::Reserved => Pages::reserved(engine.pool(), bytes, None),
             // All of its room is reserved at the start, because it cannot move.
             MemoryStyle::Bounded => {
                 let maximum = memory::byte_len(&ty, maximum).unwrap_or(usize::MAX);
-                Pages::bounded(bytes, maximum.min(RESERVE_LIMIT))
+                Pages::bounded(bytes, maximum.min(RESERVE_LIMIT), None)
             }
         };
         let pages = pages.map_err(|e| memory::cannot_allocate(bytes, e))?;

@@ -96,6 +96,45 @@ impl Mmap {
         unsafe { map(self.start().wrapping_add(range.start), range.len(), libc::MAP_FIXED) }.map(drop)
     }
 
+    /// Replaces pages with fresh ones that are readable and writable, in one step.
+    pub fn renew_writable(&self, range: Range<usize>) -> io::Result<()> {
+        self.replace(
+            range,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
+            -1,
+            0,
+        )
+    }
+
+    /// Replaces pages with those of a file from `offset`, readable and writable. What is written to them stays
+    /// in this mapping. The file must not change or shrink while it is mapped.
+    pub fn map_file(&self, range: Range<usize>, file: &File, offset: u64) -> io::Result<()> {
+        let offset = i64::try_from(offset).map_err(|_| io::ErrorKind::InvalidInput)?;
+        self.replace(range, libc::PROT_READ | libc::PROT_WRITE, 0, file.as_raw_fd(), offset)
+    }
+
+    fn replace(
+        &self,
+        range: Range<usize>,
+        protection: libc::c_int,
+        flags: libc::c_int,
+        file: libc::c_int,
+        offset: i64,
+    ) -> io::Result<()> {
+        if range.is_empty() {
+            return Ok(());
+        }
+        if range.end > self.len {
+            return Err(io::Error::other("pages that are not ours"));
+        }
+        let start = self.start().wrapping_add(range.start);
+        let flags = flags | libc::MAP_FIXED | libc::MAP_PRIVATE;
+        // SAFETY: the range is inside our own mapping.
+        let mapped = unsafe { os::mmap(start.cast(), range.len(), protection, flags, file, offset) };
+        if mapped == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(()) }
+    }
+
     pub fn start(&self) -> *mut u8 {
         self.start.as_ptr()
     }
@@ -119,7 +158,8 @@ impl Mmap {
         self.protect(range, libc::PROT_NONE)
     }
 
-    /// Returns the contents of pages to the system. They read as zero from then on.
+    /// Returns the contents of pages to the system. They read as zero from then on, or as what the file has
+    /// that was mapped there.
     pub fn discard(&self, range: Range<usize>) -> io::Result<()> {
         if range.is_empty() {
             return Ok(());
@@ -127,7 +167,7 @@ impl Mmap {
         if range.end > self.len {
             return Err(io::Error::other("pages that are not ours"));
         }
-        // SAFETY: the range is inside our own mapping, which is private and anonymous.
+        // SAFETY: the range is inside our own mapping, which is private.
         let result =
             unsafe { os::madvise(self.start().add(range.start).cast(), range.len(), libc::MADV_DONTNEED) };
         if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
@@ -164,4 +204,35 @@ impl Drop for Mmap {
             unsafe { os::munmap(self.start().cast(), self.len) };
         }
     }
+}
+
+/// Whether [`Mmap::discard`] brings back what a file has that is mapped privately, and zeros elsewhere, whatever
+/// was written. Others than Linux may keep what was written.
+pub const DISCARDS: bool = cfg!(target_os = "linux") && !cfg!(miri);
+
+/// A file in memory without a name, with these bytes, which nobody can change.
+#[cfg(target_os = "linux")]
+pub fn memory_file(bytes: &[u8]) -> io::Result<File> {
+    use std::io::Write;
+    use std::os::fd::FromRawFd;
+    let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
+    // SAFETY: the name is NUL-terminated.
+    let descriptor = unsafe { libc::memfd_create(c"wasi-native".as_ptr(), flags) };
+    if descriptor < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the descriptor is new and ours.
+    let mut file = unsafe { File::from_raw_fd(descriptor) };
+    file.write_all(bytes)?;
+    let seals = libc::F_SEAL_WRITE | libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
+    // SAFETY: the descriptor is open, and the call has no pointer arguments.
+    match unsafe { libc::fcntl(descriptor, libc::F_ADD_SEALS, seals) } {
+        0 => Ok(file),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+pub fn memory_file(_: &[u8]) -> io::Result<File> {
+    Err(io::ErrorKind::Unsupported.into())
 }

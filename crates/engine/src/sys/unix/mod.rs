@@ -7,7 +7,7 @@ mod private;
 mod signals;
 mod stack;
 
-pub use mmap::{Mmap, page_size};
+pub use mmap::{DISCARDS, Mmap, memory_file, page_size};
 pub use private::*;
 pub use signals::install_fault_handler;
 pub use stack::stack_bounds;

