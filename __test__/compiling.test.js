@@ -127,18 +127,24 @@ test('what is no module is called what it is', async () => {
   await expect(wn.compile(Buffer.from('<html>'))).rejects.toThrow(/WebAssembly\.compile\(\): it is HTML/);
 });
 
-test('a module that wants threads of guests is told who starts them', async () => {
+test('a module that wants threads of guests has them by a WASI object, or is told so', async () => {
   const bytes = await wat(`(module
     (import "env" "memory" (memory 1 2 shared))
     (import "wasi" "thread-spawn" (func (param i32) (result i32)))
+    (export "memory" (memory 0))
     (func (export "_start")))`);
   const module = new wn.Module(bytes);
-  const wasi = new wn.WASI({ version: 'preview1' });
-  expect(() => new wn.Instance(module, wasi.getImportObject())).toThrow(
-    /wasm32-wasip1-threads.*wasi\.run\(\)/,
-  );
-  expect(await wasi.run(module)).toMatchObject({ code: 0 });
   const memory = new wn.Memory({ initial: 1, maximum: 2, shared: true });
+  expect(() => new wn.Instance(module, { env: { memory } })).toThrow(/wasm32-wasip1-threads.*wasi\.run\(\)/);
+  const wasi = () => new wn.WASI({ version: 'preview1' });
+  expect(await wasi().run(module)).toMatchObject({ code: 0 });
+  const program = wasi();
+  const instance = new wn.Instance(module, program.getImportObject());
+  expect(program.start(instance)).toBe(0);
+  // JavaScript cannot have the bytes that threads of ours use.
+  expect(() => instance.exports.memory.buffer).toThrow(/program and its threads/);
+  const both = { ...wasi().getImportObject(), env: { memory } };
+  expect(() => new wn.Instance(module, both)).toThrow(/left out/);
   const given = { env: { memory }, wasi: { 'thread-spawn': () => 1 } };
   expect(new wn.Instance(module, given).exports._start()).toBe(undefined);
 });

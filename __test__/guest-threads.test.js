@@ -12,6 +12,24 @@ const { child, wat } = require('./helpers');
 
 const packed = path.join(__dirname, 'guests', 'threads.wasm.br');
 const bytes = brotliDecompressSync(fs.readFileSync(packed));
+/** For processes of their own: the same bytes. */
+const LOAD = `const bytes = require('node:zlib').brotliDecompressSync(require('node:fs').readFileSync(${JSON.stringify(packed)}));`;
+
+const WORKERS = `(module
+  (import "env" "memory" (memory 1 2 shared))
+  (import "wasi" "thread-spawn" (func $spawn (param i32) (result i32)))
+  (import "env" "tell" (func $tell (param i32) (result i32)))
+  (export "memory" (memory 0))
+  (func (export "wasi_thread_start") (param $id i32) (param $arg i32)
+    (i32.atomic.store (i32.const 8) (call $tell (local.get $arg)))
+    (drop (i32.atomic.rmw.add (i32.const 0) (i32.const 1)))
+    (drop (memory.atomic.notify (i32.const 0) (i32.const 1))))
+  (func (export "begin") (param i32) (result i32) (call $spawn (local.get 0)))
+  (func (export "wait") (result i32)
+    (drop (memory.atomic.wait32 (i32.const 0) (i32.const 0) (i64.const -1)))
+    (i32.atomic.load (i32.const 8)))
+)`;
+
 let scratch;
 beforeAll(() => (scratch = fs.mkdtempSync(path.join(os.tmpdir(), 'wasi-native-'))));
 afterAll(() => fs.rmSync(scratch, { recursive: true }));
@@ -80,6 +98,84 @@ test('what a program asks for tells of threads', async () => {
 
 const FOR_EVER = ['spin', 'sleep', 'wait', 'read', 'print'];
 
+describe.each([
+  ['new Instance()', (module, wasi) => new wn.Instance(module, wasi.getImportObject())],
+  ['imports that were spread', (module, wasi) => new wn.Instance(module, { ...wasi.getImportObject() })],
+  ['wasi.instantiateSync()', (module, wasi) => wasi.instantiateSync(module).instance],
+])('on this thread, by %s and start()', (_, make) => {
+  const module = new wn.Module(bytes);
+  const start = (args, options) => {
+    const streams = { stdin: 'ignore', stdout: 'pipe', stderr: 'pipe' };
+    const wasi = new wn.WASI({ version: 'preview1', args: ['threads', ...args], ...streams, ...options });
+    let code;
+    try {
+      code = wasi.start(make(module, wasi));
+    } catch (error) {
+      code = `${error.name}: ${error.message}`;
+    }
+    return [code, `${wasi.takeOutput().stdout}`];
+  };
+
+  test('a program has threads', () => {
+    for (const [, args, stdout] of WORK.filter(([, [name]]) => name !== 'many')) {
+      expect([args, start(args)]).toEqual([args, [0, stdout]]);
+    }
+    const once = start(['limit'], { limits: { threads: 5 } });
+    expect(once).toEqual([0, '5 WouldBlock\n'.repeat(3)]);
+  });
+
+  test('whoever ends it ends all threads, and other wasm runs on', async () => {
+    for (const how of ['spin', 'sleep', 'wait']) {
+      expect([how, ...start(['exit', how])]).toEqual([how, 7, '']);
+      expect([how, ...start(['panic', how])]).toEqual([how, 'RuntimeError: unreachable', '']);
+      expect([how, ...start(['main-ends', how])]).toEqual([how, 0, 'main ends\n']);
+    }
+    const other = await wn.instantiate(
+      await wat('(module (func (export "f") (result i32) (loop) (i32.const 7)))'),
+    );
+    expect(other.instance.exports.f()).toBe(7);
+  });
+});
+
+test('a thread that exits ends the process where the program does', () => {
+  const code = `{ ${LOAD}
+    const wasi = new wn.WASI({ version: 'preview1', args: ['threads', 'exit', 'wait'], returnOnExit: false });
+    wasi.start(new wn.Instance(new wn.Module(bytes), wasi.getImportObject()));
+    console.log('it goes on'); }`;
+  const { status, stdout } = child(code);
+  expect({ status, stdout }).toEqual({ status: 7, stdout: '' });
+});
+
+test('a Worker is terminated in start()', () => {
+  const code = `{ ${LOAD}
+    const { Worker } = require('node:worker_threads');
+    (async () => {
+      for (const how of ['spin', 'wait']) {
+        const workerData = { name: ${JSON.stringify(path.join(__dirname, '..'))}, bytes, how };
+        const source = \`
+          const { workerData: { name, bytes, how }, parentPort } = require('node:worker_threads');
+          const wn = require(name);
+          const wasi = new wn.WASI({ version: 'preview1', args: ['threads', 'for-ever', how] });
+          const instance = new wn.Instance(new wn.Module(bytes), wasi.getImportObject());
+          parentPort.postMessage(0);
+          wasi.start(instance);\`;
+        const worker = new Worker(source, { eval: true, workerData });
+        await new Promise((resolve) => worker.once('message', resolve));
+        await new Promise((resolve) => setTimeout(resolve, 50));
+        await worker.terminate();
+      }
+      console.log('both ended');
+    })(); }`;
+  const { status, stdout, stderr } = child(code);
+  expect({ status, stdout, stderr }).toEqual({ status: 0, stdout: 'both ended\n', stderr: '' });
+});
+
+test('a library that starts threads is told where it can', async () => {
+  const module = await wn.compile(await wat(WORKERS));
+  const wasi = new wn.WASI({ version: 'preview1' });
+  expect(() => wasi.instantiateSync(module, { env: { tell: () => 1 } })).toThrow(/wasi\.spawn\(\)/);
+});
+
 describe.each(FOR_EVER)('while threads do "%s" for ever', (how) => {
   const stdin = () => new PassThrough();
 
@@ -130,21 +226,6 @@ test('the memory of a program is limited, whichever thread grows it', async () =
   await expect(failed).rejects.toMatchObject({ stderr: /memory allocation of \d+ bytes failed/ });
 });
 
-const WORKERS = `(module
-  (import "env" "memory" (memory 1 2 shared))
-  (import "wasi" "thread-spawn" (func $spawn (param i32) (result i32)))
-  (import "env" "tell" (func $tell (param i32) (result i32)))
-  (export "memory" (memory 0))
-  (func (export "wasi_thread_start") (param $id i32) (param $arg i32)
-    (i32.atomic.store (i32.const 8) (call $tell (local.get $arg)))
-    (drop (i32.atomic.rmw.add (i32.const 0) (i32.const 1)))
-    (drop (memory.atomic.notify (i32.const 0) (i32.const 1))))
-  (func (export "begin") (param i32) (result i32) (call $spawn (local.get 0)))
-  (func (export "wait") (result i32)
-    (drop (memory.atomic.wait32 (i32.const 0) (i32.const 0) (i64.const -1)))
-    (i32.atomic.load (i32.const 8)))
-)`;
-
 test('an instance with a thread of its own starts others, which call functions of JavaScript', async () => {
   const module = await wn.compile(await wat(WORKERS));
   const wasi = new wn.WASI({ version: 'preview1' });
@@ -188,9 +269,6 @@ test('what is wrong with the imports of a program with threads is said', async (
   const given = new wn.WASI({ version: 'preview1' }).run(module, { imports: { env: { memory } } });
   await expect(given).rejects.toThrow(/leave it out/);
 });
-
-/** For processes of their own: the same bytes. */
-const LOAD = `const bytes = require('node:zlib').brotliDecompressSync(require('node:fs').readFileSync(${JSON.stringify(packed)}));`;
 
 const ENDINGS = FOR_EVER.filter((how) => how !== 'read');
 

@@ -14,14 +14,18 @@ const { native } = require('../native/binding');
 const { MODULES } = require('../native/wasi-functions');
 const check = require('../util/validate');
 const { filePath, isURL } = require('../util/web');
-const { guest } = require('./napi');
+const { MOST_WORKERS, guest } = require('./napi');
 const { reactor } = require('./reactor');
 
 /** The library in a file or in bytes, ready to be called. */
 function load(source, options = {}) {
   const what = 'load()';
   checkOptions('load', options);
-  return open(moduleOfSync(source, what, options), { ...options, url: urlOf(source) }, what);
+  return open(
+    moduleOfSync(source, what, { ...options, forGuest: true }),
+    { ...options, url: urlOf(source) },
+    what,
+  );
 }
 
 /** The same, compiled beside JavaScript. */
@@ -31,7 +35,8 @@ async function loadAsync(source, options = {}) {
   checkOptions('loadAsync', options);
   const deadline = new Deadline({ signal: options.signal }, what);
   try {
-    const module = await deadline.of(moduleOf(source, what, options, deadline.passed));
+    const forGuest = true;
+    const module = await deadline.of(moduleOf(source, what, { ...options, forGuest }, deadline.passed));
     return open(module, { ...options, url: urlOf(await source) }, what);
   } finally {
     deadline.end();
@@ -61,8 +66,8 @@ function kindOf(parts, what) {
 }
 
 const loaders = {
-  guest(module, parts, { url, ...options }, what) {
-    return guest(parts, programFor(parts, options), url, what);
+  guest(module, parts, options, what) {
+    return guest(parts, programFor(parts, options), options, what);
   },
 
   library(module, parts, { imports, alloc, free, ...options }) {
@@ -93,6 +98,11 @@ function checkOptions(kind, options) {
   checkKeys(kind, options, 'options');
   checkImports(options.imports ?? {}, 'options.imports');
   checkDeadline(options);
+  const { threads, asyncWorkPoolSize } = options;
+  if (threads !== undefined) check.isInteger(threads, 'options.threads', 0, 65535);
+  if (asyncWorkPoolSize !== undefined) {
+    check.isInteger(asyncWorkPoolSize, 'options.asyncWorkPoolSize', 0, MOST_WORKERS);
+  }
 }
 
 module.exports = { load, loadAsync };

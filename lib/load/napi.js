@@ -5,18 +5,22 @@ const { native, realm } = require('../native/binding');
 const { coded } = require('../util/errors');
 const { programHere } = require('../wasi/wasi');
 
+/** The most threads that do asynchronous work of one module. */
+const MOST_WORKERS = 1024;
+
 /**
  * What a guest exports: its `module.exports`. Beside that, not enumerable and only where the guest has nothing
  * of these names: `close()`, and `Symbol.dispose`.
  */
-function guest(parts, wasi, url, what) {
+function guest(parts, wasi, { url, threads, asyncWorkPoolSize }, what) {
   let exports;
   let handle;
   let context;
   try {
-    const { program, limits } = programHere(wasi);
+    const { program, limits, threadLimit } = programHere(wasi);
     ({ context } = program);
-    ({ exports, guest: handle } = native.loadGuest(realm, what, parts.handle, context, limits, url));
+    const wanted = { url, threads: threads ?? threadLimit, pool: asyncWorkPoolSize ?? poolSize() };
+    ({ exports, guest: handle } = native.loadGuest(realm, what, parts.handle, context, limits, wanted));
   } catch (error) {
     wasi.close();
     throw error;
@@ -39,4 +43,10 @@ function guest(parts, wasi, url, what) {
   return exports;
 }
 
-module.exports = { guest };
+/** As many threads as Node has for asynchronous work. */
+function poolSize() {
+  const size = Number.parseInt(process.env.UV_THREADPOOL_SIZE, 10);
+  return Number.isNaN(size) ? 4 : Math.min(Math.max(size, 1), MOST_WORKERS);
+}
+
+module.exports = { MOST_WORKERS, guest };

@@ -34,6 +34,10 @@ const native = Object.freeze({
   // ---- instances and functions
   instantiate: addon.instantiate, // Makes an instance: its handle, and what it exports.
   programLimits: addon.programLimits, // What all instances of one program may have together.
+  programMemory: addon.programMemory, // A shared memory for a program and its threads.
+  openTeam: addon.openTeam, // The threads of a program on this thread, and the function that starts them.
+  beginTeam: addon.beginTeam, // The program begins to run.
+  endTeam: addon.endTeam, // It has ended: so do its threads.
   closeInstance: addon.closeInstance, // Gives the memories of an instance back.
   keepInstance: addon.keepInstance, // Notes what an instance is now, for `resetInstance`.
   resetInstance: addon.resetInstance, // Makes an instance what it was when it was noted.

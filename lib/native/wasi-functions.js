@@ -23,7 +23,7 @@ const importObjects = new WeakMap();
  * the memory's bytes; `after(name)`, if it gives a function, has that called after each call of the
  * function with this name.
  */
-function addFunctions(realm, context, places, { view, after, limits }) {
+function addFunctions(realm, context, places, { view, after, limits, threads }) {
   const call = native.wasiCaller(realm, context);
   described ??= native.wasiFunctions(realm);
   const grants = native.wasiGrants(context);
@@ -32,11 +32,11 @@ function addFunctions(realm, context, places, { view, after, limits }) {
     const called = wasiFunction(name, signature, { number, call, view });
     const then = after(name);
     const given = then === undefined ? called : followed(called, then);
-    functions.set(given, { context, module, name, limits, isDirect: then === undefined });
+    functions.set(given, { context, module, name, limits, threads, isDirect: then === undefined });
     places[module][name] = given;
   });
   for (const [module, place] of Object.entries(places)) {
-    importObjects.set(place, { context, module });
+    importObjects.set(place, { context, module, limits, threads });
   }
 }
 
@@ -75,16 +75,31 @@ function withOurs(ours, given) {
 }
 
 /**
- * `{context, module, name, limits, isDirect}` of a WASI function of ours, the last telling whether
+ * `{context, module, name, limits, threads, isDirect}` of a WASI function of ours, the last telling whether
  * native code may call it by itself; undefined for any other value.
  */
 function wasiFunctionParts(value) {
   return functions.get(value);
 }
 
-/** `{context, module}` of the imports of a WASI object; undefined for any other object. */
+/** Has a function of JavaScript stand where one of ours did: threads, which cannot call it, call ours. */
+function standFor(given, ours) {
+  const parts = functions.get(ours);
+  if (parts !== undefined) functions.set(given, { ...parts, isDirect: false });
+  return given;
+}
+
+/** `{context, module, limits, threads}` of the imports of a WASI object; undefined for any other object. */
 function wasiImportsParts(value) {
   return importObjects.get(value);
 }
 
-module.exports = { EXTENSIONS, MODULES, addFunctions, wasiFunctionParts, wasiImportsParts, withOurs };
+module.exports = {
+  EXTENSIONS,
+  MODULES,
+  addFunctions,
+  standFor,
+  wasiFunctionParts,
+  wasiImportsParts,
+  withOurs,
+};

@@ -12,7 +12,7 @@ const CAPABILITIES = [
   'args', 'env', 'preopens', 'sockets', 'stdin', 'stdout', 'stderr', 'allow', 'deny', 'onRefused', 'now',
   'randomSeed', 'limits', 'trace',
 ];
-const LOAD = ['imports', 'alloc', 'free', 'cache', ...CAPABILITIES];
+const LOAD = ['imports', 'alloc', 'free', 'cache', 'threads', 'asyncWorkPoolSize', ...CAPABILITIES];
 
 const PROGRAM = ['args', 'env', 'stdin', 'stdout', 'stderr'];
 

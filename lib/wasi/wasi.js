@@ -4,8 +4,8 @@
 const { native, realm } = require('../native/binding');
 const { callSite, withSite } = require('../util/call-site');
 const { here } = require('../native/caller');
-const { Exit, coded, notStarted } = require('../util/errors');
-const { checkGiven, isThreadSpawn } = require('../webassembly/instance');
+const { Exit, LinkError, coded, notStarted } = require('../util/errors');
+const { checkGiven, isThreadSpawn, teamOf } = require('../webassembly/instance');
 const { checkImports, checkKeys } = require('../util/keys');
 const { libraryMemory, makeLibrary } = require('./library');
 const { handleWithoutBuffer, memoryParts } = require('../webassembly/memory');
@@ -18,7 +18,7 @@ const { roleOf } = require('./role');
 const { expectLater, moduleOf } = require('./source');
 const { checkOpened, checkWasi, isOn } = require('./permission');
 const check = require('../util/validate');
-const { EXTENSIONS, MODULES, addFunctions, withOurs } = require('../native/wasi-functions');
+const { EXTENSIONS, MODULES, addFunctions, standFor, withOurs } = require('../native/wasi-functions');
 const { closeable } = require('../util/webidl');
 
 /** A program of a `WASI` object for a module on this thread that is no instance of JavaScript's: `{program, limits}`. */
@@ -32,6 +32,7 @@ class WASI {
       return {
         program: new Program(wasi.#ingredients(), atOnce(program)),
         limits: native.programLimits(threadLimits),
+        threadLimit: threadLimits.threads,
       };
     };
   }
@@ -86,6 +87,7 @@ class WASI {
     const { trace, program, threadLimits, returnOnExit } = this.#parsed;
     // All instances that are linked with this object are one program.
     const limits = native.programLimits(threadLimits);
+    const { threads } = threadLimits;
     const made = new Program(this.#ingredients(), atOnce(program));
     const { context } = made;
     const imports = {};
@@ -95,13 +97,14 @@ class WASI {
     const tell = trace && (() => made.takeLines().forEach((line) => trace(line)));
     const flush = output && (tell ? () => (output.flush(), tell()) : output.flush);
     const after = (name) => (name === 'fd_write' && flush ? flush : tell);
-    addFunctions(realm, context, places, { view: () => this.#bytes(), after, limits });
+    addFunctions(realm, context, places, { view: () => this.#bytes(), after, limits, threads });
     if (!returnOnExit && imports.proc_exit !== undefined) {
       // The process ends in the call itself, before any JavaScript could catch it.
-      imports.proc_exit = (code) => {
+      const exit = (code) => {
         output?.end();
         process.exit(code);
       };
+      imports.proc_exit = standFor(exit, imports.proc_exit);
     }
     // Calls from JavaScript and from V8's instances are refused, too: they have no memory before.
     native.holdWasi(context, !this.#started);
@@ -152,7 +155,14 @@ class WASI {
     const role = roleOf(parts, what, 'ERR_WASI_NO_LIBRARY');
     const { context } = this.#here();
     const importObject = withOurs(this.getImportObject(), imports);
-    parts.imports().forEach((wanted) => checkGiven(wanted, importObject[wanted.module], what));
+    const startsThreads = parts.imports().some(isThreadSpawn) && imports.wasi === undefined;
+    if (startsThreads && role !== 'command') {
+      const text = `${what}: the module is a library that starts threads (wasi.thread-spawn)`;
+      throw coded(LinkError, 'ERR_WASI_LINK', `${text}; make the instance by wasi.spawn()`);
+    }
+    const isOurs = (wanted) => startsThreads && (isThreadSpawn(wanted) || wanted.type === 's');
+    const wanted = parts.imports().filter((wanted) => !isOurs(wanted));
+    wanted.forEach((wanted) => checkGiven(wanted, importObject[wanted.module], what));
     // The start function of a library may call what it imports, as it may on a thread of its own.
     if (role !== 'command') native.holdWasi(context, false);
     try {
@@ -244,10 +254,12 @@ class WASI {
     check.isUndefined(_initialize, 'instance.exports._initialize');
     let code = 0;
     try {
-      _start();
+      callWithThreads(_start, teamOf(instance));
     } catch (error) {
       if (!(error instanceof Exit)) throw this.#withOutput(error);
       code = error.exitCode;
+      // A thread has exited: the program's own call of `proc_exit` would not have returned.
+      if (!this.#parsed.returnOnExit) process.exit(code);
     }
     if (this.#program === null) return code;
     const { context, output } = this.#program;
@@ -346,6 +358,21 @@ function callbacksOf({ stdio }, context) {
       if (written.length > 0) sink.write(written);
     });
   return { flush, end: () => each((sink) => sink.end()) };
+}
+
+/** Calls a function of a program that may start threads, which end with it. */
+function callWithThreads(call, team) {
+  if (team === undefined) {
+    call();
+    return;
+  }
+  native.beginTeam(realm, team);
+  try {
+    call();
+  } finally {
+    // If a thread has ended the program, this throws why, in place of how this thread was stopped.
+    native.endTeam(realm, team);
+  }
 }
 
 function isV8Module(value) {

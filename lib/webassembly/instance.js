@@ -17,7 +17,7 @@ const { pass, typeNamed, typeOf } = require('../native/types');
 const { wasiFunctionParts, wasiImportsParts } = require('../native/wasi-functions');
 const { closeable, describe, isObject, privateParts, settle, uncloneable } = require('../util/webidl');
 
-/** The private parts of an Instance: its `exports` and its native `handle`. */
+/** The private parts of an Instance: its `exports`, its native `handle`, and its `team` of threads, if it has one. */
 const { put, of } = privateParts();
 
 class Instance {
@@ -30,7 +30,7 @@ class Instance {
     }
     linking.begin(instance);
     const exports = linking.finish();
-    put(instance, { exports, handle: linking.handle });
+    put(instance, { exports, handle: linking.handle, team: linking.team });
     return instance;
   }
 
@@ -79,6 +79,8 @@ class Linking {
     this.owner = { instance: undefined, strict: false };
     /** The limits of the `WASI` object whose functions are imported. */
     this.limits = undefined;
+    /** The threads that the instance starts, if it is a program that can. */
+    this.team = undefined;
   }
 
   /** Told of the instance before any code of it runs. */
@@ -123,8 +125,13 @@ function link(what, module, importObject) {
   if (imports.length > 0 && importObject === undefined) {
     throw new TypeError(`${what}: the module has imports, so Argument 1 must be an object`);
   }
-  refuseThreads(what, imports, importObject);
+  const threads = threadsOf(what, imports, importObject);
+  if (threads !== undefined) checkThreads(what, linking.module, importObject);
   linking.externs = imports.map((wanted, index) => {
+    if (threads !== undefined) {
+      if (isThreadSpawn(wanted)) return null;
+      if (isShared(wanted)) return ownMemory(linking, wanted, index, importObject, threads);
+    }
     const fields = importObject[wanted.module];
     if (!isObject(fields)) {
       const text = `module ${JSON.stringify(wanted.module)} of the imports must be an object`;
@@ -134,7 +141,55 @@ function link(what, module, importObject) {
     if (value === undefined) explainMissing(linking, wanted, fields);
     return importOf(linking, wanted, index, value);
   });
+  if (threads !== undefined) openTeam(linking, importObject, threads);
   return linking;
+}
+
+/**
+ * The program whose threads a module starts, as `wasiFunctionParts` has it: that of the WASI functions among its
+ * imports. Undefined if it starts none, or if somebody else gives it the function for that.
+ */
+function threadsOf(what, imports, given) {
+  if (!imports.some(isThreadSpawn) || given?.wasi?.['thread-spawn'] !== undefined) return undefined;
+  const parts = ({ module, name }) =>
+    wasiFunctionParts(given?.[module]?.[name]) ?? wasiImportsParts(given?.[module]);
+  const program = imports.map(parts).find((found) => found !== undefined);
+  if (program !== undefined) return program;
+  const objects = Object.values(given ?? {}).map((fields) => wasiImportsParts(fields));
+  const imported = objects.find((found) => found !== undefined);
+  if (imported !== undefined) return imported;
+  const text = 'the module imports wasi.thread-spawn, so it was built for wasm32-wasip1-threads';
+  const advice = 'run it by wasi.run(), give it the imports of a WASI object, or give the import';
+  throw coded(LinkError, 'ERR_WASI_LINK', `${what}: ${text}; ${advice}`);
+}
+
+/** The memory of a program and its threads, which JavaScript cannot give. */
+function ownMemory(linking, wanted, index, importObject, { limits }) {
+  const given = importObject?.[wanted.module]?.[wanted.name];
+  if (given !== undefined) {
+    refuse(linking, wanted, 'left out: the program gets a memory of its own, for all its threads', given);
+  }
+  const [, handle] = native.programMemory(realm, linking.module.handle, index, limits);
+  keep(linking.group, handle);
+  return handle;
+}
+
+/** Makes the threads of a program, and the import by which it starts them. */
+function openTeam(linking, importObject, { context, limits, threads = 0 }) {
+  const { what, module, externs } = linking;
+  const imports = module.imports();
+  const ofThreads = imports.map((wanted, index) => {
+    if (wanted.kind !== 'function') return externs[index];
+    const wasi = wasiFunctionParts(importObject?.[wanted.module]?.[wanted.name]);
+    if (wasi === undefined) return null;
+    return native.wasiImport(realm, wasi.context, what, wasi.module, wasi.name);
+  });
+  const [team, spawn] = native.openTeam(realm, module.handle, context, ofThreads, limits, threads);
+  linking.team = team;
+  keep(linking.group, team);
+  imports.forEach((wanted, index) => {
+    if (isThreadSpawn(wanted)) externs[index] = spawn;
+  });
 }
 
 /** As the constructor, but the start function runs later. */
@@ -219,20 +274,19 @@ function isThreadSpawn({ module, name, kind }) {
 /** Throws if the module starts threads of ours, each of which would have a memory of its own. */
 function checkThreads(what, parts, given) {
   if (!parts.imports().some(isThreadSpawn) || given?.wasi?.['thread-spawn'] !== undefined) return;
-  if (parts.imports().some(({ kind, type }) => kind === 'memory' && type === 's')) return;
+  if (parts.imports().some(isShared)) return;
   const text = 'the module imports wasi.thread-spawn, but no shared memory for its threads';
   throw coded(LinkError, 'ERR_WASI_LINK', `${what}: ${text}; link it with --import-memory --shared-memory`);
 }
 
-/** Throws if the module wants to start threads and nobody gives it the function for that. */
-function refuseThreads(what, wanted, given) {
-  if (!wanted.some(isThreadSpawn) || given?.wasi?.['thread-spawn'] !== undefined) return;
-  const text = 'the module imports wasi.thread-spawn, so it was built for wasm32-wasip1-threads, and';
-  throw coded(
-    LinkError,
-    'ERR_WASI_LINK',
-    `${what}: ${text} threads of guests are started by wasi.run() and wasi.spawn(); use these, or give the import`,
-  );
+/** Whether an import is a shared memory. */
+function isShared({ kind, type }) {
+  return kind === 'memory' && type === 's';
+}
+
+/** The threads that an instance can start, undefined for any that cannot. */
+function teamOf(instance) {
+  return of(instance)?.team;
 }
 
 /** Throws if the import is a WASI function that its program is not granted. */
@@ -297,4 +351,5 @@ module.exports = {
   isThreadSpawn,
   link,
   refuse,
+  teamOf,
 };

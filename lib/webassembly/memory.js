@@ -39,6 +39,9 @@ const WIDE = { size: 262144, type: 2 ** 37 - 1 };
  */
 const { put, of: memoryParts } = privateParts();
 
+/** Why the memory of a program with threads has no buffer. */
+const OF_THREADS = 'the memory belongs to a program and its threads';
+
 class Memory {
   constructor(descriptor) {
     const memory = uncloneable(this);
@@ -46,7 +49,7 @@ class Memory {
       const { handle, group } = descriptor;
       const wide = native.objectType(realm, handle) === 'w';
       const own = native.ownShared(handle);
-      const lacks = own === null ? undefined : lacking(limitsOf(own));
+      const lacks = own === null ? undefined : (lacking(limitsOf(own)) ?? OF_THREADS);
       put(memory, { handle, group, wide, shared: false, buffer: null, lacks });
       notResizable(memory);
       return memory;

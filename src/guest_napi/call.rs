@@ -58,6 +58,12 @@ impl Guest {
                 guest.activation.set(activation.outer);
                 if activation.outer.is_null() {
                     guest.realm.refresh_buffers();
+                    if let Some(outside) = guest.outside() {
+                        outside.note_inside(false);
+                        if outside.has_ended() {
+                            outside.settle(guest);
+                        }
+                    }
                 }
             }
         }
@@ -65,6 +71,11 @@ impl Guest {
         let outer = self.activation.get();
         let activation = Activation { outer, mark: self.handles.mark(), number, arguments };
         self.activation.set(&activation);
+        if outer.is_null()
+            && let Some(outside) = self.outside()
+        {
+            outside.note_inside(true);
+        }
         let inside = Inside(self, &activation);
         self.copies.begin(self);
         let value = body(&activation);
@@ -112,7 +123,7 @@ pub fn throw(guest: &Guest, error: Error) {
         Error::Host(payload) if payload.is::<Leaving>() => {
             return failure::throw(&guest.realm, guest.dead_error());
         }
-        error => Failure::from(error),
+        error => guest.failure_of(error),
     };
     guest.die(&failure.summary(), false);
     // What the guest left pending was on its way while this happened.
@@ -125,7 +136,7 @@ pub fn throw(guest: &Guest, error: Error) {
 pub fn note(guest: &Guest, error: Error) {
     match error {
         Error::Host(payload) if payload.is::<Leaving>() => {}
-        error => guest.die(&Failure::from(error).summary(), false),
+        error => guest.die(&guest.failure_of(error).summary(), false),
     }
 }
 

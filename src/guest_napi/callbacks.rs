@@ -183,7 +183,9 @@ fn with_descriptors(
         };
         let callbacks = [callback(method)?, callback(getter)?, callback(setter)?];
         let name = if text.is_some() { ptr::null_mut() } else { call.value(name)? };
-        let value = if value == 0 { ptr::null_mut() } else { call.value(value)? };
+        // The host takes a descriptor without functions for one with a value, whatever that is.
+        let is_function = method != 0 || getter != 0 || setter != 0;
+        let value = if value == 0 && is_function { ptr::null_mut() } else { call.value(value)? };
         names.push(text);
         list.push((name, callbacks, value, attributes));
     }
@@ -294,6 +296,7 @@ pub fn napi_define_class(
     let guest = call.rc();
     let constructor = Callback::new(&guest, constructor, data)?;
     with_descriptors(call, count, descriptors, |list| {
+        list.iter().try_for_each(|descriptor| check_value_of_class(call, descriptor))?;
         let mut value = ptr::null_mut();
         let data = constructor.kept(&guest);
         // SAFETY: as above. The callbacks are kept until the environment ends.
@@ -305,6 +308,23 @@ pub fn napi_define_class(
         check(status)?;
         call.give(result, value)
     })
+}
+
+/// V8 ends the process if a class is made with an object for a value of its prototype.
+fn check_value_of_class(call: &Call<'_>, descriptor: &sys::napi_property_descriptor) -> Done {
+    const STATIC: i32 = 1 << 10;
+    if descriptor.value.is_null() || descriptor.attributes & STATIC != 0 {
+        return Ok(());
+    }
+    let mut kind = 0;
+    // SAFETY: a handle of an open scope, and a local result.
+    check(unsafe { sys::napi_typeof(call.host(), descriptor.value, &mut kind) })?;
+    match kind {
+        sys::ValueType::napi_object | sys::ValueType::napi_function | sys::ValueType::napi_external => {
+            Err(Status::INVALID_ARG)
+        }
+        _ => Ok(()),
+    }
 }
 
 pub fn napi_get_cb_info(call: &Call<'_>, info: u32, argc: u32, argv: u32, this: u32, data: u32) -> Done {

@@ -28,7 +28,6 @@ pub struct Function {
     params: fn() -> Vec<ValType>,
     returns: bool,
     code: fn() -> *const c_void,
-    #[allow(dead_code, reason = "instances on other threads come later")]
     off_thread: fn() -> *const c_void,
 }
 
@@ -256,6 +255,20 @@ functions! {
         lifetime::napi_add_async_cleanup_hook(place: u32, arg: u32, result: u32);
         lifetime::napi_adjust_external_memory(change: i64, result: u32);
 
+        // ---- asynchronous work and thread-safe functions
+        work::napi_create_async_work(
+            resource: u32, name: u32, execute: u32, complete: u32, data: u32, result: u32
+        );
+        work::napi_delete_async_work(work: u32);
+        work::napi_queue_async_work(work: u32);
+        work::napi_cancel_async_work(work: u32);
+        tsfn::napi_create_threadsafe_function(
+            function: u32, resource: u32, name: u32, max_queue_size: u32, initial_thread_count: u32,
+            finalize_data: u32, finalize: u32, context: u32, call_js: u32, result: u32
+        );
+        tsfn::napi_ref_threadsafe_function(function: u32);
+        tsfn::napi_unref_threadsafe_function(function: u32);
+
         // ---- asynchronous contexts
         contexts::napi_async_init(resource: u32, name: u32, result: u32);
         contexts::napi_async_destroy(context: u32);
@@ -332,7 +345,6 @@ impl Function {
         unsafe { NativeFunc::new(self.ty(), (self.code)(), guest.clone()) }
     }
 
-    #[allow(dead_code, reason = "as above")]
     /// The function for an instance on another thread: it says that it cannot be called there.
     pub fn bind_elsewhere(&self) -> NativeFunc {
         // SAFETY: as above; this code does not look at its data.

@@ -10,21 +10,25 @@ use super::copies::Copies;
 use super::external::Externals;
 use super::handles::Handles;
 use super::lifetime::Lifetime;
+use super::outside::Outside;
 use super::references::References;
 use super::slab::Slab;
 use super::status::Status;
 use super::wraps::Owned;
 use crate::node::failure::Failure;
+use crate::node::raw::Reference;
 use crate::node::realm::Realm;
 use engine::{
     EntryOutcome, FastEntry, Func, FuncType, Instance, Memory, Table, VMFuncRef, Val, ValRaw, ValType,
 };
 use guest_memory::GuestMemory;
 use napi::sys;
-use std::cell::{Cell, RefCell};
-use std::collections::HashSet;
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::{HashMap, HashSet};
 use std::ptr::{self, NonNull};
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 pub struct Guest {
     pub realm: Rc<Realm>,
@@ -62,6 +66,12 @@ pub struct Guest {
     pub(super) callbacks: RefCell<Vec<Box<super::callbacks::Callback>>>,
     pub(super) accessors: RefCell<Vec<Box<super::callbacks::Accessor>>>,
     pub lifetime: Lifetime,
+    /// What the guest's own threads share with it.
+    pub(super) outside: OnceCell<Arc<Outside>>,
+    /// The JavaScript of thread-safe functions, by their numbers.
+    pub(super) thread_safe: RefCell<HashMap<u32, Reference>>,
+    /// How often the guest keeps the event loop running.
+    pub(super) holds: Cell<usize>,
     /// Structs that the guest is given the address of, by what they are.
     pub(super) statics: super::info::Statics,
     /// Where the module comes from: a URL for `node_api_get_module_file_name`.
@@ -123,6 +133,9 @@ impl Guest {
             callbacks: RefCell::default(),
             accessors: RefCell::default(),
             lifetime: Lifetime::default(),
+            outside: OnceCell::new(),
+            thread_safe: RefCell::default(),
+            holds: Cell::new(0),
             statics: Default::default(),
             file_name,
         })
@@ -168,6 +181,14 @@ impl Guest {
             Some(live) => unsafe { GuestMemory::from_raw(live.memory.base(), live.memory.byte_len()) },
             // SAFETY: no bytes.
             None => unsafe { GuestMemory::from_raw(NonNull::dangling().as_ptr(), 0) },
+        }
+    }
+
+    /// Sets what the guest passes as `napi_env`.
+    pub fn set_env(&self, env: u32) {
+        self.env.set(env);
+        if let Some(outside) = self.outside() {
+            outside.env.store(env, Ordering::Relaxed);
         }
     }
 
@@ -217,6 +238,15 @@ impl Guest {
 
     pub fn is_entered(&self) -> bool {
         !self.activation.get().is_null()
+    }
+
+    /// What an error of the guest's is to JavaScript: a thread of the guest may have ended it.
+    pub fn failure_of(&self, error: engine::Error) -> Failure {
+        let ended = self.outside().filter(|outside| outside.has_ended());
+        match ended.and_then(|outside| outside.take_failure()) {
+            Some(failure) => failure.into(),
+            None => error.into(),
+        }
     }
 
     /// What calls of the guest's functions throw from now on.
@@ -298,7 +328,10 @@ impl Guest {
             return false;
         }
         super::lifetime::run_end(self);
+        super::tsfn::finish_all(self);
+        self.end_threads();
         self.die(why, true);
+        self.thread_safe.borrow_mut().clear();
         self.malloc.set(None);
         self.free.set(None);
         self.references.release(self.host);

@@ -4,24 +4,28 @@
 //! `_initialize`, the environment, `__napi_register__*` in the order of the exports, `napi_register_wasm_v1`. A
 //! guest that fails on the way is closed.
 
+use super::elsewhere::{self, ForThreads};
 use super::functions;
 use super::guest::{Guest, GuestRef, Live};
+use super::outside::{Guests, Hurry, Outside};
 use crate::node::failure::{Failure, Kind, run};
 use crate::node::instance::ProgramLimits;
 use crate::node::raw;
 use crate::node::realm::Realm;
 use crate::node::wasi::Program;
 use engine::{
-    Extern, ExternType, Func, Instance, InstanceOptions, InstantiateError, Memory, Module, Table, Val,
-    ValType,
+    Extern, ExternType, Func, FuncType, Instance, InstanceOptions, InstantiateError, Memory, Module, Table,
+    Val, ValType,
 };
+use host::team::{Tank, Team, TeamPlan};
 use napi::bindgen_prelude::{Env, External, Object, Unknown};
 use napi::sys;
 use napi_derive::napi;
 use std::ffi::c_void;
 use std::ptr;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{self, Arc};
+use wasi::WasiCtx;
 
 /// Whether a module is a Node-API guest.
 #[napi(catch_unwind)]
@@ -37,8 +41,17 @@ pub fn guest_functions(realm: &External<Rc<Realm>>) -> Vec<String> {
     functions::all().flat_map(|each| [each.name.to_string(), realm.letters_of(&each.ty().params)]).collect()
 }
 
-/// What a guest becomes: `{exports, guest}`. `what` begins the message of a link error, and `url` says where the
-/// module comes from.
+#[napi(object)]
+pub struct GuestOptions {
+    /// Where the module comes from.
+    pub url: String,
+    /// How many threads the guest may have that it starts itself.
+    pub threads: u32,
+    /// How many threads do its asynchronous work.
+    pub pool: u32,
+}
+
+/// What a guest becomes: `{exports, guest}`. `what` begins the message of a link error.
 #[napi(catch_unwind)]
 pub fn load_guest<'env>(
     env: &'env Env,
@@ -47,13 +60,16 @@ pub fn load_guest<'env>(
     module: &External<Module>,
     program: &External<Program>,
     limits: &External<ProgramLimits>,
-    url: String,
+    options: GuestOptions,
 ) -> napi::Result<Object<'env>> {
     let realm: &Rc<Realm> = realm;
+    let GuestOptions { url, threads, pool } = options;
     let guest = Guest::new(realm, url);
     let loaded = run(realm, || {
+        let guests = Guests::of(realm)?;
         follow_environment(&guest)?;
-        load(&guest, &what, module, program, limits)
+        enroll(&guest, guests, module, program, pool)?;
+        load(&guest, &what, module, program, limits, threads)
     });
     realm.account();
     let exports = match loaded {
@@ -87,6 +103,11 @@ fn follow_environment(guest: &Rc<Guest>) -> Result<(), Failure> {
         raw::contained(|| {
             // SAFETY: counted below, and handed back once.
             let guest = unsafe { Rc::from_raw(guest.cast_const().cast::<Guest>()) };
+            let hurry = guest.outside().map(|outside| Arc::new(Hurry(outside.clone())));
+            if let (Some(hurry), Ok(watchdog)) = (&hurry, guest.realm.watchdog()) {
+                let watched: sync::Weak<Hurry> = Arc::downgrade(hurry);
+                watchdog.watch(Hurry::deadline(), watched);
+            }
             guest.close("its environment has ended");
         });
     }
@@ -107,9 +128,10 @@ fn load(
     module: &Module,
     program: &Program,
     limits: &ProgramLimits,
+    threads: u32,
 ) -> Result<sys::napi_value, Failure> {
     let realm = &guest.realm;
-    let imports = imports_of(guest, what, module, program, limits)?;
+    let imports = imports_of(guest, what, module, program, limits, threads)?;
     let options = InstanceOptions { shared_memories: Vec::new(), limits: Some(limits.parts()) };
     let lacks_room = |error: &_| matches!(error, InstantiateError::Error(engine::Error::OutOfMemory(_)));
     guest.activate(None, |_| {
@@ -139,7 +161,7 @@ fn start(guest: &Rc<Guest>, what: &str) -> Result<sys::napi_value, Failure> {
     };
     let no_arguments = |func: &Func| func.ty().ty().params.is_empty();
     // C code of emnapi's in the guest reads its environment. Others only hand it back.
-    guest.env.set(1);
+    guest.set_env(1);
     if let Some(initialize) = guest.export("_initialize").filter(no_arguments) {
         call(&initialize, &[])?;
     }
@@ -150,7 +172,7 @@ fn start(guest: &Rc<Guest>, what: &str) -> Result<sys::napi_value, Failure> {
         let outside = |_| Failure::new(Kind::Link, format!("{what}: emnapi_create_env gave no environment"));
         guest.memory().reserve(address, 64).map_err(outside)?;
         guest.memory().write_u32(address + ID, 1).map_err(outside)?;
-        guest.env.set(address);
+        guest.set_env(address);
     }
     let names: Vec<String> = guest.instance().map_or_else(Vec::new, |instance| {
         let names = instance.module().exports().map(|export| export.name);
@@ -227,16 +249,71 @@ fn table_of(instance: &Instance, imports: &[Extern]) -> Option<Table> {
         .find(is_of_functions)
 }
 
+/// Makes what the guest has outside of this thread.
+fn enroll(
+    guest: &Rc<Guest>,
+    guests: &Guests,
+    module: &Module,
+    program: &Program,
+    pool: u32,
+) -> Result<(), Failure> {
+    let shares = module.imports().any(|import| is_shared_memory(&import.ty));
+    // A guest without a shared memory has no threads that could end it while it waits.
+    let waits = shares.then(|| program.ctx.interrupt()).transpose().map_err(|errno| {
+        Failure::new(Kind::Resource, format!("no descriptor to end the waits of a module by: {errno}"))
+    })?;
+    let _ = guest.outside.set(guests.enroll(guest, waits, pool as usize));
+    Ok(())
+}
+
+fn is_shared_memory(ty: &ExternType) -> bool {
+    matches!(ty, ExternType::Memory(ty) if ty.shared)
+}
+
+/// The guest's threads, for one with a shared memory. `imports` are those of each.
+fn team_of(
+    outside: &Arc<Outside>,
+    module: &Module,
+    ctx: &WasiCtx,
+    limits: &ProgramLimits,
+    imports: Vec<ForThreads>,
+    threads: u32,
+) -> Result<Arc<Team>, Failure> {
+    let waits = ctx.interrupt().map_err(|errno| {
+        Failure::new(Kind::Resource, format!("no descriptor to end the waits of threads by: {errno}"))
+    })?;
+    let (limits, budget) = limits.parts();
+    let team = Team::new(TeamPlan {
+        module: module.clone(),
+        externs: elsewhere::externs(imports),
+        limits,
+        budget,
+        tank: Some(Arc::new(Tank::new(u64::MAX))),
+        // Those that do asynchronous work come on top.
+        most: threads as usize + outside.works.most(),
+        waits: Some(waits),
+    });
+    let of_team = outside.clone();
+    team.at_end(move || of_team.ended_by_thread());
+    outside.set_team(team.clone());
+    Ok(team)
+}
+
 fn imports_of(
     guest: &Rc<Guest>,
     what: &str,
     module: &Module,
     program: &Program,
     limits: &ProgramLimits,
+    threads: u32,
 ) -> Result<Vec<Extern>, Failure> {
     let realm = &guest.realm;
     let address = Arc::new(GuestRef(Rc::as_ptr(guest)));
-    let mut list = Vec::new();
+    let outside = guest.outside().ok_or(Failure::Stopped)?;
+    let of_threads = Arc::new(program.ctx.for_threads());
+    let mut shared = Vec::new();
+    let mut spawns = Vec::new();
+    let mut list: Vec<Extern> = Vec::new();
     for import in module.imports() {
         let (from, name) = (import.module, import.name);
         let made = match &import.ty {
@@ -244,14 +321,26 @@ fn imports_of(
                 let known = functions::find(name).filter(|_| functions::is_module(from));
                 // One of another type is another function, whatever its name.
                 let known = known.filter(|function| function.ty() == *ty.ty());
-                match known {
-                    Some(function) => Extern::Native(function.bind(&address)),
-                    None => other_function(guest, program, from, name, ty.ty()),
+                shared.push(elsewhere::for_threads(outside, &of_threads, from, name, ty.ty()));
+                if (from, name) == ("wasi", "thread-spawn") {
+                    spawns.push(list.len());
+                }
+                let any =
+                    if functions::is_module(from) { elsewhere::find(outside, name, ty.ty()) } else { None };
+                match (any, known) {
+                    (Some(native), _) => Extern::Native(native),
+                    (None, Some(function)) => Extern::Native(function.bind(&address)),
+                    (None, None) if functions::is_module(from) && elsewhere::is_now(name, ty.ty()) => {
+                        elsewhere::now(&realm.store, ty.ty())
+                    }
+                    (None, None) => other_function(guest, program, from, name, ty.ty()),
                 }
             }
             ExternType::Memory(ty) => {
                 let (bounds, budget) = limits.parts();
-                let make = || realm.store.with_limits(bounds, &budget, || Memory::new(&realm.store, *ty));
+                let make = || {
+                    realm.store.with_limits(bounds, &budget, || Memory::for_module(&realm.store, module, *ty))
+                };
                 let lacks_room = |error: &engine::Error| matches!(error, engine::Error::OutOfMemory(_));
                 Extern::Memory(realm.with_room(make, lacks_room)?)
             }
@@ -264,7 +353,20 @@ fn imports_of(
                 return Err(Failure::new(Kind::Link, format!("{text}, which Node-API does not have")));
             }
         };
+        shared.extend(elsewhere::other_for_threads(&import.ty, &made));
         list.push(made);
+    }
+    if shared.iter().any(|import| matches!(import, ForThreads::Memory(_))) {
+        let team = team_of(outside, module, &of_threads, limits, shared, threads)?;
+        for place in spawns {
+            let fits = module.import_type(place).is_some_and(|ty| match ty {
+                ExternType::Func(ty) => *ty.ty() == FuncType::new([ValType::I32], [ValType::I32]),
+                _ => false,
+            });
+            if let (Some(import), Some(spawn), true) = (list.get_mut(place), team.thread_spawn(), fits) {
+                *import = Extern::Native(spawn);
+            }
+        }
     }
     Ok(list)
 }

@@ -62,6 +62,16 @@ impl<T> Slab<T> {
         Some(taken)
     }
 
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        self.places.iter().filter_map(|(_, held)| held.as_ref())
+    }
+
+    /// The numbers of all things.
+    pub fn numbers(&self) -> Vec<u32> {
+        let places = self.places.iter().enumerate().filter(|(_, (_, held))| held.is_some());
+        places.map(|(place, (uses, _))| u32::from(*uses) << PLACE_BITS | place as u32).collect()
+    }
+
     /// Takes everything out.
     pub fn drain(&mut self) -> Vec<T> {
         self.free.clear();

@@ -68,6 +68,15 @@ impl Timed for Budget {
     }
 }
 
+impl Realm {
+    /// After an interruption was cleared: wasm of the realm stops again if a budget of a call under way is spent.
+    pub fn stop_for_spent_budgets(&self) {
+        for outer in self.budgets.borrow().iter().filter(|outer| outer.lock().spent) {
+            outer.stop();
+        }
+    }
+}
+
 /// Begins a budget for the call that comes next: milliseconds, and operators. `program` is that of
 /// the instance.
 #[napi(catch_unwind)]
@@ -128,10 +137,9 @@ pub fn end_budget(realm: &External<Rc<Realm>>, budget: &External<Arc<Budget>>) -
         if let Some(waits) = &budget.waits {
             waits.clear();
         }
+        drop(budgets);
         // This comes last: a budget that is spent in the meantime has interrupted after we cleared.
-        for outer in budgets.iter().filter(|outer| outer.lock().spent) {
-            outer.stop();
-        }
+        realm.stop_for_spent_budgets();
         Ok(true)
     })
 }

@@ -23,6 +23,7 @@ use super::threads::Threads;
 use super::types::Letters;
 use super::v8_stack::V8Stack;
 use super::workers::Asked;
+use crate::guest_napi::Guests;
 use engine::shares_memory;
 use engine::{Cache, CompileError, Config, Engine, FastEntry, Func, MemoryStyle, Store, TrapMode, ValRaw};
 use host::watchdog::Watchdog;
@@ -77,6 +78,8 @@ pub struct Realm {
     pub(super) goes_on: OnceCell<Rc<dyn Fn() -> bool>>,
     /// Set when the first module is compiled beside JavaScript.
     pub(super) compilations: OnceCell<Compilations>,
+    /// Set when the first Node-API guest is loaded.
+    pub(crate) guests: OnceCell<Guests>,
 }
 
 impl Realm {
@@ -310,6 +313,7 @@ pub fn open<'env>(env: &'env Env, make_error: Unknown<'env>) -> napi::Result<Obj
         asked: OnceCell::new(),
         goes_on: OnceCell::new(),
         compilations: OnceCell::new(),
+        guests: OnceCell::new(),
     });
     let callback = realm.held_slot.get_or_init(|| HeldSlot::take(&realm)).callback();
     let call = raw::function(env.raw(), c"call", callback, realm.clone()).map_err(refused)?;

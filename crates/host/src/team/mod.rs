@@ -14,9 +14,12 @@ use engine::{
     Budget, Error, Extern, FuncType, Instance, InterruptHandle, Limits, Module, NativeFunc, Store, TrapCode,
     VMHostContext, ValRaw, ValType, pin_library,
 };
+use std::cell::RefCell;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::ffi::c_void;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::Builder;
@@ -26,7 +29,12 @@ use wasi::{Errno, Interrupt};
 pub use fuel::Tank;
 
 /// The imports of an instance in a thread's store, in the module's order.
-pub type Externs = Box<dyn Fn(&Arc<Team>, &Store) -> Result<Vec<Extern>, GuestFailure> + Send + Sync>;
+pub type Externs =
+    Box<dyn Fn(&Arc<Team>, &Store, &OwnInstance) -> Result<Vec<Extern>, GuestFailure> + Send + Sync>;
+
+/// The thread's instance, for host functions among its imports: there from when it is instantiated until the
+/// thread ends.
+pub type OwnInstance = Rc<RefCell<Option<Instance>>>;
 
 /// What one thread does with its instance.
 pub type Job = Box<dyn FnOnce(&Member) -> Result<(), GuestFailure> + Send>;
@@ -54,6 +62,8 @@ pub struct Team {
     /// A thread has left, or the team has ended.
     changed: Condvar,
     has_ended: AtomicBool,
+    /// Whether the guest may start threads now.
+    is_open: AtomicBool,
 }
 
 #[derive(Default)]
@@ -74,6 +84,9 @@ pub struct Member {
     pub instance: Instance,
 }
 
+/// The payload of [`Error::Host`] when a thread leaves all of its functions, as if the outermost had returned.
+pub struct Unwound;
+
 /// The numbers of threads: from 1 to this, as the proposal has it.
 const LAST_ID: i32 = (1 << 29) - 1;
 
@@ -86,7 +99,7 @@ const LEAVING: Duration = Duration::from_millis(200);
 pub enum NoThread {
     /// There are as many as there may be, or the system has no more.
     Again,
-    /// The module cannot start threads.
+    /// The module cannot start threads, or not now.
     Unsupported,
     /// The team has ended.
     Ended,
@@ -100,6 +113,7 @@ impl Team {
             state: Mutex::default(),
             changed: Condvar::new(),
             has_ended: AtomicBool::new(false),
+            is_open: AtomicBool::new(true),
         })
     }
 
@@ -118,6 +132,9 @@ impl Team {
 
     /// Starts a thread that calls the guest's `wasi_thread_start` with its number, which is returned, and `arg`.
     pub fn start_thread(&self, arg: u32) -> Result<i32, NoThread> {
+        if !self.is_open.load(Ordering::Relaxed) {
+            return Err(NoThread::Unsupported);
+        }
         let start = |export: engine::ExportType<'_>| match export.ty {
             engine::ExternType::Func(ty) => *ty.ty() == FuncType::new([ValType::I32; 2], []),
             _ => false,
@@ -132,7 +149,10 @@ impl Team {
             };
             let mut values = [ValRaw { i32: member.id }, ValRaw { i32: arg as i32 }];
             // SAFETY: the function has two parameters of this type and no results, as was seen above.
-            Ok(unsafe { func.call_raw(values.as_mut_ptr()) }?)
+            match unsafe { func.call_raw(values.as_mut_ptr()) } {
+                Err(Error::Host(payload)) if payload.is::<Unwound>() => Ok(()),
+                returned => Ok(returned?),
+            }
         }))
     }
 
@@ -174,12 +194,12 @@ impl Team {
             state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
         state.live.try_reserve(1).map_err(|_| NoThread::Again)?;
+        let State { live, last, .. } = &mut *state;
         loop {
-            state.last = state.last % LAST_ID + 1;
-            let id = state.last;
-            if !state.live.contains_key(&id) {
-                state.live.insert(id, None);
-                return Ok(id);
+            *last = *last % LAST_ID + 1;
+            if let Entry::Vacant(free) = live.entry(*last) {
+                free.insert(None);
+                return Ok(*last);
             }
         }
     }
@@ -200,9 +220,13 @@ impl Team {
             }
             state.live.insert(id, Some(store.interrupt_handle()));
         }
-        let instance = Instance::new(&store, module, &externs(self, &store)?)?;
+        let own = OwnInstance::default();
+        let instance = Instance::new(&store, module, &externs(self, &store, &own)?)?;
+        own.replace(Some(instance.clone()));
         let member = Member { id, store, instance };
         let done = job(&member);
+        // Functions of the instance's refer to it by this.
+        own.take();
         if let Some(tank) = tank {
             tank.give(member.store.fuel());
         }
@@ -243,6 +267,11 @@ impl Team {
             return f();
         }
         state.at_end = Some(Box::new(f));
+    }
+
+    /// Sets whether the guest may start threads, which it may at first.
+    pub fn set_open(&self, open: bool) {
+        self.is_open.store(open, Ordering::Relaxed);
     }
 
     #[inline]

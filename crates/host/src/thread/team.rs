@@ -63,7 +63,7 @@ pub(super) fn team_of(
     let (memories, sink, of_calls) = (memories.to_vec(), sink.clone(), Arc::downgrade(shared));
     let team = Team::new(TeamPlan {
         module: plan.module.clone(),
-        externs: Box::new(move |team, store| {
+        externs: Box::new(move |team, store, _| {
             let each = |(index, import): (usize, &ForThreads)| {
                 extern_for(store, team, import, index, &memories, (&of_calls, &sink))
             };

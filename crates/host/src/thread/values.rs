@@ -24,7 +24,7 @@ impl Value {
         })
     }
 
-    pub(super) fn to_val(self) -> Val {
+    pub fn to_val(self) -> Val {
         match self {
             Value::I32(value) => Val::I32(value),
             Value::I64(value) => Val::I64(value),

@@ -25,6 +25,11 @@ impl Memory {
         Ok(Memory::adopt(store, MemoryObj::new(store, store.engine(), ty, None)?))
     }
 
+    /// Makes a memory for the code of a module, which may assume more than that of the store's engine.
+    pub fn for_module(store: &Store, module: &Module, ty: MemoryType) -> Result<Memory, Error> {
+        Ok(Memory::adopt(store, MemoryObj::new(store, module.engine(), ty)?))
+    }
+
     pub(crate) fn of_shared(store: &Store, shared: SharedMemory, host: Option<Rc<dyn MemoryHost>>) -> Memory {
         Memory::adopt(store, MemoryObj::of_shared(store, shared, host))
     }

@@ -294,8 +294,9 @@ impl MemoryObj {
 
     /// See `Memory::abandon`.
     pub(crate) fn abandon(&self, pin: &Pin) {
-        if let MemoryObj::Own(own) = self {
-            own.with_pages_of(pin, Pages::abandon);
+        match self {
+            MemoryObj::Own(own) => own.with_pages_of(pin, Pages::abandon),
+            MemoryObj::Shared(share) => std::mem::forget(share.memory.clone()),
         }
     }
 
