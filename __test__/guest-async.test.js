@@ -353,8 +353,8 @@ describe('threads of a module', () => {
         try { exports.one(2); } catch ({ code }) { console.log(code); }
       });
       const exports = wn.load(bytes.addon);
-      exports.one(0);
-      setTimeout(() => {}, 200);`;
+      exports.one(3);
+      setTimeout(() => {}, 1000);`;
     const { status, stdout, stderr } = child(code, { modules: { addon: Buffer.from(await bytes()) } });
     expect({ status, stdout, stderr }).toEqual({
       status: 0,

@@ -809,3 +809,31 @@ fn fuel_comes_from_the_source_until_that_is_empty() {
         assert_eq!(left.get(), 0);
     }
 }
+
+/// Each of many threads grows by one page, at the same time, until that is refused.
+#[test]
+fn threads_that_grow_at_the_same_time_stay_below_the_limit() {
+    const PAGE: usize = 65536;
+    let engine = engines().next().expect("an engine");
+    let grows = with_import(
+        &engine,
+        r#"(func (export "grow") (loop (br_if 0 (i32.ge_s (memory.grow (i32.const 1)) (i32.const 0)))))"#,
+    );
+    for _ in 0..50 {
+        let memory = shared(&engine, 1, 10);
+        let start = std::sync::Barrier::new(4);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    let store = Store::new(&engine).expect("a store");
+                    store.set_limits(Limits { memory_bytes: 8 * PAGE, ..Limits::default() });
+                    let memory = memory.to_memory(&store).expect("ours");
+                    let instance = Instance::new(&store, &grows, &[Extern::Memory(memory)]).expect("links");
+                    start.wait();
+                    call(&instance, "grow", &[]).expect("it returns");
+                });
+            }
+        });
+        assert_eq!(memory.size(), 8);
+    }
+}

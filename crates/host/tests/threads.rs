@@ -374,7 +374,8 @@ fn the_limits_on_memory_hold_for_all_threads_together() {
     // A thread whose table has no room ends the guest and says why.
     let mut plan = plan_of(module(&engine(), body));
     plan.limits = Limits { total_bytes: 65536 + 8000, ..Limits::default() };
-    assert!(matches!(outcome(plan), Err(GuestFailure::Limit(OverLimit::Total { .. }))));
+    let ended = outcome(plan);
+    assert!(matches!(ended, Err(GuestFailure::Limit(OverLimit::Total { .. }))), "{ended:?}");
 }
 
 /// A guest that starts as many threads as it can, all of which do the same.

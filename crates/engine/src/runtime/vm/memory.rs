@@ -403,13 +403,11 @@ fn cannot_reset(e: io::Error) -> Error {
 impl SharedShare {
     fn grow(&self, delta: u64) -> Option<u64> {
         let ty = self.memory.ty();
-        let bytes =
-            grown_len(&ty, self.memory.size(), delta).filter(|bytes| self.limits.allow_memory(*bytes))?;
-        let old = self.memory.grow_with(delta, self.host.as_deref(), Some(&self.budget))?;
+        let old = self.memory.grow_with(delta, self.host.as_deref(), Some(&self.budget), &self.limits)?;
         // The host counts its own bytes.
         if self.host.is_none() {
-            let old = byte_len(&ty, old).unwrap_or(bytes);
-            let grown = round_to_page(bytes).saturating_sub(round_to_page(old));
+            let bytes = |pages| byte_len(&ty, pages).map_or(0, round_to_page);
+            let grown = bytes(old + delta).saturating_sub(bytes(old));
             // This budget has no limit.
             let _ = self.charge.set(self.charge.bytes() + grown);
         }

@@ -8,7 +8,7 @@
 //! The bytes belong to us, or to a host that shares memory with its own code. In the second case each
 //! handle has a [`MemoryHost`], which keeps the bytes, grows them, and lets threads wait with the host's.
 
-use super::limits::{Budget, SharedCharges};
+use super::limits::{Budget, Limits, SharedCharges};
 use super::memory;
 use super::parking::Wait;
 use super::traps::Error;
@@ -145,7 +145,7 @@ impl SharedMemory {
 
     /// Grows by `delta` pages. Returns the old size, or `None` if the memory cannot grow.
     pub fn grow(&self, delta: u64) -> Option<u64> {
-        self.grow_with(delta, None, None)
+        self.grow_with(delta, None, None, &Limits::default())
     }
 
     /// As [`SharedMemory::grow`]. Includes what the host's code has grown. The growth is counted in the budget,
@@ -155,6 +155,7 @@ impl SharedMemory {
         delta: u64,
         host: Option<&dyn MemoryHost>,
         budget: Option<&Budget>,
+        limits: &Limits,
     ) -> Option<u64> {
         let Inner { ty, bytes, definition, .. } = &*self.0;
         let mut charges = self.0.growing();
@@ -162,7 +163,8 @@ impl SharedMemory {
             Some(host) => self.follow(host),
             None => self.size(),
         };
-        let length = memory::grown_len(ty, old, delta)?;
+        // Looked at under the lock: other threads grow the memory, too.
+        let length = memory::grown_len(ty, old, delta).filter(|bytes| limits.allow_memory(*bytes))?;
         match (bytes, host) {
             (Bytes::Own(pages), _) => {
                 let more = round_to_page(length) - round_to_page(self.byte_len());
