@@ -27,7 +27,7 @@ impl Memory {
 
     /// Makes a memory for the code of a module, which may assume more than that of the store's engine.
     pub fn for_module(store: &Store, module: &Module, ty: MemoryType) -> Result<Memory, Error> {
-        Ok(Memory::adopt(store, MemoryObj::new(store, module.engine(), ty)?))
+        Ok(Memory::adopt(store, MemoryObj::new(store, module.engine(), ty, None)?))
     }
 
     pub(crate) fn of_shared(store: &Store, shared: SharedMemory, host: Option<Rc<dyn MemoryHost>>) -> Memory {
