@@ -765,8 +765,8 @@ export interface WASILimits {
   fuel?: number;
   /**
    * Threads that a program of `wasm32-wasip1-threads` may have at a time, beside its first. It gets `EAGAIN`
-   * for one more. `memory`, `total` and `fuel` hold for all its threads together, `stack` for each. For
-   * {@link WASI.run} and {@link WASI.spawn}. Default: 256.
+   * for one more. `memory` and `total` hold for all its threads together, and so does `fuel`; `stack` holds for
+   * each. Default: 256.
    */
   threads?: number;
   /**
@@ -1083,6 +1083,15 @@ export interface LoadOptions extends Omit<WASIOptions, 'version' | 'returnOnExit
   free?: string;
   /** Whether its code may come from the cache, and go there. Default: true. */
   cache?: boolean;
+  /**
+   * Threads that a native module may have at a time that it starts itself. Default: `limits.threads`, so 256.
+   */
+  threads?: number;
+  /**
+   * Threads that do the asynchronous work of a native module. They start when there is some. With 0 it is done on this
+   * thread, in turns of its own. Default: `UV_THREADPOOL_SIZE`, or 4.
+   */
+  asyncWorkPoolSize?: number;
 }
 
 /** What {@link loadAsync} takes. */
