@@ -21,6 +21,7 @@ const groups = [
   'edges',
   'boundary',
   'run',
+  'start',
   'stop',
   'instantiate',
   'compile',
