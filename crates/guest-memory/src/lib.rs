@@ -275,7 +275,7 @@ mod tests {
         let mut bytes = vec![b'x'; 100];
         let mem = GuestMemory::from_slice(&mut bytes);
         assert_eq!(mem.c_string_len(0, 1000), Err(Error::OutOfBounds));
-        assert_eq!(mem.c_string_len(0, 99), Err(Error::TooLong));
+        assert_eq!(mem.c_string_len(0, 50), Err(Error::TooLong));
         assert_eq!(mem.c_string_len(100, 10), Err(Error::OutOfBounds));
         assert_eq!(mem.c_string_len(101, 10), Err(Error::OutOfBounds));
         mem.write_u8(99, 0).unwrap();
