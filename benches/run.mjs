@@ -20,6 +20,7 @@ const groups = [
   'syscalls',
   'edges',
   'boundary',
+  'native',
   'run',
   'start',
   'stop',
