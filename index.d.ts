@@ -376,6 +376,8 @@ export type ErrorCode =
   | 'ERR_WASI_ASYNC_IMPORT'
   | 'ERR_WASI_BUSY'
   | 'ERR_WASI_CLOSED'
+  | 'ERR_WASI_DEAD'
+  | 'ERR_WASI_IMPORT'
   | 'ERR_WASI_COMPILE'
   | 'ERR_WASI_EXIT'
   | 'ERR_WASI_FETCH'
