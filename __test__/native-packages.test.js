@@ -73,6 +73,48 @@ test('@node-rs/jieba', () => {
   expect(both[1]).toEqual(both[0]);
 });
 
+test('asynchronous calls of @node-rs/bcrypt, argon2 and jieba', async () => {
+  const [bcrypt, argon2] = [guest('@node-rs/bcrypt'), guest('@node-rs/argon2')];
+  const twins = [native('@node-rs/bcrypt'), native('@node-rs/argon2')];
+  expect(await twins[0].verify('password', await bcrypt.hash('password', 4))).toBe(true);
+  const options = { salt: Buffer.alloc(16, 7), memoryCost: 1024 };
+  expect(await argon2.hash('password', options)).toBe(await twins[1].hash('password', options));
+  const many = await Promise.all(Array.from({ length: 8 }, () => bcrypt.hash('p', 4)));
+  expect(many.every((hash) => twins[0].verifySync('p', hash))).toBe(true);
+  await expect(argon2.verify('no hash', 'password')).rejects.toThrow();
+});
+
+test('@napi-rs/snappy, sync and async', async () => {
+  const [twin, own] = [native('snappy'), guest('@napi-rs/snappy')];
+  const bytes = Buffer.from('a text that is repeated. '.repeat(10_000));
+  expect(own.compressSync(bytes)).toEqual(twin.compressSync(bytes));
+  expect(own.uncompressSync(twin.compressSync(bytes))).toEqual(bytes);
+  expect(await own.uncompress(await own.compress(bytes))).toEqual(bytes);
+});
+
+test('@napi-rs/lzma', async () => {
+  const [twin, own] = [native('@napi-rs/lzma/xz'), guest('@napi-rs/lzma').xz];
+  const bytes = Buffer.from('a text that is repeated. '.repeat(1000));
+  expect(await own.decompress(await twin.compress(bytes))).toEqual(bytes);
+  expect(await twin.decompress(await own.compress(bytes))).toEqual(bytes);
+});
+
+test('@oxc-resolver finds files where it may look, and nowhere else', async () => {
+  const root = path.join(__dirname, '..');
+  const own = guest('@oxc-resolver/binding', { preopens: { '/': '/' } });
+  const resolver = new own.ResolverFactory({});
+  expect(resolver.sync(root, './index.js').path).toBe(path.join(root, 'index.js'));
+  expect((await resolver.async(root, './index.js')).path).toBe(path.join(root, 'index.js'));
+  const blind = guest('@oxc-resolver/binding');
+  expect(new blind.ResolverFactory({}).sync(root, './index.js').error).toMatch(/Cannot find module/);
+});
+
+test('@tailwindcss/oxide', () => {
+  const content = [{ content: '<div class="flex p-4 hover:m-2">', extension: 'html' }];
+  const scan = (m) => new m.Scanner({}).scanFiles(content).sort();
+  expect(scan(guest('@tailwindcss/oxide'))).toEqual(scan(native('@tailwindcss/oxide')));
+});
+
 test('a published addon in Workers, and many rounds of it', async () => {
   const code = `
     const { parentPort, workerData } = require('node:worker_threads');
