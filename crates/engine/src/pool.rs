@@ -1,11 +1,12 @@
 //! The compile threads of the process.
 //!
 //! Used by `Module` and the parallel parts of compilation. There are as many threads as the machine has
-//! cores. They start when there is work, and end some time after it. Invariant: a compilation never depends
-//! on a free thread. The caller does the work itself, and other threads help if they can.
+//! cores, for work that somebody waits for, and one thread less, of low priority, for the rest. They start when there
+//! is work, and end some time after it. Invariant: a compilation never depends on a free thread. The caller does
+//! the work itself, and other threads help if they can.
 
 use crate::error::CompileError;
-use crate::sys::pin_library;
+use crate::sys::{lower_priority, pin_library};
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -22,6 +23,8 @@ const IDLE: Duration = Duration::from_secs(5);
 type Task = Box<dyn FnOnce() + Send>;
 
 struct Pool {
+    /// Whether nobody waits for the work.
+    background: bool,
     state: Mutex<State>,
     /// Notified when there is work.
     work: Condvar,
@@ -58,11 +61,21 @@ struct Group {
     running: AtomicUsize,
 }
 
-static POOL: Pool = Pool {
-    state: Mutex::new(State { helps: VecDeque::new(), tasks: VecDeque::new(), threads: 0, idle: 0 }),
-    work: Condvar::new(),
-    back: Condvar::new(),
-};
+static POOL: Pool = Pool::new(false);
+static BACKGROUND: Pool = Pool::new(true);
+
+/// Runs `task` on a thread of low priority, in order with other such tasks. If the system gives no thread, it may
+/// never run.
+pub fn spawn_background(task: impl FnOnce() + Send + 'static) {
+    let mut state = BACKGROUND.lock();
+    state.tasks.push_back(Box::new(task));
+    BACKGROUND.call(&mut state);
+}
+
+/// The number of threads of low priority. They leave a core to whoever runs meanwhile.
+pub fn background_threads() -> usize {
+    cores().saturating_sub(1).max(1)
+}
 
 /// Runs `task` on a thread of the pool, in order with other tasks. If the system gives no thread at all, the
 /// task runs here immediately.
@@ -114,25 +127,41 @@ fn cores() -> usize {
 }
 
 impl Pool {
+    const fn new(background: bool) -> Pool {
+        Pool {
+            background,
+            state: Mutex::new(State { helps: VecDeque::new(), tasks: VecDeque::new(), threads: 0, idle: 0 }),
+            work: Condvar::new(),
+            back: Condvar::new(),
+        }
+    }
+
+    fn most_threads(&self) -> usize {
+        if self.background { background_threads() } else { cores() }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Finds a thread for work that was just queued.
-    fn call(&self, state: &mut State) {
+    fn call(&'static self, state: &mut State) {
         if state.idle >= state.tasks.len() + state.helps.len() {
             self.work.notify_one();
-        } else if state.threads < cores() {
+        } else if state.threads < self.most_threads() {
             pin_library();
             let thread = std::thread::Builder::new().name("wasm-compile".into()).stack_size(STACK);
             // If the system refuses a thread, the others do the work.
-            if thread.spawn(|| POOL.serve()).is_ok() {
+            if thread.spawn(|| self.serve()).is_ok() {
                 state.threads += 1;
             }
         }
     }
 
     fn serve(&self) {
+        if self.background {
+            lower_priority();
+        }
         let mut state = self.lock();
         loop {
             // A panic is a bug. The waiting caller notices it, because the result is missing.

@@ -89,7 +89,9 @@ enum Expect {
 use Expect::*;
 
 fn configs() -> [Config; 3] {
-    let config = |opt_level, trap_mode| Config { opt_level, trap_mode, threads: 2, ..Config::default() };
+    let tiers = Tiers::Eager;
+    let config =
+        |opt_level, trap_mode| Config { opt_level, trap_mode, threads: 2, tiers, ..Config::default() };
     [
         config(OptLevel::None, TrapMode::Signals),
         config(OptLevel::Speed, TrapMode::Signals),

@@ -359,19 +359,25 @@ fn is(value: &Val, expected: &WastRetCore<'_>) -> bool {
     }
 }
 
-/// Every way to compile and run: {signals, explicit} x {reserved, bounded} x {speed, none}.
+/// Every way to compile and run: {signals, explicit} x {reserved, bounded} x {speed, none}, and each way to trap
+/// with functions that are compiled at their first call and replaced later.
 fn modes(features: WasmFeatures) -> impl Iterator<Item = Config> {
     let all = [TrapMode::Signals, TrapMode::Explicit].into_iter().flat_map(|trap_mode| {
         [MemoryStyle::Reserved, MemoryStyle::Bounded].into_iter().flat_map(move |memory| {
             [OptLevel::Speed, OptLevel::None].into_iter().map(move |opt_level| (trap_mode, memory, opt_level))
         })
     });
-    all.map(move |(trap_mode, memory, opt_level)| Config {
+    let eager = all.map(|(trap_mode, memory, opt_level)| (trap_mode, memory, opt_level, Tiers::Eager));
+    let stepped = [(TrapMode::Signals, MemoryStyle::Reserved), (TrapMode::Explicit, MemoryStyle::Bounded)];
+    let stepped =
+        stepped.map(|(trap_mode, memory)| (trap_mode, memory, OptLevel::Speed, Tiers::Stepped)).into_iter();
+    eager.chain(stepped).map(move |(trap_mode, memory, opt_level, tiers)| Config {
         trap_mode,
         memory: Some(memory),
         opt_level,
         features,
         threads: 1,
+        tiers,
         ..Config::default()
     })
 }
@@ -407,10 +413,10 @@ fn run_in_mode(group: &str, files: impl Iterator<Item = TestFile<'static>>, conf
             }
         }
     }
-    let Config { trap_mode, memory, opt_level, .. } = config;
+    let Config { trap_mode, memory, opt_level, tiers, .. } = config;
     let memory = memory.map_or(String::new(), |memory| format!("{memory:?}"));
     println!(
-        "{group} ({trap_mode:?}, {memory}, {opt_level:?}): {passed} passed, {} failed, {expected_failures} expected failures",
+        "{group} ({trap_mode:?}, {memory}, {opt_level:?}, {tiers:?}): {passed} passed, {} failed, {expected_failures} expected failures",
         failures.len()
     );
     assert!(passed > 0, "{group} ran nothing");

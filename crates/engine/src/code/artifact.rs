@@ -13,7 +13,9 @@
 use crate::abi::TrapCode;
 use crate::bytes::ModuleBytes;
 use crate::compile::{Handler, SourceLocation, TypeTrampoline};
+use crate::parse::info::DefinedFuncIndex;
 use crate::sys::{Mmap, page_size};
+use cranelift_entity::EntityRef;
 use std::hash::Hasher;
 use std::io::{self, Write};
 use std::ops::Range;
@@ -323,17 +325,40 @@ impl Artifact {
         self.items(Section::Traps)
     }
 
-    /// The trap code of the instruction at this index in [`Artifact::traps`].
-    pub fn trap_code(&self, place: usize) -> Option<TrapCode> {
-        self.bytes(Section::TrapCodes).get(place).copied().and_then(TrapCode::from_u8)
-    }
-
     pub fn source_map(&self) -> &[SourceLocation] {
         self.items(Section::SourceMap)
     }
 
     pub fn handlers(&self) -> &[Handler] {
         self.items(Section::Handlers)
+    }
+
+    /// The trap code for a fault of the instruction at this offset in the text.
+    pub fn trap_at(&self, offset: u32) -> Option<TrapCode> {
+        let place = self.traps().binary_search(&offset).ok()?;
+        self.bytes(Section::TrapCodes).get(place).copied().and_then(TrapCode::from_u8)
+    }
+
+    /// The handler of the call that returns to this offset.
+    pub fn handler_at(&self, offset: u32) -> Option<Handler> {
+        let handlers = self.handlers();
+        let place = handlers.binary_search_by_key(&offset, |handler| handler.call).ok()?;
+        handlers.get(place).copied()
+    }
+
+    /// The function at this offset, and the offset of its operator in the module's binary. `None` if it is not
+    /// one of the module's `bodies` functions.
+    pub fn location_at(&self, offset: u32, bodies: usize) -> Option<(DefinedFuncIndex, Option<u32>)> {
+        let functions = self.functions();
+        let place = functions.partition_point(|start| *start <= offset).checked_sub(1)?;
+        if place >= bodies {
+            return None;
+        }
+        let map = self.source_map();
+        let after = map.partition_point(|at| at.code <= offset);
+        let at = after.checked_sub(1).and_then(|place| map.get(place));
+        let at = at.filter(|at| at.code >= functions[place]);
+        Some((DefinedFuncIndex::new(place), at.map(|at| at.wasm)))
     }
 
     pub fn trampolines(&self) -> &[TypeTrampoline] {

@@ -10,6 +10,7 @@
 
 use super::artifact::{Artifact, Attached, Key};
 use super::notes;
+use super::pieces::{self, Piece};
 use crate::sys::{self, FileState, Mmap};
 use std::fs::{self, DirEntry, File};
 use std::io::{self, BufWriter, Write};
@@ -28,6 +29,8 @@ pub struct Cache {
 /// The extensions of artifact files, of notes, and of unfinished files.
 const EXTENSION: &str = "wncode";
 const NOTE: &str = "wnnote";
+/// The extension of files of incomplete modules.
+const PIECES: &str = "wnpart";
 const UNFINISHED: &str = "tmp";
 /// An unfinished file of this age is abandoned.
 const ABANDONED: Duration = Duration::from_secs(60 * 60);
@@ -78,6 +81,8 @@ impl Cache {
             .make_directory()
             .and_then(|()| write_whole(&self.path(artifact.key()), |file| artifact.write(attached, file)));
         if written.is_ok() {
+            // They are all in the artifact.
+            let _ = fs::remove_file(self.file(&digest(artifact.key()), PIECES));
             self.evict();
         }
         written.is_ok()
@@ -98,6 +103,32 @@ impl Cache {
         if state.is_settled(at) && self.make_directory().is_ok() {
             let subject = digest_of_path(path);
             notes::write(&self.file(&subject, NOTE), &subject, state, at, module);
+        }
+    }
+
+    /// The functions of an incomplete module with this key.
+    pub fn load_pieces(&self, key: &Key) -> Option<Vec<Piece>> {
+        sys::check_private_directory(&self.directory).ok()?;
+        let path = self.file(&digest(key), PIECES);
+        let (file, metadata) = sys::open_private_file(&path).ok()?;
+        let memory = Mmap::of_file(&file, usize::try_from(metadata.len()).ok()?).ok()?;
+        let pieces = pieces::read(memory.bytes_of_file(), key);
+        if pieces.is_none() {
+            let _ = fs::remove_file(&path);
+        }
+        pieces
+    }
+
+    /// Stores the functions of an incomplete module, if possible.
+    pub fn store_pieces(&self, key: &Key, pieces: &[Piece]) {
+        let bytes = pieces::write(key, pieces);
+        if bytes.len() as u64 > self.max_bytes / 2 {
+            return;
+        }
+        let path = self.file(&digest(key), PIECES);
+        let written = self.make_directory().and_then(|()| write_whole(&path, |file| file.write_all(&bytes)));
+        if written.is_ok() {
+            self.evict();
         }
     }
 
@@ -159,7 +190,7 @@ impl OldFile {
         let path = entry.path();
         let extension = path.extension()?;
         let is_unfinished = extension == UNFINISHED;
-        if !is_unfinished && extension != EXTENSION && extension != NOTE {
+        if !is_unfinished && extension != EXTENSION && extension != NOTE && extension != PIECES {
             return None;
         }
         let metadata = entry.metadata().ok().filter(|metadata| metadata.is_file())?;

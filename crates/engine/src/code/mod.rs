@@ -2,13 +2,17 @@
 
 mod artifact;
 mod cache;
+mod lazy;
 mod link;
 mod notes;
 mod object;
+mod pieces;
 pub mod registry;
 
 pub use artifact::{Artifact, Attached, Key, Refused};
 pub use cache::Cache;
+pub use lazy::{LazyCode, Maker};
 pub use link::link;
 pub use notes::now;
 pub use object::CodeObject;
+pub use pieces::Piece;

@@ -1,12 +1,13 @@
-//! Machine code that is ready to run: an artifact that is registered by address, with the types of this
-//! process.
+//! Machine code that is ready to run: an artifact, or code that is made later, registered by address, with the
+//! types of this process.
 //!
 //! Made by the code that makes modules. The machine code is freed with the `CodeObject`.
 
 use super::artifact::Artifact;
-use super::registry::{CodeInfo, Registration};
+use super::lazy::LazyCode;
+use super::registry::{Code, CodeInfo, Registration};
 use crate::bytes::ModuleBytes;
-use crate::compile::TrampolineKind;
+use crate::compile::{TrampolineKind, TypeTrampoline};
 use crate::debug::DebugInfo;
 use crate::parse::info::{DefinedFuncIndex, ModuleInfo, TypeIndex};
 use crate::types::TypeId;
@@ -18,13 +19,30 @@ use std::sync::Arc;
 /// The machine code of a module, ready to run.
 pub struct CodeObject {
     registration: Registration,
-    entries: Addresses,
-    hosts: Addresses,
-    natives: Addresses,
+    addresses: Addresses,
 }
 
-/// Trampolines by function type.
-type Addresses = HashMap<TypeId, usize>;
+/// The addresses of trampolines, by kind and function type.
+struct Addresses([HashMap<TypeId, usize>; 3]);
+
+impl Addresses {
+    /// `id` gives the process's number of a type, `address` the address of a function.
+    fn of(
+        trampolines: &[TypeTrampoline],
+        id: &dyn Fn(u32) -> Option<TypeId>,
+        address: &dyn Fn(u32) -> Option<usize>,
+    ) -> Addresses {
+        let kinds = [TrampolineKind::Entry, TrampolineKind::Host, TrampolineKind::Native];
+        Addresses(kinds.map(|kind| {
+            let all = trampolines.iter().filter(|trampoline| trampoline.kind == kind as u32);
+            all.filter_map(|trampoline| Some((id(trampoline.ty)?, address(trampoline.function)?))).collect()
+        }))
+    }
+
+    fn get(&self, kind: TrampolineKind, ty: TypeId) -> Option<*const c_void> {
+        self.0[kind as usize].get(&ty).map(|address| *address as *const c_void)
+    }
+}
 
 impl CodeObject {
     /// For the module of the artifact.
@@ -39,6 +57,18 @@ impl CodeObject {
         CodeObject::with_types(artifact, Arc::default(), ModuleBytes::default(), &|_| Some(id))
     }
 
+    /// For a module whose functions are compiled later.
+    pub fn lazy(
+        code: Arc<LazyCode>,
+        trampolines: &[TypeTrampoline],
+        module: Arc<ModuleInfo>,
+        bytes: ModuleBytes,
+    ) -> CodeObject {
+        let id = |ty: u32| module.types.get(TypeIndex::new(ty as usize)).map(|ty| ty.id());
+        let addresses = Addresses::of(trampolines, &id, &|function| code.trampoline(function));
+        CodeObject::register(Code::Lazy(code), addresses, module.clone(), bytes)
+    }
+
     fn with_types(
         artifact: Artifact,
         module: Arc<ModuleInfo>,
@@ -46,48 +76,57 @@ impl CodeObject {
         id: &dyn Fn(u32) -> Option<TypeId>,
     ) -> CodeObject {
         let start = artifact.text().as_ptr() as usize;
-        let trampolines = |kind: TrampolineKind| -> Addresses {
-            let all = artifact.trampolines().iter().filter(|trampoline| trampoline.kind == kind as u32);
-            let address = |function: u32| {
-                artifact.functions().get(function as usize).map(|place| start + *place as usize)
-            };
-            all.filter_map(|trampoline| Some((id(trampoline.ty)?, address(trampoline.function)?))).collect()
-        };
-        let [entries, hosts, natives] =
-            [TrampolineKind::Entry, TrampolineKind::Host, TrampolineKind::Native].map(trampolines);
-        let debug = Arc::new(DebugInfo::new(module.clone(), bytes.clone()));
-        let info = CodeInfo { artifact, module, bytes, debug };
-        CodeObject { registration: Registration::new(info), entries, hosts, natives }
+        let addresses = Addresses::of(artifact.trampolines(), id, &|function| {
+            artifact.functions().get(function as usize).map(|place| start + *place as usize)
+        });
+        CodeObject::register(Code::Artifact(artifact), addresses, module, bytes)
     }
 
-    pub fn artifact(&self) -> &Artifact {
-        &self.registration.info().artifact
+    fn register(code: Code, addresses: Addresses, module: Arc<ModuleInfo>, bytes: ModuleBytes) -> CodeObject {
+        let debug = Arc::new(DebugInfo::new(module.clone(), bytes.clone()));
+        let info = CodeInfo { code, module, bytes, debug };
+        CodeObject { registration: Registration::new(info), addresses }
+    }
+
+    /// The artifact, unless functions are compiled later.
+    pub fn artifact(&self) -> Option<&Artifact> {
+        match &self.registration.info().code {
+            Code::Artifact(artifact) => Some(artifact),
+            Code::Lazy(_) => None,
+        }
     }
 
     /// The code of a function of the module.
     pub fn function(&self, index: DefinedFuncIndex) -> *const c_void {
-        let artifact = self.artifact();
-        artifact.text()[artifact.functions()[index.index()] as usize..].as_ptr().cast()
+        match &self.registration.info().code {
+            Code::Artifact(artifact) => {
+                artifact.text()[artifact.functions()[index.index()] as usize..].as_ptr().cast()
+            }
+            Code::Lazy(code) => code.function(index),
+        }
     }
 
     /// The entry trampoline of a type, if the module has one: see `VMEntry`.
     pub fn entry(&self, ty: TypeId) -> Option<*const c_void> {
-        self.entries.get(&ty).map(|address| *address as *const c_void)
+        self.addresses.get(TrampolineKind::Entry, ty)
     }
 
     /// The exit trampoline to a host function of this type.
     pub fn host(&self, ty: TypeId) -> Option<*const c_void> {
-        self.hosts.get(&ty).map(|address| *address as *const c_void)
+        self.addresses.get(TrampolineKind::Host, ty)
     }
 
     /// The exit trampoline to a typed native host function of this type.
     pub fn native(&self, ty: TypeId) -> Option<*const c_void> {
-        self.natives.get(&ty).map(|address| *address as *const c_void)
+        self.addresses.get(TrampolineKind::Native, ty)
     }
 
     /// Bytes of machine code, trampolines included.
     pub fn len(&self) -> usize {
-        self.artifact().text().len()
+        match &self.registration.info().code {
+            Code::Artifact(artifact) => artifact.text().len(),
+            Code::Lazy(code) => code.len(),
+        }
     }
 }
 

@@ -5,11 +5,12 @@
 //! its entry is stable while its addresses are looked up.
 
 use super::artifact::Artifact;
+use super::lazy::LazyCode;
 use crate::abi::TrapCode;
 use crate::bytes::ModuleBytes;
 use crate::debug::{DebugInfo, Frame};
-use crate::parse::info::{DefinedFuncIndex, ModuleInfo};
-use cranelift_entity::EntityRef;
+use crate::error::CompileError;
+use crate::parse::info::ModuleInfo;
 use std::ops::Range;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering, fence};
@@ -17,17 +18,28 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Information about one module's code.
 pub struct CodeInfo {
-    pub artifact: Artifact,
+    pub code: Code,
     pub module: Arc<ModuleInfo>,
     pub bytes: ModuleBytes,
     pub debug: Arc<DebugInfo>,
 }
 
+/// The forms of a module's code.
+pub enum Code {
+    Artifact(Artifact),
+    Lazy(Arc<LazyCode>),
+}
+
 impl CodeInfo {
     /// The addresses of the code.
     fn addresses(&self) -> Range<usize> {
-        let text = self.artifact.text().as_ptr_range();
-        text.start as usize..text.end as usize
+        match &self.code {
+            Code::Artifact(artifact) => {
+                let text = artifact.text().as_ptr_range();
+                text.start as usize..text.end as usize
+            }
+            Code::Lazy(code) => code.addresses(),
+        }
     }
 
     /// The offset of `pc` in the text.
@@ -37,36 +49,44 @@ impl CodeInfo {
 
     /// The trap code for a fault of the instruction at `pc`.
     pub fn trap_at(&self, pc: usize) -> Option<TrapCode> {
-        let place = self.artifact.traps().binary_search(&self.offset(pc)?).ok()?;
-        self.artifact.trap_code(place)
+        let offset = self.offset(pc)?;
+        match &self.code {
+            Code::Artifact(artifact) => artifact.trap_at(offset),
+            Code::Lazy(code) => code.trap_at(offset),
+        }
     }
 
     /// The handler of the call that returns to `pc`: its address, and the frame size at the call.
     pub fn handler_at(&self, pc: usize) -> Option<(usize, usize)> {
-        let handlers = self.artifact.handlers();
-        let place = handlers.binary_search_by_key(&self.offset(pc)?, |handler| handler.call).ok()?;
-        let handler = handlers.get(place)?;
+        let offset = self.offset(pc)?;
+        let handler = match &self.code {
+            Code::Artifact(artifact) => artifact.handler_at(offset),
+            Code::Lazy(code) => code.handler_at(offset),
+        }?;
         Some((self.addresses().start + handler.handler as usize, handler.frame_size as usize))
+    }
+
+    /// Gives the function code whose entry in the procedure linkage table is at `pc`.
+    pub fn make(&self, pc: usize) -> Result<(), CompileError> {
+        match &self.code {
+            Code::Artifact(_) => Ok(()),
+            Code::Lazy(code) => code.make(pc),
+        }
     }
 
     /// The guest code at `pc`. `None` in a trampoline. For a return address pass the address minus one, which
     /// is in the call.
     pub fn frame_at(&self, pc: usize) -> Option<Frame> {
         let offset = self.offset(pc)?;
-        let functions = self.artifact.functions();
-        let place = functions.partition_point(|start| *start <= offset).checked_sub(1)?;
-        if place >= self.module.num_bodies() {
-            return None;
-        }
-        let index = self.module.func_index(DefinedFuncIndex::new(place));
-        let map = self.artifact.source_map();
-        let after = map.partition_point(|at| at.code <= offset);
-        let at = after.checked_sub(1).and_then(|place| map.get(place));
-        let wasm_offset = at.filter(|at| at.code >= functions[place]).map(|at| u64::from(at.wasm));
+        let (function, wasm_offset) = match &self.code {
+            Code::Artifact(artifact) => artifact.location_at(offset, self.module.num_bodies()),
+            Code::Lazy(code) => code.location_at(offset),
+        }?;
+        let index = self.module.func_index(function);
         Some(Frame {
             func_index: index.as_u32(),
             name: self.module.function_name(&self.bytes, index),
-            wasm_offset,
+            wasm_offset: wasm_offset.map(u64::from),
             entry: 0,
             debug: self.debug.clone(),
         })

@@ -38,6 +38,15 @@ pub enum OptLevel {
     Speed,
 }
 
+/// The way in which one function is compiled.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Tier {
+    /// As quickly as possible, because a caller waits for it.
+    First,
+    /// As the compiler's settings say.
+    Best,
+}
+
 /// Cranelift, configured for this machine.
 pub struct Compiler {
     pub isa: OwnedTargetIsa,
@@ -148,46 +157,60 @@ impl Compiler {
         threads: usize,
         stop: &Stop<'_>,
     ) -> Result<CompiledModule, CompileError> {
-        let bodies = info.bodies.len();
-        let mut list = TrampolineList::new(bodies + Libcall::ALL.len());
-        let mut trampolines = Vec::new();
-        let mut known = HashSet::new();
-        let mut wanted = |kind: TrampolineKind, index: FuncIndex| {
-            let ty = info.func_type(index);
-            if known.insert((kind, ty.id())) {
-                let function = list.place(kind.of_type(ty.ty())) as u32;
-                trampolines.push(TypeTrampoline {
-                    kind: kind as u32,
-                    ty: info.functions[index].ty.as_u32(),
-                    function,
-                });
-            }
-        };
-        for index in info.func_refs.values().filter(|index| info.defined_func(**index).is_some()) {
-            wanted(TrampolineKind::Entry, *index);
-        }
-        for index in (0..info.num_imported_functions).map(FuncIndex::new) {
-            wanted(TrampolineKind::Entry, index);
-            wanted(TrampolineKind::Host, index);
-            if is_native(info.func_type(index).ty()) {
-                wanted(TrampolineKind::Native, index);
-            }
-        }
         let module = ModuleEnvironment { isa: &*self.isa, info, offsets, tunables };
         let jobs: Vec<Job> = info.bodies.keys().map(Job::Body).collect();
         let made = run(&jobs, &module, self, bytes, threads, stop)?;
-        let mut functions: Vec<Option<Arc<CompiledFunction>>> =
-            made.into_iter().map(|f| Some(Arc::new(f))).collect();
+        self.complete(&module, made.into_iter().map(Arc::new).collect(), threads, stop)
+    }
+
+    /// Adds the trampolines that a module needs to its functions.
+    pub fn complete(
+        &self,
+        module: &ModuleEnvironment<'_>,
+        functions: Vec<Arc<CompiledFunction>>,
+        threads: usize,
+        stop: &Stop<'_>,
+    ) -> Result<CompiledModule, CompileError> {
+        let bodies = functions.len();
+        let (list, trampolines) = trampolines_of(module.info);
+        let mut functions: Vec<Option<Arc<CompiledFunction>>> = functions.into_iter().map(Some).collect();
         functions.resize(bodies + Libcall::ALL.len(), None);
         let called = libcalls_of(&functions, bodies);
         let needed: Vec<Trampoline> =
             called.iter().copied().map(Trampoline::Libcall).chain(list.list).collect();
-        let mut found = self.trampolines(needed, &module, threads, stop)?.into_iter();
+        let mut found = self.trampolines(needed, module, threads, stop)?.into_iter();
         for libcall in called {
             functions[bodies + libcall as usize] = found.next();
         }
         functions.extend(found.map(Some));
         Ok(CompiledModule { functions, bodies, trampolines })
+    }
+
+    /// All trampolines that a module may need, with the functions themselves absent.
+    pub fn trampolines_only(
+        &self,
+        module: &ModuleEnvironment<'_>,
+        stop: &Stop<'_>,
+    ) -> Result<CompiledModule, CompileError> {
+        let bodies = module.info.bodies.len();
+        let (list, trampolines) = trampolines_of(module.info);
+        let libcalls = Libcall::ALL.iter().copied().map(Trampoline::Libcall);
+        let found = self.trampolines(libcalls.chain(list.list).collect(), module, 1, stop)?;
+        let mut functions = vec![None; bodies];
+        functions.extend(found.into_iter().map(Some));
+        Ok(CompiledModule { functions, bodies, trampolines })
+    }
+
+    /// Compiles one function.
+    pub fn compile_function(
+        &self,
+        worker: &mut Worker,
+        module: &ModuleEnvironment<'_>,
+        bytes: &[u8],
+        index: DefinedFuncIndex,
+        tier: Tier,
+    ) -> Result<CompiledFunction, CompileError> {
+        worker.run(&Job::Body(index), index.index(), module, self, bytes, tier)
     }
 
     /// The code of trampolines. Compiles those that are not cached.
@@ -237,6 +260,35 @@ impl Compiler {
             trampolines: vec![trampoline(TrampolineKind::Entry, 0), trampoline(TrampolineKind::Host, 1)],
         })
     }
+}
+
+/// The trampolines for the functions of a module. They are placed after its functions and the libcalls.
+fn trampolines_of(info: &ModuleInfo) -> (TrampolineList, Vec<TypeTrampoline>) {
+    let mut list = TrampolineList::new(info.bodies.len() + Libcall::ALL.len());
+    let mut trampolines = Vec::new();
+    let mut known = HashSet::new();
+    let mut wanted = |kind: TrampolineKind, index: FuncIndex| {
+        let ty = info.func_type(index);
+        if known.insert((kind, ty.id())) {
+            let function = list.place(kind.of_type(ty.ty())) as u32;
+            trampolines.push(TypeTrampoline {
+                kind: kind as u32,
+                ty: info.functions[index].ty.as_u32(),
+                function,
+            });
+        }
+    };
+    for index in info.func_refs.values().filter(|index| info.defined_func(**index).is_some()) {
+        wanted(TrampolineKind::Entry, *index);
+    }
+    for index in (0..info.num_imported_functions).map(FuncIndex::new) {
+        wanted(TrampolineKind::Entry, index);
+        wanted(TrampolineKind::Host, index);
+        if is_native(info.func_type(index).ty()) {
+            wanted(TrampolineKind::Native, index);
+        }
+    }
+    (list, trampolines)
 }
 
 /// The trampolines of one module, without duplicates.
@@ -299,7 +351,7 @@ pub(super) enum Job {
 }
 
 /// The reusable allocations of one thread.
-pub(super) struct Worker {
+pub struct Worker {
     pub(super) context: Context,
     builder: FunctionBuilderContext,
 }
@@ -332,15 +384,7 @@ fn run(
             && !stopped()
             && let Some(i) = order.get(next.fetch_add(1, Ordering::Relaxed))
         {
-            // A panic here is a bug in the engine or in Cranelift. It must not abort the process.
-            let compiled = catch_unwind(AssertUnwindSafe(|| {
-                let offset = worker.translate(&jobs[*i], *i, module, bytes)?;
-                worker.compile(compiler, offset)?;
-                worker.collect(*i)
-            }));
-            match compiled
-                .unwrap_or_else(|_| Err(CompileError::general("internal compiler error: it panicked")))
-            {
+            match worker.run(&jobs[*i], *i, module, compiler, bytes, Tier::Best) {
                 Ok(function) => mine.push((*i, function)),
                 Err(e) => {
                     failed.store(true, Ordering::Relaxed);
@@ -369,8 +413,31 @@ fn run(
 }
 
 impl Worker {
-    pub(super) fn new() -> Worker {
+    pub fn new() -> Worker {
         Worker { context: Context::new(), builder: FunctionBuilderContext::new() }
+    }
+
+    /// Does a job. `place` is the function's index.
+    fn run(
+        &mut self,
+        job: &Job,
+        place: usize,
+        module: &ModuleEnvironment<'_>,
+        compiler: &Compiler,
+        bytes: &[u8],
+        tier: Tier,
+    ) -> Result<CompiledFunction, CompileError> {
+        // A panic here is a bug in the engine or in Cranelift. It must not abort the process.
+        let compiled = catch_unwind(AssertUnwindSafe(|| {
+            let offset = self.translate(job, place, module, bytes)?;
+            self.compile(compiler, offset, tier)?;
+            self.collect(place)
+        }));
+        compiled.unwrap_or_else(|_| {
+            // What it left behind is in no defined state.
+            *self = Worker::new();
+            Err(CompileError::general("internal compiler error: it panicked"))
+        })
     }
 
     /// Translates the job to Cranelift IR in `context`. Returns the job's offset in the module.
@@ -405,9 +472,14 @@ impl Worker {
     }
 
     /// Compiles the IR in `context` to machine code.
-    pub(super) fn compile(&mut self, compiler: &Compiler, offset: usize) -> Result<(), CompileError> {
+    pub(super) fn compile(
+        &mut self,
+        compiler: &Compiler,
+        offset: usize,
+        tier: Tier,
+    ) -> Result<(), CompileError> {
         let dfg = &self.context.func.dfg;
-        let isa = if dfg.num_blocks() > limits::CAREFULLY_ALLOCATED_BLOCKS {
+        let isa = if tier == Tier::First || dfg.num_blocks() > limits::CAREFULLY_ALLOCATED_BLOCKS {
             &*compiler.plain_isa
         } else if dfg.num_values() > limits::CAREFULLY_ALLOCATED {
             &*compiler.quick_isa

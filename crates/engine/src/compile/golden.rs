@@ -72,7 +72,7 @@ fn show(
     let offset = worker.translate(job, place, module, bytes).expect("translates");
     worker.context.set_disasm(true);
     let ir = worker.context.func.display().to_string();
-    worker.compile(compiler, offset).expect("compiles");
+    worker.compile(compiler, offset, Tier::Best).expect("compiles");
     let code = worker.context.compiled_code().and_then(|code| code.vcode.clone()).expect("was asked for");
     writeln!(text, ";;\n;; {title}").expect("a string grows");
     for line in ir.lines().chain([""]).chain(code.lines()) {

@@ -20,4 +20,5 @@ mod trampolines;
 mod translate;
 
 pub use compiled::*;
-pub use driver::{Compiler, OptLevel};
+pub use driver::{Compiler, OptLevel, Tier, Worker};
+pub use environ::ModuleEnvironment;

@@ -167,6 +167,9 @@ impl Drop for Inner {
     fn drop(&mut self) {
         let gone = |known: &Known| matches!(known, Known::Made(module) if module.0.strong_count() == 0);
         self.engine.modules().forget(&self.hash, gone);
+        if let Some(lazy) = &self.lazy {
+            lazy.abandon();
+        }
     }
 }
 

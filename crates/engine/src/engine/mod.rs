@@ -1,6 +1,7 @@
 //! The engine: settings and the compiler, shared by every thread of the process.
 
 mod file;
+mod lazy;
 mod making;
 mod module;
 
@@ -9,7 +10,7 @@ pub use making::Compiling;
 pub use module::{ExportType, ImportType, Module, WeakModule};
 
 use crate::abi::{MemoryStyle, Tunables};
-use crate::code::{self, Cache, CodeObject, Key};
+use crate::code::{self, Cache, CodeObject, Key, LazyCode};
 use crate::compile::{Compiler, OptLevel};
 use crate::error::CompileError;
 use crate::pages::Pool;
@@ -44,6 +45,36 @@ pub struct Config {
     pub max_wasm_stack: usize,
     /// Where compiled code is cached for other processes. `None` disables the cache.
     pub cache: Option<Cache>,
+    /// When functions are compiled.
+    pub tiers: Tiers,
+}
+
+/// When functions are compiled. Their final code is the same.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Tiers {
+    /// All before the module is ready.
+    Eager,
+    /// If the module's functions have at least `from` bytes: each quickly at its first call, and all of them in the
+    /// background as `opt_level` says.
+    Lazy { from: usize },
+    /// For tests: each at its first call, without threads in the background. Some calls compile everything so far
+    /// as `opt_level` says, so that code changes in the middle of execution.
+    Stepped,
+}
+
+impl Tiers {
+    /// Compiling less than this ahead takes a few milliseconds.
+    pub const DEFAULT: Tiers = Tiers::Lazy { from: 64 << 10 };
+
+    /// Whether a module with this much code is compiled while it runs.
+    fn are_lazy_for(self, code: usize) -> bool {
+        LazyCode::has_room(code)
+            && match self {
+                Tiers::Eager => false,
+                Tiers::Lazy { from } => code >= from,
+                Tiers::Stepped => code > 0,
+            }
+    }
 }
 
 /// How compiled code traps.
@@ -72,6 +103,7 @@ impl Default for Config {
             // Otherwise endless recursion would use all memory.
             max_wasm_stack: 64 << 20,
             cache: None,
+            tiers: Tiers::DEFAULT,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::Engine;
 use super::file::{self, FileResult, Reading};
+use super::lazy::LazyModule;
 use super::making::{self, Compiling, Given};
 use crate::abi::offsets::VMOffsets;
 use crate::bytes::ModuleBytes;
@@ -46,6 +47,8 @@ pub(super) struct Inner {
     file: Option<Arc<File>>,
     /// What the module's memories start with, made for the first instance.
     images: OnceLock<Images>,
+    /// For a module that is compiled while it runs.
+    pub(super) lazy: Option<Arc<LazyModule>>,
 }
 
 /// The images of memories, by index. Without any, active data segments are copied.
@@ -65,7 +68,7 @@ enum Kept {
 const WORTH_KEEPING: usize = 16 << 10;
 
 /// The initial contents of the module's memories. Empty if it is better to copy them.
-fn image_of(info: &ModuleInfo, bytes: &[u8]) -> Vec<u8> {
+pub(super) fn image_of(info: &ModuleInfo, bytes: &[u8]) -> Vec<u8> {
     Plan::of(info).and_then(|plan| plan.image(bytes)).unwrap_or_default()
 }
 
@@ -189,6 +192,18 @@ impl Module {
         }
         let info = parse::parse(&bytes, engine.features(), engine.threads(), stop)?;
         let (info, offsets) = Module::declarations(info, &hash)?;
+        let code_len = info.bodies.values().map(|body| body.len()).sum();
+        if engine.config().tiers.are_lazy_for(code_len) {
+            let (info, key) = (Arc::new(info), engine.key(&hash));
+            let pieces = cache.and_then(|cache| cache.load_pieces(&key)).unwrap_or_default();
+            let (all, own) = (bytes.clone(), offsets.clone());
+            let lazy = LazyModule::new(engine, info.clone(), all, own, key, cache, pieces, stop)?;
+            let (engine, code, lazy) = (engine.clone(), lazy.code_object(), Some(lazy));
+            let images = OnceLock::new();
+            let inner =
+                Inner { engine, hash, info, bytes, offsets, code, is_kept: false, file: None, images, lazy };
+            return Ok(Module(Arc::new(inner)));
+        }
         let (compiler, tunables, threads) = (engine.compiler(), engine.tunables(), engine.threads());
         let compiled = compiler.compile(&info, &bytes, &offsets, tunables, threads, stop)?;
         let artifact = code::link(&compiler.isa, &compiled, engine.key(&hash))?;
@@ -214,16 +229,35 @@ impl Module {
         let is_kept = !matches!(kept, Kept::Nowhere);
         // A file is held open for its image alone.
         let file = match kept {
-            Kept::Read(file) if !code.artifact().image().is_empty() => Some(Arc::new(file)),
+            Kept::Read(file) if code.artifact().is_some_and(|artifact| !artifact.image().is_empty()) => {
+                Some(Arc::new(file))
+            }
             _ => None,
         };
         let (engine, images) = (engine.clone(), OnceLock::new());
-        Module(Arc::new(Inner { engine, hash, info, bytes, offsets, code, is_kept, file, images }))
+        Module(Arc::new(Inner {
+            engine,
+            hash,
+            info,
+            bytes,
+            offsets,
+            code,
+            is_kept,
+            file,
+            images,
+            lazy: None,
+        }))
     }
 
     /// Serializes the module with its code, for [`Module::deserialize`].
     pub fn serialize(&self) -> Result<Vec<u8>, CompileError> {
-        let artifact = self.0.code.artifact();
+        let whole = match &self.0.lazy {
+            Some(lazy) => lazy.finish(self.0.engine.threads(), &|| true)?,
+            None => &self.0.code,
+        };
+        let Some(artifact) = whole.artifact() else {
+            return Err(CompileError::general("a module that is not complete cannot be serialized"));
+        };
         let image = image_of(self.info(), self.bytes());
         let attached = Attached { image: &image, module: self.bytes() };
         let mut serialized = Vec::new();
@@ -336,7 +370,7 @@ impl Module {
 
     /// The size of the machine code in bytes.
     pub fn code_len(&self) -> usize {
-        self.0.code.len()
+        self.code().len()
     }
 
     pub(crate) fn info(&self) -> &ModuleInfo {
@@ -357,7 +391,7 @@ impl Module {
             return None;
         }
         let plan = Plan::of(self.info())?;
-        let written = self.0.code.artifact().image();
+        let written = self.0.code.artifact().map_or(0..0, |artifact| artifact.image());
         let (file, start) = match &self.0.file {
             Some(file) if written.len() == plan.len() => (file.clone(), written.start as u64),
             // If the system has no more files, segments are copied.
@@ -376,6 +410,6 @@ impl Module {
     }
 
     pub(crate) fn code(&self) -> &CodeObject {
-        &self.0.code
+        self.0.lazy.as_ref().and_then(|lazy| lazy.whole()).unwrap_or(&self.0.code)
     }
 }

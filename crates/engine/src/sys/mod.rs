@@ -5,6 +5,7 @@
 
 pub mod arch;
 mod fault;
+pub mod plt;
 
 pub use fault::{Answer, Asking, Fault, Resume};
 

@@ -6,16 +6,20 @@
 
 use engine::*;
 
-/// Every way to compile and run: {signals, explicit} x {reserved, bounded} x {speed, none}.
+/// Every way to compile and run: {signals, explicit} x {reserved, bounded} x {speed, none, speed with functions
+/// that are compiled at their first call and replaced later}.
 pub fn modes() -> Vec<Config> {
     let mut modes = Vec::new();
-    for opt_level in [OptLevel::Speed, OptLevel::None] {
+    let ways =
+        [(OptLevel::Speed, Tiers::Eager), (OptLevel::None, Tiers::Eager), (OptLevel::Speed, Tiers::Stepped)];
+    for (opt_level, tiers) in ways {
         for trap_mode in [TrapMode::Signals, TrapMode::Explicit] {
             for memory in [MemoryStyle::Reserved, MemoryStyle::Bounded] {
                 modes.push(Config {
                     trap_mode,
                     memory: Some(memory),
                     opt_level,
+                    tiers,
                     threads: 1,
                     ..Config::default()
                 });
@@ -26,7 +30,7 @@ pub fn modes() -> Vec<Config> {
 }
 
 pub fn mode_name(config: &Config) -> String {
-    format!("{:?}/{:?}/{:?}", config.trap_mode, config.memory, config.opt_level)
+    format!("{:?}/{:?}/{:?}/{:?}", config.trap_mode, config.memory, config.opt_level, config.tiers)
 }
 
 /// The bits of a number or vector, zero-extended.

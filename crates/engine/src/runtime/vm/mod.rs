@@ -10,6 +10,7 @@ pub mod group;
 pub mod host_func;
 pub mod instance;
 pub mod interrupt;
+pub mod lazy;
 pub mod libcalls;
 pub mod limits;
 pub mod memory;

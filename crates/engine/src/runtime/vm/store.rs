@@ -6,6 +6,7 @@ use super::call::HOST_RESERVE;
 use super::exception::{Exceptions, TagObj};
 use super::group::Group;
 use super::interrupt::{Checkpoint, InterruptHandle, StoreMemory};
+use super::lazy;
 use super::limits::{Budget, Charge, Limits};
 use super::parking::Parker;
 use super::traps::{self, Current, Error, NEVER, TrapRecord};
@@ -63,6 +64,7 @@ impl Store {
             sys::install_fault_handler(traps::on_fault)
                 .map_err(|e| Error::Internal(format!("cannot install the fault handler: {e}")))?;
         }
+        sys::plt::install(lazy::make);
         let vm = VMStoreContext {
             stack_limit: AtomicUsize::new(0),
             entry_fp: 0,
@@ -79,6 +81,7 @@ impl Store {
             outer: std::ptr::null(),
             trap: TrapRecord::new(),
             asking: sys::Asking { pc: 0, register: 0, asked: traps::asked },
+            not_compiled: None,
             checkpoint: std::ptr::null(),
         };
         let memory = StoreMemory::new(vm, engine.tunables().signals)

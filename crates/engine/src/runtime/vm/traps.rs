@@ -185,6 +185,11 @@ thread_local! {
     static CURRENT: Cell<*mut VMStoreContext> = const { Cell::new(std::ptr::null_mut()) };
 }
 
+/// The store whose wasm runs on this thread. Null if none does.
+pub(crate) fn current() -> *mut VMStoreContext {
+    CURRENT.get()
+}
+
 /// The store whose wasm runs on this thread, for the fault handler. Reading a thread-local is expensive
 /// compared with a call into wasm, so it stays set after the call. Quick entries are possible only
 /// while it is set.

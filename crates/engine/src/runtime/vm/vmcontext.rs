@@ -7,6 +7,7 @@
 use super::exception::TagObj;
 use super::interrupt::Checkpoint;
 use super::traps::TrapRecord;
+use crate::error::CompileError;
 use crate::sys::Asking;
 use std::cell::Cell;
 use std::ffi::c_void;
@@ -82,6 +83,8 @@ pub struct VMStoreContext {
     pub trap: TrapRecord,
     /// Passed from a poll that faulted to `sys::arch::ask`.
     pub asking: Asking,
+    /// Why a function that was called has no code.
+    pub not_compiled: Option<Box<CompileError>>,
     /// What a loop asks whether to continue. Null if there is no checkpoint.
     pub(crate) checkpoint: *const Checkpoint,
 }

@@ -24,3 +24,15 @@ pub fn pin_library() {
         }
     }
 }
+
+/// Lets the system prefer other threads to the current one.
+#[cfg(all(target_os = "linux", not(miri)))]
+pub fn lower_priority() {
+    // SAFETY: a call without pointers. For Linux the process 0 is the calling thread. If it fails, the thread keeps
+    // its priority.
+    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 10) };
+}
+
+/// Elsewhere a thread keeps its priority.
+#[cfg(not(all(target_os = "linux", not(miri))))]
+pub fn lower_priority() {}

@@ -1,0 +1,322 @@
+//! Machine code of a module that runs before all of its functions are compiled.
+//!
+//! Made by the code that makes modules, filled by whoever compiles a function, read by the registry. All is in one
+//! range of address space: the slots of a procedure linkage table (see `sys/plt.rs`), the table, then functions in
+//! the order in which they were made. Every call of a function of the module leads through the table, so the same
+//! output of the compiler serves here and in an artifact. Invariants: a page is first written, then executable, and
+//! never both. A slot gets the address of a function only when its code is complete. Nothing moves or is removed
+//! while this exists. The list of functions is ordered by address and read without a lock, also in signal handlers.
+
+use crate::abi::TrapCode;
+use crate::compile::{CompiledFunction, CompiledModule, Handler, SourceLocation};
+use crate::error::CompileError;
+use crate::parse::info::DefinedFuncIndex;
+use crate::sys::{Mmap, page_size, plt};
+use cranelift_codegen::binemit::Reloc;
+use cranelift_entity::EntityRef;
+use cranelift_module::{ModuleReloc, ModuleRelocTarget};
+use std::ffi::c_void;
+use std::io;
+use std::ops::Range;
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError, Weak};
+use wasmtime_internal_jit_icache_coherence as icache;
+
+/// The address space for one module: as much as a near call reaches. Only pages in use take memory.
+const SPACE: usize = (2 << 30) - (64 << 10);
+
+/// Whoever compiles the functions of a module.
+pub trait Maker: Send + Sync {
+    /// Gives a function code, for a guest that calls it.
+    fn make(&self, index: DefinedFuncIndex) -> Result<(), CompileError>;
+}
+
+/// The code of a module, as far as there is any.
+pub struct LazyCode {
+    /// It is alive as long as the module.
+    maker: OnceLock<Weak<dyn Maker>>,
+    memory: Mmap,
+    /// The number of the module's own functions.
+    functions: usize,
+    /// Offset of the table. The slots are before it.
+    table: usize,
+    /// Offset of the end of what is written. Whoever holds the lock adds code.
+    used: Mutex<usize>,
+    /// The first `known` of them are set.
+    placed: Box<[AtomicPtr<Placed>]>,
+    known: AtomicUsize,
+    /// Offsets of the libcall trampolines, and then of the other ones, as in [`CompiledModule::functions`].
+    trampolines: Vec<u32>,
+}
+
+/// One function in the range.
+pub struct Placed {
+    /// Offsets of its start and end.
+    range: Range<u32>,
+    function: DefinedFuncIndex,
+    traps: Box<[(u32, TrapCode)]>,
+    source_map: Box<[SourceLocation]>,
+    handlers: Box<[Handler]>,
+}
+
+fn failed(why: &str) -> io::Error {
+    io::Error::other(why)
+}
+
+impl LazyCode {
+    /// Whether a module with this much code can run lazily. The quickly made code is up to ten times as large.
+    pub fn has_room(code: usize) -> bool {
+        plt::HAS_PLT && code <= SPACE / 16
+    }
+
+    /// Code without any function. `compiled` has all trampolines.
+    pub fn new(compiled: &CompiledModule) -> io::Result<LazyCode> {
+        let functions = compiled.bodies;
+        let memory = Mmap::reserve(SPACE)?;
+        let table = ((plt::FIRST_SLOT + functions) * plt::SLOT).next_multiple_of(page_size());
+        memory.make_writable(0..table)?;
+        // Twice for each function, because it has two tiers.
+        let placed = (0..functions * 2).map(|_| AtomicPtr::new(ptr::null_mut())).collect();
+        let mut code = LazyCode {
+            maker: OnceLock::new(),
+            memory,
+            functions,
+            table,
+            used: Mutex::new(table),
+            placed,
+            known: AtomicUsize::new(0),
+            trampolines: Vec::new(),
+        };
+        let mut end = plt::entry(functions);
+        let mut starts = Vec::new();
+        for trampoline in compiled.functions[functions..].iter().flatten() {
+            let start = end.next_multiple_of(alignment(trampoline));
+            end = start + trampoline.code.len();
+            starts.push((table + start) as u32);
+        }
+        let mut used = table;
+        code.write(&mut used, end, |bytes| {
+            plt::write(bytes, functions, table);
+            for (start, trampoline) in starts.iter().zip(compiled.functions[functions..].iter().flatten()) {
+                let start = *start as usize - table;
+                bytes[start..start + trampoline.code.len()].copy_from_slice(&trampoline.code);
+                if !trampoline.relocs.is_empty() {
+                    return Err(failed("a trampoline calls another function"));
+                }
+            }
+            Ok(())
+        })?;
+        code.trampolines = starts;
+        code.used = Mutex::new(used);
+        let first = plt::first_call as *const () as usize;
+        let starts = (0..functions).map(|index| code.address(table + plt::without_code(index)));
+        for (place, address) in [first].into_iter().chain(starts).enumerate() {
+            code.slot(place).store(address as u64, Ordering::Release);
+        }
+        Ok(code)
+    }
+
+    /// Sets who compiles the functions. Must be called before any is called.
+    pub fn set_maker(&self, maker: Weak<dyn Maker>) {
+        let _ = self.maker.set(maker);
+    }
+
+    fn address(&self, offset: usize) -> usize {
+        self.memory.start().addr() + offset
+    }
+
+    fn slot(&self, place: usize) -> &AtomicU64 {
+        assert!(place < plt::FIRST_SLOT + self.functions);
+        // SAFETY: the slots are at the start of the range, which is writable up to the table and aligned to pages.
+        // They are only ever accessed atomically.
+        unsafe { &*self.memory.start().cast::<AtomicU64>().add(place) }
+    }
+
+    /// Appends `len` bytes, which `fill` writes, and makes them executable.
+    fn write(
+        &self,
+        used: &mut usize,
+        len: usize,
+        fill: impl FnOnce(&mut [u8]) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let start = *used;
+        let end = start
+            .checked_add(len)
+            .map(|end| end.next_multiple_of(page_size()))
+            .filter(|end| *end <= self.memory.len())
+            .ok_or_else(|| failed("no near call would reach more code of this module"))?;
+        self.memory.make_writable(start..end)?;
+        // Whatever happens next, these pages are not used again.
+        *used = end;
+        // SAFETY: the range is inside our mapping, was made writable, and nobody else knows of it.
+        let bytes = unsafe { std::slice::from_raw_parts_mut(self.memory.start().add(start), len) };
+        fill(bytes)?;
+        // SAFETY: the range is inside our mapping, and nobody executes it yet.
+        let cleared = unsafe { icache::clear_cache(self.memory.start().add(start).cast(), len) };
+        cleared.map_err(|error| failed(&error.to_string()))?;
+        self.memory.make_executable(start..end)?;
+        icache::pipeline_flush_mt().map_err(|error| failed(&error.to_string()))
+    }
+
+    /// Adds functions, and lets the next call of each lead to its new code.
+    pub fn place(&self, functions: &[(DefinedFuncIndex, &CompiledFunction)]) -> io::Result<()> {
+        let mut end = 0;
+        let mut starts = Vec::with_capacity(functions.len());
+        for (_, function) in functions {
+            let start = usize::next_multiple_of(end, alignment(function));
+            end = start + function.code.len();
+            starts.push(start);
+        }
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.known.load(Ordering::Relaxed);
+        if known + functions.len() > self.placed.len() {
+            return Err(failed("a function was compiled too often"));
+        }
+        let base = *used;
+        self.write(&mut used, end, |bytes| {
+            for (start, (_, function)) in starts.iter().zip(functions) {
+                let code = &mut bytes[*start..start + function.code.len()];
+                code.copy_from_slice(&function.code);
+                for reloc in &function.relocs {
+                    self.relocate(code, base + start, reloc)?;
+                }
+            }
+            Ok(())
+        })?;
+        for (place, (start, (index, function))) in starts.iter().zip(functions).enumerate() {
+            let start = base + start;
+            let placed = Box::new(Placed {
+                range: start as u32..(start + function.code.len()) as u32,
+                function: *index,
+                traps: function.traps.as_slice().into(),
+                source_map: function.source_map.as_slice().into(),
+                handlers: function.handlers.as_slice().into(),
+            });
+            self.placed[known + place].store(Box::into_raw(placed), Ordering::Release);
+        }
+        self.known.store(known + functions.len(), Ordering::Release);
+        for (start, (index, _)) in starts.iter().zip(functions) {
+            self.set(*index, self.address(base + start) as *const c_void);
+        }
+        Ok(())
+    }
+
+    /// Lets the next call of a function lead to this code.
+    pub fn set(&self, index: DefinedFuncIndex, code: *const c_void) {
+        self.slot(plt::FIRST_SLOT + index.index()).store(code.addr() as u64, Ordering::Release);
+    }
+
+    /// Applies a relocation in the code of a function that starts at the offset `start`.
+    fn relocate(&self, code: &mut [u8], start: usize, reloc: &ModuleReloc) -> io::Result<()> {
+        let target = match reloc.name {
+            ModuleRelocTarget::User { namespace: 0, index } => {
+                match (index as usize).checked_sub(self.functions) {
+                    None => Some(self.table + plt::entry(index as usize)),
+                    Some(libcall) => self.trampolines.get(libcall).map(|start| *start as usize),
+                }
+            }
+            _ => None,
+        };
+        let target = target.ok_or_else(|| failed("a call of an unknown function"))?;
+        match reloc.kind {
+            Reloc::X86CallPCRel4 | Reloc::X86PCRel4 => {
+                let at = reloc.offset as usize;
+                let distance = target as i64 + reloc.addend - (start + at) as i64;
+                let distance = i32::try_from(distance).map_err(|_| failed("a call that is not near"))?;
+                let place =
+                    code.get_mut(at..at + 4).ok_or_else(|| failed("a call outside of its function"))?;
+                place.copy_from_slice(&distance.to_le_bytes());
+                Ok(())
+            }
+            _ => Err(failed("an unknown relocation")),
+        }
+    }
+
+    /// The code to call a function at, now and later.
+    pub fn function(&self, index: DefinedFuncIndex) -> *const c_void {
+        self.address(self.table + plt::entry(index.index())) as *const c_void
+    }
+
+    /// Gives the function code whose entry in the table holds this address.
+    pub fn make(&self, entry: usize) -> Result<(), CompileError> {
+        let unknown = || CompileError::general("a call of a function that no module has");
+        let offset = entry.checked_sub(self.address(self.table)).ok_or_else(unknown)?;
+        let index = plt::function_at(offset).filter(|index| *index < self.functions).ok_or_else(unknown)?;
+        self.maker.get().and_then(Weak::upgrade).ok_or_else(unknown)?.make(DefinedFuncIndex::new(index))
+    }
+
+    /// The address of a trampoline by its index in [`CompiledModule::functions`].
+    pub fn trampoline(&self, function: u32) -> Option<usize> {
+        let place = (function as usize).checked_sub(self.functions)?;
+        self.trampolines.get(place).map(|offset| self.address(*offset as usize))
+    }
+
+    /// All addresses that code may have.
+    pub fn addresses(&self) -> Range<usize> {
+        self.address(0)..self.address(self.memory.len())
+    }
+
+    /// Bytes of code.
+    pub fn len(&self) -> usize {
+        *self.used.lock().unwrap_or_else(PoisonError::into_inner) - self.table
+    }
+
+    /// The function at this offset of the range, and the offset in it.
+    fn at(&self, offset: u32) -> Option<(&Placed, u32)> {
+        let (mut low, mut high) = (0, self.known.load(Ordering::Acquire));
+        while low < high {
+            let middle = low + (high - low) / 2;
+            // SAFETY: the entry is one of those that are known, which are set and freed only with `self`.
+            let placed = unsafe { self.placed[middle].load(Ordering::Acquire).as_ref() }?;
+            if offset < placed.range.start {
+                high = middle;
+            } else if offset >= placed.range.end {
+                low = middle + 1;
+            } else {
+                return Some((placed, offset - placed.range.start));
+            }
+        }
+        None
+    }
+
+    /// The trap code for a fault of the instruction at this offset.
+    pub fn trap_at(&self, offset: u32) -> Option<TrapCode> {
+        let (placed, inside) = self.at(offset)?;
+        let place = placed.traps.binary_search_by_key(&inside, |(at, _)| *at).ok()?;
+        placed.traps.get(place).map(|(_, code)| *code)
+    }
+
+    /// The handler of the call that returns to this offset.
+    pub fn handler_at(&self, offset: u32) -> Option<Handler> {
+        // A call may be the last instruction of its function.
+        let (placed, before) = self.at(offset.checked_sub(1)?)?;
+        let place = placed.handlers.binary_search_by_key(&(before + 1), |handler| handler.call).ok()?;
+        let handler = placed.handlers.get(place)?;
+        Some(Handler { call: offset, handler: placed.range.start + handler.handler, ..*handler })
+    }
+
+    /// The function at this offset, and the offset of its operator in the module's binary.
+    pub fn location_at(&self, offset: u32) -> Option<(DefinedFuncIndex, Option<u32>)> {
+        let (placed, inside) = self.at(offset)?;
+        let after = placed.source_map.partition_point(|at| at.code <= inside);
+        let at = after.checked_sub(1).and_then(|place| placed.source_map.get(place));
+        Some((placed.function, at.map(|at| at.wasm)))
+    }
+}
+
+impl Drop for LazyCode {
+    fn drop(&mut self) {
+        for placed in &mut self.placed {
+            let placed = *placed.get_mut();
+            if !placed.is_null() {
+                // SAFETY: `place` made it from a box, and nobody reads the list any more.
+                drop(unsafe { Box::from_raw(placed) });
+            }
+        }
+    }
+}
+
+fn alignment(function: &CompiledFunction) -> usize {
+    function.alignment.max(16) as usize
+}

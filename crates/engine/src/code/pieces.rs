@@ -1,0 +1,167 @@
+//! The functions of a module that were compiled so far, for later processes.
+//!
+//! Made and used by the code that makes modules, kept by `cache.rs`. A process that ends before a module is
+//! complete leaves them, and the next one goes on from there. Invariant: as for an artifact, no byte is used before
+//! all of them have been checked. What is linked from them is checked again, because `LazyCode` trusts no
+//! relocation.
+//!
+//! Format: a header, a [`Record`] for each function, then for each function in the same order its relocations,
+//! traps, source map, handlers and code.
+
+use super::artifact::Key;
+use crate::abi::TrapCode;
+use crate::compile::{CompiledFunction, Handler, SourceLocation, Tier};
+use crate::parse::info::DefinedFuncIndex;
+use cranelift_codegen::binemit::Reloc;
+use cranelift_entity::EntityRef;
+use cranelift_module::{ModuleReloc, ModuleRelocTarget};
+use std::sync::Arc;
+use twox_hash::XxHash3_64;
+
+/// One function.
+pub struct Piece {
+    pub index: DefinedFuncIndex,
+    pub tier: Tier,
+    /// Whether it was called, or may be soon.
+    pub used: bool,
+    pub code: Arc<CompiledFunction>,
+}
+
+const MAGIC: [u8; 8] = *b"wn-part\0";
+
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C)]
+struct Header {
+    magic: [u8; 8],
+    /// Covers everything after it.
+    checksum: u64,
+    key: Key,
+    count: u64,
+}
+
+/// The start of the bytes covered by the checksum.
+const CHECKED: usize = 16;
+
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C)]
+struct Record {
+    function: u32,
+    /// 0 for the first tier, 1 for the best.
+    tier: u32,
+    used: u32,
+    alignment: u32,
+    relocs: u32,
+    traps: u32,
+    source_map: u32,
+    handlers: u32,
+    code: u32,
+}
+
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C)]
+struct Relocation {
+    offset: u32,
+    /// The index in [`CompiledModule::functions`](crate::compile::CompiledModule::functions).
+    target: u32,
+    addend: i32,
+    kind: u32,
+}
+
+/// The relocations that calls have, by number.
+const KINDS: [Reloc; 2] = [Reloc::X86CallPCRel4, Reloc::Arm64Call];
+
+fn relocation(reloc: &ModuleReloc) -> Option<Relocation> {
+    let ModuleRelocTarget::User { namespace: 0, index } = reloc.name else { return None };
+    Some(Relocation {
+        offset: reloc.offset,
+        target: index,
+        addend: i32::try_from(reloc.addend).ok()?,
+        kind: KINDS.iter().position(|kind| *kind == reloc.kind)? as u32,
+    })
+}
+
+/// The pieces as bytes. Those that have no form as bytes are left out.
+pub fn write(key: &Key, pieces: &[Piece]) -> Vec<u8> {
+    let (mut records, mut rest) = (Vec::new(), Vec::new());
+    for Piece { index, tier, used, code } in pieces {
+        let Some(relocs) = code.relocs.iter().map(relocation).collect::<Option<Vec<_>>>() else { continue };
+        let traps: Vec<[u32; 2]> = code.traps.iter().map(|(at, code)| [*at, *code as u32]).collect();
+        rest.extend_from_slice(bytemuck::cast_slice(&relocs));
+        rest.extend_from_slice(bytemuck::cast_slice(&traps));
+        rest.extend_from_slice(bytemuck::cast_slice(&code.source_map));
+        rest.extend_from_slice(bytemuck::cast_slice(&code.handlers));
+        rest.extend_from_slice(&code.code);
+        records.push(Record {
+            function: index.as_u32(),
+            tier: u32::from(*tier == Tier::Best),
+            used: u32::from(*used),
+            alignment: code.alignment,
+            relocs: relocs.len() as u32,
+            traps: traps.len() as u32,
+            source_map: code.source_map.len() as u32,
+            handlers: code.handlers.len() as u32,
+            code: code.code.len() as u32,
+        });
+    }
+    let header = Header { magic: MAGIC, checksum: 0, key: *key, count: records.len() as u64 };
+    let mut bytes = bytemuck::bytes_of(&header).to_vec();
+    bytes.extend_from_slice(bytemuck::cast_slice(&records));
+    bytes.append(&mut rest);
+    let checksum = XxHash3_64::oneshot(&bytes[CHECKED..]);
+    bytes[8..CHECKED].copy_from_slice(&checksum.to_ne_bytes());
+    bytes
+}
+
+/// Takes items from the front of bytes.
+fn take<T: bytemuck::Pod>(bytes: &mut &[u8], count: usize) -> Option<Vec<T>> {
+    let (own, rest) = bytes.split_at_checked(count.checked_mul(size_of::<T>())?)?;
+    *bytes = rest;
+    Some(own.chunks_exact(size_of::<T>()).map(bytemuck::pod_read_unaligned).collect())
+}
+
+/// The pieces of the module with this key. `None` if the bytes are not exactly what [`write`] gave for it.
+pub fn read(bytes: &[u8], key: &Key) -> Option<Vec<Piece>> {
+    let mut rest = bytes;
+    let header = take::<Header>(&mut rest, 1)?.pop()?;
+    if header.magic != MAGIC
+        || header.key != *key
+        || header.checksum != XxHash3_64::oneshot(&bytes[CHECKED..])
+    {
+        return None;
+    }
+    let records = take::<Record>(&mut rest, usize::try_from(header.count).ok()?)?;
+    let mut pieces = Vec::with_capacity(records.len());
+    for record in records {
+        let relocs = take::<Relocation>(&mut rest, record.relocs as usize)?;
+        let traps = take::<[u32; 2]>(&mut rest, record.traps as usize)?;
+        let source_map = take::<SourceLocation>(&mut rest, record.source_map as usize)?;
+        let handlers = take::<Handler>(&mut rest, record.handlers as usize)?;
+        let code = take::<u8>(&mut rest, record.code as usize)?;
+        if !record.alignment.is_power_of_two() {
+            return None;
+        }
+        let relocs = relocs.iter().map(|reloc| {
+            Some(ModuleReloc {
+                offset: reloc.offset,
+                kind: *KINDS.get(reloc.kind as usize)?,
+                name: ModuleRelocTarget::user(0, reloc.target),
+                addend: reloc.addend.into(),
+            })
+        });
+        let traps = traps.iter().map(|[at, code]| Some((*at, TrapCode::from_u8(u8::try_from(*code).ok()?)?)));
+        pieces.push(Piece {
+            index: DefinedFuncIndex::new(record.function as usize),
+            tier: if record.tier == 0 { Tier::First } else { Tier::Best },
+            used: record.used != 0,
+            code: Arc::new(CompiledFunction {
+                code,
+                alignment: record.alignment,
+                relocs: relocs.collect::<Option<_>>()?,
+                traps: traps.collect::<Option<_>>()?,
+                source_map,
+                handlers,
+            }),
+        });
+    }
+    rest.is_empty().then_some(pieces)
+}

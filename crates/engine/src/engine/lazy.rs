@@ -1,0 +1,573 @@
+//! Compiling a module while it runs.
+//!
+//! A function is compiled when it is first called, by the calling thread and as quickly as possible. Meanwhile
+//! threads of low priority compile its likely callees, and then all functions again, as well as they can. Each
+//! replaces the quick one from its next call on. When all are made, they are linked to an artifact, as if it had
+//! been made before the module ran, and the artifact replaces everything. Used by `Module`. Invariants: a function
+//! is compiled at most once in each tier, whoever asks. Its better code is never replaced by the other. Nothing
+//! goes on when nobody holds the module any more.
+
+use super::module::image_of;
+use super::{Engine, Tiers};
+use crate::abi::offsets::VMOffsets;
+use crate::bytes::ModuleBytes;
+use crate::code::{self, Attached, Cache, CodeObject, Key, LazyCode, Maker, Piece};
+use crate::compile::{CompiledFunction, ModuleEnvironment, Tier, TypeTrampoline, Worker};
+use crate::error::CompileError;
+use crate::parse::info::{DefinedFuncIndex, ModuleInfo};
+use crate::pool::{self, Stop};
+use crate::sys::stack_bounds;
+use cranelift_entity::{EntityRef, PrimaryMap};
+use cranelift_module::ModuleRelocTarget;
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+/// A module whose functions are compiled while it runs.
+pub(crate) struct LazyModule {
+    engine: Engine,
+    info: Arc<ModuleInfo>,
+    bytes: ModuleBytes,
+    offsets: VMOffsets,
+    key: Key,
+    /// Where the artifact is kept for other processes.
+    cache: Option<Cache>,
+    code: Arc<LazyCode>,
+    trampolines: Vec<TypeTrampoline>,
+    progress: Mutex<Progress>,
+    /// Notified when a function is made, and when everything is.
+    changed: Condvar,
+    abandoned: AtomicBool,
+    /// Everything, linked.
+    whole: OnceLock<CodeObject>,
+}
+
+/// What is made. It is locked for as long as code is added to the table.
+struct Progress {
+    functions: PrimaryMap<DefinedFuncIndex, Function>,
+    /// Functions that may be called soon, and how many calls they are away.
+    likely: VecDeque<(DefinedFuncIndex, usize)>,
+    /// Functions that were called, in the order of their first calls.
+    called: VecDeque<DefinedFuncIndex>,
+    /// All functions, the largest last.
+    all: Vec<DefinedFuncIndex>,
+    /// The number of functions without better code.
+    left: usize,
+    /// Whether a thread links everything.
+    linking: bool,
+    failed: Option<CompileError>,
+    /// First calls so far.
+    steps: usize,
+    workers: Vec<Worker>,
+    /// When the functions made so far are stored next.
+    store: Store,
+}
+
+/// What is stored for processes that come later, in case this one ends too soon.
+struct Store {
+    next: Instant,
+    /// Doubled each time.
+    interval: Duration,
+    /// Whether anything was made since the last time.
+    changed: bool,
+}
+
+#[derive(Clone, Default)]
+struct Function {
+    /// The code of the first tier.
+    first: Option<Arc<CompiledFunction>>,
+    /// The tier of the code that a call leads to.
+    placed: Option<Tier>,
+    /// Whether a thread compiles it in the first tier.
+    making: bool,
+    best: Best,
+}
+
+/// The better code of a function.
+#[derive(Clone, Default)]
+enum Best {
+    #[default]
+    Missing,
+    Making,
+    Made(Arc<CompiledFunction>),
+    /// It is in the whole artifact.
+    Linked,
+}
+
+/// What a thread can do next.
+enum Job {
+    First(DefinedFuncIndex, usize),
+    Best(DefinedFuncIndex),
+    Link(Vec<Arc<CompiledFunction>>),
+}
+
+/// How many calls a likely callee is away from one that was called.
+const FORESIGHT: usize = 2;
+/// The number of better functions that are put into use together.
+const TOGETHER: usize = 16;
+/// When the functions made so far are first stored.
+const FIRST_STORE: Duration = Duration::from_millis(40);
+/// Stack for the compiler.
+const STACK: usize = 160 << 10;
+
+impl LazyModule {
+    /// Makes the trampolines, which is all that is needed before the module runs.
+    pub fn new(
+        engine: &Engine,
+        info: Arc<ModuleInfo>,
+        bytes: ModuleBytes,
+        offsets: VMOffsets,
+        key: Key,
+        cache: Option<&Cache>,
+        pieces: Vec<Piece>,
+        stop: &Stop<'_>,
+    ) -> Result<Arc<LazyModule>, CompileError> {
+        let compiler = engine.compiler();
+        let module = ModuleEnvironment {
+            isa: &*compiler.isa,
+            info: &info,
+            offsets: &offsets,
+            tunables: engine.tunables(),
+        };
+        let trampolines = compiler.trampolines_only(&module, stop)?;
+        let mut all: Vec<DefinedFuncIndex> = info.bodies.keys().collect();
+        all.sort_by_key(|index| info.bodies[*index].len());
+        let functions = info.bodies.keys().map(|_| Function::default()).collect();
+        let progress = Progress {
+            functions,
+            likely: VecDeque::new(),
+            called: VecDeque::new(),
+            left: all.len(),
+            all,
+            linking: false,
+            failed: None,
+            steps: 0,
+            workers: Vec::new(),
+            store: Store { next: Instant::now() + FIRST_STORE, interval: FIRST_STORE, changed: false },
+        };
+        let code = LazyCode::new(&trampolines)
+            .map_err(|error| CompileError::general(format!("no room for the module's code: {error}")))?;
+        let lazy = Arc::new(LazyModule {
+            engine: engine.clone(),
+            info,
+            bytes,
+            offsets,
+            key,
+            cache: cache.cloned(),
+            code: Arc::new(code),
+            trampolines: trampolines.trampolines,
+            progress: Mutex::new(progress),
+            changed: Condvar::new(),
+            abandoned: AtomicBool::new(false),
+            whole: OnceLock::new(),
+        });
+        let maker: Weak<LazyModule> = Arc::downgrade(&lazy);
+        lazy.code.set_maker(maker);
+        lazy.begin_with(pieces)?;
+        if engine.config().tiers != Tiers::Stepped {
+            for _ in 0..pool::background_threads() {
+                let lazy = lazy.clone();
+                pool::spawn_background(move || lazy.work(&|| false));
+            }
+        }
+        Ok(lazy)
+    }
+
+    /// Uses what another process has made.
+    fn begin_with(&self, pieces: Vec<Piece>) -> Result<(), CompileError> {
+        let mut progress = self.lock();
+        for tier in [Tier::First, Tier::Best] {
+            let mut used = Vec::new();
+            for piece in pieces.iter().filter(|piece| piece.tier == tier) {
+                let Some(function) = progress.functions.get_mut(piece.index) else { continue };
+                match tier {
+                    Tier::First => function.first = Some(piece.code.clone()),
+                    Tier::Best if matches!(function.best, Best::Missing) => {
+                        progress.made_best(piece.index, piece.code.clone());
+                    }
+                    Tier::Best => continue,
+                }
+                if piece.used {
+                    used.push((piece.index, piece.code.clone()));
+                    if tier == Tier::First {
+                        progress.called.push_back(piece.index);
+                    }
+                }
+            }
+            self.place(&mut progress, &used, tier)?;
+        }
+        Ok(())
+    }
+
+    /// Stores what is made so far, if it is time to.
+    fn store(&self) {
+        let Some(cache) = &self.cache else { return };
+        let mut progress = self.lock();
+        let store = &mut progress.store;
+        if !store.changed || Instant::now() < store.next {
+            return;
+        }
+        // No other thread stores at the same time.
+        (store.changed, store.next) = (false, Instant::now() + Duration::from_secs(60));
+        let pieces = progress.functions.iter().filter_map(|(index, function)| {
+            let used = function.placed.is_some();
+            let piece = |tier, code: &Arc<_>| Piece { index, tier, used, code: Arc::clone(code) };
+            match &function.best {
+                Best::Made(best) => Some(piece(Tier::Best, best)),
+                _ => function.first.as_ref().map(|first| piece(Tier::First, first)),
+            }
+        });
+        let pieces: Vec<Piece> = pieces.collect();
+        let linked = self.whole.get().is_some() || progress.linking;
+        drop(progress);
+        if !linked {
+            cache.store_pieces(&self.key, &pieces);
+        }
+        let mut progress = self.lock();
+        progress.store.interval *= 2;
+        progress.store.next = Instant::now() + progress.store.interval;
+    }
+
+    /// The code to begin with.
+    pub fn code_object(&self) -> CodeObject {
+        CodeObject::lazy(self.code.clone(), &self.trampolines, self.info.clone(), self.bytes.clone())
+    }
+
+    /// The artifact, if everything is made.
+    pub fn whole(&self) -> Option<&CodeObject> {
+        self.whole.get()
+    }
+
+    /// Stops all work, because nobody holds the module any more.
+    pub fn abandon(&self) {
+        self.abandoned.store(true, Ordering::Relaxed);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn compile(
+        &self,
+        worker: &mut Worker,
+        index: DefinedFuncIndex,
+        tier: Tier,
+    ) -> Result<CompiledFunction, CompileError> {
+        let compiler = self.engine.compiler();
+        let module = ModuleEnvironment {
+            isa: &*compiler.isa,
+            info: &self.info,
+            offsets: &self.offsets,
+            tunables: self.engine.tunables(),
+        };
+        compiler.compile_function(worker, &module, &self.bytes, index, tier)
+    }
+
+    /// Notes the result of compiling a function in the first tier.
+    fn made_first(
+        &self,
+        progress: &mut Progress,
+        index: DefinedFuncIndex,
+        made: Result<CompiledFunction, CompileError>,
+        away: usize,
+    ) -> Result<(), CompileError> {
+        progress.functions[index].making = false;
+        self.changed.notify_all();
+        let made = Arc::new(made?);
+        if away < FORESIGHT {
+            let callees = made.relocs.iter().filter_map(|reloc| match reloc.name {
+                ModuleRelocTarget::User { namespace: 0, index } => Some(index as usize),
+                _ => None,
+            });
+            let callees =
+                callees.filter(|callee| *callee < self.info.bodies.len()).map(DefinedFuncIndex::new);
+            if away == 0 {
+                callees.for_each(|callee| progress.likely.push_front((callee, 1)));
+            } else {
+                callees.for_each(|callee| progress.likely.push_back((callee, away + 1)));
+            }
+        }
+        if progress.functions[index].placed.is_some() {
+            return Ok(());
+        }
+        if let Best::Made(best) = &progress.functions[index].best {
+            let best = best.clone();
+            return self.place(progress, &[(index, best)], Tier::Best);
+        }
+        progress.functions[index].first = Some(made.clone());
+        progress.store.changed = true;
+        self.place(progress, &[(index, made)], Tier::First)
+    }
+
+    /// Puts code into use.
+    fn place(
+        &self,
+        progress: &mut Progress,
+        made: &[(DefinedFuncIndex, Arc<CompiledFunction>)],
+        tier: Tier,
+    ) -> Result<(), CompileError> {
+        let code: Vec<_> = made
+            .iter()
+            .filter(|(index, _)| progress.functions[*index].placed.is_none_or(|placed| placed < tier))
+            .map(|(index, function)| (*index, &**function))
+            .collect();
+        if code.is_empty() {
+            return Ok(());
+        }
+        let placed = self.code.place(&code);
+        placed.map_err(|error| CompileError::general(format!("no room for the module's code: {error}")))?;
+        for (index, _) in code {
+            progress.functions[index].placed = Some(tier);
+        }
+        Ok(())
+    }
+
+    /// For tests: makes better code in the middle of execution.
+    fn step(&self, steps: usize) -> Result<(), CompileError> {
+        if steps.is_multiple_of(7) {
+            return self.finish(1, &|| true).map(drop);
+        }
+        if steps.is_multiple_of(2) {
+            let mut worker = Worker::new();
+            loop {
+                let mut progress = self.lock();
+                let Some(index) = progress.called.pop_front() else { break };
+                if progress.begin_best(index).is_none() {
+                    continue;
+                }
+                drop(progress);
+                let made = Arc::new(self.compile(&mut worker, index, Tier::Best)?);
+                let mut progress = self.lock();
+                progress.made_best(index, made.clone());
+                self.place(&mut progress, &[(index, made)], Tier::Best)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes what is missing, until nothing is left that no other thread makes, or `stopped` says so.
+    fn work(&self, stopped: &dyn Fn() -> bool) {
+        let mut worker = Worker::new();
+        let mut better = Vec::new();
+        loop {
+            if self.abandoned.load(Ordering::Relaxed) || stopped() {
+                break;
+            }
+            self.store();
+            let mut progress = self.lock();
+            if better.len() >= TOGETHER {
+                // If there is no room, the quick code stays in use until everything is linked.
+                let _ = self.place(&mut progress, &std::mem::take(&mut better), Tier::Best);
+            }
+            let Some(job) = progress.next() else { break };
+            drop(progress);
+            match job {
+                Job::First(index, away) => {
+                    let made = self.compile(&mut worker, index, Tier::First);
+                    // An error is reported when the function is called.
+                    let _ = self.made_first(&mut self.lock(), index, made, away);
+                }
+                Job::Best(index) => {
+                    let made = self.compile(&mut worker, index, Tier::Best);
+                    let mut progress = self.lock();
+                    match made {
+                        Ok(made) => {
+                            let made = Arc::new(made);
+                            progress.made_best(index, made.clone());
+                            if progress.functions[index].placed.is_some() {
+                                better.push((index, made));
+                            }
+                        }
+                        Err(error) => self.fail(&mut progress, error),
+                    }
+                }
+                Job::Link(functions) => {
+                    if let Err(error) = self.link(functions, stopped) {
+                        self.fail(&mut self.lock(), error);
+                    }
+                }
+            }
+        }
+        if !better.is_empty() {
+            let _ = self.place(&mut self.lock(), &better, Tier::Best);
+        }
+    }
+
+    fn fail(&self, progress: &mut Progress, error: CompileError) {
+        progress.failed.get_or_insert(error);
+        self.changed.notify_all();
+    }
+
+    /// Links everything, and lets all calls lead there.
+    fn link(
+        &self,
+        functions: Vec<Arc<CompiledFunction>>,
+        stopped: &dyn Fn() -> bool,
+    ) -> Result<(), CompileError> {
+        let compiler = self.engine.compiler();
+        let module = ModuleEnvironment {
+            isa: &*compiler.isa,
+            info: &self.info,
+            offsets: &self.offsets,
+            tunables: self.engine.tunables(),
+        };
+        let never = AtomicBool::new(false);
+        let go_on = || !stopped();
+        let compiled = compiler.complete(&module, functions, 1, &Stop::new(&never, &go_on))?;
+        let artifact = code::link(&compiler.isa, &compiled, self.key)?;
+        drop(compiled);
+        let whole = CodeObject::new(artifact, self.info.clone(), self.bytes.clone());
+        let mut progress = self.lock();
+        let whole = self.whole.get_or_init(|| whole);
+        for index in self.info.bodies.keys() {
+            self.code.set(index, whole.function(index));
+            progress.functions[index] =
+                Function { first: None, placed: Some(Tier::Best), making: false, best: Best::Linked };
+        }
+        (progress.likely, progress.called) = Default::default();
+        progress.workers = Vec::new();
+        drop(progress);
+        self.changed.notify_all();
+        if let (Some(cache), Some(artifact)) = (&self.cache, whole.artifact()) {
+            let image = image_of(&self.info, &self.bytes);
+            cache.store(artifact, &Attached { image: &image, module: &self.bytes });
+        }
+        Ok(())
+    }
+
+    /// Makes everything that is missing, on up to `threads` threads, and returns it. `go_on` is called regularly. If
+    /// it returns false, the result is an error.
+    pub fn finish(&self, threads: usize, go_on: &dyn Fn() -> bool) -> Result<&CodeObject, CompileError> {
+        let never = AtomicBool::new(false);
+        let stop = Stop::new(&never, go_on);
+        let help = || self.work(&|| never.load(Ordering::Relaxed));
+        pool::together(threads - 1, &help, || self.work(&|| stop.is_set()));
+        const INTERVAL: Duration = Duration::from_millis(50);
+        let mut progress = self.lock();
+        loop {
+            if let Some(whole) = self.whole.get() {
+                return Ok(whole);
+            }
+            if let Some(error) = &progress.failed {
+                return Err(error.clone());
+            }
+            // Other threads still make the last ones.
+            progress =
+                self.changed.wait_timeout(progress, INTERVAL).unwrap_or_else(PoisonError::into_inner).0;
+            if stop.is_set() {
+                return Err(Stop::error());
+            }
+        }
+    }
+}
+
+impl Maker for LazyModule {
+    fn make(&self, index: DefinedFuncIndex) -> Result<(), CompileError> {
+        let mut progress = self.lock();
+        loop {
+            let function = &mut progress.functions[index];
+            if function.placed.is_some() {
+                return Ok(());
+            }
+            if let Best::Made(best) = &function.best {
+                let best = best.clone();
+                return self.place(&mut progress, &[(index, best)], Tier::Best);
+            }
+            if !function.making {
+                function.making = true;
+                break;
+            }
+            progress = self.changed.wait(progress).unwrap_or_else(PoisonError::into_inner);
+        }
+        let worker = progress.workers.pop();
+        drop(progress);
+        let mut worker = worker.unwrap_or_else(Worker::new);
+        let made = with_stack(|| self.compile(&mut worker, index, Tier::First));
+        let mut progress = self.lock();
+        progress.workers.push(worker);
+        self.made_first(&mut progress, index, made, 0)?;
+        progress.called.push_back(index);
+        let late = progress.store.changed && Instant::now() > progress.store.next + progress.store.interval;
+        if self.engine.config().tiers == Tiers::Stepped {
+            progress.steps += 1;
+            let steps = progress.steps;
+            drop(progress);
+            self.step(steps)?;
+        } else if late {
+            // The threads in the background have no time.
+            drop(progress);
+            self.store();
+        }
+        Ok(())
+    }
+}
+
+impl Progress {
+    /// What to do next.
+    fn next(&mut self) -> Option<Job> {
+        if self.failed.is_some() || self.linking {
+            return None;
+        }
+        while let Some((index, away)) = self.likely.pop_front() {
+            let function = &mut self.functions[index];
+            if function.placed.is_none() && !function.making && matches!(function.best, Best::Missing) {
+                function.making = true;
+                return Some(Job::First(index, away));
+            }
+        }
+        while let Some(index) = self.called.pop_front().or_else(|| self.all.pop()) {
+            if let Some(job) = self.begin_best(index) {
+                return Some(job);
+            }
+        }
+        if self.left > 0 {
+            return None;
+        }
+        let made = self.functions.values().filter_map(|function| match &function.best {
+            Best::Made(made) => Some(made.clone()),
+            _ => None,
+        });
+        let made: Vec<_> = made.collect();
+        if made.len() < self.functions.len() {
+            return None;
+        }
+        self.linking = true;
+        Some(Job::Link(made))
+    }
+
+    fn begin_best(&mut self, index: DefinedFuncIndex) -> Option<Job> {
+        let best = &mut self.functions[index].best;
+        matches!(best, Best::Missing).then(|| {
+            *best = Best::Making;
+            Job::Best(index)
+        })
+    }
+
+    fn made_best(&mut self, index: DefinedFuncIndex, made: Arc<CompiledFunction>) {
+        let function = &mut self.functions[index];
+        (function.best, function.first) = (Best::Made(made), None);
+        self.left -= 1;
+        self.store.changed = true;
+    }
+}
+
+/// Calls `f` where the compiler has enough stack: here, or on a thread of its own.
+fn with_stack<R: Send>(f: impl FnOnce() -> Result<R, CompileError> + Send) -> Result<R, CompileError> {
+    thread_local!(static LOWEST: Cell<usize> = const { Cell::new(0) });
+    if LOWEST.get() == 0 {
+        LOWEST.set(stack_bounds().start);
+    }
+    let marker = 0u8;
+    if (&raw const marker).addr().saturating_sub(LOWEST.get()) > STACK {
+        return f();
+    }
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(8 << 20);
+        let running = thread
+            .spawn_scoped(scope, f)
+            .map_err(|error| CompileError::general(format!("no thread to compile on: {error}")))?;
+        running.join().unwrap_or_else(|_| Err(CompileError::general("internal compiler error: it panicked")))
+    })
+}
