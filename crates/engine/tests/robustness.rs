@@ -89,7 +89,7 @@ enum Expect {
 use Expect::*;
 
 fn configs() -> [Config; 3] {
-    let tiers = Tiers::Eager;
+    let tiers = engine::Tiers::Eager;
     let config =
         |opt_level, trap_mode| Config { opt_level, trap_mode, threads: 2, tiers, ..Config::default() };
     [
