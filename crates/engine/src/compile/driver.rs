@@ -56,6 +56,8 @@ pub struct Compiler {
     /// `quick_isa` without optimisation: the optimiser searches all surrounding blocks for each value. For
     /// functions above [`limits::CAREFULLY_ALLOCATED_BLOCKS`].
     plain_isa: OwnedTargetIsa,
+    /// `isa` without optimisation. For the first tier.
+    first_isa: OwnedTargetIsa,
     known: KnownTrampolines,
 }
 
@@ -134,13 +136,14 @@ impl Compiler {
         }
         let quick_isa = target(machine, opt_level, "single_pass")?;
         let plain_isa = target(machine, OptLevel::None, "single_pass")?;
-        Ok(Compiler { isa, quick_isa, plain_isa, known: KnownTrampolines::default() })
+        let first_isa = target(machine, OptLevel::None, "backtracking")?;
+        Ok(Compiler { isa, quick_isa, plain_isa, first_isa, known: KnownTrampolines::default() })
     }
 
     /// Everything the code depends on except modules and `Tunables`, as text: Cranelift, the machine,
     /// settings.
     pub fn settings(&self) -> String {
-        let each = [&self.isa, &self.quick_isa, &self.plain_isa].map(|isa| {
+        let each = [&self.isa, &self.quick_isa, &self.plain_isa, &self.first_isa].map(|isa| {
             let flags: Vec<String> = isa.isa_flags().iter().map(|value| value.to_string()).collect();
             format!("{} {} {flags:?}", isa.triple(), isa.flags())
         });
@@ -489,12 +492,16 @@ impl Worker {
         tier: Tier,
     ) -> Result<(), CompileError> {
         let dfg = &self.context.func.dfg;
-        let isa = if tier == Tier::First || dfg.num_blocks() > limits::CAREFULLY_ALLOCATED_BLOCKS {
+        let (blocks, values) = (dfg.num_blocks(), dfg.num_values());
+        let isa = if blocks > limits::CAREFULLY_ALLOCATED_BLOCKS {
             &*compiler.plain_isa
-        } else if dfg.num_values() > limits::CAREFULLY_ALLOCATED {
-            &*compiler.quick_isa
         } else {
-            &*compiler.isa
+            match (tier, values > limits::CAREFULLY_ALLOCATED) {
+                (Tier::Best, false) => &*compiler.isa,
+                (Tier::Best, true) => &*compiler.quick_isa,
+                (Tier::First, false) if values > limits::QUICKLY_ALLOCATED => &*compiler.first_isa,
+                (Tier::First, _) => &*compiler.plain_isa,
+            }
         };
         self.context.compile(isa, &mut Default::default()).map_err(|error| match error.inner {
             cranelift_codegen::CodegenError::CodeTooLarge
