@@ -132,11 +132,11 @@ pub fn open_team<'env>(
             (Some(Extern::Native(native)), _) => Ok(ForThreads::Native(host::import_for(&ctx, native))),
             (Some(Extern::Memory(memory)), _) => match memory.share() {
                 Some(memory) => Ok(ForThreads::Memory(memory)),
-                None => Err(cannot(&asked.name, "memory of V8's")),
+                None => Err(cannot(asked.name, "memory of V8's")),
             },
             (Some(Extern::Global(global)), _) => match host::thread::Value::of(&global.get()) {
                 Some(value) if !global.ty().mutable => Ok(ForThreads::Value(global.ty(), value)),
-                _ => Err(cannot(&asked.name, "global")),
+                _ => Err(cannot(asked.name, "global")),
             },
             (None, ExternType::Func(_)) if (asked.module, asked.name) == ("wasi", "thread-spawn") => {
                 Ok(ForThreads::ThreadSpawn)
@@ -149,7 +149,7 @@ pub fn open_team<'env>(
                     asked.module, asked.name
                 ),
             )),
-            (_, ty) => Err(cannot(&asked.name, ty.kind())),
+            (_, ty) => Err(cannot(asked.name, ty.kind())),
         });
         let imports = each.collect::<Result<Vec<ForThreads>, Failure>>()?;
         let (limits, budget) = limits.map_or_else(
