@@ -436,10 +436,11 @@ test('Workers have modules of their own, which end with them', async () => {
       eval: true,
       workerData: { package: path.join(__dirname, '..'), bytes: BYTES },
     });
+    const exit = require('node:events').once(worker, 'exit');
     const [message] = await require('node:events').once(worker, 'message');
     expect(message).toEqual([3, 4, 16]);
     if (round % 2) await worker.terminate();
-    else await require('node:events').once(worker, 'exit');
+    else await exit;
   }
 });
 
