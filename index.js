@@ -9,7 +9,7 @@ const own = new Map();
  * after that must belong to what was loaded before, and not to the next copy.
  */
 function more(load) {
-  const { cache } = require;
+  const cache = require.cache;
   // What runs packages in its own way may have none.
   if (cache === undefined) return load();
   const path = require('node:path');

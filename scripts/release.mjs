@@ -49,10 +49,18 @@ function release(platform) {
   const library = join(root, 'target', triple, 'dist', 'libwasi_native.so');
   const addon = built(platform);
   mkdirSync(folder(platform), { recursive: true });
-  const objcopy = (...words) => execFileSync(zig, ['objcopy', ...words], { stdio: 'inherit' });
   objcopy('--only-keep-debug', library, `${addon}.debug`);
   objcopy('--strip-all', `--add-gnu-debuglink=${addon}.debug`, library, addon);
   check(platform, addon);
+}
+
+/** LLVM's objcopy, which comes with Rust and knows all platforms. */
+function objcopy(...words) {
+  const ask = (...questions) => execFileSync('rustc', questions, { encoding: 'utf8' });
+  const [, host] = /^host: (.*)$/m.exec(ask('-vV'));
+  const libraries = join(ask('--print', 'sysroot').trim(), 'lib');
+  const command = join(libraries, 'rustlib', host, 'bin', 'rust-objcopy');
+  execFileSync(command, words, { stdio: 'inherit', env: { ...process.env, LD_LIBRARY_PATH: libraries } });
 }
 
 /** Refuses an addon that is too large, or needs a newer C library than it is for. */

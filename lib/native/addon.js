@@ -3,25 +3,7 @@
 //
 // Each file and package is named in full, so that bundlers find what to take along.
 
-/** By platform: where its addon may be. */
-const ADDONS = {
-  'linux-x64-gnu': [
-    () => require('../../wasi-native.linux-x64-gnu.node'),
-    () => require('wasi-native-linux-x64-gnu'),
-  ],
-  'linux-x64-musl': [
-    () => require('../../wasi-native.linux-x64-musl.node'),
-    () => require('wasi-native-linux-x64-musl'),
-  ],
-  'linux-arm64-gnu': [
-    () => require('../../wasi-native.linux-arm64-gnu.node'),
-    () => require('wasi-native-linux-arm64-gnu'),
-  ],
-  'linux-arm64-musl': [
-    () => require('../../wasi-native.linux-arm64-musl.node'),
-    () => require('wasi-native-linux-arm64-musl'),
-  ],
-};
+const PLATFORMS = ['linux-x64-gnu', 'linux-x64-musl', 'linux-arm64-gnu', 'linux-arm64-musl'];
 
 /** The names of this platform: Linux has two C libraries, and only the addon for the right one can be opened. */
 function platforms() {
@@ -33,9 +15,27 @@ function load() {
   const names = platforms();
   const tried = [];
   let isForbidden = false;
-  for (const open of names.flatMap((name) => ADDONS[name] ?? [])) {
+  for (const place of names.flatMap((name) => [`built ${name}`, `package ${name}`])) {
+    // What is required inside of `try` need not be there, bundlers know.
     try {
-      return open();
+      switch (place) {
+        case 'built linux-x64-gnu':
+          return require('../../wasi-native.linux-x64-gnu.node');
+        case 'package linux-x64-gnu':
+          return require('wasi-native-linux-x64-gnu');
+        case 'built linux-x64-musl':
+          return require('../../wasi-native.linux-x64-musl.node');
+        case 'package linux-x64-musl':
+          return require('wasi-native-linux-x64-musl');
+        case 'built linux-arm64-gnu':
+          return require('../../wasi-native.linux-arm64-gnu.node');
+        case 'package linux-arm64-gnu':
+          return require('wasi-native-linux-arm64-gnu');
+        case 'built linux-arm64-musl':
+          return require('../../wasi-native.linux-arm64-musl.node');
+        case 'package linux-arm64-musl':
+          return require('wasi-native-linux-arm64-musl');
+      }
     } catch (error) {
       isForbidden ||= error.code === 'ERR_DLOPEN_DISABLED';
       tried.push(`  ${error.message.split('\n', 1)[0]}`);
@@ -51,8 +51,8 @@ function advice(names, isForbidden) {
   if (isForbidden) {
     return 'Node may not load addons: with its permission model it wants --allow-addons, and --no-addons forbids them.';
   }
-  if (names.every((name) => ADDONS[name] === undefined)) {
-    return `There is none for this platform. There are addons for ${Object.keys(ADDONS).join(', ')}.`;
+  if (!names.some((name) => PLATFORMS.includes(name))) {
+    return `There is none for this platform. There are addons for ${PLATFORMS.join(', ')}.`;
   }
   return [
     `It is in the package ${names.map((name) => `wasi-native-${name}`).join(' or ')}, an optional dependency:`,
