@@ -4,7 +4,7 @@
 //! when the callback returns.
 
 use super::call::{Call, Text};
-use super::status::{Done, Status, check};
+use super::status::{Done, MESSAGES, Status, check};
 use crate::node::failure::Kind;
 use napi::sys;
 use std::ptr;
@@ -53,6 +53,20 @@ pub fn napi_fatal_exception(call: &Call<'_>, error: u32) -> Done {
     let (host, error) = (call.host(), call.value(error)?);
     // SAFETY: a handle of an open scope.
     call.javascript(|| unsafe { sys::napi_fatal_exception(host, error) })
+}
+
+/// What emnapi's own code in a guest does when a function of its fails: the status is that of the last call.
+pub fn napi_set_last_error(_: &Call<'_>, status: u32, _: u32, _: u32) -> Done {
+    match i32::try_from(status) {
+        Ok(0) => Ok(()),
+        Ok(known) if (known as usize) < MESSAGES.len() => Err(Status(known)),
+        _ => Err(Status::INVALID_ARG),
+    }
+}
+
+/// The same for one that went well.
+pub fn napi_clear_last_error(_: &Call<'_>) -> Done {
+    Ok(())
 }
 
 /// A native addon would end the process. A guest ends itself.

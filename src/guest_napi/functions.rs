@@ -227,6 +227,8 @@ functions! {
         errors::napi_is_exception_pending(result: u32);
         errors::napi_get_and_clear_last_exception(result: u32);
         errors::napi_fatal_exception(error: u32);
+        errors::napi_set_last_error(status: u32, engine_code: u32, engine_reserved: u32);
+        errors::napi_clear_last_error();
 
         // ---- bytes
         bytes::napi_create_arraybuffer(length: u32, data: u32, result: u32);
