@@ -182,7 +182,7 @@ pub fn napi_create_dataview(call: &Call<'_>, length: u32, buffer: u32, offset: u
 
 pub fn napi_detach_arraybuffer(call: &Call<'_>, buffer: u32) -> Done {
     let buffer = call.value(buffer)?;
-    call.guest.copies.to_javascript(call.guest);
+    call.guest.copies.write_to_javascript(call.guest);
     // SAFETY: a handle of an open scope.
     check(unsafe { sys::napi_detach_arraybuffer(call.host(), buffer) })
 }

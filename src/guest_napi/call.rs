@@ -248,11 +248,11 @@ impl<'a> Call<'a> {
     /// sides, and nothing of a guest that died meanwhile goes on.
     pub fn javascript(&self, run: impl FnOnce() -> sys::napi_status) -> Done {
         let guest = self.guest;
-        guest.copies.to_javascript(guest);
+        guest.copies.write_to_javascript(guest);
         guest.realm.refresh_buffers();
         let stack = &guest.realm.v8_stack;
         let status = if stack.is_near_end() { stack.with_all(run) } else { run() };
-        guest.copies.from_javascript(guest);
+        guest.copies.read_from_javascript(guest);
         check(status)
     }
 
@@ -360,7 +360,7 @@ impl Text {
         self.length as isize
     }
 
-    pub fn to_string(&self) -> String {
+    pub fn lossy(&self) -> String {
         let bytes = if self.length < Text::INLINE { &self.inline[..] } else { &self.heap[..] };
         String::from_utf8_lossy(&bytes[..self.length]).into_owned()
     }

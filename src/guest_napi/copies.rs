@@ -184,7 +184,7 @@ impl Copies {
     #[inline(always)]
     pub fn begin(&self, guest: &Guest) {
         if self.any.get() {
-            self.from_javascript(guest);
+            self.read_from_javascript(guest);
         }
     }
 
@@ -227,7 +227,7 @@ impl Copies {
 
     /// JavaScript is about to run.
     #[inline(always)]
-    pub fn to_javascript(&self, guest: &Guest) {
+    pub fn write_to_javascript(&self, guest: &Guest) {
         if self.any.get() {
             self.synchronize(guest, Direction::ToJavaScript);
         }
@@ -235,7 +235,7 @@ impl Copies {
 
     /// JavaScript has run.
     #[inline(always)]
-    pub fn from_javascript(&self, guest: &Guest) {
+    pub fn read_from_javascript(&self, guest: &Guest) {
         if self.any.get() {
             self.synchronize(guest, Direction::FromJavaScript);
         }

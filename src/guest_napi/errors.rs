@@ -79,7 +79,7 @@ pub fn napi_fatal_error(
 ) -> Result<u32, Status> {
     let text = |address: u32, length: u32| match address {
         0 => String::new(),
-        _ => call.text(address, length).map(|text| text.to_string()).unwrap_or_default(),
+        _ => call.text(address, length).map(|text| text.lossy()).unwrap_or_default(),
     };
     let (location, message) = (text(location, location_len), text(message, message_len));
     let text = [location, message].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(": ");

@@ -63,7 +63,9 @@ pub struct Guest {
     /// What JavaScript's objects and values own of the guest's: see `wraps.rs`.
     pub owned: RefCell<HashSet<*const Owned>>,
     /// The functions of classes and descriptors, which JavaScript may call until the environment ends.
+    #[expect(clippy::vec_box, reason = "the host has their addresses")]
     pub(super) callbacks: RefCell<Vec<Box<super::callbacks::Callback>>>,
+    #[expect(clippy::vec_box, reason = "the host has their addresses")]
     pub(super) accessors: RefCell<Vec<Box<super::callbacks::Accessor>>>,
     pub lifetime: Lifetime,
     /// What the guest's own threads share with it.

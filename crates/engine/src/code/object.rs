@@ -79,7 +79,7 @@ impl CodeObject {
         let addresses = Addresses::of(artifact.trampolines(), id, &|function| {
             artifact.functions().get(function as usize).map(|place| start + *place as usize)
         });
-        CodeObject::register(Code::Artifact(artifact), addresses, module, bytes)
+        CodeObject::register(Code::Artifact(Box::new(artifact)), addresses, module, bytes)
     }
 
     fn register(code: Code, addresses: Addresses, module: Arc<ModuleInfo>, bytes: ModuleBytes) -> CodeObject {
@@ -91,7 +91,7 @@ impl CodeObject {
     /// The artifact, unless functions are compiled later.
     pub fn artifact(&self) -> Option<&Artifact> {
         match &self.registration.info().code {
-            Code::Artifact(artifact) => Some(artifact),
+            Code::Artifact(artifact) => Some(&**artifact),
             Code::Lazy(_) => None,
         }
     }

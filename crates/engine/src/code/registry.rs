@@ -26,7 +26,7 @@ pub struct CodeInfo {
 
 /// The forms of a module's code.
 pub enum Code {
-    Artifact(Artifact),
+    Artifact(Box<Artifact>),
     Lazy(Arc<LazyCode>),
 }
 

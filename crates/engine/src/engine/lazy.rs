@@ -127,7 +127,6 @@ impl LazyModule {
         offsets: VMOffsets,
         key: Key,
         cache: Option<&Cache>,
-        pieces: Vec<Piece>,
         stop: &Stop<'_>,
     ) -> Result<Arc<LazyModule>, CompileError> {
         let compiler = engine.compiler();
@@ -172,7 +171,7 @@ impl LazyModule {
         });
         let maker: Weak<LazyModule> = Arc::downgrade(&lazy);
         lazy.code.set_maker(maker);
-        lazy.begin_with(pieces)?;
+        lazy.begin_with(cache.and_then(|cache| cache.load_pieces(&key)).unwrap_or_default())?;
         if engine.config().tiers != Tiers::Stepped {
             for _ in 0..pool::background_threads() {
                 let lazy = lazy.clone();

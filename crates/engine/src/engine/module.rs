@@ -195,9 +195,8 @@ impl Module {
         let code_len = info.bodies.values().map(|body| body.len()).sum();
         if engine.config().tiers.are_lazy_for(code_len) {
             let (info, key) = (Arc::new(info), engine.key(&hash));
-            let pieces = cache.and_then(|cache| cache.load_pieces(&key)).unwrap_or_default();
             let (all, own) = (bytes.clone(), offsets.clone());
-            let lazy = LazyModule::new(engine, info.clone(), all, own, key, cache, pieces, stop)?;
+            let lazy = LazyModule::new(engine, info.clone(), all, own, key, cache, stop)?;
             let (engine, code, lazy) = (engine.clone(), lazy.code_object(), Some(lazy));
             let images = OnceLock::new();
             let inner =
