@@ -477,8 +477,8 @@ export function RuntimeError(message?: string, options?: ErrorOptions): RuntimeE
 /** How a module is compiled. */
 export interface CompileOptions {
   /**
-   * Whether the code may come from this user's cache, and go there, for other processes: see "The cache" in the
-   * README. Default: true.
+   * Whether the code may come from this user's cache, and go there, for other processes: see "The cache" in
+   * docs/deployment.md. Default: true.
    */
   cache?: boolean;
   /** Has the module count its operators, for `limits.fuel`. It is slower then. Default: false. */

@@ -1,5 +1,6 @@
 'use strict';
-// The examples of README.md: they compile as strict TypeScript, however the compiler finds packages.
+// The examples of README.md and of docs/: they compile as strict TypeScript, however the compiler finds packages,
+// and links lead somewhere.
 
 const fs = require('node:fs');
 const os = require('node:os');
@@ -7,8 +8,18 @@ const path = require('node:path');
 const ts = require('typescript');
 const { PACKAGE } = require('./helpers');
 
-const text = fs.readFileSync(path.join(PACKAGE, 'README.md'), 'utf8');
-const examples = [...text.matchAll(/^```(?:js|ts)\n(.*?)^```/gms)].map(([, code]) => code);
+const isText = (name) => name.endsWith('.md');
+const documents = [
+  ...fs.readdirSync(PACKAGE).filter(isText),
+  ...fs
+    .readdirSync(path.join(PACKAGE, 'docs'))
+    .filter(isText)
+    .map((name) => `docs/${name}`),
+];
+const textOf = (document) => fs.readFileSync(path.join(PACKAGE, document), 'utf8');
+const examples = documents.flatMap((document) =>
+  [...textOf(document).matchAll(/^```(?:js|ts)\n(.*?)^```/gms)].map(([, code]) => code),
+);
 
 /** What stands for programs of the user's own in an example: `declare` makes it any. */
 const OTHERS = ['db'];
@@ -74,4 +85,28 @@ describe('the examples compile as strict TypeScript', () => {
     },
     180_000,
   );
+});
+
+/** The anchors of a document's headings, as GitHub makes them. */
+function anchorsOf(document) {
+  const headings = textOf(document).matchAll(/^#+ (.*)$/gm);
+  const plain = (heading) =>
+    heading
+      .toLowerCase()
+      .replace(/[^\p{L}\p{N} _-]/gu, '')
+      .replaceAll(' ', '-');
+  return [...headings].map(([, heading]) => plain(heading));
+}
+
+test.each(documents)('the links of %s lead somewhere', (document) => {
+  const prose = textOf(document).replace(/^```.*?^```/gms, '');
+  const broken = [];
+  for (const [, target] of prose.matchAll(/\]\(([^)\s]+)\)/g)) {
+    if (/^https?:/.test(target)) continue;
+    const [file, anchor] = target.split('#');
+    const place = file === '' ? document : path.join(path.dirname(document), file);
+    const isThere = fs.existsSync(path.join(PACKAGE, place));
+    if (!isThere || (anchor !== undefined && !anchorsOf(place).includes(anchor))) broken.push(target);
+  }
+  expect(broken).toEqual([]);
 });
