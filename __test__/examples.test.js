@@ -3,6 +3,8 @@
 
 const { execFile, spawn } = require('node:child_process');
 const { once } = require('node:events');
+const fs = require('node:fs');
+const os = require('node:os');
 const path = require('node:path');
 const { createInterface } = require('node:readline');
 const { promisify } = require('node:util');
@@ -65,4 +67,57 @@ test('plugins: one that loops or crashes costs its own request', async () => {
   } finally {
     server.kill();
   }
+});
+
+describe('addons as packages', () => {
+  let packages;
+  beforeAll(() => {
+    packages = fs.mkdtempSync(path.join(os.tmpdir(), 'wasi-native-'));
+    fs.symlinkSync(PACKAGE, path.join(packages, 'wasi-native'));
+  });
+  afterAll(() => fs.rmSync(packages, { recursive: true }));
+
+  /** What a program prints that has an addon as `addon`. */
+  async function withAddon(name, code) {
+    const text = `const addon = require(${JSON.stringify(example(name))}); ${code}`;
+    const env = { ...process.env, NODE_PATH: packages };
+    const { stdout } = await promisify(execFile)(process.execPath, ['-e', text], { encoding: 'utf8', env });
+    return JSON.parse(stdout);
+  }
+
+  test('in C: a function over strings, and a class over bytes', async () => {
+    const code = `
+      const counts = new addon.Histogram().add(Buffer.from('aab')).counts();
+      const failed = (act) => { try { act(); } catch ({ name, message }) { return [name, message]; } };
+      console.log(JSON.stringify([
+        addon.distance('kitten', 'sitting'), counts.length, counts.slice(97, 99), failed(() => addon.distance(1, 2)),
+      ]));`;
+    expect(await withAddon('addon-c', code)).toEqual([
+      3,
+      256,
+      [2, 1],
+      ['TypeError', 'A string was expected'],
+    ]);
+  });
+
+  test('in Rust: objects, bytes, a class, an error and a task on another thread', async () => {
+    const code = `
+      const primes = new addon.Primes();
+      const failed = (act) => { try { act(); } catch ({ code, message }) { return [code, message]; } };
+      addon.reverse(Buffer.from('abc')).then((reversed) => console.log(JSON.stringify([
+        addon.words('a b a'), addon.checksum(Buffer.from('abcde')), primes.below(100), primes.below(1000),
+        failed(() => primes.below(1e9)), reversed.toString(),
+      ])));`;
+    expect(await withAddon('addon-rust', code)).toEqual([
+      [
+        { text: 'a', count: 2 },
+        { text: 'b', count: 1 },
+      ],
+      0x5c301ef,
+      25,
+      168,
+      ['InvalidArg', '1000000000 is more than ten million'],
+      'cba',
+    ]);
+  });
 });
