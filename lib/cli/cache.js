@@ -28,7 +28,7 @@ function entries() {
     throw error;
   }
   const found = names
-    .filter((name) => /\.(wncode|wnnote|tmp)$/.test(name))
+    .filter((name) => /\.(wncode|wnpart|wnnote|tmp)$/.test(name))
     .flatMap((name) => {
       // Another process may have removed it meanwhile.
       const stat = statSync(path.join(directory(), name), { throwIfNoEntry: false });
