@@ -483,6 +483,8 @@ export interface CompileOptions {
   cache?: boolean;
   /** Has the module count its operators, for `limits.fuel`. It is slower then. Default: false. */
   fuel?: boolean;
+  /** Ends a {@link compile}: it rejects with an `AbortError`, and nothing goes on for it. */
+  signal?: Signal;
   /** Taken as the interface has it, but there are none here: a module that imports one does not link. */
   builtins?: readonly string[];
   /** Likewise: such constants are imports like any other. */

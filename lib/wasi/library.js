@@ -3,7 +3,7 @@
 // interface of WebAssembly. Those with threads of their own have the same (spawn.js).
 
 const { native, realm } = require('../native/binding');
-const { AbortError, checkDeadline, timeoutError } = require('./deadline');
+const { AbortError, checkDeadline, timeoutError } = require('../util/deadline');
 const { coded } = require('../util/errors');
 const { Instance, link } = require('../webassembly/instance');
 const { checkKeys } = require('../util/keys');

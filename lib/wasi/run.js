@@ -14,7 +14,7 @@ const {
   isThreadSpawn,
   refuse,
 } = require('../webassembly/instance');
-const { Deadline, checkDeadline } = require('./deadline');
+const { Deadline, checkDeadline } = require('../util/deadline');
 const { parseProgram } = require('./options');
 const { ThreadProgram } = require('./program');
 const { commandOf, roleOf } = require('./role');

@@ -9,7 +9,7 @@
 const { constants, i32, inOrder, native, realm } = require('../native/binding');
 const { within } = require('../native/caller');
 const { callSite, withSite } = require('../util/call-site');
-const { Deadline } = require('./deadline');
+const { Deadline } = require('../util/deadline');
 const { coded } = require('../util/errors');
 const { checkCall, checkFuel, exported } = require('./library');
 const { MemoryAccess } = require('./memory-access');

@@ -2,6 +2,7 @@
 // WebAssembly.Module, and compiling.
 
 const { native, realm } = require('../native/binding');
+const { Deadline, checkDeadline } = require('../util/deadline');
 const { CompileError, coded } = require('../util/errors');
 const { checkOurKeys } = require('../util/keys');
 const { prepareThread } = require('../native/thread');
@@ -185,9 +186,16 @@ function deliver(number, result) {
   settled(result);
 }
 
-/** Compiles on other threads. The bytes are copied before this returns. */
+/** Compiles on other threads, until `options.signal` fires. The bytes are copied before this returns. */
 async function compile(bytes, what, options = undefined) {
-  return moduleFor(await compileToParts(bytes, what, options));
+  const signal = options?.signal;
+  checkDeadline({ signal });
+  const deadline = new Deadline({ signal }, what);
+  try {
+    return moduleFor(await compileToParts(bytes, what, options, deadline.passed));
+  } finally {
+    deadline.end();
+  }
 }
 
 /**

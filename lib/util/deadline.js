@@ -1,9 +1,9 @@
 'use strict';
 // How long something may take: a signal and a timeout.
 
-const { coded } = require('../util/errors');
-const check = require('../util/validate');
-const { isAbortSignal } = require('../util/web');
+const { coded } = require('./errors');
+const check = require('./validate');
+const { isAbortSignal } = require('./web');
 
 /** What Node's own functions reject with when their signal fires. */
 class AbortError extends Error {
