@@ -237,13 +237,24 @@ describe('functions with strings and bytes', () => {
   });
 
   test('a trap of the library is an error with its functions in the stack', () => {
-    const fail = wn
-      .load(guest('library'), { imports: { env: { ask: () => 0 } }, stderr: 'ignore' })
-      .fn('fail', { params: ['string'] });
+    const library = wn.load(guest('library'), { imports: { env: { ask: () => 0 } }, stderr: 'ignore' });
+    const fail = library.fn('fail', { params: ['string'] });
     expect(noted(() => fail('why'))).toMatchObject({
       code: 'ERR_WASI_TRAP',
       stack: expect.stringContaining('wasm://'),
     });
+    // What it has left behind is nothing to go on with.
+    for (const call of [
+      () => fail('again'),
+      () => library.alloc(1),
+      () => library.fn('live', { result: 'u32' }),
+    ]) {
+      expect(noted(call)).toMatchObject({
+        code: 'ERR_WASI_DEAD',
+        message: expect.stringContaining('unreachable'),
+      });
+    }
+    expect(wn.load(guest('library'), { imports: { env: { ask: () => 0 } } }).alloc(1)).toBeGreaterThan(0);
   });
 
   test('bytes in the memory of the library are taken as they were, though it grows meanwhile', async () => {

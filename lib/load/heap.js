@@ -61,6 +61,8 @@ class Heap {
   #used = 0;
   /** The library was closed: nothing of it is called any more. */
   closed = false;
+  /** The trap that ended it: its memory is as the trap left it. */
+  trap;
 
   /** `names`: what `load` was told of the exports that allocate and free. */
   constructor(memory, exports, names = {}) {
@@ -102,6 +104,9 @@ class Heap {
 
   check() {
     if (this.closed) throw coded(Error, 'ERR_WASI_CLOSED', 'the library was closed by its close()');
+    if (this.trap === undefined) return;
+    const text = `the library runs no more since this happened in it: ${this.trap.message}; load it again`;
+    throw coded(Error, 'ERR_WASI_DEAD', text);
   }
 
   /** The bytes of the memory. Valid until the library runs. */

@@ -17,12 +17,15 @@
 const { i32 } = require('../native/binding');
 const { recordOf } = require('../native/functions');
 const { signatureOf } = require('../native/types');
-const { RuntimeError, coded } = require('../util/errors');
+const { coded } = require('../util/errors');
 const check = require('../util/validate');
 const { toBytes } = require('../util/webidl');
 
 /** Texts up to this many units are converted here, which is faster than a call of native code. */
 const SHORT = 32;
+
+/** The codes of errors that end a library: a trap, of the stack too, and `proc_exit`. */
+const ENDS = new Set(['ERR_WASI_TRAP', 'ERR_WASI_EXIT']);
 
 /** Bytes of an address and a length that a function stores. */
 const AREA = 8;
@@ -77,21 +80,18 @@ function typed(heap, name, f, signature) {
     /** Addresses and sizes of what the scratch area had no room for. */
     const allocated = [];
     const args = [];
-    let isSound = true;
     try {
       const place = area ? room(heap, AREA, allocated) : 0;
       if (area) args.push(place);
       for (let k = 0; k < length; k++) steps[k](heap, given[k], args, allocated);
-      isSound = false;
       const returned = args.length === 1 ? f(args[0]) : args.length === 2 ? f(args[0], args[1]) : f(...args);
-      isSound = true;
       return lift(returned, place);
     } catch (error) {
       // After a trap nothing of the library can be relied on, its allocator least.
-      isSound ||= !(error instanceof RuntimeError);
+      if (ENDS.has(error?.code)) heap.trap = error;
       throw error;
     } finally {
-      if (allocated.length > 0 && isSound) release(heap, allocated);
+      if (allocated.length > 0 && heap.trap === undefined) release(heap, allocated);
       heap.unwind(mark);
     }
   };
