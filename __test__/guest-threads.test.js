@@ -86,7 +86,10 @@ test('there are as many threads as the limit says, and no error is for ever', as
 
 test('without threads a program is told that there are none to be had', async () => {
   const running = run(['many'], { limits: { threads: 0 } });
-  await expect(running).rejects.toMatchObject({ code: 'ERR_WASI_TRAP', stderr: /WouldBlock/ });
+  await expect(running).rejects.toMatchObject({
+    code: 'ERR_WASI_TRAP',
+    stderr: expect.stringMatching(/WouldBlock/),
+  });
 });
 
 test('what a program asks for tells of threads', async () => {
@@ -222,8 +225,10 @@ test('the fuel of a program is that of all its threads', async () => {
 });
 
 test('the memory of a program is limited, whichever thread grows it', async () => {
-  const failed = run(['grow'], { limits: { memory: 8 << 20 } });
-  await expect(failed).rejects.toMatchObject({ stderr: /memory allocation of \d+ bytes failed/ });
+  const failed = run(['grow'], { limits: { memory: 24 << 20 } });
+  await expect(failed).rejects.toMatchObject({
+    stderr: expect.stringMatching(/memory allocation of \d+ bytes failed/),
+  });
 });
 
 test('an instance with a thread of its own starts others, which call functions of JavaScript', async () => {

@@ -50,7 +50,9 @@ function child(code, { flags = [], modules = {}, env = process.env, load = true 
       console.error(error);
       process.exit(99);
     });`;
-  return spawnSync(process.execPath, [...flags, '-e', text], { encoding: 'utf8', env });
+  // One that hangs must not go on beside the tests after it.
+  const guard = { timeout: 50_000, killSignal: 'SIGKILL' };
+  return spawnSync(process.execPath, [...flags, '-e', text], { encoding: 'utf8', env, ...guard });
 }
 
 /** What a program of glue.js prints with an engine: `ours` or `v8`. */

@@ -268,7 +268,7 @@ describe('bytes', () => {
     expect(words).toEqual(new Uint16Array([0x0403, 0x0605]));
     expect([view.byteOffset, view.byteLength]).toEqual([1, 3]);
     expect([Buffer.isBuffer(bytes), ...bytes]).toEqual([true, 2, 3, 4, 5]);
-    expect(() => m.make_views(new ArrayBuffer(3))).toThrow(/Invalid typed array length/);
+    expect(() => m.make_views(new ArrayBuffer(3))).toThrow(/length/i);
     expect(m.detach(new ArrayBuffer(3))).toBe(1);
   });
 });
