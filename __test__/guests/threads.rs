@@ -238,15 +238,20 @@ fn sleep() {
     println!("{} {}", timeout.timed_out(), start.elapsed() >= Duration::from_millis(250));
 }
 
-/// Each thread needs more memory than there was.
+/// Each thread needs more memory than there was. None asks for it before all have started, so that what fails is never
+/// the stack of the next one, and none gives it back before all have theirs.
 fn grow() {
-    let threads: Vec<_> = (0..8u8)
-        .map(|number| {
-            thread::spawn(move || {
-                let bytes = vec![number; 3 << 20];
-                bytes.iter().map(|byte| u64::from(*byte)).sum::<u64>() >> 20
-            })
-        })
+    let all = Arc::new(Barrier::new(8));
+    let grow = |number: u8, all: Arc<Barrier>| {
+        move || {
+            all.wait();
+            let bytes = vec![number; 3 << 20];
+            all.wait();
+            bytes.iter().map(|byte| u64::from(*byte)).sum::<u64>() >> 20
+        }
+    };
+    let threads: Vec<_> = (0..8)
+        .map(|number| Builder::new().stack_size(64 << 10).spawn(grow(number, all.clone())).unwrap())
         .collect();
     println!("{:?}", threads.into_iter().map(|thread| thread.join().unwrap()).collect::<Vec<_>>());
 }
