@@ -660,6 +660,14 @@ export interface WASIOptions {
    */
   trace?: (line: string) => void;
   /**
+   * Whether lines of a trace are as long as they get. Otherwise they have at most 200 characters: long
+   * arguments and results are cut, the outcome never. Default: false, or what `WASI_NATIVE_TRACE=full` in
+   * the environment says.
+   */
+  traceFull?: boolean;
+  /** Whether {@link WASI.metrics} counts the calls of WASI functions, which then take longer. Default: false. */
+  metrics?: boolean;
+  /**
    * Whether `proc_exit` returns from {@link WASI.start} with the exit code. If false it ends this
    * process. Default: true.
    */
@@ -737,6 +745,29 @@ export interface Preopen {
   remove?: boolean;
   /** Make symbolic links. Those that exist are followed anyhow. Default: what `write` is. */
   symlinks?: boolean;
+}
+
+/** What {@link WASI.metrics} tells. Times are in milliseconds, sizes in bytes. */
+export interface WASIMetrics {
+  /**
+   * Modules of this process that were compiled, their bytes, and the time until they could run. Functions that a
+   * large module compiles later are not in it.
+   */
+  compile: { modules: number; bytes: number; time: number };
+  /** Modules of this process whose code the cache had, and where the cache is: null for nowhere. */
+  cache: { hits: number; directory: string | null };
+  /**
+   * Programs and instances of this object that got threads of their own, those of them that are there, and the time of
+   * their calls that have ended, what these waited for included.
+   */
+  programs: { started: number; running: number; time: number };
+  /** What the memories, tables and exceptions of this object's programs have, and the most that they had at a time. */
+  memory: { bytes: number; peak: number };
+  /**
+   * For each WASI function that was called, such as `'wasi_snapshot_preview1.fd_write'`: how often, how often it
+   * returned an errno, and how long that took, waiting included. Null without the option `metrics`.
+   */
+  calls: Record<string, { count: number; errors: number; time: number }> | null;
 }
 
 /** How much a program may ask for. Integers. Those without a default are not limited. */
@@ -1339,6 +1370,8 @@ export class WASI {
    * {@link spawn} have a method of their own.
    */
   takeOutput(): { stdout: Buffer | null; stderr: Buffer | null };
+  /** What the programs of this object have taken until now, and what it took to make modules. */
+  metrics(): WASIMetrics;
   /**
    * Closes the descriptors of the program on this thread at once, and what others would get: no more
    * can be started. Those that run have descriptors of their own.

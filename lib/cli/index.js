@@ -66,6 +66,8 @@ function command() {
     .option('--allow <patterns>', 'grant only WASI functions like these', values.patterns, [])
     .option('--deny <patterns>', 'do not grant WASI functions like these', values.patterns, [])
     .option('--trace', 'print each WASI call to standard error')
+    .option('--trace-full', 'the same, with lines as long as they get')
+    .option('--profile <file>', 'sample the program, and write what profilers open (.cpuprofile)')
     .option('--invoke <function>', 'call this export of a library, with the arguments')
     .option('--no-cache', 'compile anew, and keep nothing')
     .addOption(

@@ -12,6 +12,7 @@ const { MemoryFS } = require('../wasi/memoryfs');
 const { WASI } = require('../wasi/wasi');
 const { Module, partsOf } = require('../webassembly/module');
 const { MODULES } = require('../native/wasi-functions');
+const { profiled } = require('./profile');
 const { announced } = require('./progress');
 
 /** How the process ends when the program does not end by itself: as shells and `timeout` have it. */
@@ -34,10 +35,13 @@ async function run(file, given, options) {
   STOPPING.forEach((signal) => process.on(signal, stop));
   try {
     const wasi = new WASI(settings(module, path.basename(file), args, options));
-    const { timeout, invoke } = options;
+    const { timeout, invoke, profile } = options;
     const limits = { signal: stopping.signal, ...(timeout === undefined ? {} : { timeout }) };
-    if (invoke !== undefined) await call(wasi, module, invoke, args, limits);
-    else process.exitCode = (await wasi.run(module, limits)).code;
+    const running = async () => {
+      if (invoke !== undefined) await call(wasi, module, invoke, args, limits);
+      else process.exitCode = (await wasi.run(module, limits)).code;
+    };
+    await (profile === undefined ? running() : profiled(profile, running));
   } catch (error) {
     if (signalled !== undefined) process.exitCode = 128 + constants.signals[signalled];
     else if (!ended(error)) throw error;
@@ -71,7 +75,7 @@ async function load(file, { cache, fuel, allowPrecompiled }) {
 
 /** The options of the `WASI` object. */
 function settings(module, name, args, options) {
-  const { dir, mapdir, mem, env, listen, maxMemory, fuel, allow, deny, trace, invoke } = options;
+  const { dir, mapdir, mem, env, listen, maxMemory, fuel, allow, deny, trace, traceFull, invoke } = options;
   const wanted = new Set(Module.imports(module).map((each) => each.module));
   const limits = {
     ...(maxMemory === undefined ? {} : { memory: maxMemory }),
@@ -87,7 +91,7 @@ function settings(module, name, args, options) {
     limits,
     ...(allow.length > 0 ? { allow } : {}),
     ...(deny.length > 0 ? { deny } : {}),
-    ...(trace ? { trace: (line) => console.error(line) } : {}),
+    ...(trace || traceFull ? { trace: (line) => console.error(line), traceFull: traceFull === true } : {}),
   };
 }
 

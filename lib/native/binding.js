@@ -130,6 +130,12 @@ const native = Object.freeze({
   writeThreadMemory: addon.writeThreadMemory, // Copies bytes into a guest's memory.
   holdEventLoop: addon.holdEventLoop, // Sets whether guests keep the event loop running.
 
+  // ---- seeing inside
+  wasiMetrics: addon.wasiMetrics, // What the programs of a template have taken.
+  compileMetrics: addon.compileMetrics, // What it took to make the modules of this process.
+  startProfile: addon.startProfile, // Samples all guests from now on, at an interval of microseconds.
+  stopProfile: addon.stopProfile, // What was sampled since.
+
   // ---- native modules
   isNapiGuest: addon.isNapiGuest, // Whether a module is a Node-API guest.
   guestFunctions: addon.guestFunctions, // The functions that guests are served, with their parameters.

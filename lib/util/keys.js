@@ -10,7 +10,7 @@ const { invalidValue, isObject } = require('./validate');
 // prettier-ignore
 const CAPABILITIES = [
   'args', 'env', 'preopens', 'sockets', 'stdin', 'stdout', 'stderr', 'allow', 'deny', 'onRefused', 'now',
-  'randomSeed', 'limits', 'trace',
+  'randomSeed', 'limits', 'trace', 'traceFull', 'metrics',
 ];
 const LOAD = ['imports', 'alloc', 'free', 'cache', 'threads', 'asyncWorkPoolSize', ...CAPABILITIES];
 

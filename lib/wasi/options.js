@@ -31,7 +31,8 @@ function parse(options) {
   const stdio = parseStreams(options, [0, 1, 2]);
   const { returnOnExit = true } = options;
   check.isOfType('boolean', returnOnExit, 'options.returnOnExit');
-  const { allow, deny = [], onRefused, now, randomSeed, limits = {}, trace, sockets = [] } = options;
+  const { allow, deny = [], onRefused, now, randomSeed, limits = {}, sockets = [] } = options;
+  const { trace, traceFull = process.env.WASI_NATIVE_TRACE === 'full', metrics = false } = options;
   if (allow !== undefined) check.isStrings(allow, 'options.allow');
   check.isStrings(deny, 'options.deny');
   if (onRefused !== undefined && !['ENOTCAPABLE', 'ENOSYS'].includes(onRefused)) {
@@ -49,6 +50,8 @@ function parse(options) {
     ...ofWasi
   } = limits;
   if (trace !== undefined) check.isOfType('function', trace, 'options.trace');
+  check.isOfType('boolean', traceFull, 'options.traceFull');
+  check.isOfType('boolean', metrics, 'options.metrics');
   return {
     returnOnExit,
     trace,
@@ -67,7 +70,9 @@ function parse(options) {
       now: now === undefined ? undefined : nanoseconds(now),
       randomSeed: randomSeed === undefined ? undefined : seed(randomSeed),
       limits: { ...ofWasi, output },
-      traceToStderr: trace === undefined && process.env.WASI_NATIVE_TRACE === '1',
+      traceToStderr: trace === undefined && ['1', 'full'].includes(process.env.WASI_NATIVE_TRACE),
+      fullTrace: traceFull,
+      countCalls: metrics,
     },
   };
 }

@@ -31,7 +31,7 @@ class WASI {
       const { program, threadLimits } = wasi.#parsed;
       return {
         program: new Program(wasi.#ingredients(), atOnce(program)),
-        limits: native.programLimits(threadLimits),
+        limits: native.programLimits(threadLimits, wasi.#template),
         threadLimit: threadLimits.threads,
       };
     };
@@ -86,7 +86,7 @@ class WASI {
   #make() {
     const { trace, program, threadLimits, returnOnExit } = this.#parsed;
     // All instances that are linked with this object are one program.
-    const limits = native.programLimits(threadLimits);
+    const limits = native.programLimits(threadLimits, this.#template);
     const { threads } = threadLimits;
     const made = new Program(this.#ingredients(), atOnce(program));
     const { context } = made;
@@ -192,6 +192,23 @@ class WASI {
       throw coded(Error, 'ERR_WASI_NOT_STARTED', `${text}: ${advice}`);
     }
     return this.#here().takeOutput();
+  }
+
+  /** What its programs have taken until now, and what it took to make modules. Times are in milliseconds. */
+  metrics() {
+    const compile = native.compileMetrics();
+    const taken = native.wasiMetrics(this.#template);
+    const counted = taken.functions.map((name, index) => {
+      const [count, errors, time] = taken.calls.slice(3 * index, 3 * index + 3);
+      return [name, { count, errors, time }];
+    });
+    return {
+      compile: { modules: compile.compiled, bytes: compile.bytes, time: compile.milliseconds },
+      cache: { hits: compile.fromCache, directory: native.cacheDirectory(realm) },
+      programs: { started: taken.started, running: taken.running, time: taken.milliseconds },
+      memory: { bytes: taken.memory, peak: taken.mostMemory },
+      calls: this.#parsed.native.countCalls ? Object.fromEntries(counted) : null,
+    };
   }
 
   /** Closes the descriptors of the program on this thread, and what others would get. */

@@ -7,6 +7,7 @@
 use super::call::EntryScope;
 use super::failure::{Failure, Kind, run};
 use super::objects::as_memory;
+use super::options::Template;
 use super::realm::{Realm, address};
 use engine::{
     Budget, Error, Extern, Func, Instance, InstanceOptions, InstantiateError, Limits, Memory, Module,
@@ -62,10 +63,12 @@ impl ProgramLimits {
     }
 }
 
+/// For a program of the `WASI` object with this template.
 #[napi(catch_unwind)]
-pub fn program_limits(limits: EngineLimits) -> External<ProgramLimits> {
+pub fn program_limits(limits: EngineLimits, template: &External<Template>) -> External<ProgramLimits> {
     let limits = limits.limits();
-    External::new(ProgramLimits { limits, budget: Budget::new(limits.total_bytes) })
+    let budget = Budget::counted(limits.total_bytes, template.metrics.memory.clone());
+    External::new(ProgramLimits { limits, budget })
 }
 
 /// Gives the bytes of an instance's memories back, and refuses calls from then on. Does nothing and returns

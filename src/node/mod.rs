@@ -22,15 +22,17 @@
 //! - [`threads`]: guests on threads of their own
 //! - [`queue`]: messages from other threads to the realm's own
 //! - [`budget`]: calls that may take or use only so much
+//! - [`profile`]: profiles of guests
 //! - [`workers`]: lets a Worker that is terminated end wasm that loops
 //! - [`options`]: WASI options to a context; the only place with ambient authority
 //! - [`wasi`]: the WASI functions as JavaScript sees them
 //! - [`v8_stack`]: V8's stack limit, for JavaScript that wasm calls
 //!
 //! Invariant: state belongs to a realm, and a realm to one Node environment, so workers and repeated loads
-//! never meet. Four things are the process's, each for a reason that stands beside it: the engines
+//! never meet. Five things are the process's, each for a reason that stands beside it: the engines
 //! ([`realm`]), the callback slots ([`call`]), the shared memories by the address of their bytes
-//! ([`shared`]), and the list of the realms that one thread asks ([`workers`]). Every entry from JavaScript
+//! ([`shared`]), the list of the realms that one thread asks ([`workers`]), and the profile of all threads
+//! ([`profile`]). Every entry from JavaScript
 //! catches unwinding.
 
 #![cfg_attr(test, allow(dead_code, reason = "napi-derive exports nothing in a test build"))]
@@ -49,6 +51,7 @@ mod memfs;
 mod module;
 mod objects;
 mod options;
+mod profile;
 pub mod queue;
 pub mod raw;
 pub mod realm;

@@ -4,7 +4,7 @@
 //! may change them while we compile.
 
 use super::failure::{Failure, Kind, run};
-use super::realm::{Realm, engine, guest_engine};
+use super::realm::{Realm, engine, guest_engine, statistics};
 use engine::{CompileError, Engine, MemoryType, Module};
 use napi::bindgen_prelude::{ArrayBuffer, Buffer, Env, External};
 use napi_derive::napi;
@@ -29,6 +29,26 @@ pub fn chooser(
 #[napi(catch_unwind)]
 pub fn owns_shared_memory(module: &External<Module>) -> bool {
     module.engine().config().shared_memory.is_none()
+}
+
+/// What it took to make the modules of this process. The time is in milliseconds.
+#[napi(object, object_from_js = false)]
+pub struct CompileMetrics {
+    pub compiled: f64,
+    pub bytes: f64,
+    pub milliseconds: f64,
+    pub from_cache: f64,
+}
+
+#[napi(catch_unwind)]
+pub fn compile_metrics() -> CompileMetrics {
+    let sums = statistics();
+    CompileMetrics {
+        compiled: sums.compiled as f64,
+        bytes: sums.compiled_bytes as f64,
+        milliseconds: sums.compile_time.as_secs_f64() * 1e3,
+        from_cache: sums.from_cache as f64,
+    }
 }
 
 /// Compiles now. `what` begins the message of an error. `use_cache` tells whether the code may come from

@@ -9,6 +9,7 @@ use super::realm::Realm;
 use super::wasi::{Program, TraceLines};
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
+use host::Metrics;
 use napi::bindgen_prelude::{BigInt, External, Uint8Array};
 use napi_derive::napi;
 use std::io::{self, Write};
@@ -36,6 +37,10 @@ pub struct WasiOptions {
     pub limits: LimitOptions,
     /// Whether to print each call to this process's standard error.
     pub trace_to_stderr: bool,
+    /// Whether its lines, or those for JavaScript, are as long as they get.
+    pub full_trace: bool,
+    /// Whether calls are counted.
+    pub count_calls: bool,
 }
 
 /// What differs from one program of a `WASI` object to the next.
@@ -112,6 +117,9 @@ pub struct Template {
     now: Option<u64>,
     random_seed: Option<u64>,
     trace_to_stderr: bool,
+    full_trace: bool,
+    count_calls: bool,
+    pub metrics: Arc<Metrics>,
 }
 
 struct Opened {
@@ -169,6 +177,9 @@ impl Template {
             now: options.now.as_ref().map(|now| now.get_u64().1),
             random_seed: options.random_seed.as_ref().map(|seed| seed.get_u64().1),
             trace_to_stderr: options.trace_to_stderr,
+            full_trace: options.full_trace,
+            count_calls: options.count_calls,
+            metrics: Arc::default(),
         })
     }
 
@@ -274,15 +285,20 @@ impl Template {
         if let Some(seed) = self.random_seed {
             builder = builder.random_seed(seed);
         }
+        if self.count_calls {
+            builder = builder.metrics(self.metrics.calls.clone());
+        }
+        let shown: fn(&TracedCall) -> String =
+            if self.full_trace { TracedCall::to_string } else { TracedCall::short };
         if let Some(lines) = lines {
             let room = lines.clone();
-            let sink = Arc::new(move |call: &TracedCall| lines.push(call.to_string()));
+            let sink = Arc::new(move |call: &TracedCall| lines.push(shown(call)));
             builder = builder.trace_while(sink, Arc::new(move || room.has_room()));
         } else if self.trace_to_stderr {
-            builder = builder.trace(Arc::new(|call: &TracedCall| {
+            builder = builder.trace(Arc::new(move |call: &TracedCall| {
                 // One write a line, so that lines of several threads stay whole. A closed stream is no
                 // reason to stop the program.
-                let _ = io::stderr().write_all(format!("{call}\n").as_bytes());
+                let _ = io::stderr().write_all(format!("{}\n", shown(call)).as_bytes());
             }));
         }
         let ctx = builder.build().map_err(|error| {
@@ -297,7 +313,8 @@ impl Template {
             };
             refused(format!("WASI options: {error}{advice}"))
         })?;
-        Ok(Program { ctx: Arc::new(ctx), captured: [stdout.captured, stderr.captured] })
+        let (ctx, metrics) = (Arc::new(ctx), self.metrics.clone());
+        Ok(Program { ctx, captured: [stdout.captured, stderr.captured], metrics })
     }
 
     fn output(&self, name: &str, number: i32, option: &StdioOption) -> Result<Output, Failure> {

@@ -25,7 +25,9 @@ use super::v8_stack::V8Stack;
 use super::workers::Asked;
 use crate::guest_napi::Guests;
 use engine::shares_memory;
-use engine::{Cache, CompileError, Config, Engine, FastEntry, Func, MemoryStyle, Store, TrapMode, ValRaw};
+use engine::{
+    Cache, CompileError, Config, Engine, FastEntry, Func, MemoryStyle, Statistics, Store, TrapMode, ValRaw,
+};
 use host::watchdog::Watchdog;
 use napi::bindgen_prelude::{Env, External, Object, Unknown};
 use napi::{Error, JsValue, sys};
@@ -198,6 +200,14 @@ pub fn guest_engine(bytes: &[u8], fuel: bool) -> Result<Engine, CompileError> {
         // Other modules are the same to both, so they are compiled once.
         false => engine(fuel),
     }
+}
+
+/// What it took to make the modules of all engines.
+pub fn statistics() -> Statistics {
+    let engines = ENGINES.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut sums = Statistics::default();
+    engines.iter().for_each(|engine| sums += engine.statistics());
+    sums
 }
 
 fn engine_for(fuel: bool, shared_memory: Option<MemoryStyle>) -> Result<Engine, CompileError> {

@@ -202,6 +202,7 @@ pub fn start_thread<'env>(
             imports,
             threads: wanted.threads.map_or(0, |threads| threads as usize),
             ctx: program.map(|program| program.ctx.clone()),
+            metrics: program.map(|program| program.metrics.clone()),
             // Infinity becomes the most that there can be.
             fuel: wanted.limits.fuel.map_or(u64::MAX, |fuel| fuel as u64),
             limits: wanted.limits.limits(),

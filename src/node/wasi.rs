@@ -11,7 +11,7 @@ use super::options::{ProgramOptions, Template, WasiOptions};
 use super::raw::{self, Refused};
 use super::realm::Realm;
 use engine::{Extern, FuncType, ValRaw, ValType};
-use host::{self, Unavailable};
+use host::{self, Metrics, Unavailable};
 use napi::bindgen_prelude::{Env, External, FromNapiRef, Unknown};
 use napi::{JsValue, sys};
 use napi_derive::napi;
@@ -20,6 +20,7 @@ use std::ptr;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use wasi::{Grant, GuestMemory, MemoryFs, OutputBuffer, WasiCtx};
 
 /// The lines of a trace that JavaScript has not taken yet.
@@ -57,6 +58,8 @@ pub struct Program {
     pub ctx: Arc<WasiCtx>,
     /// Standard output and error, if they are captured.
     pub captured: [Option<OutputBuffer>; 2],
+    /// Where what it takes is counted, with the other programs of its `WASI` object.
+    pub metrics: Arc<Metrics>,
 }
 
 /// What the programs of a `WASI` object are made of. `memories` are the file systems of those
@@ -85,6 +88,39 @@ pub fn check_template(
     options: ProgramOptions,
 ) -> napi::Result<()> {
     run(realm, || template.check(&options))
+}
+
+/// What the programs of a `WASI` object have taken. Times are in milliseconds.
+#[napi(object, object_from_js = false)]
+pub struct ProgramMetrics {
+    pub started: f64,
+    pub running: f64,
+    pub milliseconds: f64,
+    pub memory: f64,
+    pub most_memory: f64,
+    /// The names of the functions that were called.
+    pub functions: Vec<String>,
+    /// Three numbers for each of them: its calls, those that failed, and their time.
+    pub calls: Vec<f64>,
+}
+
+#[napi(catch_unwind)]
+pub fn wasi_metrics(template: &External<Template>) -> ProgramMetrics {
+    let metrics = &template.metrics;
+    let milliseconds = |time: Duration| time.as_secs_f64() * 1e3;
+    let calls: Vec<_> = metrics.calls.calls().collect();
+    ProgramMetrics {
+        started: metrics.started() as f64,
+        running: metrics.running() as f64,
+        milliseconds: milliseconds(metrics.time()),
+        memory: metrics.memory.bytes() as f64,
+        most_memory: metrics.memory.most() as f64,
+        functions: calls.iter().map(|of| format!("{}.{}", of.module, of.name)).collect(),
+        calls: calls
+            .iter()
+            .flat_map(|of| [of.calls as f64, of.failed as f64, milliseconds(of.time)])
+            .collect(),
+    }
 }
 
 /// Where the directories of the preopens lie that were opened, in order.

@@ -33,8 +33,8 @@ pub use code::Cache;
 pub use compile::OptLevel;
 pub use debug::{Frame, SourceFrame, demangle, source_frames};
 pub use engine::{
-    Compiling, Config, Engine, ExportType, FileResult, ImportType, Module, Reading, Tiers, TrapMode,
-    WeakModule,
+    Compiling, Config, Engine, ExportType, FileResult, ImportType, Module, Reading, Statistics, Tiers,
+    TrapMode, WeakModule,
 };
 pub use error::{CompileError, LinkError};
 pub use pages::{GUARD_SIZE, check_spare};

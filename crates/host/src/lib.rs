@@ -6,9 +6,12 @@
 //! context's policy does not grant is not bound. A function that the policy traces or answers itself
 //! goes through [`functions::call`].
 
+mod metrics;
 pub mod team;
 pub mod thread;
 pub mod watchdog;
+
+pub use metrics::Metrics;
 
 use engine::VMMemoryDefinition;
 use engine::{Error, FuncType, NativeFunc, TrapCode, VMHostContext, ValType};

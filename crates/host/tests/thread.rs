@@ -19,6 +19,7 @@ fn plan(text: &str, imports: Vec<Import>, command: Option<usize>) -> Plan {
         module: Module::new(&engine, wasm(text)).expect("compiles"),
         imports,
         threads: 0,
+        metrics: None,
         ctx: None,
         limits: Limits::default(),
         fuel: 0,

@@ -3,6 +3,7 @@
 //! `abi/trace.rs` puts calls in words. Invariant: a program waits while nobody takes its lines, and
 //! that wait can be interrupted as any other.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -23,7 +24,32 @@ pub struct TracedCall {
 
 impl fmt::Display for TracedCall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}({}) = ", self.name, self.arguments)?;
+        self.line(f, &self.arguments, &self.results)
+    }
+}
+
+impl TracedCall {
+    /// The longest line that [`TracedCall::short`] gives.
+    pub const SHORT: usize = 200;
+
+    /// The line as it fits on a screen: what is too long of arguments and results is left out, the outcome never.
+    pub fn short(&self) -> String {
+        let whole = self.to_string();
+        if whole.chars().nth(TracedCall::SHORT).is_none() {
+            return whole;
+        }
+        let given: usize = [&self.arguments, &self.results].map(|text| text.chars().count()).iter().sum();
+        let room = (TracedCall::SHORT + given).saturating_sub(whole.chars().count());
+        let results = cut(&self.results, room.saturating_sub(self.arguments.chars().count()).max(room / 2));
+        let arguments = cut(&self.arguments, room.saturating_sub(results.chars().count()));
+        let mut line = String::new();
+        // Writing to a string cannot fail.
+        let _ = self.line(&mut line, &arguments, &results);
+        line
+    }
+
+    fn line(&self, f: &mut impl fmt::Write, arguments: &str, results: &str) -> fmt::Result {
+        write!(f, "{}({arguments}) = ", self.name)?;
         match self.outcome {
             Ok(()) => f.write_str(Errno::Success.name())?,
             Err(Error::Errno(errno)) => f.write_str(errno.name())?,
@@ -31,11 +57,21 @@ impl fmt::Display for TracedCall {
             Err(Error::Ending(Ending::Interrupted)) => f.write_str("? (interrupted)")?,
             Err(Error::Ending(Ending::OutputLimit(_))) => f.write_str("? (more than is captured)")?,
         }
-        if !self.results.is_empty() {
-            write!(f, ", {}", self.results)?;
+        if !results.is_empty() {
+            write!(f, ", {results}")?;
         }
         Ok(())
     }
+}
+
+/// The beginning of a text, with dots in the place of the rest.
+fn cut(text: &str, most: usize) -> Cow<'_, str> {
+    const DOTS: &str = "...";
+    if text.chars().nth(most).is_none() {
+        return Cow::Borrowed(text);
+    }
+    let begin: String = text.chars().take(most.saturating_sub(DOTS.len())).collect();
+    Cow::Owned(begin + DOTS)
 }
 
 /// Takes each call of a context, on the thread that made it.

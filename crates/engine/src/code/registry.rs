@@ -10,11 +10,15 @@ use crate::abi::TrapCode;
 use crate::bytes::ModuleBytes;
 use crate::debug::{DebugInfo, Frame};
 use crate::error::CompileError;
-use crate::parse::info::ModuleInfo;
+use crate::parse::info::{EntityIndex, FuncIndex, ModuleInfo};
 use std::ops::Range;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Mutex, PoisonError};
+use wasmparser::BinaryReader;
+
+/// The opcode of `call`.
+const CALL: u8 = 0x10;
 
 /// Information about one module's code.
 pub struct CodeInfo {
@@ -72,6 +76,20 @@ impl CodeInfo {
             Code::Artifact(_) => Ok(()),
             Code::Lazy(code) => code.make(pc),
         }
+    }
+
+    /// The import that the call at `pc` calls by name: its module and its name.
+    pub fn import_called_at(&self, pc: usize) -> Option<(&str, &str)> {
+        let offset = self.frame_at(pc)?.wasm_offset?;
+        let (opcode, rest) = self.bytes.get(usize::try_from(offset).ok()?..)?.split_first()?;
+        if *opcode != CALL {
+            return None;
+        }
+        let function = BinaryReader::new(rest, 0).read_var_u32().ok()?;
+        let mut imports = self.module.imports.iter();
+        let import =
+            imports.find(|import| import.index == EntityIndex::Func(FuncIndex::from_u32(function)))?;
+        Some((&import.module, &import.name))
     }
 
     /// The guest code at `pc`. `None` in a trampoline. For a return address pass the address minus one, which
@@ -156,10 +174,27 @@ fn chunks() -> impl Iterator<Item = &'static Chunk> {
     })
 }
 
-/// Code that can be found by address until this is dropped.
-pub struct Registration {
+/// Code that can be found by address until this is dropped, or longer while [`keep_code`] says so.
+pub struct Registration(Option<Entry>);
+
+struct Entry {
     slot: &'static Slot,
     info: Box<CodeInfo>,
+}
+
+/// What was dropped while code is kept. `None` if it is not.
+static KEPT: Mutex<Option<Vec<Entry>>> = Mutex::new(None);
+
+/// From now on code that nobody uses any more stays, until [`free_code`]: whoever notes addresses can look at them
+/// later, and no other code gets them.
+pub fn keep_code() {
+    KEPT.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default();
+}
+
+/// Frees what was kept.
+pub fn free_code() {
+    let kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner).take();
+    drop(kept);
 }
 
 impl Registration {
@@ -176,15 +211,27 @@ impl Registration {
             &chunk.slots[0]
         });
         slot.write(start, end, ptr::from_ref(&*info).cast_mut());
-        Registration { slot, info }
+        Registration(Some(Entry { slot, info }))
     }
 
     pub fn info(&self) -> &CodeInfo {
-        &self.info
+        match &self.0 {
+            Some(entry) => &entry.info,
+            None => unreachable!("only dropping takes it"),
+        }
     }
 }
 
 impl Drop for Registration {
+    fn drop(&mut self) {
+        let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+        if let (Some(kept), Some(entry)) = (kept.as_mut(), self.0.take()) {
+            kept.push(entry);
+        }
+    }
+}
+
+impl Drop for Entry {
     fn drop(&mut self) {
         let mut free = FREE.lock().unwrap_or_else(PoisonError::into_inner);
         self.slot.write(0, 0, ptr::null_mut());
@@ -196,7 +243,7 @@ impl Drop for Registration {
 ///
 /// # Safety
 /// `pc` is an address in a frame on the current thread's stack (the code there cannot be freed meanwhile), or
-/// in code that does not belong to the engine.
+/// in code that does not belong to the engine, or code is kept ([`keep_code`]).
 pub unsafe fn with_code_at<R>(pc: usize, f: impl FnOnce(&CodeInfo) -> R) -> Option<R> {
     let info = chunks().flat_map(|chunk| &chunk.slots).find_map(|slot| slot.lookup(pc))?;
     // SAFETY: the entry was stable and covers `pc`. By this function's contract the code at `pc` is in use,

@@ -30,6 +30,8 @@ pub struct SourceFrame {
     pub line: u32,
     /// Starts at 1. 0 if unknown.
     pub column: u32,
+    /// The line on which the function is declared. 0 if unknown.
+    pub declared: u32,
 }
 
 /// The read limit for a module's debug information, over its whole life. About a second.
@@ -203,6 +205,7 @@ struct Function<'a> {
     depth: usize,
     entry: UnitOffset<usize>,
     name: Option<Counted<'a>>,
+    declared: u32,
     /// The call site of an inlined function.
     call: Row,
 }
@@ -226,11 +229,11 @@ impl Search {
             let chain = functions.get(index).map(Vec::as_slice).unwrap_or_default();
             for function in chain.iter().rev() {
                 let name = function.name.as_ref().and_then(|name| text(name).ok());
-                found.push(source_frame(unit, place, name)?);
+                found.push(source_frame(unit, place, name, function.declared)?);
                 place = function.call;
             }
             if chain.is_empty() {
-                found.push(source_frame(unit, place, None)?);
+                found.push(source_frame(unit, place, None, 0)?);
             }
         }
         Ok(())
@@ -303,11 +306,11 @@ impl Search {
                 if !fits {
                     continue;
                 }
-                let name = match &named {
-                    Some(name) => Option::clone(name),
+                let (name, declared) = match &named {
+                    Some(named) => <(Option<_>, u32)>::clone(named),
                     None => named.insert(entry.name(unit)?).clone(),
                 };
-                chain.push(Function { depth, entry: offset, name, call: entry.call });
+                chain.push(Function { depth, entry: offset, name, declared, call: entry.call });
             }
         }
         Ok(found)
@@ -323,6 +326,7 @@ struct Entry<'a> {
     ranges: Option<gimli::RangeListsOffset<usize>>,
     linkage_name: Option<Counted<'a>>,
     plain_name: Option<Counted<'a>>,
+    declared: u32,
     origin: Option<AttributeValue<Counted<'a>>>,
     call: Row,
 }
@@ -346,6 +350,7 @@ impl<'a> Entry<'a> {
                 self.linkage_name = unit.attr_string(value).ok();
             }
             dw::DW_AT_name => self.plain_name = unit.attr_string(value).ok(),
+            dw::DW_AT_decl_line => self.declared = number(),
             dw::DW_AT_abstract_origin | dw::DW_AT_specification => self.origin = Some(value),
             dw::DW_AT_call_file => {
                 self.call.0 = match value {
@@ -382,10 +387,11 @@ impl<'a> Entry<'a> {
         Ok(hits)
     }
 
-    /// The name of the function. It may be in an entry that this one refers to.
-    fn name(&self, unit: UnitRef<'_, Counted<'a>>) -> gimli::Result<Option<Counted<'a>>> {
+    /// The name of the function, and the line of its declaration. They may be in an entry that this one refers to.
+    fn name(&self, unit: UnitRef<'_, Counted<'a>>) -> gimli::Result<(Option<Counted<'a>>, u32)> {
         let own = |entry: &Entry<'a>| entry.linkage_name.clone().or(entry.plain_name.clone());
         let mut name = own(self);
+        let mut declared = self.declared;
         let mut origin = self.origin.clone();
         // The unit of an entry in another unit.
         let mut other: Option<Unit<Counted<'a>>> = None;
@@ -412,9 +418,12 @@ impl<'a> Entry<'a> {
                     entry.attribute(unit, attribute.name(), attribute.value())?;
                 }
             }
+            if declared == 0 {
+                declared = entry.declared;
+            }
             (name, origin) = (own(&entry), entry.origin);
         }
-        Ok(name)
+        Ok((name, declared))
     }
 }
 
@@ -436,9 +445,10 @@ fn source_frame(
     unit: UnitRef<'_, Counted<'_>>,
     (file, line, column): Row,
     function: Option<String>,
+    declared: u32,
 ) -> gimli::Result<SourceFrame> {
     let file = file_name(unit, file)?.unwrap_or_default();
-    Ok(SourceFrame { function, file, line, column })
+    Ok(SourceFrame { function, file, line, column, declared })
 }
 
 /// The path of a file in the unit's line table.

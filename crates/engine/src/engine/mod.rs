@@ -4,10 +4,12 @@ mod file;
 mod lazy;
 mod making;
 mod module;
+mod statistics;
 
 pub use file::{FileResult, Reading};
 pub use making::Compiling;
 pub use module::{ExportType, ImportType, Module, WeakModule};
+pub use statistics::Statistics;
 
 use crate::abi::{MemoryStyle, Tunables};
 use crate::code::{self, Cache, CodeObject, Key, LazyCode};
@@ -120,6 +122,7 @@ struct Inner {
     compiler: Compiler,
     pool: Arc<Pool>,
     modules: Modules,
+    counts: statistics::Counts,
     /// Trampolines for host function types for which no module has any, by type.
     trampolines: Mutex<HashMap<TypeId, Weak<CodeObject>>>,
 }
@@ -156,6 +159,7 @@ impl Engine {
             compiler,
             pool: Arc::default(),
             modules: Modules::default(),
+            counts: statistics::Counts::default(),
             trampolines: Mutex::default(),
         })))
     }
@@ -219,6 +223,11 @@ impl Engine {
         let code = Arc::new(CodeObject::of_trampolines(artifact, ty.id()));
         trampolines.insert(ty.id(), Arc::downgrade(&code));
         Ok(code)
+    }
+
+    /// What it took to make modules until now.
+    pub fn statistics(&self) -> Statistics {
+        self.0.counts.read()
     }
 
     pub(crate) fn modules(&self) -> &Modules {

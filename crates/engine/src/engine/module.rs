@@ -19,6 +19,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock, Weak};
+use std::time::Instant;
 
 /// A compiled module. It is immutable and shared by all threads of the process.
 #[derive(Clone)]
@@ -154,6 +155,7 @@ impl Module {
         // The bytes have the same hash as those that were validated when the artifact was made.
         let bytes = artifact.module();
         let (info, offsets) = Module::declarations(parse::read(&bytes).ok()?, hash).ok()?;
+        engine.0.counts.from_cache();
         Some(Module::assemble(engine, bytes, *hash, info, offsets, artifact, Kept::Read(file)))
     }
 
@@ -190,6 +192,8 @@ impl Module {
         {
             return Ok(module);
         }
+        let (begin, size) = (Instant::now(), bytes.len());
+        let count = |engine: &Engine| engine.0.counts.compiled(size, begin.elapsed());
         let info = parse::parse(&bytes, engine.features(), engine.threads(), stop)?;
         let (info, offsets) = Module::declarations(info, &hash)?;
         let code_len = info.bodies.values().map(|body| body.len()).sum();
@@ -199,6 +203,7 @@ impl Module {
             let lazy = LazyModule::new(engine, info.clone(), all, own, key, cache, stop)?;
             let (engine, code, lazy) = (engine.clone(), lazy.code_object(), Some(lazy));
             let images = OnceLock::new();
+            count(&engine);
             let inner =
                 Inner { engine, hash, info, bytes, offsets, code, is_kept: false, file: None, images, lazy };
             return Ok(Module(Arc::new(inner)));
@@ -206,6 +211,7 @@ impl Module {
         let (compiler, tunables, threads) = (engine.compiler(), engine.tunables(), engine.threads());
         let compiled = compiler.compile(&info, &bytes, &offsets, tunables, threads, stop)?;
         let artifact = code::link(&compiler.isa, &compiled, engine.key(&hash))?;
+        count(engine);
         let written = cache.is_some_and(|cache| {
             let image = image_of(&info, &bytes);
             cache.store(&artifact, &Attached { image: &image, module: &bytes })

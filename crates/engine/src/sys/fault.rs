@@ -7,6 +7,14 @@ pub struct Fault {
     pub fp: usize,
 }
 
+/// Where a thread is that was interrupted.
+#[derive(Clone, Copy)]
+pub struct Registers {
+    pub pc: usize,
+    pub fp: usize,
+    pub sp: usize,
+}
+
 /// How to continue after a fault in compiled code.
 #[derive(Clone, Copy)]
 pub enum Answer {

@@ -7,7 +7,7 @@ pub mod arch;
 mod fault;
 pub mod plt;
 
-pub use fault::{Answer, Asking, Fault, Resume};
+pub use fault::{Answer, Asking, Fault, Registers, Resume};
 
 #[cfg(unix)]
 mod unix;

@@ -6,6 +6,7 @@ use super::shared::{Inbox, Shared, Task, Wake, lock};
 use super::team::{memory_for, shared_memories, team_of};
 use super::values::{CANNOT_CROSS, can_cross};
 use super::{Call, Event, Import, Plan, Sink, Values};
+use crate::metrics::{Metrics, Running};
 use crate::team::Tank;
 use engine::{
     Budget, Error, Extern, ExternRef, ExternType, Func, Global, GlobalType, Instance, Memory, SharedMemory,
@@ -21,6 +22,7 @@ struct RunningGuest {
     store: Store,
     shared: Arc<Shared>,
     sink: Sink,
+    metrics: Option<Arc<Metrics>>,
     /// The guest's fuel, if it shares that with threads of its own.
     tank: Option<Arc<Tank>>,
     /// Whether the running call may not take any of it.
@@ -39,7 +41,12 @@ struct Linked {
 /// Runs a guest from start to end.
 pub(super) fn serve(plan: Plan, shared: &Arc<Shared>, sink: &Sink) -> Result<(), GuestFailure> {
     let store = Store::new(plan.module.engine())?;
-    let budget = Budget::new(plan.limits.total_bytes);
+    let limit = plan.limits.total_bytes;
+    let budget = match &plan.metrics {
+        Some(metrics) => Budget::counted(limit, metrics.memory.clone()),
+        None => Budget::new(limit),
+    };
+    let _running = plan.metrics.as_ref().map(Running::of);
     store.set_limits_within(plan.limits, budget.clone());
     let starts_threads = plan.imports.iter().any(|import| matches!(import, Import::ThreadSpawn));
     let tank = starts_threads.then(|| Arc::new(Tank::new(plan.fuel)));
@@ -55,6 +62,7 @@ pub(super) fn serve(plan: Plan, shared: &Arc<Shared>, sink: &Sink) -> Result<(),
         store,
         shared: shared.clone(),
         sink: sink.clone(),
+        metrics: plan.metrics.clone(),
         tank,
         capped,
         linked: OnceCell::new(),
@@ -88,10 +96,10 @@ pub(super) fn serve(plan: Plan, shared: &Arc<Shared>, sink: &Sink) -> Result<(),
     *lock(&shared.shared_memories) = linked.memories.iter().map(Memory::share).collect();
 
     if let Some(command) = plan.command {
-        return linked.call(command, Values(Vec::new())).map(drop);
+        return guest.timed(|| linked.call(command, Values(Vec::new()))).map(drop);
     }
     if let Some(initialize) = plan.initialize {
-        linked.call(initialize, Values(Vec::new()))?;
+        guest.timed(|| linked.call(initialize, Values(Vec::new())))?;
     }
     // If no code ran, the module alone describes the state.
     if plan.initialize.is_some() || plan.module.has_start() {
@@ -205,6 +213,14 @@ fn call_remote(
 }
 
 impl RunningGuest {
+    /// Counts the time of a call, but of one within another only as the outer one's.
+    fn timed<T>(&self, call: impl FnOnce() -> T) -> T {
+        match &self.metrics {
+            Some(metrics) if !self.store.is_running() => metrics.timed(call),
+            _ => call(),
+        }
+    }
+
     /// Reports an event after which the guest is idle. The receiver can then access its memories.
     fn tell(&self, event: Event) {
         let bytes = |memory: &Memory| IdleMemory { base: memory.base(), length: memory.byte_len() };
@@ -248,7 +264,7 @@ impl RunningGuest {
 
     fn serve_call(&self, Call { number, export, values, fuel, refuel }: Call) {
         let call = || match self.linked.get() {
-            Some(linked) => linked.call(export, values),
+            Some(linked) => self.timed(|| linked.call(export, values)),
             None => Err(GuestFailure::Internal("a call before the guest is instantiated".into())),
         };
         let mut result = match &self.tank {

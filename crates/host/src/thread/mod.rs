@@ -16,6 +16,7 @@ mod shared;
 mod team;
 mod values;
 
+use crate::metrics::Metrics;
 use engine::{Limits, Module, NativeFunc};
 use std::sync::Arc;
 use wasi::WasiCtx;
@@ -35,6 +36,8 @@ pub struct Plan {
     pub threads: usize,
     /// Closed when the guest has ended.
     pub ctx: Option<Arc<WasiCtx>>,
+    /// Where what it takes is counted.
+    pub metrics: Option<Arc<Metrics>>,
     pub limits: Limits,
     /// The operators that the guest may execute, if its module counts them.
     pub fuel: u64,

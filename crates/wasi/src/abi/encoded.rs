@@ -5,6 +5,7 @@
 use std::fmt;
 
 use crate::errno::Errno;
+use crate::rights::Rights;
 use crate::sys::LockKind;
 use crate::types::{
     Advice, Clockid, Fdflags, Fstflags, Lookupflags, Oflags, Riflags, Sdflags, SetTime, Timestamp,
@@ -30,6 +31,32 @@ pub fn show_flags<F: bitflags::Flags>(flags: Result<F, Errno>, raw: impl fmt::Lo
             names.join("|")
         }
         Err(_) => format!("0x{raw:x}"),
+    }
+}
+
+/// Rights as far as their names say something: few of them, or what is missing of the sets that programs ask for.
+/// Otherwise the number, which is shorter than thirty names.
+pub fn show_rights(bits: u64) -> String {
+    const FEW: u32 = 4;
+    const MOST_MISSING: u32 = 3;
+    let Some(rights) = Rights::from_bits(bits) else { return format!("0x{bits:x}") };
+    if rights.bits().count_ones() <= FEW {
+        return show_flags(Ok(rights), bits);
+    }
+    let sets = [
+        ("all", Rights::all()),
+        ("directory and file", Rights::PREOPEN_INHERITING),
+        ("directory", Rights::DIRECTORY),
+        ("file", Rights::FILE),
+        ("socket", Rights::SOCKET),
+        ("stream", Rights::STREAM),
+    ];
+    let missing = |set: Rights| (set - rights).bits().count_ones();
+    let around = sets.iter().filter(|(_, set)| set.contains(rights) && missing(*set) <= MOST_MISSING);
+    match around.min_by_key(|(_, set)| missing(*set)) {
+        Some((name, set)) if *set == rights => format!("({name})"),
+        Some((name, set)) => format!("({name} without {})", show_flags(Ok(*set - rights), 0)),
+        None => format!("0x{bits:x}"),
     }
 }
 
@@ -210,6 +237,25 @@ pub fn decode_times(atim: Timestamp, mtim: Timestamp, flags: Fstflags) -> Result
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rights_are_told_by_name_where_the_names_say_something() {
+        let read = Rights::FD_READ | Rights::FD_SEEK;
+        for (rights, shown) in [
+            (Rights::empty(), "0"),
+            (read, "FD_READ|FD_SEEK"),
+            (Rights::all(), "(all)"),
+            (Rights::FILE, "(file)"),
+            (Rights::FILE - Rights::FD_WRITE, "(file without FD_WRITE)"),
+            (Rights::PREOPEN_INHERITING, "(directory and file)"),
+            (Rights::DIRECTORY - Rights::PATH_OPEN, "(directory without PATH_OPEN)"),
+            (Rights::FILE - Rights::IMPLIES_WRITE - read, "0x82000d8"),
+        ] {
+            assert_eq!(show_rights(rights.bits()), shown);
+            assert!(shown.len() < 80);
+        }
+        assert_eq!(show_rights(1 << 40), "0x10000000000");
+    }
 
     #[test]
     fn unknown_flag_bits_are_refused() {

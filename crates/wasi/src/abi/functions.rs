@@ -98,11 +98,15 @@ pub fn call(ctx: &WasiCtx, number: usize, mem: &GuestMemory<'_>, args: &[u64]) -
         Grant::Refused => Err(Errno::Notcapable.into()),
         Grant::Stub(errno) => Err(errno.into()),
     };
-    match &ctx.trace {
+    let counted = || match &ctx.metrics {
         None => body(),
+        Some(metrics) => metrics.counted(number, body),
+    };
+    match &ctx.trace {
+        None => counted(),
         Some(trace) => {
             trace.wait_for_room(&ctx.waiter)?;
-            trace::traced(&trace.sink, function, mem, args, body)
+            trace::traced(&trace.sink, function, mem, args, counted)
         }
     }
 }

@@ -7,7 +7,7 @@ use std::fmt::Write;
 
 use guest_memory::{Error, GuestMemory};
 
-use crate::abi::encoded::{Decode, show_flags};
+use crate::abi::encoded::{Decode, show_flags, show_rights};
 use crate::rights::Rights;
 use crate::types::{Clockid, Fdflags, Filestat, Filetype, Timestamp};
 use crate::watch::WatchEvents;
@@ -259,9 +259,9 @@ record! {
 impl Show for Fdstat {
     fn show(&self) -> String {
         let flags = show_flags(Ok(self.flags), 0);
-        let (filetype, base) = (show_filetype(self.filetype), self.rights_base.bits());
-        let inheriting = self.rights_inheriting.bits();
-        format!("{{{filetype}, flags: {flags}, rights: 0x{base:x}, inheriting: 0x{inheriting:x}}}")
+        let filetype = show_filetype(self.filetype);
+        let [base, inheriting] = [self.rights_base, self.rights_inheriting].map(|of| show_rights(of.bits()));
+        format!("{{{filetype}, flags: {flags}, rights: {base}, inheriting: {inheriting}}}")
     }
 }
 

@@ -9,12 +9,11 @@ use std::fmt::Write;
 
 use guest_memory::{Error as AccessError, GuestMemory};
 
-use crate::abi::encoded::show_flags;
+use crate::abi::encoded::show_rights;
 use crate::abi::functions::Function;
 use crate::abi::params::Kind;
 use crate::abi::records::{Dirent, Format, Record};
-use crate::errno::{Errno, Error};
-use crate::rights::Rights;
+use crate::errno::Error;
 use crate::trace::{TraceSink, TracedCall};
 
 pub fn traced(
@@ -80,7 +79,7 @@ impl Call<'_> {
                 Kind::Fd | Kind::Unsigned | Kind::Size => value.to_string(),
                 Kind::Signed => (value as i64).to_string(),
                 Kind::Encoded(show) => show(word),
-                Kind::Rights => show_flags(Rights::from_bits(value).ok_or(Errno::Inval), value),
+                Kind::Rights => show_rights(value),
                 Kind::Path | Kind::Text => self.text(word, self.size(place)),
                 Kind::CiovecArray => self.buffers(word, SHOWN),
                 Kind::InArray(format) => self.records(word, self.size(place), format),

@@ -14,6 +14,7 @@ use crate::descriptor::{Descriptor, FdTable, Object};
 use crate::errno::Errno;
 use crate::fs::file::OpenFile;
 use crate::fs::memory::MemoryFs;
+use crate::metrics::CallMetrics;
 use crate::policy::Policy;
 use crate::random::Random;
 use crate::rights::{Perms, Rights};
@@ -121,6 +122,7 @@ pub struct WasiCtxBuilder {
     clock: Clock,
     random: Random,
     trace: Option<Trace>,
+    metrics: Option<Arc<CallMetrics>>,
 }
 
 impl WasiCtxBuilder {
@@ -218,6 +220,12 @@ impl WasiCtxBuilder {
         self
     }
 
+    /// Counts the calls, beside those of other programs.
+    pub fn metrics(mut self, metrics: Arc<CallMetrics>) -> WasiCtxBuilder {
+        self.metrics = Some(metrics);
+        self
+    }
+
     pub fn build(self) -> Result<WasiCtx, BuildError> {
         let limit = self.limits.max_strings;
         let args = StringTable::new("arguments", self.args, limit)?;
@@ -257,6 +265,7 @@ impl WasiCtxBuilder {
             clock: self.clock,
             random: self.random,
             trace: self.trace,
+            metrics: self.metrics,
             peers: RwLock::default(),
             held: AtomicBool::new(false),
             exit: AtomicU64::new(NO_EXIT),

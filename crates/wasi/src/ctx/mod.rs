@@ -17,6 +17,7 @@ use std::sync::{Arc, PoisonError, RwLock, Weak};
 use crate::clock::Clock;
 use crate::descriptor::{FdTable, KeptTable};
 use crate::errno::Errno;
+use crate::metrics::CallMetrics;
 use crate::policy::{Grant, Policy};
 use crate::random::Random;
 use crate::trace::Trace;
@@ -51,6 +52,7 @@ pub struct State {
     pub(crate) clock: Clock,
     pub(crate) random: Random,
     pub(crate) trace: Option<Trace>,
+    pub(crate) metrics: Option<Arc<CallMetrics>>,
     peers: RwLock<BTreeMap<Vec<u8>, Weak<WasiCtx>>>,
     held: AtomicBool,
     /// What was given to `proc_exit` last, or [`NO_EXIT`].
@@ -98,7 +100,7 @@ impl WasiCtx {
     /// Whether compiled code may call the function with this number straight,
     /// rather than through `functions::call`.
     pub fn is_direct(&self, number: usize) -> bool {
-        self.trace.is_none() && self.grant(number) == Grant::Granted
+        self.trace.is_none() && self.metrics.is_none() && self.grant(number) == Grant::Granted
     }
 
     pub fn policy(&self) -> &Policy {

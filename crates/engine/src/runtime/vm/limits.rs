@@ -93,23 +93,62 @@ pub struct Budget(Arc<Counts>);
 struct Counts {
     limit: usize,
     used: AtomicUsize,
+    usage: Option<Arc<Usage>>,
+}
+
+/// The bytes that several budgets have given out together.
+#[derive(Default)]
+pub struct Usage {
+    bytes: AtomicUsize,
+    most: AtomicUsize,
+}
+
+impl Usage {
+    /// Now.
+    pub fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// The most at any time.
+    pub fn most(&self) -> usize {
+        self.most.load(Ordering::Relaxed)
+    }
+
+    fn change(&self, before: usize, bytes: usize) {
+        match bytes.checked_sub(before) {
+            None => drop(self.bytes.fetch_sub(before - bytes, Ordering::Relaxed)),
+            Some(more) => {
+                let bytes = self.bytes.fetch_add(more, Ordering::Relaxed) + more;
+                self.most.fetch_max(bytes, Ordering::Relaxed);
+            }
+        }
+    }
 }
 
 impl Budget {
     pub fn new(limit: usize) -> Budget {
-        Budget(Arc::new(Counts { limit, used: AtomicUsize::new(0) }))
+        Budget(Arc::new(Counts { limit, used: AtomicUsize::new(0), usage: None }))
+    }
+
+    /// What it gives out is counted in `usage`, too.
+    pub fn counted(limit: usize, usage: Arc<Usage>) -> Budget {
+        Budget(Arc::new(Counts { limit, used: AtomicUsize::new(0), usage: Some(usage) }))
     }
 
     /// Counts `bytes` in place of `before`. Fails if that exceeds the limit.
     fn change(&self, before: usize, bytes: usize) -> Result<(), Error> {
-        let Counts { limit, used } = &*self.0;
+        let Counts { limit, used, usage } = &*self.0;
         let changed = used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
             let total = (used - before).saturating_add(bytes);
             (bytes <= before || total <= *limit).then_some(total)
         });
         let over =
             |used: usize| OverLimit::Total { bytes: (used - before).saturating_add(bytes), limit: *limit };
-        changed.map(drop).map_err(|used| Error::Limit(over(used)))
+        changed.map_err(|used| Error::Limit(over(used)))?;
+        if let Some(usage) = usage {
+            usage.change(before, bytes);
+        }
+        Ok(())
     }
 
     fn same(&self, other: &Budget) -> bool {

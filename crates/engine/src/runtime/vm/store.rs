@@ -14,6 +14,7 @@ use super::vm_box::VmBox;
 use super::vmcontext::{ExternRef, VMStoreContext, VMUnwind};
 use crate::debug::Frame;
 use crate::engine::Engine;
+use crate::runtime::profile;
 use crate::sys;
 use crate::types::RefType;
 use std::cell::{Cell, OnceCell, RefCell};
@@ -65,6 +66,7 @@ impl Store {
                 .map_err(|e| Error::Internal(format!("cannot install the fault handler: {e}")))?;
         }
         sys::plt::install(lazy::make);
+        profile::join();
         let vm = VMStoreContext {
             stack_limit: AtomicUsize::new(0),
             entry_fp: 0,

@@ -4,11 +4,13 @@
 mod miri;
 mod mmap;
 mod private;
+mod sampling;
 mod signals;
 mod stack;
 
 pub use mmap::{DISCARDS, Mmap, memory_file, page_size};
 pub use private::*;
+pub use sampling::{Thread, install_sampling_handler};
 pub use signals::install_fault_handler;
 pub use stack::stack_bounds;
 

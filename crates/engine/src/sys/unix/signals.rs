@@ -100,8 +100,12 @@ extern "C" fn on_signal(signal: libc::c_int, info: *mut libc::siginfo_t, context
 }
 
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
-mod registers {
+pub(super) mod registers {
     use crate::sys::{Fault, Resume};
+
+    pub fn stack_pointer(context: &libc::ucontext_t) -> usize {
+        context.uc_mcontext.gregs[libc::REG_RSP as usize] as usize
+    }
 
     pub fn fault(context: &libc::ucontext_t) -> Fault {
         let registers = &context.uc_mcontext.gregs;
@@ -129,8 +133,12 @@ mod registers {
 }
 
 #[cfg(all(target_os = "linux", target_arch = "aarch64"))]
-mod registers {
+pub(super) mod registers {
     use crate::sys::{Fault, Resume};
+
+    pub fn stack_pointer(context: &libc::ucontext_t) -> usize {
+        context.uc_mcontext.sp as usize
+    }
 
     pub fn fault(context: &libc::ucontext_t) -> Fault {
         let registers = &context.uc_mcontext;
@@ -152,8 +160,17 @@ mod registers {
 }
 
 #[cfg(target_os = "macos")]
-mod registers {
+pub(super) mod registers {
     use crate::sys::{Fault, Resume};
+
+    pub fn stack_pointer(context: &libc::ucontext_t) -> usize {
+        // SAFETY: the kernel fills `uc_mcontext` for a signal handler.
+        let state = unsafe { &(*context.uc_mcontext).__ss };
+        #[cfg(target_arch = "x86_64")]
+        return state.__rsp as usize;
+        #[cfg(target_arch = "aarch64")]
+        return state.__sp as usize;
+    }
 
     #[cfg(target_arch = "x86_64")]
     pub fn fault(context: &libc::ucontext_t) -> Fault {

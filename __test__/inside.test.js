@@ -1,0 +1,226 @@
+'use strict';
+// Seeing inside: profiles, metrics, and lines of a trace that a person can read.
+
+const { spawnSync } = require('node:child_process');
+const fs = require('node:fs');
+const os = require('node:os');
+const path = require('node:path');
+
+const wn = require('..');
+const { PACKAGE, wat } = require('./helpers');
+const programs = require('./programs');
+
+const COMMAND = path.join(PACKAGE, 'bin', 'wasi-native.js');
+const IMPORT = (name, type) => `(import "wasi_snapshot_preview1" "${name}" (func $${name} ${type}))`;
+
+let scratch;
+const at = (...names) => path.join(scratch, ...names);
+
+/** Runs the command to its end: `{status, stdout, stderr}`. */
+const command = (...words) =>
+  spawnSync(process.execPath, [COMMAND, ...words], {
+    cwd: scratch,
+    encoding: 'utf8',
+    env: { ...process.env, WASI_NATIVE_CACHE_DIR: at('cache') },
+  });
+
+/** Works for a while in a function that another one calls, and ends as it is told. */
+const busy = (end, count = 200_000_000) => `(module
+  ${IMPORT('proc_exit', '(param i32)')}
+  (memory (export "memory") 1)
+  (func $inner (param i32) (result i32) (local i32)
+    (loop $again
+      (local.set 1 (i32.rem_u (i32.mul (local.get 0) (i32.const 7)) (i32.add (local.get 1) (i32.const 3))))
+      (br_if $again (local.tee 0 (i32.sub (local.get 0) (i32.const 1)))))
+    (local.get 1))
+  (func $outer (i32.store (i32.const 0) (call $inner (i32.const ${count}))))
+  (func $main (export "_start") (call $outer) ${end})
+  (func (export "work") (param i32) (result i32) (call $outer) (local.get 0)))`;
+
+beforeAll(async () => {
+  scratch = fs.realpathSync(fs.mkdtempSync(path.join(os.tmpdir(), 'wasi-native-')));
+  const write = async (name, text) => fs.writeFileSync(at(name), new Uint8Array(await wat(text)));
+  await write('exit.wasm', busy('(call $proc_exit (i32.const 3))'));
+  await write('trap.wasm', busy('(unreachable)'));
+  await write('spin.wasm', busy('(loop $for_ever (br $for_ever))'));
+  await write('library.wasm', busy('').replace('_start', '_other'));
+});
+afterAll(() => fs.rmSync(scratch, { recursive: true }));
+
+describe('run --profile', () => {
+  /** The names on the way to the node with most samples. */
+  const hottest = (file) => {
+    const { nodes } = JSON.parse(fs.readFileSync(at(file), 'utf8'));
+    let [node] = [...nodes].sort((a, b) => b.hitCount - a.hitCount);
+    const names = [];
+    for (; node !== undefined; node = nodes.find(({ children }) => children.includes(node.id))) {
+      names.unshift(node.callFrame.functionName);
+    }
+    return names.slice(1);
+  };
+
+  test.each([
+    ['exit.wasm', [], 3],
+    ['trap.wasm', [], 134],
+    ['spin.wasm', ['--timeout', '2s'], 124],
+    ['library.wasm', ['--invoke', 'work'], 0, ['5']],
+  ])('has the functions of %s, however it ends', (program, options, status, args = []) => {
+    const result = command('run', ...options, '--profile', 'out.cpuprofile', program, ...args);
+    expect(result.status).toBe(status);
+    expect(result.stderr).toMatch(/\d+ samples in out\.cpuprofile/);
+    const expected = program === 'spin.wasm' ? [['main'], ['main', 'outer', 'inner']] : [['outer', 'inner']];
+    const names = hottest('out.cpuprofile');
+    expect(expected.some((end) => `${names}`.endsWith(`${end}`))).toBe(true);
+  });
+
+  test('is of the form that profilers open', () => {
+    command('run', '--profile', 'form.cpuprofile', 'exit.wasm');
+    const { nodes, samples, timeDeltas, startTime, endTime } = JSON.parse(
+      fs.readFileSync(at('form.cpuprofile'), 'utf8'),
+    );
+    const ids = new Set(nodes.map(({ id }) => id));
+    expect(nodes[0].callFrame.functionName).toBe('(root)');
+    // Each node but the root is the child of one.
+    const children = nodes.flatMap((node) => node.children);
+    expect([...children].sort((a, b) => a - b)).toEqual([...ids].slice(1).sort((a, b) => a - b));
+    for (const { callFrame } of nodes) {
+      expect(callFrame).toEqual({
+        functionName: expect.any(String),
+        scriptId: expect.any(String),
+        url: expect.any(String),
+        lineNumber: expect.any(Number),
+        columnNumber: expect.any(Number),
+      });
+    }
+    expect(samples.every((sample) => ids.has(sample))).toBe(true);
+    expect(timeDeltas).toHaveLength(samples.length);
+    expect(timeDeltas.every((delta) => delta >= 0)).toBe(true);
+    expect(timeDeltas.reduce((sum, delta) => sum + delta, startTime)).toBeLessThanOrEqual(endTime);
+    const hits = nodes.reduce((sum, { hitCount }) => sum + hitCount, 0);
+    expect(hits).toBe(samples.length);
+  });
+
+  test('has a file for each thread of a program', async () => {
+    const { brotliDecompressSync } = require('node:zlib');
+    const packed = fs.readFileSync(path.join(__dirname, 'guests', 'threads.wasm.br'));
+    fs.writeFileSync(at('threads.wasm'), brotliDecompressSync(packed));
+    command('run', '--profile', 'threads.cpuprofile', 'threads.wasm');
+    const files = fs.readdirSync(scratch).filter((name) => /^threads.*\.cpuprofile$/.test(name));
+    expect(files.length).toBeGreaterThan(0);
+    for (const file of files) {
+      expect(JSON.parse(fs.readFileSync(at(file), 'utf8')).nodes.length).toBeGreaterThan(0);
+    }
+  });
+
+  test('a file that cannot be written is told before the program runs', () => {
+    const { status, stderr, stdout } = command('run', '--profile', 'no/such/folder.cpuprofile', 'exit.wasm');
+    expect([status, stdout]).toEqual([1, '']);
+    expect(stderr).toMatch(/no\/such\/folder\.cpuprofile/);
+  });
+});
+
+describe('the trace', () => {
+  /** Opens a file whose path is as long as said, and writes as many bytes. */
+  const writer = (length) => `(module
+    ${IMPORT('path_open', '(param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)')}
+    ${IMPORT('fd_write', '(param i32 i32 i32 i32) (result i32)')}
+    (memory (export "memory") 1)
+    (func (export "_start")
+      (memory.fill (i32.const 1024) (i32.const 97) (i32.const ${length}))
+      (drop (call $path_open (i32.const 3) (i32.const 0) (i32.const 1024) (i32.const ${length})
+        (i32.const 9) (i64.const -1) (i64.const -1) (i32.const 0) (i32.const 16)))
+      (drop (call $path_open (i32.const 3) (i32.const 0) (i32.const 1024) (i32.const ${length})
+        (i32.const 9) (i64.const 0x3fffffff) (i64.const 0x42) (i32.const 0) (i32.const 16)))
+      (i32.store (i32.const 0) (i32.const 1024))
+      (i32.store (i32.const 4) (i32.const ${length}))
+      (drop (call $fd_write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))))`;
+
+  const traced = async (options) => {
+    const lines = [];
+    const wasi = new wn.WASI({
+      version: 'preview1',
+      preopens: { '/': new wn.MemoryFS() },
+      stdout: 'ignore',
+      trace: (line) => lines.push(line),
+      ...options,
+    });
+    await wasi.run(await wn.compile(await wat(writer(150))));
+    return lines;
+  };
+
+  test('has lines that fit on a screen, and each tells how the call ended', async () => {
+    const lines = await traced();
+    expect(lines).toHaveLength(3);
+    for (const line of lines) expect(line.length).toBeLessThanOrEqual(200);
+    expect(lines.map((line) => /\) = (\w+)/.exec(line)?.[1])).toEqual(['ESUCCESS', 'ESUCCESS', 'ESUCCESS']);
+    expect(lines[1]).toMatch(/^path_open\(fd: 3, .*\.\.\.\) = ESUCCESS, opened_fd: 5$/);
+  });
+
+  test('is whole if that is asked for', async () => {
+    const [, opened] = await traced({ traceFull: true });
+    expect(opened.length).toBeGreaterThan(200);
+    expect(opened).toContain('fs_rights_base: (all), fs_rights_inheriting: FD_READ|FD_WRITE');
+  });
+});
+
+describe('metrics', () => {
+  test('tell of programs, their time, their memory and what was compiled', async () => {
+    const wasi = new wn.WASI({ version: 'preview1' });
+    const before = wasi.metrics();
+    expect(before).toEqual({
+      compile: { modules: expect.any(Number), bytes: expect.any(Number), time: expect.any(Number) },
+      cache: { hits: expect.any(Number), directory: expect.anything() },
+      programs: { started: 0, running: 0, time: 0 },
+      memory: { bytes: 0, peak: 0 },
+      calls: null,
+    });
+    const bytes = await wat(busy('', 1_000_003 + Math.trunc(performance.now())));
+    const { instance } = await wasi.spawn(await wn.compile(bytes, { cache: false }));
+    const during = wasi.metrics();
+    expect(during.compile.modules).toBe(before.compile.modules + 1);
+    expect(during.compile.bytes).toBe(before.compile.bytes + bytes.byteLength);
+    expect(during.compile.time).toBeGreaterThan(before.compile.time);
+    expect(during.programs).toMatchObject({ started: 1, running: 1 });
+    expect(during.memory.bytes).toBeGreaterThanOrEqual(65536);
+    await instance.exports.work(1);
+    expect(wasi.metrics().programs.time).toBeGreaterThan(0);
+    instance.close();
+    while (wasi.metrics().programs.running > 0) await new Promise(setImmediate);
+    expect(wasi.metrics()).toMatchObject({ programs: { started: 1, running: 0 }, memory: { bytes: 0 } });
+    expect(wasi.metrics().memory.peak).toBe(during.memory.peak);
+  });
+
+  test('count the calls of all programs of the object, with those that failed', async () => {
+    const wasi = new wn.WASI({ version: 'preview1', metrics: true, stdout: 'ignore', stderr: 'ignore' });
+    expect(wasi.metrics().calls).toEqual({});
+    const program = await programs.hello();
+    await Promise.all([wasi.run(program), wasi.run(program)]);
+    const { calls } = wasi.metrics();
+    expect(calls['wasi_snapshot_preview1.fd_write']).toEqual({
+      count: 4,
+      errors: 0,
+      time: expect.any(Number),
+    });
+    expect(calls['wasi_snapshot_preview1.proc_exit']).toMatchObject({ count: 2, errors: 0 });
+    expect(Object.keys(calls)).toEqual([
+      'wasi_snapshot_preview1.fd_write',
+      'wasi_snapshot_preview1.proc_exit',
+    ]);
+  });
+
+  test('count those of instances on this thread, and those that JavaScript makes', async () => {
+    const wasi = new wn.WASI({ version: 'preview1', metrics: true, returnOnExit: true });
+    const module = await wn.compile(
+      await wat(`(module ${IMPORT('fd_close', '(param i32) (result i32)')}
+        (memory (export "memory") 3)
+        (func (export "_start") (drop (call $fd_close (i32.const 99)))))`),
+    );
+    const { instance } = await wasi.instantiate(module);
+    expect(wasi.metrics().memory.bytes).toBe(3 * 65536);
+    wasi.start(instance);
+    expect(wasi.wasiImport.fd_close(98)).toBe(8);
+    expect(wasi.metrics().calls).toEqual({
+      'wasi_snapshot_preview1.fd_close': { count: 2, errors: 2, time: expect.any(Number) },
+    });
+  });
+});
