@@ -249,7 +249,7 @@ mod tests {
             (Rights::FILE - Rights::FD_WRITE, "(file without FD_WRITE)"),
             (Rights::PREOPEN_INHERITING, "(directory and file)"),
             (Rights::DIRECTORY - Rights::PATH_OPEN, "(directory without PATH_OPEN)"),
-            (Rights::FILE - Rights::IMPLIES_WRITE - read, "0x82000d8"),
+            (Rights::FILE - Rights::IMPLIES_WRITE - read, "0x8a000b9"),
         ] {
             assert_eq!(show_rights(rights.bits()), shown);
             assert!(shown.len() < 80);
