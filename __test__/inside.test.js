@@ -224,3 +224,69 @@ describe('metrics', () => {
     });
   });
 });
+
+const onLinux = process.platform === 'linux' ? describe : describe.skip;
+
+onLinux("perf's files", () => {
+  /** Runs a module in a process of its own, and returns the number of that. */
+  const running = (flags, env) => {
+    const code = `
+      const wn = require(${JSON.stringify(PACKAGE)});
+      const bytes = require('node:fs').readFileSync(${JSON.stringify(at('library.wasm'))});
+      wn.instantiate(bytes, { wasi_snapshot_preview1: { proc_exit() {} } }).then(({ instance }) => {
+        instance.exports.work(1);
+        console.log(process.pid);
+      });`;
+    const { stdout, stderr } = spawnSync(process.execPath, [...flags, '-e', code], {
+      cwd: scratch,
+      encoding: 'utf8',
+      env: { ...process.env, WASI_NATIVE_CACHE_DIR: at('cache'), NODE_OPTIONS: '', ...env },
+    });
+    return { pid: Number(stdout), stderr };
+  };
+  const mapOf = (pid) => path.join('/tmp', `perf-${pid}.map`);
+
+  test('the map has the functions of wasm, beside those that V8 writes', () => {
+    for (const [flags, env] of [
+      [[], { WASI_NATIVE_PERF: 'map' }],
+      [['--perf-basic-prof'], {}],
+      [['--perf_basic_prof'], { PERF_BUILDID_DIR: scratch }],
+    ]) {
+      const { pid } = running(flags, env);
+      const lines = fs.readFileSync(mapOf(pid), 'utf8').trimEnd().split('\n');
+      fs.rmSync(mapOf(pid));
+      const ours = lines.filter((line) => line.includes('wasm:')).map((line) => line.split(' ')[2]);
+      expect(ours).toEqual(expect.arrayContaining(['wasm:inner', 'wasm:outer']));
+      expect(lines.every((line) => /^[0-9a-f]+ [0-9a-f]+ \S/.test(line))).toBe(true);
+      if (flags.length > 0) expect(lines.length).toBeGreaterThan(ours.length + 100);
+    }
+  });
+
+  test('the dump has their code', () => {
+    const { pid } = running([], { WASI_NATIVE_PERF: 'dump' });
+    const dump = fs.readFileSync(at(`jit-${pid}.dump`));
+    expect(dump.readUInt32LE(0)).toBe(0x4a695444);
+    expect(dump.readUInt32LE(20)).toBe(pid);
+    const names = [];
+    let end = dump.readUInt32LE(8);
+    while (end < dump.length) {
+      const size = dump.readUInt32LE(end + 4);
+      const record = dump.subarray(end, end + size);
+      const name = record.toString('utf8', 56, record.indexOf(0, 56));
+      names.push(name);
+      expect(record.readUInt32LE(0)).toBe(0);
+      expect(Number(record.readBigUInt64LE(40))).toBe(size - 57 - name.length);
+      end += size;
+    }
+    expect(end).toBe(dump.length);
+    expect(names).toEqual(expect.arrayContaining(['inner', 'outer']));
+  });
+
+  test('nobody gets one who has not asked, and a wrong wish is told without an end to the program', () => {
+    const { pid } = running([], {});
+    expect(fs.existsSync(mapOf(pid))).toBe(false);
+    const { pid: other, stderr } = running([], { WASI_NATIVE_PERF: 'yes' });
+    expect(other).toBeGreaterThan(0);
+    expect(stderr).toMatch(/WASI_NATIVE_PERF is "yes"; it can be map or dump/);
+  });
+});

@@ -4,6 +4,7 @@
 
 const { addon } = require('./addon');
 const { makeError } = require('./errors');
+const { logCode } = require('./perf');
 
 /** The native calls. Most take the realm first. */
 const native = Object.freeze({
@@ -133,6 +134,7 @@ const native = Object.freeze({
   // ---- seeing inside
   wasiMetrics: addon.wasiMetrics, // What the programs of a template have taken.
   compileMetrics: addon.compileMetrics, // What it took to make the modules of this process.
+  logCode: addon.logCode, // Tells Linux's perf of all code from now on.
   startProfile: addon.startProfile, // Samples all guests from now on, at an interval of microseconds.
   stopProfile: addon.stopProfile, // What was sampled since.
 
@@ -147,6 +149,7 @@ const native = Object.freeze({
   endWithWorker: addon.endWithWorker, // Lets the end of a Worker end its wasm.
 });
 
+logCode(addon);
 const { realm, window, offset, slots, call, constants } = addon.open(makeError);
 const bytes = window.byteLength - offset;
 const length = bytes - (bytes % 16);

@@ -26,7 +26,8 @@ use super::workers::Asked;
 use crate::guest_napi::Guests;
 use engine::shares_memory;
 use engine::{
-    Cache, CompileError, Config, Engine, FastEntry, Func, MemoryStyle, Statistics, Store, TrapMode, ValRaw,
+    Cache, CodeLog, CompileError, Config, Engine, FastEntry, Func, MemoryStyle, Statistics, Store, TrapMode,
+    ValRaw,
 };
 use host::watchdog::Watchdog;
 use napi::bindgen_prelude::{Env, External, Object, Unknown};
@@ -273,6 +274,13 @@ fn setting<T: Copy>(name: &str, values: &[(&str, T)]) -> Result<Option<T>, Compi
         let names: Vec<&str> = values.iter().map(|(value, _)| *value).collect();
         CompileError::general(format!("{name} is {given:?}; it can be {}", names.join(" or ")))
     })
+}
+
+/// Tells Linux's `perf` of all code from now on: in a `map` as V8 writes, or a `dump` of the code.
+#[napi(catch_unwind)]
+pub fn log_code(kind: String) -> napi::Result<()> {
+    let kind = if kind == "map" { CodeLog::Map } else { CodeLog::Dump };
+    engine::log_code(kind).map_err(|error| Error::from_reason(error.to_string()))
 }
 
 /// Opens a realm: `{realm, window, offset, slots, call, constants}`. `makeError` makes the errors that

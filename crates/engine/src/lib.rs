@@ -31,7 +31,7 @@ mod types;
 pub use abi::{MemoryStyle, TrapCode};
 pub use code::Cache;
 pub use compile::OptLevel;
-pub use debug::{Frame, SourceFrame, demangle, source_frames};
+pub use debug::{CodeLog, Frame, SourceFrame, demangle, log_code, source_frames};
 pub use engine::{
     Compiling, Config, Engine, ExportType, FileResult, ImportType, Module, Reading, Statistics, Tiers,
     TrapMode, WeakModule,

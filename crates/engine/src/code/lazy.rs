@@ -32,10 +32,14 @@ pub trait Maker: Send + Sync {
     fn make(&self, index: DefinedFuncIndex) -> Result<(), CompileError>;
 }
 
+/// Is told of each function with its code, when it is about to be called.
+type Watcher = Box<dyn Fn(DefinedFuncIndex, &[u8]) + Send + Sync>;
+
 /// The code of a module, as far as there is any.
 pub struct LazyCode {
     /// It is alive as long as the module.
     maker: OnceLock<Weak<dyn Maker>>,
+    watcher: OnceLock<Watcher>,
     memory: Mmap,
     /// The number of the module's own functions.
     functions: usize,
@@ -80,6 +84,7 @@ impl LazyCode {
         let placed = (0..functions * 2).map(|_| AtomicPtr::new(ptr::null_mut())).collect();
         let mut code = LazyCode {
             maker: OnceLock::new(),
+            watcher: OnceLock::new(),
             memory,
             functions,
             table,
@@ -120,6 +125,11 @@ impl LazyCode {
     /// Sets who compiles the functions. Must be called before any is called.
     pub fn set_maker(&self, maker: Weak<dyn Maker>) {
         let _ = self.maker.set(maker);
+    }
+
+    /// Tells of all functions that are placed from now on.
+    pub fn watch(&self, watcher: Watcher) {
+        let _ = self.watcher.set(watcher);
     }
 
     fn address(&self, offset: usize) -> usize {
@@ -196,6 +206,14 @@ impl LazyCode {
             self.placed[known + place].store(Box::into_raw(placed), Ordering::Release);
         }
         self.known.store(known + functions.len(), Ordering::Release);
+        for (start, (index, function)) in starts.iter().zip(functions) {
+            let Some(watcher) = self.watcher.get() else { break };
+            // SAFETY: the code was just written, is readable, and stays.
+            let code = unsafe {
+                std::slice::from_raw_parts(self.memory.start().add(base + start), function.code.len())
+            };
+            watcher(*index, code);
+        }
         for (start, (index, _)) in starts.iter().zip(functions) {
             self.set(*index, self.address(base + start) as *const c_void);
         }

@@ -8,7 +8,7 @@ use super::lazy::LazyCode;
 use super::registry::{Code, CodeInfo, Registration};
 use crate::bytes::ModuleBytes;
 use crate::compile::{TrampolineKind, TypeTrampoline};
-use crate::debug::DebugInfo;
+use crate::debug::{DebugInfo, perf};
 use crate::parse::info::{DefinedFuncIndex, ModuleInfo, TypeIndex};
 use crate::types::TypeId;
 use cranelift_entity::EntityRef;
@@ -83,6 +83,9 @@ impl CodeObject {
     }
 
     fn register(code: Code, addresses: Addresses, module: Arc<ModuleInfo>, bytes: ModuleBytes) -> CodeObject {
+        if perf::is_logged() {
+            log(&code, &module, &bytes);
+        }
         let debug = Arc::new(DebugInfo::new(module.clone(), bytes.clone()));
         let info = CodeInfo { code, module, bytes, debug };
         CodeObject { registration: Registration::new(info), addresses }
@@ -126,6 +129,36 @@ impl CodeObject {
         match &self.registration.info().code {
             Code::Artifact(artifact) => artifact.text().len(),
             Code::Lazy(code) => code.len(),
+        }
+    }
+}
+
+/// Tells `perf` of the functions that there are, and of those that come.
+fn log(code: &Code, module: &Arc<ModuleInfo>, bytes: &ModuleBytes) {
+    fn logged<'a>(
+        module: &ModuleInfo,
+        bytes: &[u8],
+        index: DefinedFuncIndex,
+        code: &'a [u8],
+    ) -> perf::Logged<'a> {
+        let index = module.func_index(index);
+        perf::Logged { code, name: module.function_name(bytes, index), index: index.as_u32() }
+    }
+    match code {
+        Code::Artifact(artifact) => {
+            let (text, starts) = (artifact.text(), artifact.functions());
+            let ends = starts.iter().skip(1).copied().chain([text.len() as u32]);
+            let bodies = (0..module.num_bodies()).zip(starts.iter().zip(ends));
+            perf::log(bodies.filter_map(|(index, (start, end))| {
+                let code = text.get(*start as usize..end as usize)?;
+                Some(logged(module, bytes, DefinedFuncIndex::new(index), code))
+            }));
+        }
+        Code::Lazy(code) => {
+            let (module, bytes) = (module.clone(), bytes.clone());
+            code.watch(Box::new(move |index, code| {
+                perf::log([logged(&module, &bytes, index, code)].into_iter())
+            }));
         }
     }
 }

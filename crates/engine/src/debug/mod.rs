@@ -2,9 +2,11 @@
 
 mod demangle;
 mod dwarf;
+pub mod perf;
 
 pub use demangle::demangle;
 pub use dwarf::{DebugInfo, SourceFrame, source_frames};
+pub use perf::{CodeLog, log_code};
 
 use std::sync::Arc;
 

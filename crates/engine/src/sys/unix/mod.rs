@@ -3,12 +3,14 @@
 #[cfg(miri)]
 mod miri;
 mod mmap;
+mod perf;
 mod private;
 mod sampling;
 mod signals;
 mod stack;
 
 pub use mmap::{DISCARDS, Mmap, memory_file, page_size};
+pub use perf::{monotonic_nanoseconds, name_for_perf, open_shared_log, thread_id};
 pub use private::*;
 pub use sampling::{Thread, install_sampling_handler};
 pub use signals::install_fault_handler;
