@@ -6,7 +6,7 @@ import globals from 'globals';
 
 export default defineConfig([
   // What git ignores, and what is made rather than written.
-  globalIgnores(['**/target/', 'examples/out/', 'benches/.cache/', 'docs/api/', 'npm/']),
+  globalIgnores(['**/target/', 'dist/', 'examples/out/', 'benches/.cache/', 'docs/api/', 'npm/']),
   js.configs.recommended,
   {
     // What Node 20 can parse, the oldest that the package promises to run on.

@@ -6,6 +6,7 @@ const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
 const wn = require('..');
+const part = require('../dist/native.js');
 const { PACKAGE } = require('./helpers');
 
 const URL_OF = JSON.stringify(require('node:url').pathToFileURL(path.join(PACKAGE, 'index.js')).href);
@@ -48,7 +49,7 @@ test('what nobody asks for is not loaded', () => {
     `
     const before = new Set(process.moduleLoadList);
     const wn = require('wasi-native');
-    const loaded = () => Object.keys(require.cache).filter((file) => /[\\\\/]lib[\\\\/](wasi|load)[\\\\/]/.test(file)).length;
+    const loaded = () => Object.keys(require.cache).filter((file) => /[\\\\/]dist[\\\\/](programs|rest)[.]js$/.test(file)).length;
     const builtin = (name) => !before.has('NativeModule ' + name) && process.moduleLoadList.includes('NativeModule ' + name);
     const seen = [loaded()];
     wn.Module;
@@ -94,15 +95,15 @@ test('tools that put something of their own in the place of `module.exports` can
 });
 
 test('the list of native calls has all that the addon gives, and nothing else', () => {
-  const { addon } = require('../lib/native/addon');
-  const { native } = require('../lib/native/binding');
+  const { addon } = part('native/addon');
+  const { native } = part('native/binding');
   // `open` is called once, where the list is.
   expect([...Object.keys(native), 'open'].sort()).toEqual(Object.keys(addon).sort());
   expect(Object.values(native).every((call) => typeof call === 'function')).toBe(true);
 });
 
 test('every constant that native code names has something that handles it', () => {
-  const { constants, inOrder } = require('../lib/native/binding');
+  const { constants, inOrder } = part('native/binding');
   for (const names of [constants.events, constants.requests]) {
     const handlers = Object.fromEntries(names.map((name) => [name, () => name]));
     expect(inOrder(names, handlers)).toEqual(Object.values(handlers));

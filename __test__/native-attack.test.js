@@ -2,7 +2,7 @@
 // A hostile native module: every function of Node-API with every kind of wrong argument, also from inside of its
 // own callbacks. It may get a status or an error, and nothing else.
 
-const { native, realm } = require('../lib/native/binding');
+const { native, realm } = require('../dist/native.js')('native/binding');
 const { child, wat } = require('./helpers');
 
 /** Name and parameters of all functions. */

@@ -124,7 +124,7 @@ test('what another guest or addon owns is refused', () => {
   expect(thrown(() => m.box_empty(new other.Box(1)))[1]).toBe('STATUS_1');
   expect(new other.Box(6).value).toBe(6);
   // Handles of the package's own native code are such objects, too.
-  const { native, realm } = require('../lib/native/binding');
+  const { native, realm } = require('../dist/native.js')('native/binding');
   expect(thrown(() => m.external_value(realm))[1]).toBe('STATUS_1');
   expect(thrown(() => m.unwrap_any(native.traceLines()))[1]).toBe('STATUS_1');
 });

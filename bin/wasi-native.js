@@ -1,4 +1,4 @@
 #!/usr/bin/env node
 'use strict';
 
-require('../lib/cli').main(process.argv);
+require('../dist/native.js')('cli/index').main(process.argv);

@@ -10,8 +10,10 @@
 const { syncBuiltinESMExports } = require('node:module');
 
 const { WASI } = require('..');
-const { registerImport } = require('../lib/load/import');
-const { registerRequire } = require('../lib/load/require');
+const part = require('../dist/native.js');
+
+const { registerImport } = part('load/import');
+const { registerRequire } = part('load/require');
 
 /** Node's module, without the warning of how experimental Node's class is. */
 function withoutWarning(load) {
@@ -27,4 +29,4 @@ function withoutWarning(load) {
 withoutWarning(() => require('node:wasi')).WASI = WASI;
 syncBuiltinESMExports();
 registerRequire();
-registerImport();
+registerImport(require.resolve('./import-hooks.mjs'));

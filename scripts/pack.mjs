@@ -9,6 +9,7 @@ import { copyFileSync, cpSync, existsSync, mkdirSync, readFileSync, rmSync, writ
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
+import { bundle } from './bundle.mjs';
 import { TARGETS, built } from './release.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
@@ -68,6 +69,7 @@ function packMain(platforms) {
   pack(folder);
 }
 
+bundle();
 rmSync(output, { recursive: true, force: true });
 const platforms = Object.keys(TARGETS).filter((platform) => existsSync(built(platform)));
 if (platforms.length === 0) {

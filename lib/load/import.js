@@ -6,8 +6,8 @@ const { fileURLToPath, pathToFileURL } = require('node:url');
 
 const isWasm = (url) => url.startsWith('file:') && new URL(url).pathname.endsWith('.wasm');
 
-/** Gives `import` ours for such files. */
-function registerImport() {
+/** Gives `import` ours for such files. `hooks` is the file with the hooks for versions of Node that want one. */
+function registerImport(hooks) {
   if (Module.registerHooks !== undefined) {
     const require = Module.createRequire(__filename);
     Module.registerHooks({
@@ -16,7 +16,7 @@ function registerImport() {
     });
   } else {
     // These hooks run on a thread of their own, which has its own modules. Bun has neither kind.
-    Module.register?.(pathToFileURL(require.resolve('./import-hooks.mjs')));
+    Module.register?.(pathToFileURL(hooks));
   }
 }
 

@@ -16,8 +16,8 @@ const { isNativeError } = require('node:util').types;
 /** The script names of the wrappers that wrappers.js compiles. */
 const SCRIPTS = { export: 'wasi-native/export/', import: 'wasi-native/import/', wasi: 'wasi-native/wasi/' };
 
-/** Where the glue that is not compiled stands, and how its shims are called there. */
-const FOLDER = __dirname + path.sep;
+/** The files of dist/ with the glue that is not compiled, and how its shims are called there. */
+const GLUE = ['native.js', 'edge.js'].map((file) => path.join(__dirname, file));
 const SHIM = 'importedFunction';
 
 /** The line of a compiled wrapper that calls wasm, by the wrapper's number of lines before it. */
@@ -44,7 +44,7 @@ function kindOf(line) {
   }
   if (line.includes(SCRIPTS.import)) return 'leave';
   if (line.includes(SCRIPTS.wasi)) return 'glue';
-  if (line.includes(FOLDER)) {
+  if (GLUE.some((file) => line.includes(file))) {
     if (line.includes(`${SHIM} (`)) return 'leave';
     // Wrappers are called by the number of their function.
     return /^ {4}at (\S+\.)?\d+ \(/.test(line) ? 'enter' : 'glue';

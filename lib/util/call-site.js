@@ -4,8 +4,8 @@
 
 const path = require('node:path');
 
-/** Where the files of this package are. */
-const PACKAGE = path.dirname(__dirname) + path.sep;
+/** Where the files of this package are: it runs from dist/. */
+const PACKAGE = __dirname + path.sep;
 
 /** Errors that have the lines of their caller. One that rejects several calls has those of the first. */
 const placed = new WeakSet();

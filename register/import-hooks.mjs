@@ -1,12 +1,13 @@
-// The hooks of import.js for versions of Node that run them on a thread of their own: the thread loads the
+// The hooks of lib/load/import.js for versions of Node that run them on a thread of their own: the thread loads the
 // module only for the names of its exports.
 
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 
 const require = createRequire(import.meta.url);
-const { isWasm, sourceFor } = require('./import.js');
-const { registerRequire } = require('./require.js');
+const part = require('../dist/native.js');
+const { isWasm, sourceFor } = part('load/import');
+const { registerRequire } = part('load/require');
 
 registerRequire();
 

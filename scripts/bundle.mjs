@@ -1,0 +1,155 @@
+// Makes dist/ of lib/: four files in the place of sixty, because Node takes half a millisecond for each one.
+// `npm run build` and `npm run pack` do this, and so does jest before it runs the tests.
+//
+// A file of dist/ is a table of modules of lib/, which stand in it as they are but for their comments, each in a
+// function that runs when the module is first asked for. `require('./group')` of another module became
+// `part('native/group')`. The first file has `part`. The others are functions of it and keep nothing themselves, so
+// all that is loaded belongs to one copy of the package, also where tools load packages anew.
+//
+// Bundlers put modules into functions in functions, each of which V8 parses once more, or give classes and functions
+// other names, which people see in stacks.
+
+import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+import { parse } from 'acorn';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const lib = join(root, 'lib');
+const dist = join(root, 'dist');
+
+/**
+ * The files of dist/ in their order, each with the modules that it begins with. What these require at once comes with
+ * them, unless it stands here for another file, or is in an earlier one.
+ */
+const FILES = {
+  // What `require` loads.
+  native: ['native/binding', 'util/webidl', 'webassembly/v8'],
+  // The rest of the edge to native code. Stacks are told by these two files which of their lines are glue.
+  edge: (name) => name.startsWith('native/'),
+  // What a program needs that runs on a thread of its own.
+  programs: ['wasi/wasi'],
+  // All the others.
+  rest: () => true,
+};
+
+/** The file whose modules may never be asked for. */
+const SELDOM = 'rest';
+
+/** Makes the files of dist/. */
+export function bundle() {
+  const modules = readModules();
+  const places = placesOf(modules);
+  const files = Object.keys(FILES);
+  rmSync(dist, { recursive: true, force: true });
+  mkdirSync(dist);
+  for (const file of files) {
+    const own = [...places].filter(([, place]) => place === file).map(([name]) => name);
+    const table = `{\n${own.map((name) => entry(name, modules.get(name).text, file)).join('')}}`;
+    const text = file === files[0] ? first(table, places, files) : `module.exports = (part) => (${table});\n`;
+    writeFileSync(
+      join(dist, `${file}.js`),
+      `'use strict';\n// Made of lib/ by scripts/bundle.mjs.\n\n${text}`,
+    );
+  }
+}
+
+/** The modules of lib/ by their names, as `{text, needs}`. */
+function readModules() {
+  const read = (folder) =>
+    readdirSync(join(lib, folder)).map((file) => {
+      const source = readFileSync(join(lib, folder, file), 'utf8');
+      return [`${folder}/${file.replace(/\.js$/, '')}`, moduleOf(folder, source)];
+    });
+  return new Map(readdirSync(lib).flatMap(read));
+}
+
+/** The text of a module as it stands in dist/, and which others it requires as soon as it runs. */
+function moduleOf(folder, source) {
+  const nameOf = (path) => new URL(path, `file:///${folder}/`).pathname.slice(1).replace(/\/$/, '/index');
+  const comments = [];
+  const { body } = parse(source, { ecmaVersion: 'latest', onComment: comments });
+  const needs = body
+    .flatMap(({ declarations = [] }) => declarations)
+    .filter(({ init }) => init?.type === 'CallExpression' && init.callee.name === 'require')
+    .map(({ init }) => init.arguments[0].value)
+    .filter((path) => path.startsWith('.') && !isBeside(path))
+    .map(nameOf);
+  const text = without(source, comments).replace(/\brequire\('(\.[^']*)'\)/g, (_, path) =>
+    isBeside(path) ? `require('../${nameOf(path)}')` : `part('${nameOf(path)}')`,
+  );
+  return { text, needs };
+}
+
+/** Whether this is no module of lib/ but a file beside lib/ and dist/. */
+const isBeside = (path) => /\.(node|json)$/.test(path);
+
+/** The text without its comments, and without the lines that had nothing else. */
+function without(source, comments) {
+  const ends = [0, ...comments.map(({ end }) => end)];
+  const starts = [...comments.map(({ start }) => start), source.length];
+  return ends
+    .map((end, index) => source.slice(end, starts[index]))
+    .join('')
+    .replace(/[ \t]+$/gm, '')
+    .replace(/^\n/gm, '');
+}
+
+/** Which file of dist/ a module is in, for all of them. */
+function placesOf(modules) {
+  const places = new Map();
+  const begins = new Set(Object.values(FILES).flatMap((begin) => (Array.isArray(begin) ? begin : [])));
+  const put = (name, file) => {
+    if (places.has(name)) return;
+    places.set(name, file);
+    for (const needed of modules.get(name).needs) if (!begins.has(needed)) put(needed, file);
+  };
+  for (const [file, begin] of Object.entries(FILES)) {
+    const names = Array.isArray(begin) ? begin : [...modules.keys()].filter(begin);
+    for (const name of names) put(name, file);
+  }
+  return places;
+}
+
+/** A module in its table. V8 compiles a function in parentheses at once: one that runs anyway is then parsed once. */
+function entry(name, text, file) {
+  const key = JSON.stringify(name);
+  return file === SELDOM ? `${key}(module) {\n${text}},\n` : `${key}: (function (module) {\n${text}}),\n`;
+}
+
+function first(table, places, [own, ...others]) {
+  const elsewhere = Object.fromEntries([...places].filter(([, file]) => file !== own));
+  // Named in full, so that bundlers find what to take along.
+  const load = (file) =>
+    `    case '${file}':\n      return (tables.${file} ??= require('./${file}.js')(part));\n`;
+  return `const table = ${table};
+
+const PLACES = ${JSON.stringify(elsewhere, null, 2)};
+
+const tables = {};
+
+function tableOf(name) {
+  switch (PLACES[name]) {
+${others.map(load).join('')}    default:
+      return table;
+  }
+}
+
+const loaded = new Map();
+
+function part(name) {
+  let module = loaded.get(name);
+  if (module === undefined) {
+    module = { exports: {} };
+    tableOf(name)[name](module);
+    loaded.set(name, module);
+  }
+  return module.exports;
+}
+
+module.exports = part;
+`;
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) bundle();
