@@ -34,20 +34,24 @@ const FILES = {
   rest: () => true,
 };
 
-/** The file whose modules may never be asked for. */
-const SELDOM = 'rest';
+/** What `require` and `run()` run anyway, and all that it requires at once. */
+const ALWAYS = [...FILES.native, ...FILES.programs];
 
 /** Makes the files of dist/. */
 export function bundle() {
   const modules = readModules();
   const places = placesOf(modules);
+  const always = closureOf(ALWAYS, modules);
   const files = Object.keys(FILES);
   rmSync(dist, { recursive: true, force: true });
   mkdirSync(dist);
   for (const file of files) {
     const own = [...places].filter(([, place]) => place === file).map(([name]) => name);
-    const table = `{\n${own.map((name) => entry(name, modules.get(name).text, file)).join('')}}`;
-    const text = file === files[0] ? first(table, places, files) : `module.exports = (part) => (${table});\n`;
+    const table = `{\n${own.map((name) => entry(name, modules.get(name).text, always.has(name))).join('')}}`;
+    const text =
+      file === files[0]
+        ? first(table, places, files)
+        : `module.exports = (function (part) {\nreturn ${table};\n});\n`;
     writeFileSync(
       join(dist, `${file}.js`),
       `'use strict';\n// Made of lib/ by scripts/bundle.mjs.\n\n${text}`,
@@ -112,10 +116,20 @@ function placesOf(modules) {
   return places;
 }
 
+/** These modules and all that they require at once. */
+function closureOf(names, modules, found = new Set()) {
+  for (const name of names) {
+    if (found.has(name)) continue;
+    found.add(name);
+    closureOf(modules.get(name).needs, modules, found);
+  }
+  return found;
+}
+
 /** A module in its table. V8 compiles a function in parentheses at once: one that runs anyway is then parsed once. */
-function entry(name, text, file) {
+function entry(name, text, always) {
   const key = JSON.stringify(name);
-  return file === SELDOM ? `${key}(module) {\n${text}},\n` : `${key}: (function (module) {\n${text}}),\n`;
+  return always ? `${key}: (function (module) {\n${text}}),\n` : `${key}(module) {\n${text}},\n`;
 }
 
 function first(table, places, [own, ...others]) {

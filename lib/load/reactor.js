@@ -2,7 +2,8 @@
 // A library, which WASI calls a reactor, as its user wants it: its exports, its memory, and functions with
 // strings and bytes.
 
-const { exported, memoryOf } = require('../wasi/library');
+const { exported } = require('../wasi/calls');
+const { memoryOf } = require('../wasi/library');
 const { Heap } = require('./heap');
 const { typed } = require('./signature');
 

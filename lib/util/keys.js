@@ -80,7 +80,8 @@ function checkKeys(kind, object, name) {
 function checkOurKeys(kind, object, name) {
   if (typeof object !== 'object' || object === null) return;
   const { keys } = OPTIONS[kind];
-  const isOurs = (key) => suggestion(key, keys) !== undefined || placesOf(key).length > 0;
+  const isOurs = (key) =>
+    !keys.includes(key) && (suggestion(key, keys) !== undefined || placesOf(key).length > 0);
   const ours = Object.entries(object).filter(([key]) => isOurs(key));
   checkKeys(kind, Object.fromEntries(ours), name);
 }

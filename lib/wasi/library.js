@@ -1,15 +1,14 @@
 'use strict';
 // Instances that `WASI.instantiate` makes on this thread: what a host of plugins wants beside the
-// interface of WebAssembly. Those with threads of their own have the same (spawn.js).
+// interface of WebAssembly. Those with threads of their own have the same (thread.js).
 
 const { native, realm } = require('../native/binding');
-const { AbortError, checkDeadline, timeoutError } = require('../util/deadline');
+const { AbortError, timeoutError } = require('../util/deadline');
 const { coded } = require('../util/errors');
 const { Instance, link } = require('../webassembly/instance');
-const { checkKeys } = require('../util/keys');
+const { checkCall, checkFuel, exported } = require('./calls');
 const { accessTo } = require('./memory-access');
 const { Memory } = require('../webassembly/memory');
-const check = require('../util/validate');
 
 /** What an instance has: `{linking, module, context, data, memory}`. It is there before its exports. */
 const records = new WeakMap();
@@ -108,30 +107,4 @@ function memoryOf(exports) {
   return memory;
 }
 
-/** The exported function of this name. */
-function exported(exports, name) {
-  check.isOfType('string', name, 'name');
-  const called = exports?.[name];
-  if (typeof called === 'function') return called;
-  const functions = Object.keys(exports ?? {}).filter((key) => typeof exports[key] === 'function');
-  const shown = functions.length > 20 ? [...functions.slice(0, 20), '...'] : functions;
-  const text = functions.length === 0 ? 'it exports no functions' : `it exports ${shown.join(', ')}`;
-  throw check.invalidValue('name', name, `is no exported function of the instance: ${text}`);
-}
-
-function checkCall(args, options) {
-  check.isArray(args, 'args');
-  check.isObject(options, 'options');
-  checkKeys('call', options, 'options');
-  checkDeadline(options);
-  const { fuel } = options;
-  if (fuel !== undefined) check.isInteger(fuel, 'options.fuel', 0, Number.MAX_SAFE_INTEGER);
-}
-
-function checkFuel(parts) {
-  if (native.countsFuel(parts.handle)) return;
-  const text = 'options.fuel is given, but the module does not count its operators: ';
-  throw coded(Error, 'ERR_WASI_OPTION', `${text}compile it with compile(bytes, { fuel: true })`);
-}
-
-module.exports = { checkCall, checkFuel, exported, libraryMemory, makeLibrary, memoryOf };
+module.exports = { libraryMemory, makeLibrary, memoryOf };

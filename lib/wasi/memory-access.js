@@ -3,8 +3,10 @@
 
 const { native, realm } = require('../native/binding');
 const { coded } = require('../util/errors');
-const { handleWithoutBuffer } = require('../webassembly/memory');
 const check = require('../util/validate');
+
+// Loaded where it is used: memories of other threads are no objects of that class.
+const memories = () => require('../webassembly/memory');
 
 /** How much `readString` looks at first for the end of a string. */
 const FIRST = 256;
@@ -85,7 +87,7 @@ function toIndex(value, what) {
 
 /** Access to a memory of this thread. */
 function accessTo(memory) {
-  const handle = handleWithoutBuffer(memory);
+  const handle = memories().handleWithoutBuffer(memory);
   if (handle !== undefined) {
     return new MemoryAccess({
       size: () => native.memorySize(handle),

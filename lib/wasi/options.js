@@ -2,13 +2,15 @@
 // The options of `WASI`: checked in node:wasi's order, and in the form that native code takes.
 
 const { checkKeys } = require('../util/keys');
-const { memoryFsHandle } = require('./memoryfs');
 const { checkDirectory, checkSymlinks, maySymlink } = require('./permission');
-const { parseSockets } = require('./sockets');
 const { parseStdio } = require('./stdio');
 const check = require('../util/validate');
 const { MODULES } = require('../native/wasi-functions');
 const { filePath, isURL } = require('../util/web');
+
+// Loaded where they are used: most programs have neither.
+const memories = () => require('./memoryfs');
+const network = () => require('./sockets');
 
 function parse(options) {
   checkKeys('wasi', options, 'options');
@@ -31,7 +33,7 @@ function parse(options) {
   const stdio = parseStreams(options, [0, 1, 2]);
   const { returnOnExit = true } = options;
   check.isOfType('boolean', returnOnExit, 'options.returnOnExit');
-  const { allow, deny = [], onRefused, now, randomSeed, limits = {}, sockets = [] } = options;
+  const { allow, deny = [], onRefused, now, randomSeed, limits = {}, sockets } = options;
   const { trace, traceFull = process.env.WASI_NATIVE_TRACE === 'full', metrics = false } = options;
   if (allow !== undefined) check.isStrings(allow, 'options.allow');
   check.isStrings(deny, 'options.deny');
@@ -63,7 +65,7 @@ function parse(options) {
     memories: mounts.map(({ memory }) => memory).filter((memory) => memory !== undefined),
     native: {
       preopens: mounts.map(({ preopen }) => preopen),
-      sockets: parseSockets(sockets),
+      sockets: sockets === undefined ? [] : network().parseSockets(sockets),
       allow,
       deny,
       onRefused,
@@ -111,7 +113,10 @@ function parseStreams(options, otherwise) {
 /** What a value of `preopens` means: `{preopen, memory}`. */
 function mount(guest, value, name) {
   const plain =
-    typeof value !== 'object' || value === null || isURL(value) || memoryFsHandle(value) !== undefined;
+    typeof value !== 'object' ||
+    value === null ||
+    isURL(value) ||
+    memories().memoryFsHandle(value) !== undefined;
   const { path, mode, ...given } = plain ? { path: value } : value;
   if (!plain) checkKeys('preopen', value, name);
   for (const [key, permission] of Object.entries(given)) {
@@ -129,7 +134,7 @@ function mount(guest, value, name) {
   }
   // Without `write` nothing may change, so the other permissions go with it.
   const { read = true, write = mode !== 'ro' } = given;
-  const memory = memoryFsHandle(path);
+  const memory = memories().memoryFsHandle(path);
   const mayLink = write && (memory !== undefined || maySymlink());
   const { create = write, remove = write, symlinks = mayLink } = given;
   const host = memory === undefined ? directory(path, plain ? name : `${name}.path`, plain) : undefined;

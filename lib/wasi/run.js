@@ -6,20 +6,16 @@ const { EXTENSIONS, wasiFunctionParts } = require('../native/wasi-functions');
 const { Exit } = require('../util/errors');
 const { checkImports, checkKeys } = require('../util/keys');
 const check = require('../util/validate');
-const {
-  Linking,
-  checkGiven,
-  checkThreads,
-  importOf,
-  isThreadSpawn,
-  refuse,
-} = require('../webassembly/instance');
+const { checkGiven, checkThreads, isThreadSpawn, refuse } = require('../webassembly/imports');
 const { Deadline, checkDeadline } = require('../util/deadline');
 const { parseProgram } = require('./options');
 const { ThreadProgram } = require('./program');
 const { commandOf, roleOf } = require('./role');
 const { partsOfSource } = require('./source');
 const { GuestThread, ThreadInstance } = require('./thread');
+
+// Loaded where it is used: few programs are given globals.
+const instances = () => require('../webassembly/instance');
 
 /** What guests with threads of their own get from native code, as its numbers. */
 const MEMORY = constants.ofThreads.indexOf('memory');
@@ -30,7 +26,6 @@ const THREAD_SPAWN = constants.ofThreads.indexOf('spawn');
  * `{call, type}` for functions of this thread.
  */
 function importsOf({ parts, what, moduleName, context, imports }) {
-  const linking = new Linking(what, parts);
   checkThreads(what, parts, imports);
   return parts.imports().map((wanted, index) => {
     const given = imports?.[wanted.module]?.[wanted.name];
@@ -44,7 +39,7 @@ function importsOf({ parts, what, moduleName, context, imports }) {
       checkGiven(wanted, imports?.[wanted.module], what);
     }
     if (wanted.kind === 'function') {
-      if (typeof given !== 'function') refuse(linking, wanted, 'a function', given);
+      if (typeof given !== 'function') refuse({ what }, wanted, 'a function', given);
       const wasi = wasiFunctionParts(given);
       if (wasi === undefined) return { call: given, type: wanted.type };
       // What another program waits for on behalf of this one ends with this one.
@@ -53,13 +48,14 @@ function importsOf({ parts, what, moduleName, context, imports }) {
     if (wanted.kind === 'memory' && wanted.type === 's') {
       const own =
         'left out: the guest gets a memory of its own, for all its threads. If it is given, leave it out';
-      refuse(linking, wanted, own, given);
+      refuse({ what }, wanted, own, given);
     }
     // A memory's bytes, also shared ones, are of this thread, and go when it does.
     if (wanted.kind !== 'global' || wanted.type.endsWith('m')) {
-      refuse(linking, wanted, 'a function or a value for an instance on another thread', given);
+      refuse({ what }, wanted, 'a function or a value for an instance on another thread', given);
     }
-    return importOf(linking, wanted, index, given);
+    const { Linking, importOf } = instances();
+    return importOf(new Linking(what, parts), wanted, index, given);
   });
 }
 

@@ -5,10 +5,8 @@ const { native, realm } = require('../native/binding');
 const { callSite, withSite } = require('../util/call-site');
 const { here } = require('../native/caller');
 const { Exit, LinkError, coded, notStarted } = require('../util/errors');
-const { checkGiven, isThreadSpawn, teamOf } = require('../webassembly/instance');
+const { checkGiven, isThreadSpawn } = require('../webassembly/imports');
 const { checkImports, checkKeys } = require('../util/keys');
-const { libraryMemory, makeLibrary } = require('./library');
-const { handleWithoutBuffer, memoryParts } = require('../webassembly/memory');
 const { Module, isModule, partsOf } = require('../webassembly/module');
 const { bufferOf, importsOf } = require('../webassembly/v8');
 const { parse } = require('./options');
@@ -20,6 +18,11 @@ const { checkOpened, checkWasi, isOn } = require('./permission');
 const check = require('../util/validate');
 const { EXTENSIONS, MODULES, addFunctions, standFor, withOurs } = require('../native/wasi-functions');
 const { closeable } = require('../util/webidl');
+
+// Loaded where they are used: who only calls `run` has no instances on this thread.
+const instances = () => require('../webassembly/instance');
+const memories = () => require('../webassembly/memory');
+const libraries = () => require('./library');
 
 /** A program of a `WASI` object for a module on this thread that is no instance of JavaScript's: `{program, limits}`. */
 let programHere;
@@ -166,9 +169,9 @@ class WASI {
     // The start function of a library may call what it imports, as it may on a thread of its own.
     if (role !== 'command') native.holdWasi(context, false);
     try {
-      const instance = makeLibrary(module, importObject, { context, data }, (instance) => {
+      const instance = libraries().makeLibrary(module, importObject, { context, data }, (instance) => {
         const { _initialize, memory } = instance.exports;
-        if (role === 'command' || memoryParts(memory) === undefined) return false;
+        if (role === 'command' || memories().memoryParts(memory) === undefined) return false;
         // Each instance works on its own memory; the first is that of whoever else calls the functions.
         if (!this.#started) this.initialize(instance);
         else _initialize?.();
@@ -271,7 +274,7 @@ class WASI {
     check.isUndefined(_initialize, 'instance.exports._initialize');
     let code = 0;
     try {
-      callWithThreads(_start, teamOf(instance));
+      callWithThreads(_start, instances().teamOf(instance));
     } catch (error) {
       if (!(error instanceof Exit)) throw this.#withOutput(error);
       code = error.exitCode;
@@ -318,7 +321,7 @@ class WASI {
     }
     check.isObject(instance, 'instance');
     check.isObject(instance.exports, 'instance.exports');
-    if (memoryParts(memory) === undefined && !isV8Memory(memory)) {
+    if (memories().memoryParts(memory) === undefined && !isV8Memory(memory)) {
       const name = options.memory === undefined ? 'instance.exports.memory' : 'options.memory';
       throw check.invalidType(name, 'a WebAssembly.Memory object', memory);
     }
@@ -348,12 +351,10 @@ class WASI {
    * handle of a memory of which JavaScript can have no view.
    */
   #bytes() {
-    if (this.#memory === null && libraryMemory(here.owner?.instance) === undefined) {
-      throw notStarted();
-    }
     // An instance that was made here calls for itself, whichever was the first.
-    const memory = libraryMemory(here.owner?.instance) ?? this.#memory;
-    const handle = handleWithoutBuffer(memory);
+    const memory = libraries().libraryMemory(here.owner?.instance) ?? this.#memory;
+    if (memory === null) throw notStarted();
+    const handle = memories().handleWithoutBuffer(memory);
     if (handle !== undefined) return handle;
     const { buffer } = memory;
     if (this.#view === null || this.#view.buffer !== buffer) this.#view = new Uint8Array(buffer);

@@ -7,6 +7,7 @@ const { functionAt, recordOf, shim } = require('../native/functions');
 const { prepareThread } = require('../native/thread');
 const { whileLinking } = require('./exception');
 const { globalFor, globalParts } = require('./global');
+const { checkThreads, given, isShared, isThreadSpawn, refuse } = require('./imports');
 const { Group, join, keep } = require('../native/group');
 const { adopted, makeShared, memoryFor, memoryParts } = require('./memory');
 const { partsOf } = require('./module');
@@ -266,24 +267,6 @@ const IMPORT = {
     object(linking, wanted, 'a WebAssembly.Tag', value, tagParts(value)),
 };
 
-/** Whether an import is the function by which guests start threads. */
-function isThreadSpawn({ module, name, kind }) {
-  return module === 'wasi' && name === 'thread-spawn' && kind === 'function';
-}
-
-/** Throws if the module starts threads of ours, each of which would have a memory of its own. */
-function checkThreads(what, parts, given) {
-  if (!parts.imports().some(isThreadSpawn) || given?.wasi?.['thread-spawn'] !== undefined) return;
-  if (parts.imports().some(isShared)) return;
-  const text = 'the module imports wasi.thread-spawn, but no shared memory for its threads';
-  throw coded(LinkError, 'ERR_WASI_LINK', `${what}: ${text}; link it with --import-memory --shared-memory`);
-}
-
-/** Whether an import is a shared memory. */
-function isShared({ kind, type }) {
-  return kind === 'memory' && type === 's';
-}
-
 /** The threads that an instance can start, undefined for any that cannot. */
 function teamOf(instance) {
   return of(instance)?.team;
@@ -296,39 +279,11 @@ function explainMissing({ what }, { name }, fields) {
   if (wasi !== undefined) native.wasiImport(realm, wasi.context, what, wasi.module, name);
 }
 
-/**
- * Throws a LinkError if there is no object for the module of an import. (The interface of WebAssembly
- * has a TypeError for that, so `Instance` has.)
- */
-function checkGiven({ module, name }, fields, what) {
-  if (isObject(fields)) return;
-  const wanted = `the module imports ${JSON.stringify(module)} ${JSON.stringify(name)}`;
-  const found =
-    fields === undefined
-      ? 'there is no such module among the imports'
-      : `that module is given as ${given(fields)}`;
-  const advice = `give { ${JSON.stringify(module)}: { ${JSON.stringify(name)}: ... } }`;
-  throw coded(LinkError, 'ERR_WASI_LINK', `${what}: ${wanted}, and ${found}; ${advice}`);
-}
-
 function object(linking, wanted, expected, value, parts) {
   if (parts === undefined) refuse(linking, wanted, expected, value);
   // A tag that lives as long as the realm must not keep what imports it.
   if (parts.group !== undefined) join(linking.group, parts.group);
   return parts.handle;
-}
-
-function refuse({ what }, { module, name }, expected, value) {
-  const field = `import ${JSON.stringify(module)} ${JSON.stringify(name)}`;
-  const text = `${what}: ${field} must be ${expected}, not ${given(value)}`;
-  throw coded(LinkError, 'ERR_WASI_LINK', text);
-}
-
-function given(value) {
-  if (value === null) return 'null';
-  if (typeof value !== 'object') return typeof value === 'undefined' ? 'undefined' : `a ${typeof value}`;
-  const name = value.constructor?.name;
-  return typeof name === 'string' && name !== '' ? `an instance of ${name}` : 'an object';
 }
 
 /** For each kind: the JavaScript object for a native export. */
@@ -343,13 +298,9 @@ const EXPORT = {
 module.exports = {
   Instance,
   Linking,
-  checkGiven,
   checkImportObject,
-  checkThreads,
   importOf,
   instantiate,
-  isThreadSpawn,
   link,
-  refuse,
   teamOf,
 };

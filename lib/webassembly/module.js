@@ -6,7 +6,6 @@ const { Deadline, checkDeadline } = require('../util/deadline');
 const { CompileError, coded } = require('../util/errors');
 const { checkOurKeys } = require('../util/keys');
 const { prepareThread } = require('../native/thread');
-const { toLimits } = require('./shared');
 const { V8Module, sectionsOf } = require('./v8');
 const {
   describe,
@@ -17,6 +16,9 @@ const {
   toBytes,
   uncloneable,
 } = require('../util/webidl');
+
+// Loaded where it is used: few modules define shared memories.
+const shared = () => require('./shared');
 
 /** The private parts of a module: `{handle, imports(), exports(), exportsMemory(), sharedMemories()}`. */
 const { put, of } = privateParts();
@@ -121,14 +123,14 @@ function adopted(value) {
 function describeParts(handle) {
   let imports;
   let exports;
-  let shared;
+  let memories;
   let memory;
   const parts = {
     handle,
     imports: () => (imports ??= describeImports(handle)),
     exports: () => (exports ??= describeExports(handle)),
     exportsMemory: () => (memory ??= parts.exports().some(({ kind }) => kind === 'memory')),
-    sharedMemories: () => (shared ??= describeShared(handle)),
+    sharedMemories: () => (memories ??= describeShared(handle)),
   };
   return parts;
 }
@@ -155,7 +157,7 @@ function describeExports(handle) {
 function describeShared(handle) {
   const flat = native.sharedMemories(handle);
   const list = [];
-  for (let k = 0; k < flat.length; k += 4) list.push(toLimits(flat.slice(k, k + 4)));
+  for (let k = 0; k < flat.length; k += 4) list.push(shared().toLimits(flat.slice(k, k + 4)));
   return list;
 }
 
