@@ -57,6 +57,21 @@ function run(code, options = {}) {
 }
 
 describe('the cache', () => {
+  test('keeps a small program, which takes longer to compile than to open', async () => {
+    const functions = Array.from({ length: 200 }, (_, k) => `(func (result i32) (i32.const ${k}))`).join(
+      '\n',
+    );
+    const program = path.join(directory, 'small.wasm');
+    const small = await wat(`(module (func (export "_start")) (data "${'x'.repeat(4096)}") ${functions})`);
+    fs.writeFileSync(program, small);
+    const code = `
+      const { code } = await new wn.WASI({ version: 'preview1' }).run(${JSON.stringify(program)});
+      console.log(code);`;
+    const { stdout, stderr } = child(code, { env: env() });
+    expect([stdout, stderr]).toEqual(['0\n', '']);
+    expect(kept()).toHaveLength(1);
+  });
+
   test.each(Object.entries(ways))('keeps what %s compiled, and another process takes it', (_, code) => {
     run(code);
     const [file, ...others] = kept();

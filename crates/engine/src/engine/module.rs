@@ -64,9 +64,9 @@ enum Kept {
     Read(File),
 }
 
-/// Minimum size in bytes of a cached module: compiling a smaller one takes no longer than opening a few
-/// files.
-const WORTH_KEEPING: usize = 16 << 10;
+/// Minimum size in bytes of a cached module. Cranelift takes about two milliseconds of processor time for a kilobyte,
+/// writing a file about one, and programs make many tiny modules that no later process asks for.
+const WORTH_KEEPING: usize = 4 << 10;
 
 /// The initial contents of the module's memories. Empty if it is better to copy them.
 pub(super) fn image_of(info: &ModuleInfo, bytes: &[u8]) -> Vec<u8> {
