@@ -414,6 +414,44 @@ test(
   LONG,
 );
 
+test(
+  'ten thousand runs on threads of their own leave no descriptor, no thread and little memory behind',
+  async () => {
+    if (process.platform !== 'linux' || isBun) return;
+    const command = await wat('(module (memory (export "memory") 1) (func (export "_start")))');
+    const { stdout, stderr } = child(
+      `const fs = require('node:fs');
+     const count = (name) => fs.readdirSync('/proc/self/' + name).length;
+     const module = new wn.Module(bytes.command);
+     const one = async () => {
+       const wasi = new wn.WASI({ version: 'preview1', preopens: { '/': '.' } });
+       await wasi.run(module);
+       wasi.close();
+     };
+     const run = async (times) => {
+       for (let i = 0; i < times; i += 8) {
+         await Promise.all(Array.from({ length: 8 }, one));
+         if (i % 400 === 0) gc();
+       }
+       gc();
+       // A thread tells of its end a moment before it is gone.
+       await new Promise((resolve) => setTimeout(resolve, 500));
+       return [count('fd'), count('task'), process.memoryUsage.rss() >> 20];
+     };
+     const before = await run(1000);
+     const after = await run(10000);
+     console.log(JSON.stringify([before, after]));`,
+      { modules: { command }, flags: ['--expose-gc'] },
+    );
+    expect(stderr).toBe('');
+    const [before, after] = JSON.parse(stdout);
+    expect(after[0]).toBeLessThanOrEqual(before[0] + 5);
+    expect(after[1]).toBeLessThanOrEqual(before[1]);
+    expect(after[2]).toBeLessThan(before[2] + 60);
+  },
+  LONG,
+);
+
 test('as many compilations as one likes share a single thread of the pool', async () => {
   const large = `(module ${Array.from(
     { length: 600 },
