@@ -665,6 +665,12 @@ export interface WASIOptions {
    * the environment says.
    */
   traceFull?: boolean;
+  /**
+   * A file that gets a core dump when a program of {@link WASI.run} or an instance of {@link WASI.spawn} traps: its
+   * frames, memories and globals, for debuggers that read wasm core dumps. The last one stays. It holds whatever was in
+   * the program's memory, and only this user can read it. Default: none.
+   */
+  coredump?: string | URL;
   /** Whether {@link WASI.metrics} counts the calls of WASI functions, which then take longer. Default: false. */
   metrics?: boolean;
   /**

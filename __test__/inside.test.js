@@ -225,6 +225,108 @@ describe('metrics', () => {
   });
 });
 
+describe('a core dump', () => {
+  /** Leaves a mark in its memory and one in a global, and traps in a function that others have called. */
+  const TRAP = `(module
+    (memory (export "memory") 2)
+    (global $counter (mut i64) (i64.const 0))
+    (global (mut funcref) (ref.null func))
+    (func $deep (unreachable))
+    (func $middle (call $deep))
+    (func (export "_start")
+      (global.set $counter (i64.const 77))
+      (i64.store offset=70000 (i32.const 0) (i64.const 0x6b72616d20746f4e))
+      (call $middle)))`;
+
+  /** LEB128 numbers and bytes, one after another. */
+  const reader = (bytes) => {
+    let at = 0;
+    const u32 = () => {
+      let [value, shift] = [0, 0];
+      for (;;) {
+        const byte = bytes[at++];
+        value |= (byte & 0x7f) << shift;
+        if (byte < 0x80) return value;
+        shift += 7;
+      }
+    };
+    const name = () => {
+      const length = u32();
+      at += length;
+      return Buffer.from(bytes.subarray(at - length, at)).toString();
+    };
+    return { u32, name, isOver: () => at === bytes.length };
+  };
+
+  /** The functions of the frames, and the offsets in them. */
+  const framesOf = (dump) => {
+    const [section] = WebAssembly.Module.customSections(new WebAssembly.Module(dump), 'corestack');
+    const { u32, name, isOver } = reader(new Uint8Array(section));
+    expect([u32(), name()]).toEqual([0, 'main']);
+    const frames = Array.from({ length: u32() }, () => {
+      const [kind, instance, func, offset, locals, stack] = Array.from({ length: 6 }, u32);
+      expect([kind, instance, locals, stack]).toEqual([0, 0, 0, 0]);
+      return [func, offset];
+    });
+    expect(isOver()).toBe(true);
+    return frames;
+  };
+
+  test.each([['run'], ['spawn']])(
+    'of a program of %s() has its frames, its memories and its globals',
+    async (how) => {
+      const file = at(`${how}.core`);
+      const wasi = new wn.WASI({ version: 'preview1', coredump: file });
+      const module = await wn.compile(await wat(TRAP));
+      const trapped = async () => {
+        if (how === 'run') return wasi.run(module);
+        const { instance } = await wasi.spawn(module);
+        return instance.exports._start();
+      };
+      await expect(trapped()).rejects.toMatchObject({ code: 'ERR_WASI_TRAP' });
+      const dump = fs.readFileSync(file);
+      expect(fs.statSync(file).mode & 0o077).toBe(0);
+      expect(WebAssembly.validate(dump)).toBe(true);
+      const parts = new WebAssembly.Module(dump);
+      for (const name of ['core', 'coremodules', 'coreinstances']) {
+        expect(WebAssembly.Module.customSections(parts, name)).toHaveLength(1);
+      }
+      const frames = framesOf(dump);
+      expect(frames.map(([func]) => func)).toEqual([0, 1, 2]);
+      expect(frames.every(([, offset]) => offset > 0 && offset < 60)).toBe(true);
+      expect(dump.includes('Not mark')).toBe(true);
+      // The global: an i64 that cannot change, and the number as LEB128.
+      expect(dump.includes(Buffer.from([0x7e, 0x00, 0x42, 0xcd, 0x00, 0x0b]))).toBe(true);
+      // Zeros are not in it.
+      expect(dump.length).toBeLessThan(20_000);
+    },
+  );
+
+  test('is made by the command line, which says so; not for a program that ends in order', () => {
+    const result = command('run', '--coredump', 'cli.core', 'trap.wasm');
+    expect([result.status, result.stderr]).toEqual([134, expect.stringContaining('core dumped: cli.core')]);
+    expect(WebAssembly.validate(fs.readFileSync(at('cli.core')))).toBe(true);
+    expect(command('run', '--coredump', 'none.core', 'exit.wasm').status).toBe(3);
+    expect(fs.existsSync(at('none.core'))).toBe(false);
+    const nowhere = command('run', '--coredump', 'no/such/core', 'trap.wasm');
+    expect([nowhere.status, nowhere.stderr]).toEqual([134, expect.stringContaining('no core dump could be')]);
+  });
+
+  test('nobody gets one whose time is over', async () => {
+    const file = at('timeout.core');
+    const wasi = new wn.WASI({ version: 'preview1', coredump: file });
+    const running = wasi.run(await wn.compile(fs.readFileSync(at('spin.wasm'))), { timeout: 50 });
+    await expect(running).rejects.toMatchObject({ code: 'ERR_WASI_TIMEOUT' });
+    expect(fs.existsSync(file)).toBe(false);
+  });
+
+  test('a path that is none is refused', () => {
+    for (const coredump of ['', 5, 'a\0b', new URL('http://x/y')]) {
+      expect(() => new wn.WASI({ version: 'preview1', coredump })).toThrow(/options\.coredump/);
+    }
+  });
+});
+
 const onLinux = process.platform === 'linux' ? describe : describe.skip;
 
 onLinux("perf's files", () => {

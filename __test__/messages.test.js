@@ -17,7 +17,7 @@ const PLACES = {
     // prettier-ignore
     [
       'version', 'args', 'env', 'preopens', 'sockets', 'stdin', 'stdout', 'stderr', 'returnOnExit', 'allow',
-      'deny', 'onRefused', 'now', 'randomSeed', 'limits', 'trace', 'traceFull', 'metrics',
+      'deny', 'onRefused', 'now', 'randomSeed', 'limits', 'trace', 'traceFull', 'metrics', 'coredump',
     ],
     'options.',
     (options) => new wn.WASI({ version, ...options }),

@@ -68,6 +68,7 @@ function command() {
     .option('--trace', 'print each WASI call to standard error')
     .option('--trace-full', 'the same, with lines as long as they get')
     .option('--profile <file>', 'sample the program, and write what profilers open (.cpuprofile)')
+    .option('--coredump <file>', 'write a core dump there if the program traps')
     .option('--invoke <function>', 'call this export of a library, with the arguments')
     .option('--no-cache', 'compile anew, and keep nothing')
     .addOption(

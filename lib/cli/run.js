@@ -1,7 +1,7 @@
 'use strict';
 // `wasi-native run`.
 
-const { readFileSync } = require('node:fs');
+const { existsSync, readFileSync, statSync } = require('node:fs');
 const { constants } = require('node:os');
 const path = require('node:path');
 
@@ -18,6 +18,9 @@ const { announced } = require('./progress');
 /** How the process ends when the program does not end by itself: as shells and `timeout` have it. */
 const TRAPPED = 128 + constants.signals.SIGABRT;
 const TIMED_OUT = 124;
+
+/** Files that are older are of an earlier run. */
+const START = Date.now() - 2000;
 
 const STOPPING = ['SIGINT', 'SIGTERM', 'SIGHUP'];
 
@@ -44,19 +47,25 @@ async function run(file, given, options) {
     await (profile === undefined ? running() : profiled(profile, running));
   } catch (error) {
     if (signalled !== undefined) process.exitCode = 128 + constants.signals[signalled];
-    else if (!ended(error)) throw error;
+    else if (!ended(error, options)) throw error;
   } finally {
     STOPPING.forEach((signal) => process.off(signal, stop));
   }
 }
 
 /** Tells how the program ended, if that is what the error says. */
-function ended(error) {
+function ended(error, { coredump }) {
   if (error?.code === 'ERR_WASI_TIMEOUT') process.exitCode = TIMED_OUT;
   else if (error?.code === 'ERR_WASI_TRAP' || error?.code === 'ERR_WASI_LIMIT') process.exitCode = TRAPPED;
   else if (error?.code === 'ERR_WASI_EXIT') process.exitCode = error.exitCode;
   else return false;
   if (error.code !== 'ERR_WASI_EXIT') console.error(`wasi-native: ${told(error)}`);
+  if (error.code === 'ERR_WASI_TRAP' && coredump !== undefined) {
+    const isThere = existsSync(coredump) && statSync(coredump).mtimeMs >= START;
+    console.error(
+      `wasi-native: ${isThere ? 'core dumped:' : 'no core dump could be written to'} ${coredump}`,
+    );
+  }
   return true;
 }
 
@@ -75,7 +84,8 @@ async function load(file, { cache, fuel, allowPrecompiled }) {
 
 /** The options of the `WASI` object. */
 function settings(module, name, args, options) {
-  const { dir, mapdir, mem, env, listen, maxMemory, fuel, allow, deny, trace, traceFull, invoke } = options;
+  const { dir, mapdir, mem, env, listen, maxMemory, fuel, allow, deny, trace, traceFull, coredump, invoke } =
+    options;
   const wanted = new Set(Module.imports(module).map((each) => each.module));
   const limits = {
     ...(maxMemory === undefined ? {} : { memory: maxMemory }),
@@ -89,6 +99,7 @@ function settings(module, name, args, options) {
     preopens: { ...dir, ...mapdir, ...inMemory },
     sockets: listen,
     limits,
+    ...(coredump === undefined ? {} : { coredump }),
     ...(allow.length > 0 ? { allow } : {}),
     ...(deny.length > 0 ? { deny } : {}),
     ...(trace || traceFull ? { trace: (line) => console.error(line), traceFull: traceFull === true } : {}),

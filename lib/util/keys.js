@@ -10,7 +10,7 @@ const { invalidValue, isObject } = require('./validate');
 // prettier-ignore
 const CAPABILITIES = [
   'args', 'env', 'preopens', 'sockets', 'stdin', 'stdout', 'stderr', 'allow', 'deny', 'onRefused', 'now',
-  'randomSeed', 'limits', 'trace', 'traceFull', 'metrics',
+  'randomSeed', 'limits', 'trace', 'traceFull', 'metrics', 'coredump',
 ];
 const LOAD = ['imports', 'alloc', 'free', 'cache', 'threads', 'asyncWorkPoolSize', ...CAPABILITIES];
 

@@ -1,8 +1,10 @@
 'use strict';
 // The options of `WASI`: checked in node:wasi's order, and in the form that native code takes.
 
+const path = require('node:path');
+
 const { checkKeys } = require('../util/keys');
-const { checkDirectory, checkSymlinks, maySymlink } = require('./permission');
+const { checkDirectory, checkSymlinks, checkWritten, maySymlink } = require('./permission');
 const { parseStdio } = require('./stdio');
 const check = require('../util/validate');
 const { MODULES } = require('../native/wasi-functions');
@@ -54,12 +56,15 @@ function parse(options) {
   if (trace !== undefined) check.isOfType('function', trace, 'options.trace');
   check.isOfType('boolean', traceFull, 'options.traceFull');
   check.isOfType('boolean', metrics, 'options.metrics');
+  const coredump = parseCoredump(options);
   return {
     returnOnExit,
     trace,
     /** What `run` may give for one program. */
     program: { args, env, stdio },
     outputLimit: output,
+    /** Where a core dump goes. */
+    coredump,
     /** What the engine limits, rather than WASI. */
     threadLimits: { memory, table, total, stack, fuel, threads },
     memories: mounts.map(({ memory }) => memory).filter((memory) => memory !== undefined),
@@ -77,6 +82,18 @@ function parse(options) {
       countCalls: metrics,
     },
   };
+}
+
+/** The path of the file that core dumps go to. */
+function parseCoredump({ coredump }) {
+  if (coredump === undefined) return undefined;
+  const file = filePath(coredump, 'options.coredump') ?? coredump;
+  if (typeof file !== 'string' || file === '' || file.includes('\0')) {
+    throw check.invalidType('options.coredump', 'the path of a file, or a file: URL', coredump);
+  }
+  const place = path.resolve(file);
+  checkWritten('options.coredump', place);
+  return place;
 }
 
 /** The options of one run, where they differ from those of its `WASI` object: see `parse`. */

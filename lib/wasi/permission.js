@@ -72,6 +72,13 @@ function checkFile(name, path, place) {
     throw denied('fs.read', what, place ?? undefined);
 }
 
+/** A file that will be written. */
+function checkWritten(name, file) {
+  if (isOn() && !process.permission.has('fs.write', file)) {
+    throw denied('fs.write', `${name}: to write ${JSON.stringify(file)}`, file);
+  }
+}
+
 function checkPlace(name, place, { read, ...changes }) {
   const scopes = [
     ...(read ? ['fs.read'] : []),
@@ -108,6 +115,7 @@ module.exports = {
   checkOpened,
   checkSymlinks,
   checkWasi,
+  checkWritten,
   isOn,
   maySymlink,
 };

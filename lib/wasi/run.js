@@ -81,7 +81,7 @@ class Launch {
    */
   async start(source, programOptions, imports, planOf, { data, end, forGuest } = {}) {
     const { parsed, moduleName } = this.#wasi;
-    const { threadLimits: limits } = parsed;
+    const { coredump, threadLimits: limits } = parsed;
     // Before compiling, so that the user's streams have somebody who listens.
     const program = (this.program = new ThreadProgram(this.#wasi, programOptions, (error) =>
       this.fail(error),
@@ -97,7 +97,7 @@ class Launch {
       parts,
       program.context,
       externs,
-      { limits, threads: limits.threads, ...plan },
+      { limits, threads: limits.threads, coredump, ...plan },
       deadline,
     ));
     const instance = (guest.instance = new ThreadInstance(guest, parts, { data, program, end }));

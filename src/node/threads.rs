@@ -18,6 +18,7 @@ use napi::bindgen_prelude::{Env, External, FromNapiRef, Uint8Array, Unknown};
 use napi::{JsValue, ValueType};
 use napi_derive::napi;
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -179,6 +180,8 @@ pub struct GuestPlan {
     pub milliseconds: Option<f64>,
     /// How many threads it may start that are there at the same time.
     pub threads: Option<u32>,
+    /// The path of a file for a core dump.
+    pub coredump: Option<String>,
 }
 
 /// Starts the guest `number`. Each import is an `External` (of a WASI function or an immutable global), null
@@ -202,6 +205,7 @@ pub fn start_thread<'env>(
             imports,
             threads: wanted.threads.map_or(0, |threads| threads as usize),
             ctx: program.map(|program| program.ctx.clone()),
+            coredump: wanted.coredump.map(PathBuf::from),
             metrics: program.map(|program| program.metrics.clone()),
             // Infinity becomes the most that there can be.
             fuel: wanted.limits.fuel.map_or(u64::MAX, |fuel| fuel as u64),

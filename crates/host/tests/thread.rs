@@ -20,6 +20,7 @@ fn plan(text: &str, imports: Vec<Import>, command: Option<usize>) -> Plan {
         imports,
         threads: 0,
         metrics: None,
+        coredump: None,
         ctx: None,
         limits: Limits::default(),
         fuel: 0,

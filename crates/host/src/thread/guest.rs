@@ -13,6 +13,9 @@ use engine::{
     Store, TrapCode, ValRaw,
 };
 use std::cell::{Cell, OnceCell};
+use std::fs::File;
+use std::io::{self, BufWriter};
+use std::path::{Path, PathBuf};
 use std::rc::{self, Rc};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
@@ -23,6 +26,7 @@ struct RunningGuest {
     shared: Arc<Shared>,
     sink: Sink,
     metrics: Option<Arc<Metrics>>,
+    coredump: Option<PathBuf>,
     /// The guest's fuel, if it shares that with threads of its own.
     tank: Option<Arc<Tank>>,
     /// Whether the running call may not take any of it.
@@ -63,6 +67,7 @@ pub(super) fn serve(plan: Plan, shared: &Arc<Shared>, sink: &Sink) -> Result<(),
         shared: shared.clone(),
         sink: sink.clone(),
         metrics: plan.metrics.clone(),
+        coredump: plan.coredump.clone(),
         tank,
         capped,
         linked: OnceCell::new(),
@@ -96,10 +101,10 @@ pub(super) fn serve(plan: Plan, shared: &Arc<Shared>, sink: &Sink) -> Result<(),
     *lock(&shared.shared_memories) = linked.memories.iter().map(Memory::share).collect();
 
     if let Some(command) = plan.command {
-        return guest.timed(|| linked.call(command, Values(Vec::new()))).map(drop);
+        return guest.call(linked, command, Values(Vec::new())).map(drop);
     }
     if let Some(initialize) = plan.initialize {
-        guest.timed(|| linked.call(initialize, Values(Vec::new())))?;
+        guest.call(linked, initialize, Values(Vec::new()))?;
     }
     // If no code ran, the module alone describes the state.
     if plan.initialize.is_some() || plan.module.has_start() {
@@ -126,6 +131,15 @@ pub(super) fn serve(plan: Plan, shared: &Arc<Shared>, sink: &Sink) -> Result<(),
             Wake::Reply(_) => return Err(GuestFailure::Internal("a reply that nobody waits for".into())),
         }
     }
+}
+
+/// A new file for what nobody else may read: a guest's memory.
+fn private_file(path: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
 }
 
 /// The plan's imports in this store.
@@ -213,6 +227,22 @@ fn call_remote(
 }
 
 impl RunningGuest {
+    /// Calls an exported function. Its time counts, and a trap leaves a core dump.
+    fn call(&self, linked: &Linked, export: usize, values: Values) -> Result<Values, GuestFailure> {
+        let result = self.timed(|| linked.call(export, values));
+        if let (Some(path), Err(GuestFailure::Trap(trap))) = (&self.coredump, &result)
+            && trap.code != TrapCode::Interrupted
+        {
+            let dump = |file| {
+                let mut file = BufWriter::new(file);
+                linked.instance.write_coredump("program", &trap.backtrace, &mut file)
+            };
+            // Who looks for the file finds that there is none, or a part. The trap is what is told.
+            let _ = private_file(path).and_then(dump);
+        }
+        result
+    }
+
     /// Counts the time of a call, but of one within another only as the outer one's.
     fn timed<T>(&self, call: impl FnOnce() -> T) -> T {
         match &self.metrics {
@@ -264,7 +294,7 @@ impl RunningGuest {
 
     fn serve_call(&self, Call { number, export, values, fuel, refuel }: Call) {
         let call = || match self.linked.get() {
-            Some(linked) => self.timed(|| linked.call(export, values)),
+            Some(linked) => self.call(linked, export, values),
             None => Err(GuestFailure::Internal("a call before the guest is instantiated".into())),
         };
         let mut result = match &self.tank {

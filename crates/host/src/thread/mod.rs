@@ -18,6 +18,7 @@ mod values;
 
 use crate::metrics::Metrics;
 use engine::{Limits, Module, NativeFunc};
+use std::path::PathBuf;
 use std::sync::Arc;
 use wasi::WasiCtx;
 
@@ -38,6 +39,8 @@ pub struct Plan {
     pub ctx: Option<Arc<WasiCtx>>,
     /// Where what it takes is counted.
     pub metrics: Option<Arc<Metrics>>,
+    /// The file that gets a core dump if the guest's first thread traps.
+    pub coredump: Option<PathBuf>,
     pub limits: Limits,
     /// The operators that the guest may execute, if its module counts them.
     pub fuel: u64,
