@@ -71,6 +71,8 @@ fn plan_of(module: Module) -> Plan {
     Plan {
         imports: module.imports().map(import).collect(),
         threads: 8,
+        metrics: None,
+        coredump: None,
         ctx: Some(ctx),
         limits: Limits::default(),
         fuel: u64::MAX,

@@ -155,7 +155,7 @@ impl Module {
         // The bytes have the same hash as those that were validated when the artifact was made.
         let bytes = artifact.module();
         let (info, offsets) = Module::declarations(parse::read(&bytes).ok()?, hash).ok()?;
-        engine.0.counts.from_cache();
+        engine.0.counts.found_in_cache();
         Some(Module::assemble(engine, bytes, *hash, info, offsets, artifact, Kept::Read(file)))
     }
 

@@ -45,7 +45,7 @@ impl Counts {
         self.compile_time.fetch_add(time, Ordering::Relaxed);
     }
 
-    pub fn from_cache(&self) {
+    pub fn found_in_cache(&self) {
         self.from_cache.fetch_add(1, Ordering::Relaxed);
     }
 
