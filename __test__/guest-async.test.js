@@ -298,6 +298,40 @@ describe('thread-safe functions', () => {
   });
 });
 
+/** \`one(how, done)\` has \`done(1, 2)\` called later: 0 by a thread, for which it counts a request, 1 in a later turn. */
+const REQUEST = `
+  (func (export "wasi_thread_start") (param $id i32) (param $reference i32)
+    (drop (memory.atomic.wait32 (i32.const 800) (i32.const 0) (i64.const 20000000)))
+    (call $send (i32.const 0) (i32.const 2) (local.get $reference)))
+  (func $later (param $reference i32)
+    (call $report (i32.load (i32.const 512)) (local.get $reference) (i32.const 1) (i32.const 2))
+    (if (i32.load (i32.const 516)) (then (call $less))))
+  (func $one (param $env i32) (param $info i32) (result i32)
+    (i32.store (i32.const 512) (local.get $env))
+    (drop (call $reference (local.get $env) (call $argument (local.get $env) (local.get $info) (i32.const 1))
+      (i32.const 1) (i32.const 520)))
+    (if (call $number (local.get $env) (local.get $info) (i32.const 0))
+      (then (call $send (i32.const 0) (i32.const 2) (i32.load (i32.const 520))))
+      (else
+        (i32.store (i32.const 516) (i32.const 1))
+        (call $more)
+        (drop (call $spawn (i32.load (i32.const 520))))))
+    (i32.const 0))
+  (func (export "napi_register_wasm_v1") (param $env i32) (param $exports i32) (result i32)
+    (call $export (local.get $env) (local.get $exports) (i32.const 0) (i32.const 1))
+    (local.get $exports))`;
+const REQUEST_IMPORTS = `
+  (import "env" "_emnapi_async_send_js" (func $send (param i32 i32 i32)))
+  (import "env" "_emnapi_ctx_increase_waiting_request_counter" (func $more))
+  (import "env" "_emnapi_ctx_decrease_waiting_request_counter" (func $less))`;
+
+test.each([0, 1])('what a module waits for keeps the process alive, and no longer (%d)', async (how) => {
+  const addonBytes = await addon(REQUEST, { imports: REQUEST_IMPORTS, functions: ['one', 'later'] });
+  const code = `wn.load(bytes.addon).one(${how}, (...args) => console.log(...args));`;
+  const { status, stdout, stderr } = child(code, { modules: { addon: addonBytes } });
+  expect({ status, stdout, stderr }).toEqual({ status: 0, stdout: '1 2\n', stderr: '' });
+});
+
 /** \`one(what)\` starts a thread: 0 traps, 1 spins, 2 waits for ever. \`two()\` waits for ever, \`three()\` spins. */
 const TROUBLE = `
   (func (export "wasi_thread_start") (param $id i32) (param $what i32)

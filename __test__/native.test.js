@@ -205,6 +205,21 @@ describe('bytes', () => {
     expect([seen, ...bytes]).toEqual([50, 1, 51, 50]);
   });
 
+  test.each(['getter', 'proxy'])('both sides see each other around a property (%s)', (kind) => {
+    const bytes = Buffer.from([9, 9, 9]);
+    const get = () => {
+      expect(bytes[0]).toBe(1);
+      return (bytes[2] = 50);
+    };
+    const object = kind === 'proxy' ? new Proxy({}, { get }) : Object.defineProperty({}, 'value', { get });
+    expect([m.write_around_property(bytes, object), ...bytes]).toEqual([50, 1, 51, 50]);
+    const own = new Uint8Array(64).fill(5);
+    const taken = Object.defineProperty({}, 'value', {
+      get: () => void structuredClone(own, { transfer: [own.buffer] }),
+    });
+    expect([m.write_around_property(own, taken), own.length]).toEqual([5, 0]);
+  });
+
   test('bytes that go away meanwhile are left alone', () => {
     const bytes = new Uint8Array(64).fill(5);
     expect(m.write_around(bytes, () => void structuredClone(bytes, { transfer: [bytes.buffer] }))).toBe(5);

@@ -16,6 +16,21 @@ const output = join(cache, 'guest.wasm');
 const programs = {
   'posix.c': (source) => zig(source),
   'library.c': (source) => zig(source, '-mexec-model=reactor', '-Wl,--export=malloc', '-Wl,--export=free'),
+  'addon.c': (source) => {
+    const names = ['malloc', 'free', 'napi_register_wasm_v1'].map((name) => `-Wl,--export=${name}`);
+    const headers = fileURLToPath(
+      new URL('packages/native/node_modules/node-api-headers/include', import.meta.url),
+    );
+    zig(
+      source,
+      '-DNAPI_VERSION=10',
+      `-I${headers}`,
+      '-mexec-model=reactor',
+      '-Wl,--import-symbols',
+      '-Wl,--export-table',
+      ...names,
+    );
+  },
   'std.rs': (source) => rust(source),
   'shout.rs': (source) => rust(source, '--crate-type', 'cdylib'),
   'threads.rs': (source) => rust(source, '--target', 'wasm32-wasip1-threads'),

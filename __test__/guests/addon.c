@@ -564,6 +564,19 @@ static napi_value write_around(napi_env env, napi_callback_info info) {
   return number(env, bytes[2]);
 }
 
+// The same around reading a property, which may have a getter.
+static napi_value write_around_property(napi_env env, napi_callback_info info) {
+  ARGS(2);
+  uint8_t* bytes;
+  size_t length;
+  TRY(napi_get_buffer_info(env, argv[0], (void**)&bytes, &length));
+  bytes[0] = 1;
+  napi_value result;
+  TRY(napi_get_named_property(env, argv[1], "value", &result));
+  bytes[1] = bytes[0] + bytes[2];
+  return number(env, bytes[2]);
+}
+
 // Whether two views of the same bytes are at the same place.
 static napi_value same_place(napi_env env, napi_callback_info info) {
   ARGS(2);
@@ -766,6 +779,7 @@ NAPI_MODULE_INIT() {
       FUNCTION(write_held),    FUNCTION(release),      FUNCTION(make_bytes),    FUNCTION(make_views),
       FUNCTION(detach),        FUNCTION(at_end),       FUNCTION(host),          FUNCTION(script),
       FUNCTION(last_error),    FUNCTION(make_callback), FUNCTION(environment),
+      FUNCTION(write_around_property),
   };
   size_t count = sizeof functions / sizeof *functions;
   if (napi_define_properties(env, exports, count, functions) != napi_ok) return NULL;

@@ -65,7 +65,7 @@ fn give_address(call: &Call<'_>, result: u32, bytes: &Bytes) -> Done {
     if result == 0 {
         return Ok(());
     }
-    let address = call.guest.copies.address_of(call.guest, bytes)?;
+    let address = call.guest.copies.address_of(call, bytes)?;
     call.write_u32(result, address)
 }
 

@@ -366,12 +366,39 @@ impl Text {
     }
 }
 
-/// Serves one call of a function whose first parameter is the environment.
+/// Serves one call of a function whose first parameter is the environment, and which runs no JavaScript.
 ///
 /// # Safety
 /// `context` is that of a native function bound with a [`GuestRef`], which compiled code is calling.
 #[inline(always)]
+pub unsafe fn serve_quiet(
+    context: *mut VMHostContext,
+    env: u32,
+    body: impl FnOnce(&Call<'_>) -> Done,
+) -> i64 {
+    // SAFETY: by this function's contract.
+    unsafe { serve_with(context, env, run, body) }
+}
+
+/// As [`serve_quiet`] for a function that may run JavaScript: a getter, a trap of a proxy, a hook.
+///
+/// # Safety
+/// As for [`serve_quiet`].
+#[inline(always)]
 pub unsafe fn serve(context: *mut VMHostContext, env: u32, body: impl FnOnce(&Call<'_>) -> Done) -> i64 {
+    // SAFETY: by this function's contract.
+    unsafe { serve_with(context, env, run_with_javascript, body) }
+}
+
+/// # Safety
+/// As for [`serve_quiet`].
+#[inline(always)]
+unsafe fn serve_with<B: FnOnce(&Call<'_>) -> Done>(
+    context: *mut VMHostContext,
+    env: u32,
+    run: unsafe fn(&Guest, *mut VMHostContext, B) -> i64,
+    body: B,
+) -> i64 {
     // SAFETY: by this function's contract.
     let guest = unsafe { guest_of(context) };
     let status = if env == guest.env.get() {
@@ -387,7 +414,7 @@ pub unsafe fn serve(context: *mut VMHostContext, env: u32, body: impl FnOnce(&Ca
 /// As [`serve`] for the function that tells of the last call: it is not the last one itself.
 ///
 /// # Safety
-/// As for [`serve`].
+/// As for [`serve_quiet`].
 pub unsafe fn serve_last_error(
     context: *mut VMHostContext,
     env: u32,
@@ -405,7 +432,7 @@ pub unsafe fn serve_last_error(
 /// As [`serve`] for functions that take no environment and leave no status behind.
 ///
 /// # Safety
-/// As for [`serve`].
+/// As for [`serve_quiet`].
 #[inline(always)]
 pub unsafe fn serve_plain(
     context: *mut VMHostContext,
@@ -414,7 +441,7 @@ pub unsafe fn serve_plain(
     let mut result = 0;
     // SAFETY: by this function's contract.
     let status = unsafe {
-        run(guest_of(context), context, |call| {
+        run_with_javascript(guest_of(context), context, |call| {
             result = body(call)?;
             Ok(())
         })
@@ -423,7 +450,7 @@ pub unsafe fn serve_plain(
 }
 
 /// # Safety
-/// As for [`serve`].
+/// As for [`serve_quiet`].
 #[inline(always)]
 unsafe fn guest_of<'a>(context: *mut VMHostContext) -> &'a Guest {
     // SAFETY: the guest entered the wasm that calls, so it lives and is on the stack below.
@@ -431,7 +458,23 @@ unsafe fn guest_of<'a>(context: *mut VMHostContext) -> &'a Guest {
 }
 
 /// # Safety
-/// As for [`serve`].
+/// As for [`serve_quiet`].
+#[inline(always)]
+unsafe fn run_with_javascript(
+    guest: &Guest,
+    context: *mut VMHostContext,
+    body: impl FnOnce(&Call<'_>) -> Done,
+) -> i64 {
+    guest.copies.write_small_to_javascript(guest);
+    guest.realm.refresh_buffers();
+    // SAFETY: by this function's contract.
+    let status = unsafe { run(guest, context, body) };
+    guest.copies.read_small_from_javascript(guest);
+    status
+}
+
+/// # Safety
+/// As for [`serve_quiet`].
 #[inline(always)]
 unsafe fn run(guest: &Guest, context: *mut VMHostContext, body: impl FnOnce(&Call<'_>) -> Done) -> i64 {
     let call = Call { guest, context };

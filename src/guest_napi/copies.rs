@@ -6,10 +6,13 @@
 //! have the same address; and while the guest has a strong reference to the value, so that it may use the
 //! bytes on other threads and in later calls, the copy stays where it is.
 //!
-//! Invariant: before bytes of JavaScript's are touched after JavaScript ran, the host is asked where they are
-//! now. What was detached or made smaller meanwhile is left alone.
+//! What may run JavaScript by the way, as a property that has a getter, brings only small copies up to date: it
+//! would cost too much for others at each property that a guest reads.
+//!
+//! Invariant: before bytes of JavaScript's are touched after JavaScript may have run, the host is asked where they
+//! are now. What was detached or made smaller meanwhile is left alone.
 
-use super::call::Activation;
+use super::call::{Activation, Call};
 use super::guest::Guest;
 use super::status::Status;
 use crate::node::raw;
@@ -22,9 +25,11 @@ use std::ptr;
 const ARENA: u32 = 64 << 10;
 /// Larger copies have room of their own.
 const SMALL: usize = 16 << 10;
-/// Bytes that are compared and written at a time, where only one side can have changed them.
+/// From so many bytes on, the system is asked for large pages for a copy: much of the time goes into making pages.
+const HUGE: usize = 4 << 20;
+/// Larger copies are not brought up to date where JavaScript runs only by the way.
 const LARGE: usize = 64 << 10;
-/// The same, where both can.
+/// Bytes that are looked at together, where both sides can have changed some.
 const CHUNK: usize = 4096;
 
 #[derive(Default)]
@@ -37,6 +42,8 @@ pub struct Copies {
     /// The guest's room for small copies, and how much of it is in use.
     arena: Cell<u32>,
     used: Cell<u32>,
+    /// How often JavaScript may have run.
+    turns: Cell<u64>,
 }
 
 struct Copy {
@@ -48,6 +55,8 @@ struct Copy {
     room: Room,
     /// The activation that it was made in, as its place on the stack; 0 for one that is kept.
     made_in: usize,
+    /// The turn of JavaScript's after which the bytes were known to be there.
+    seen_in: u64,
     /// The bytes when both sides last were the same. Only copies that both sides may have changed need it.
     agreed: Option<Vec<u8>>,
 }
@@ -75,31 +84,37 @@ pub struct Bytes {
 
 impl Copies {
     /// The guest's address of these bytes. Those of its own memory are where they are; of others it gets a copy.
-    pub fn address_of(&self, guest: &Guest, bytes: &Bytes) -> Result<u32, Status> {
+    pub fn address_of(&self, call: &Call<'_>, bytes: &Bytes) -> Result<u32, Status> {
         if bytes.len == 0 {
             return Ok(0);
         }
-        if let Some(offset) = guest.memory().offset_of(bytes.start, bytes.len) {
+        if let Some(offset) = call.memory().offset_of(bytes.start, bytes.len) {
             return Ok(offset);
         }
         let (start, end) = (bytes.start.addr(), bytes.start.addr() + bytes.len);
-        for copy in self.list.borrow().iter() {
-            if copy.host <= start && end <= copy.host + copy.len {
-                return Ok(copy.guest + (start - copy.host) as u32);
+        if self.any.get() {
+            for copy in self.list.borrow().iter() {
+                if copy.host <= start && end <= copy.host + copy.len {
+                    return Ok(copy.guest + (start - copy.host) as u32);
+                }
             }
         }
-        self.make(guest, bytes)
+        self.make(call, bytes)
     }
 
-    fn make(&self, guest: &Guest, bytes: &Bytes) -> Result<u32, Status> {
+    fn make(&self, call: &Call<'_>, bytes: &Bytes) -> Result<u32, Status> {
+        let guest = call.guest;
         let (start, len) = (bytes.start.addr(), bytes.len);
         let activation = guest.current()?;
         let length = u32::try_from(len).map_err(|_| Status::GENERIC_FAILURE)?;
         let is_held = self.is_held(start, len);
         let (address, room) = self.room(guest, length, is_held)?;
+        if len >= HUGE {
+            call.memory().expect_filled(address, len)?;
+        }
         // SAFETY: the host has just said so, and no JavaScript has run since: `room` runs the guest's `malloc`
-        // alone. Its imports may be anything, so the host is asked again if it ran.
-        let copied = unsafe { guest.memory().copy_from(address, bytes.start, len) };
+        // alone.
+        let copied = unsafe { call.memory().copy_from(address, bytes.start, len) };
         copied?;
         let holder = self.holder(guest, activation, bytes, is_held)?;
         let mut list = self.list.borrow_mut();
@@ -117,7 +132,8 @@ impl Copies {
         list.try_reserve(1).map_err(|_| Status::GENERIC_FAILURE)?;
         let made_in = (&raw const *activation).addr();
         self.any.set(true);
-        list.push(Copy { host: start, len, guest: address, holder, room, made_in, agreed });
+        let seen_in = self.turns.get();
+        list.push(Copy { host: start, len, guest: address, holder, room, made_in, seen_in, agreed });
         Ok(address)
     }
 
@@ -183,9 +199,7 @@ impl Copies {
     /// The guest is entered: it sees what JavaScript has written to what is kept for it.
     #[inline(always)]
     pub fn begin(&self, guest: &Guest) {
-        if self.any.get() {
-            self.read_from_javascript(guest);
-        }
+        self.read_from_javascript(guest);
     }
 
     /// The guest has returned: JavaScript sees what the guest has written, and room is given back.
@@ -197,8 +211,18 @@ impl Copies {
     }
 
     fn end_here(&self, guest: &Guest, activation: &Activation) {
-        self.synchronize(guest, Direction::ToJavaScript);
+        self.synchronize(guest, Direction::ToJavaScript, usize::MAX);
         let here = (&raw const *activation).addr();
+        if self.held.borrow().is_empty() {
+            // As most calls have it: one small copy, which nothing keeps.
+            let mut list = self.list.borrow_mut();
+            if matches!(&list[..], [copy] if copy.made_in == here && copy.room == Room::Arena) {
+                list.clear();
+                self.used.set(0);
+                self.any.set(false);
+                return;
+            }
+        }
         loop {
             let ended = {
                 let mut list = self.list.borrow_mut();
@@ -229,26 +253,51 @@ impl Copies {
     #[inline(always)]
     pub fn write_to_javascript(&self, guest: &Guest) {
         if self.any.get() {
-            self.synchronize(guest, Direction::ToJavaScript);
+            self.synchronize(guest, Direction::ToJavaScript, usize::MAX);
         }
     }
 
     /// JavaScript has run.
     #[inline(always)]
     pub fn read_from_javascript(&self, guest: &Guest) {
+        self.turns.set(self.turns.get() + 1);
         if self.any.get() {
-            self.synchronize(guest, Direction::FromJavaScript);
+            self.synchronize(guest, Direction::FromJavaScript, usize::MAX);
         }
     }
 
-    fn synchronize(&self, guest: &Guest, direction: Direction) {
-        for copy in self.list.borrow_mut().iter_mut() {
+    /// The guest calls what may run JavaScript by the way.
+    #[inline(always)]
+    pub fn write_small_to_javascript(&self, guest: &Guest) {
+        if self.any.get() {
+            self.synchronize(guest, Direction::ToJavaScript, LARGE);
+        }
+    }
+
+    /// That call is over.
+    #[inline(always)]
+    pub fn read_small_from_javascript(&self, guest: &Guest) {
+        self.turns.set(self.turns.get() + 1);
+        if self.any.get() {
+            self.synchronize(guest, Direction::FromJavaScript, LARGE);
+        }
+    }
+
+    /// Brings one side of the copies with at most so many bytes up to date.
+    fn synchronize(&self, guest: &Guest, direction: Direction, most: usize) {
+        let turn = self.turns.get();
+        for copy in self.list.borrow_mut().iter_mut().filter(|copy| copy.len <= most) {
+            if copy.seen_in == turn {
+                copy.synchronize(guest, direction);
+                continue;
+            }
             // References make handles.
             let scope = match copy.holder {
                 Holder::Handle(_) => None,
                 Holder::Reference(_) => Some(raw::HandleScope::open(guest.host)),
             };
             if !matches!(scope, Some(Err(_))) && copy.is_there(guest.host) {
+                copy.seen_in = turn;
                 copy.synchronize(guest, direction);
             }
         }
@@ -322,21 +371,14 @@ impl Copy {
         let host = ptr::with_exposed_provenance_mut::<u8>(self.host);
         if self.agreed.is_none() {
             // Only one side can have changed them. What is the same is not written.
-            for from in (0..self.len).step_by(LARGE) {
-                let len = LARGE.min(self.len - from);
-                let (host, address) = (host.wrapping_add(from), self.guest + from as u32);
-                // SAFETY: `is_there` was asked just now, and no JavaScript runs. The guest's memory never
-                // shrinks, so its side is there, too.
-                let _ = unsafe {
-                    match memory.is_same(address, host, len) {
-                        Ok(false) if direction == Direction::ToJavaScript => {
-                            memory.copy_to(address, len, host)
-                        }
-                        Ok(false) => memory.copy_from(address, host, len),
-                        _ => Ok(()),
-                    }
-                };
-            }
+            // SAFETY: the bytes are there: `is_there` was asked since JavaScript last ran. The guest's memory never
+            // shrinks, so its side is there, too.
+            let _ = unsafe {
+                match direction {
+                    Direction::ToJavaScript => memory.copy_changes_to(self.guest, self.len, host),
+                    Direction::FromJavaScript => memory.copy_changes_from(self.guest, host, self.len),
+                }
+            };
             return;
         }
         for from in (0..self.len).step_by(CHUNK) {

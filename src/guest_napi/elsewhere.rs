@@ -74,14 +74,10 @@ impl Any<'_> {
         }
     }
 
-    /// Has a function of the guest called on the realm's thread, in a turn of its own.
+    /// Has a function of the guest called on the realm's thread, in a turn of its own. Another thread cannot keep
+    /// the event loop running at once. Who needs that counts a request.
     fn later(&self, place: u32, data: u32) -> Result<u32, Status> {
-        // Another thread cannot keep the event loop running at once. Who needs that counts a request.
-        let holds = self.outside.is_realms_thread();
-        if holds {
-            self.outside.tell(What::Hold(true));
-        }
-        self.outside.tell(What::Call { place, data, holds });
+        self.outside.tell(What::Call { place, data, holds: false });
         Ok(0)
     }
 }

@@ -4,6 +4,7 @@
 
 use super::call::{self, Call};
 use super::guest::Guest;
+use super::outside::What;
 use super::references;
 use super::status::Status;
 use super::wraps;
@@ -158,5 +159,38 @@ pub fn _emnapi_runtime_keepalive_push(_: &Call<'_>) -> Answer {
 }
 
 pub fn _emnapi_runtime_keepalive_pop(_: &Call<'_>) -> Answer {
+    Ok(0)
+}
+
+/// Has a function of the guest called in a turn of its own. The event loop is kept running for it from now on: a
+/// message alone would not do that, and a loop with nothing else to do would end before the message came.
+fn later(call: &Call<'_>, place: u32, data: u32) -> Answer {
+    if let Some(outside) = call.guest.outside() {
+        call.guest.hold_loop();
+        outside.tell(What::Call { place, data, holds: true });
+    }
+    Ok(0)
+}
+
+pub fn _emnapi_async_send_js(call: &Call<'_>, _: u32, place: u32, data: u32) -> Answer {
+    later(call, place, data)
+}
+
+pub fn _emnapi_set_immediate(call: &Call<'_>, place: u32, data: u32) -> Answer {
+    later(call, place, data)
+}
+
+pub fn _emnapi_next_tick(call: &Call<'_>, place: u32, data: u32) -> Answer {
+    later(call, place, data)
+}
+
+/// The guest waits for something: it counts what the event loop is to be kept running for.
+pub fn _emnapi_ctx_increase_waiting_request_counter(call: &Call<'_>) -> Answer {
+    call.guest.hold_loop();
+    Ok(0)
+}
+
+pub fn _emnapi_ctx_decrease_waiting_request_counter(call: &Call<'_>) -> Answer {
+    call.guest.release_loop();
     Ok(0)
 }

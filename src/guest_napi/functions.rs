@@ -1,10 +1,11 @@
 //! The functions that guests import: name, signature and body of each, in one table.
 //!
 //! For `load.rs`. What binds, types and tests them is generated from the table. A row is a body's module and
-//! name, and the parameters after the environment, as compiled code passes them. Invariant: a function bound by
+//! name, and the parameters after the environment, as compiled code passes them. Rows are `quiet` if nothing of theirs
+//! can run JavaScript: no getter, no trap of a proxy, no hook of Node's. Invariant: a function bound by
 //! [`find`] runs on the realm's thread only; instances on other threads get those of [`off_thread`].
 
-use super::call::{serve, serve_last_error, serve_plain};
+use super::call::{serve, serve_last_error, serve_plain, serve_quiet};
 use super::guest::GuestRef;
 use super::status::Status;
 use super::*;
@@ -40,10 +41,18 @@ impl Function {
 
 macro_rules! functions {
     (
+        quiet { $($quiet_module:ident::$quiet:ident($($quiet_arg:ident: $quiet_ty:ty),*);)* }
         env { $($module:ident::$name:ident($($arg:ident: $ty:ty),*);)* }
         plain { $($plain_module:ident::$plain:ident($($plain_arg:ident: $plain_ty:ty),*) $(-> $i32:ident)?;)* }
     ) => {
         static FUNCTIONS: &[Function] = &[
+            $(Function {
+                name: stringify!($quiet),
+                params: || vec![ValType::I32, $(<$quiet_ty as Param>::TYPE),*],
+                returns: true,
+                code: || native::$quiet as *const c_void,
+                off_thread: || elsewhere::$quiet as *const c_void,
+            },)*
             $(Function {
                 name: stringify!($name),
                 params: || vec![ValType::I32, $(<$ty as Param>::TYPE),*],
@@ -64,6 +73,13 @@ macro_rules! functions {
         mod native {
             use super::*;
 
+            $(pub unsafe extern "C" fn $quiet(
+                context: *mut VMHostContext, env: u32, $($quiet_arg: $quiet_ty),*
+            ) -> i64 {
+                // SAFETY: compiled code passes the context that the function was bound with.
+                unsafe { serve_quiet(context, env, |call| $quiet_module::$quiet(call, $($quiet_arg),*)) }
+            })*
+
             $(pub unsafe extern "C" fn $name(context: *mut VMHostContext, env: u32, $($arg: $ty),*) -> i64 {
                 // SAFETY: compiled code passes the context that the function was bound with.
                 unsafe { serve(context, env, |call| $module::$name(call, $($arg),*)) }
@@ -79,6 +95,11 @@ macro_rules! functions {
         mod elsewhere {
             use super::*;
 
+            $(pub unsafe extern "C" fn $quiet(_: *mut VMHostContext, _: u32, $($quiet_arg: $quiet_ty),*) -> i64 {
+                $(let _ = $quiet_arg;)*
+                i64::from(Status::GENERIC_FAILURE.0)
+            })*
+
             $(pub unsafe extern "C" fn $name(_: *mut VMHostContext, _: u32, $($arg: $ty),*) -> i64 {
                 $(let _ = $arg;)*
                 i64::from(Status::GENERIC_FAILURE.0)
@@ -93,7 +114,7 @@ macro_rules! functions {
 }
 
 functions! {
-    env {
+    quiet {
         // ---- values
         values::napi_get_undefined(result: u32);
         values::napi_get_null(result: u32);
@@ -111,10 +132,6 @@ functions! {
         values::napi_create_bigint_words(sign: i32, count: u32, words: u32, result: u32);
         values::napi_create_date(time: f64, result: u32);
         values::napi_create_symbol(description: u32, result: u32);
-        values::napi_create_error(code: u32, message: u32, result: u32);
-        values::napi_create_type_error(code: u32, message: u32, result: u32);
-        values::napi_create_range_error(code: u32, message: u32, result: u32);
-        values::node_api_create_syntax_error(code: u32, message: u32, result: u32);
         values::napi_typeof(value: u32, result: u32);
         values::napi_get_value_double(value: u32, result: u32);
         values::napi_get_value_int32(value: u32, result: u32);
@@ -127,9 +144,6 @@ functions! {
         values::napi_get_date_value(value: u32, result: u32);
         values::napi_get_array_length(value: u32, result: u32);
         values::napi_coerce_to_bool(value: u32, result: u32);
-        values::napi_coerce_to_number(value: u32, result: u32);
-        values::napi_coerce_to_object(value: u32, result: u32);
-        values::napi_coerce_to_string(value: u32, result: u32);
         values::napi_is_array(value: u32, result: u32);
         values::napi_is_arraybuffer(value: u32, result: u32);
         values::napi_is_buffer(value: u32, result: u32);
@@ -140,10 +154,6 @@ functions! {
         values::napi_is_promise(value: u32, result: u32);
         values::napi_is_typedarray(value: u32, result: u32);
         values::napi_strict_equals(one: u32, other: u32, result: u32);
-        values::napi_create_promise(deferred: u32, promise: u32);
-        values::napi_resolve_deferred(deferred: u32, resolution: u32);
-        values::napi_reject_deferred(deferred: u32, rejection: u32);
-        values::napi_run_script(script: u32, result: u32);
 
         // ---- strings
         strings::napi_create_string_utf8(text: u32, length: u32, result: u32);
@@ -152,16 +162,73 @@ functions! {
         strings::node_api_create_property_key_utf8(text: u32, length: u32, result: u32);
         strings::node_api_create_property_key_latin1(text: u32, length: u32, result: u32);
         strings::node_api_create_property_key_utf16(text: u32, length: u32, result: u32);
+        strings::node_api_symbol_for(text: u32, length: u32, result: u32);
+        strings::napi_get_value_string_utf8(value: u32, buffer: u32, size: u32, result: u32);
+        strings::napi_get_value_string_latin1(value: u32, buffer: u32, size: u32, result: u32);
+        strings::napi_get_value_string_utf16(value: u32, buffer: u32, size: u32, result: u32);
+
+        // ---- functions and classes
+        callbacks::napi_get_cb_info(info: u32, argc: u32, argv: u32, this: u32, data: u32);
+        callbacks::napi_get_new_target(info: u32, result: u32);
+
+        // ---- what objects own
+        wraps::napi_unwrap(object: u32, result: u32);
+        wraps::napi_get_value_external(value: u32, result: u32);
+        wraps::napi_check_object_type_tag(object: u32, tag: u32, result: u32);
+
+        // ---- references and scopes
+        references::napi_create_reference(value: u32, count: u32, result: u32);
+        references::napi_delete_reference(reference: u32);
+        references::napi_reference_ref(reference: u32, result: u32);
+        references::napi_reference_unref(reference: u32, result: u32);
+        references::napi_get_reference_value(reference: u32, result: u32);
+        references::napi_open_handle_scope(result: u32);
+        references::napi_close_handle_scope(scope: u32);
+        references::napi_open_escapable_handle_scope(result: u32);
+        references::napi_close_escapable_handle_scope(scope: u32);
+        references::napi_escape_handle(scope: u32, value: u32, result: u32);
+
+        // ---- errors
+        errors::napi_is_exception_pending(result: u32);
+        errors::napi_get_and_clear_last_exception(result: u32);
+        errors::napi_set_last_error(status: u32, engine_code: u32, engine_reserved: u32);
+        errors::napi_clear_last_error();
+
+        // ---- bytes
+        bytes::napi_get_arraybuffer_info(value: u32, data: u32, length: u32);
+        bytes::napi_get_buffer_info(value: u32, data: u32, length: u32);
+        bytes::napi_get_typedarray_info(
+            value: u32, kind: u32, length: u32, data: u32, buffer: u32, offset: u32
+        );
+        bytes::napi_get_dataview_info(value: u32, length: u32, data: u32, buffer: u32, offset: u32);
+
+        // ---- the guest's own data and its end
+        lifetime::napi_get_instance_data(result: u32);
+
+        // ---- the host
+        info::napi_get_version(result: u32);
+    }
+    env {
+        // ---- values
+        values::napi_create_error(code: u32, message: u32, result: u32);
+        values::napi_create_type_error(code: u32, message: u32, result: u32);
+        values::napi_create_range_error(code: u32, message: u32, result: u32);
+        values::node_api_create_syntax_error(code: u32, message: u32, result: u32);
+        values::napi_coerce_to_number(value: u32, result: u32);
+        values::napi_coerce_to_object(value: u32, result: u32);
+        values::napi_coerce_to_string(value: u32, result: u32);
+        values::napi_create_promise(deferred: u32, promise: u32);
+        values::napi_resolve_deferred(deferred: u32, resolution: u32);
+        values::napi_reject_deferred(deferred: u32, rejection: u32);
+        values::napi_run_script(script: u32, result: u32);
+
+        // ---- strings
         strings::node_api_create_external_string_latin1(
             text: u32, length: u32, finalize: u32, hint: u32, result: u32, copied: u32
         );
         strings::node_api_create_external_string_utf16(
             text: u32, length: u32, finalize: u32, hint: u32, result: u32, copied: u32
         );
-        strings::node_api_symbol_for(text: u32, length: u32, result: u32);
-        strings::napi_get_value_string_utf8(value: u32, buffer: u32, size: u32, result: u32);
-        strings::napi_get_value_string_latin1(value: u32, buffer: u32, size: u32, result: u32);
-        strings::napi_get_value_string_utf16(value: u32, buffer: u32, size: u32, result: u32);
 
         // ---- objects
         objects::napi_get_prototype(object: u32, result: u32);
@@ -191,32 +258,15 @@ functions! {
         callbacks::napi_define_class(
             name: u32, length: u32, constructor: u32, data: u32, count: u32, descriptors: u32, result: u32
         );
-        callbacks::napi_get_cb_info(info: u32, argc: u32, argv: u32, this: u32, data: u32);
-        callbacks::napi_get_new_target(info: u32, result: u32);
         callbacks::napi_call_function(receiver: u32, function: u32, argc: u32, argv: u32, result: u32);
         callbacks::napi_new_instance(constructor: u32, argc: u32, argv: u32, result: u32);
 
         // ---- what objects own
         wraps::napi_wrap(object: u32, data: u32, finalize: u32, hint: u32, result: u32);
-        wraps::napi_unwrap(object: u32, result: u32);
         wraps::napi_remove_wrap(object: u32, result: u32);
         wraps::napi_create_external(data: u32, finalize: u32, hint: u32, result: u32);
-        wraps::napi_get_value_external(value: u32, result: u32);
         wraps::napi_add_finalizer(object: u32, data: u32, finalize: u32, hint: u32, result: u32);
         wraps::napi_type_tag_object(object: u32, tag: u32);
-        wraps::napi_check_object_type_tag(object: u32, tag: u32, result: u32);
-
-        // ---- references and scopes
-        references::napi_create_reference(value: u32, count: u32, result: u32);
-        references::napi_delete_reference(reference: u32);
-        references::napi_reference_ref(reference: u32, result: u32);
-        references::napi_reference_unref(reference: u32, result: u32);
-        references::napi_get_reference_value(reference: u32, result: u32);
-        references::napi_open_handle_scope(result: u32);
-        references::napi_close_handle_scope(scope: u32);
-        references::napi_open_escapable_handle_scope(result: u32);
-        references::napi_close_escapable_handle_scope(scope: u32);
-        references::napi_escape_handle(scope: u32, value: u32, result: u32);
 
         // ---- errors
         errors::napi_throw(error: u32);
@@ -224,11 +274,7 @@ functions! {
         errors::napi_throw_type_error(code: u32, message: u32);
         errors::napi_throw_range_error(code: u32, message: u32);
         errors::node_api_throw_syntax_error(code: u32, message: u32);
-        errors::napi_is_exception_pending(result: u32);
-        errors::napi_get_and_clear_last_exception(result: u32);
         errors::napi_fatal_exception(error: u32);
-        errors::napi_set_last_error(status: u32, engine_code: u32, engine_reserved: u32);
-        errors::napi_clear_last_error();
 
         // ---- bytes
         bytes::napi_create_arraybuffer(length: u32, data: u32, result: u32);
@@ -241,17 +287,10 @@ functions! {
         bytes::node_api_create_buffer_from_arraybuffer(buffer: u32, offset: u32, length: u32, result: u32);
         bytes::napi_create_typedarray(kind: i32, length: u32, buffer: u32, offset: u32, result: u32);
         bytes::napi_create_dataview(length: u32, buffer: u32, offset: u32, result: u32);
-        bytes::napi_get_arraybuffer_info(value: u32, data: u32, length: u32);
-        bytes::napi_get_buffer_info(value: u32, data: u32, length: u32);
-        bytes::napi_get_typedarray_info(
-            value: u32, kind: u32, length: u32, data: u32, buffer: u32, offset: u32
-        );
-        bytes::napi_get_dataview_info(value: u32, length: u32, data: u32, buffer: u32, offset: u32);
         bytes::napi_detach_arraybuffer(buffer: u32);
 
         // ---- the guest's own data and its end
         lifetime::napi_set_instance_data(data: u32, finalize: u32, hint: u32);
-        lifetime::napi_get_instance_data(result: u32);
         lifetime::napi_add_env_cleanup_hook(place: u32, arg: u32);
         lifetime::napi_remove_env_cleanup_hook(place: u32, arg: u32);
         lifetime::napi_add_async_cleanup_hook(place: u32, arg: u32, result: u32);
@@ -281,7 +320,6 @@ functions! {
         contexts::napi_close_callback_scope(scope: u32);
 
         // ---- the host
-        info::napi_get_version(result: u32);
         info::napi_get_node_version(result: u32);
         info::node_api_get_module_file_name(result: u32);
         info::napi_get_uv_event_loop(result: u32);
@@ -310,6 +348,11 @@ functions! {
         emnapi::_emnapi_env_unref(env: u32);
         emnapi::_emnapi_runtime_keepalive_push();
         emnapi::_emnapi_runtime_keepalive_pop();
+        emnapi::_emnapi_async_send_js(kind: u32, place: u32, data: u32);
+        emnapi::_emnapi_set_immediate(place: u32, data: u32);
+        emnapi::_emnapi_next_tick(place: u32, data: u32);
+        emnapi::_emnapi_ctx_increase_waiting_request_counter();
+        emnapi::_emnapi_ctx_decrease_waiting_request_counter();
     }
 }
 

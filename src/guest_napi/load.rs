@@ -327,9 +327,9 @@ fn imports_of(
                 }
                 let any =
                     if functions::is_module(from) { elsewhere::find(outside, name, ty.ty()) } else { None };
-                match (any, known) {
-                    (Some(native), _) => Extern::Native(native),
-                    (None, Some(function)) => Extern::Native(function.bind(&address)),
+                match (known, any) {
+                    (Some(function), _) => Extern::Native(function.bind(&address)),
+                    (None, Some(native)) => Extern::Native(native),
                     (None, None) if functions::is_module(from) && elsewhere::is_now(name, ty.ty()) => {
                         elsewhere::now(&realm.store, ty.ty())
                     }

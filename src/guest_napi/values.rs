@@ -248,10 +248,16 @@ pub fn napi_get_value_bigint_words(call: &Call<'_>, value: u32, sign: u32, count
     let memory = call.memory();
     let room = memory.read_u32(count)?;
     memory.reserve(words, room as usize * 8)?;
-    let mut list = Vec::new();
     let taken = room.min(MOST_WORDS) as usize;
-    list.try_reserve_exact(taken).map_err(|_| Status::GENERIC_FAILURE)?;
-    list.resize(taken, 0u64);
+    let (mut few, mut many) = ([0u64; 8], Vec::new());
+    let list = match few.get_mut(..taken) {
+        Some(few) => few,
+        None => {
+            many.try_reserve_exact(taken).map_err(|_| Status::GENERIC_FAILURE)?;
+            many.resize(taken, 0);
+            &mut many[..]
+        }
+    };
     let mut length = taken;
     // SAFETY: as above, and there is room for as many words as are asked for.
     check(unsafe {

@@ -18,6 +18,7 @@
 )]
 
 mod iovecs;
+mod large;
 mod text;
 #[cfg(unix)]
 mod unix;
@@ -25,6 +26,7 @@ mod unix;
 pub use iovecs::IoVecs;
 pub use text::GuestText;
 
+use large::Move;
 use std::marker::PhantomData;
 use std::{fmt, ptr};
 
@@ -200,7 +202,7 @@ impl<'a> GuestMemory<'a> {
     pub unsafe fn copy_to(&self, address: u32, len: usize, to: *mut u8) -> Result<(), Error> {
         let from = self.check(address as usize, len)?;
         // SAFETY: `check` checked the source range; the target is the caller's.
-        unsafe { ptr::copy_nonoverlapping(from, to, len) };
+        unsafe { Move { from, to, len }.copy() };
         Ok(())
     }
 
@@ -212,19 +214,50 @@ impl<'a> GuestMemory<'a> {
     pub unsafe fn copy_from(&self, address: u32, from: *const u8, len: usize) -> Result<(), Error> {
         let to = self.check(address as usize, len)?;
         // SAFETY: `check` checked the target range; the source is the caller's.
-        unsafe { ptr::copy_nonoverlapping(from, to, len) };
+        unsafe { Move { from, to, len }.copy() };
         Ok(())
     }
 
-    /// Whether bytes are the same as those that the host has. Others may write either meanwhile.
+    /// Copies in what is not the same as the host has it. Others may write either meanwhile.
     ///
     /// # Safety
-    /// There are `len` bytes at `other`.
-    pub unsafe fn is_same(&self, address: u32, other: *const u8, len: usize) -> Result<bool, Error> {
-        let mine = self.check(address as usize, len)?;
-        // SAFETY: `check` checked the one range; the other is the caller's. C's function makes no references,
-        // which bytes that others write could not have.
-        Ok(unsafe { libc::memcmp(mine.cast_const().cast(), other.cast(), len) } == 0)
+    /// As for [`copy_from`](Self::copy_from).
+    #[inline]
+    pub unsafe fn copy_changes_from(&self, address: u32, from: *const u8, len: usize) -> Result<(), Error> {
+        let to = self.check(address as usize, len)?;
+        // SAFETY: `check` checked the target range; the source is the caller's.
+        unsafe { Move { from, to, len }.copy_changes() };
+        Ok(())
+    }
+
+    /// Copies out what is not the same as the host has it. Others may write either meanwhile.
+    ///
+    /// # Safety
+    /// There is room for `len` bytes at `to`, outside of the memory.
+    #[inline]
+    pub unsafe fn copy_changes_to(&self, address: u32, len: usize, to: *mut u8) -> Result<(), Error> {
+        let from = self.check(address as usize, len)?;
+        // SAFETY: `check` checked the source range; the target is the caller's.
+        unsafe { Move { from, to, len }.copy_changes() };
+        Ok(())
+    }
+
+    /// Tells the system that all of a large range is about to be written: it takes less time to make large pages
+    /// for it. Contents stay as they are.
+    pub fn expect_filled(&self, address: u32, len: usize) -> Result<(), Error> {
+        let start = self.check(address as usize, len)?;
+        #[cfg(all(target_os = "linux", not(miri)))]
+        {
+            // A multiple of all sizes of pages.
+            const PAGE: usize = 64 << 10;
+            let before = start.align_offset(PAGE);
+            let whole = len.saturating_sub(before) / PAGE * PAGE;
+            // The system may have no large pages: nothing depends on them.
+            // SAFETY: `check` checked the range. The advice changes no contents.
+            unsafe { libc::madvise(start.wrapping_add(before).cast(), whole, libc::MADV_HUGEPAGE) };
+        }
+        let _ = start;
+        Ok(())
     }
 
     /// Makes all of a range the same byte.
@@ -300,11 +333,16 @@ mod tests {
         assert_eq!(mem.read_u64(0), Ok(0x0707_0707_0707));
         assert_eq!(mem.copy_within(0, 61, 4), Err(Error::OutOfBounds));
         assert_eq!(mem.fill(62, 3, 0), Err(Error::OutOfBounds));
-        let same = [0, 0, 0, 7, 7, 7, 7, 7];
+        let mut host = [9u8; 8];
         // SAFETY: so many bytes are there.
-        let asked = |at, len| unsafe { mem.is_same(at, same.as_ptr(), len) };
-        assert_eq!((asked(6, 2), asked(6, 4)), (Ok(true), Ok(false)));
-        assert_eq!(asked(60, 5), Err(Error::OutOfBounds));
+        unsafe {
+            assert_eq!(mem.copy_changes_to(60, 5, host.as_mut_ptr()), Err(Error::OutOfBounds));
+            assert_eq!(mem.copy_changes_from(60, host.as_ptr(), 5), Err(Error::OutOfBounds));
+            assert_eq!(mem.copy_changes_to(4, 4, host.as_mut_ptr()), Ok(()));
+            assert_eq!(host, [7, 7, 0, 0, 9, 9, 9, 9]);
+            assert_eq!(mem.copy_changes_from(56, host.as_ptr(), 8), Ok(()));
+        }
+        assert_eq!(mem.read_u64(56), Ok(u64::from_le_bytes(host)));
     }
 
     #[test]
