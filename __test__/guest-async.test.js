@@ -2,7 +2,9 @@
 // Native modules as guests, and what they do beside the thread of JavaScript: asynchronous work, thread-safe
 // functions and threads. Modules in the text format, which do what the runtimes of C and Rust do.
 
+const { once } = require('node:events');
 const path = require('node:path');
+const { Worker } = require('node:worker_threads');
 const wn = require('..');
 const { child, wat } = require('./helpers');
 
@@ -330,6 +332,35 @@ test.each([0, 1])('what a module waits for keeps the process alive, and no longe
   const code = `wn.load(bytes.addon).one(${how}, (...args) => console.log(...args));`;
   const { status, stdout, stderr } = child(code, { modules: { addon: addonBytes } });
   expect({ status, stdout, stderr }).toEqual({ status: 0, stdout: '1 2\n', stderr: '' });
+});
+
+test('a module in a Worker may go on for a while after it has thrown', async () => {
+  const body = `
+    (func $one (param $env i32) (param $info i32) (result i32)
+      (local $k i32)
+      (drop (call $throw (local.get $env) (i32.const 0) (i32.const 64)))
+      (local.set $k (i32.const 800000000))
+      (loop $more (br_if $more (local.tee $k (i32.sub (local.get $k) (i32.const 1)))))
+      (i32.const 0))
+    (func (export "napi_register_wasm_v1") (param $env i32) (param $exports i32) (result i32)
+      (call $export (local.get $env) (local.get $exports) (i32.const 0) (i32.const 1))
+      (local.get $exports))`;
+  const imports = '(import "env" "napi_throw_error" (func $throw (param i32 i32 i32) (result i32)))';
+  const workerData = await addon(body, { imports, functions: ['one'] });
+  const code = `
+    const { parentPort, workerData } = require('node:worker_threads');
+    const { one } = require(${PACKAGE}).load(workerData);
+    const thrown = [1, 2].map(() => {
+      try {
+        one();
+      } catch (error) {
+        return error.message;
+      }
+    });
+    parentPort.postMessage(thrown);`;
+  const worker = new Worker(code, { eval: true, workerData });
+  const [[answer]] = await Promise.all([once(worker, 'message'), once(worker, 'exit')]);
+  expect(answer).toEqual(['one', 'one']);
 });
 
 /** \`one(what)\` starts a thread: 0 traps, 1 spins, 2 waits for ever. \`two()\` waits for ever, \`three()\` spins. */

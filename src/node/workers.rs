@@ -47,7 +47,13 @@ pub fn end_with_worker(realm: &External<Rc<Realm>>, nothing: Unknown<'_>) -> nap
             let Some(realm) = owner.upgrade() else { return false };
             realm.refresh_buffers();
             let Ok(_scope) = HandleScope::open(env) else { return false };
-            nothing.get().is_some_and(|nothing| raw::call(env, nothing, &[]).is_ok())
+            // A guest that has thrown runs on until it returns. Node calls nothing as long as that is pending.
+            let pending = raw::take_exception(env);
+            let goes_on = nothing.get().is_some_and(|nothing| raw::call(env, nothing, &[]).is_ok());
+            if goes_on && pending.is_some() {
+                raw::throw(env, pending);
+            }
+            goes_on
         });
         // Compiling asks the same.
         let _ = realm.goes_on.set(go_on.clone());
