@@ -8,8 +8,12 @@
 //! unsigned 32-bit index plus a static end (offset + width) of at most `GUARD_SIZE` therefore needs no check:
 //! a fault is the trap. Everything else compares `index + end` with the current length in 64 bits. If that
 //! branch is mispredicted, the address becomes the memory's base, so speculation cannot read outside.
+//!
+//! Of an index that is a sum of a small value and a constant, as `table[x & 255]` is, the constant becomes part
+//! of the static end. The sum does not overflow, so it is the same address.
 
 use super::environ::{FuncEnvironment, Region};
+use super::ranges;
 use crate::abi::MemoryStyle;
 use crate::pages::GUARD_SIZE;
 use crate::parse::info::MemoryIndex;
@@ -35,9 +39,20 @@ pub fn heap_access(
 ) -> HeapAccess {
     let flags =
         MemFlagsData::new().with_endianness(Endianness::Little).with_alias_region(env.region(Region::Heap));
-    let index64 = match b.func.dfg.value_type(index) {
-        types::I64 => index,
-        _ => b.ins().uextend(types::I64, index),
+    let (index, offset) = match ranges::split(&b.func.dfg, index) {
+        Some((rest, constant)) if offset + u64::from(constant) + u64::from(size) <= GUARD_SIZE => {
+            (rest, offset + u64::from(constant))
+        }
+        _ => (index, offset),
+    };
+    let index64 = match (b.func.dfg.value_type(index), ranges::shifted(&b.func.dfg, index)) {
+        (types::I64, _) => index,
+        // The machine shifts it as part of the access.
+        (_, Some((index, by))) => {
+            let wide = b.ins().uextend(types::I64, index);
+            b.ins().ishl_imm_u(wide, i64::from(by))
+        }
+        (_, None) => b.ins().uextend(types::I64, index),
     };
     // The end of the access relative to the index. `None` if it overflows 64 bits: always out of bounds.
     let end = offset.checked_add(u64::from(size));

@@ -6,6 +6,8 @@
 mod atomics;
 mod bounds;
 mod compiled;
+#[cfg(target_arch = "x86_64")]
+mod dispatch;
 mod driver;
 mod environ;
 mod exceptions;
@@ -13,11 +15,13 @@ mod exceptions;
 mod golden;
 mod limits;
 mod numeric;
+mod ranges;
 mod signatures;
 mod simd;
 mod stack;
 mod trampolines;
 mod translate;
+mod unroll;
 
 pub use compiled::*;
 pub use driver::{Compiler, OptLevel, Tier, Worker};

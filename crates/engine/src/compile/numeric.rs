@@ -16,7 +16,6 @@ pub(super) type Unary = for<'s, 'l> fn(FuncInstBuilder<'s, 'l>, Value) -> Value;
 pub(super) type Binary = for<'s, 'l> fn(FuncInstBuilder<'s, 'l>, Value, Value) -> Value;
 pub(super) type Convert = for<'s, 'l> fn(FuncInstBuilder<'s, 'l>, Type, Value) -> Value;
 pub(super) type Load = for<'s, 'l> fn(FuncInstBuilder<'s, 'l>, MemFlagsData, Value, i32) -> Value;
-type Store = for<'s, 'l> fn(FuncInstBuilder<'s, 'l>, MemFlagsData, Value, Value, i32);
 
 /// Cranelift's instructions as plain functions, to be passed to helpers by name.
 pub(super) mod ins {
@@ -137,15 +136,9 @@ pub(super) fn translate(t: &mut FuncTranslator<'_>, op: &Operator<'_>) -> bool {
 
         Op::I32Store { memarg } | Op::F32Store { memarg } => store(t, memarg, 4),
         Op::I64Store { memarg } | Op::F64Store { memarg } => store(t, memarg, 8),
-        Op::I32Store8 { memarg } | Op::I64Store8 { memarg } => store_with(t, memarg, 1, |b, f, x, p, o| {
-            b.istore8(f, x, p, o);
-        }),
-        Op::I32Store16 { memarg } | Op::I64Store16 { memarg } => store_with(t, memarg, 2, |b, f, x, p, o| {
-            b.istore16(f, x, p, o);
-        }),
-        Op::I64Store32 { memarg } => store_with(t, memarg, 4, |b, f, x, p, o| {
-            b.istore32(f, x, p, o);
-        }),
+        Op::I32Store8 { memarg } | Op::I64Store8 { memarg } => store_narrow(t, memarg, I8),
+        Op::I32Store16 { memarg } | Op::I64Store16 { memarg } => store_narrow(t, memarg, I16),
+        Op::I64Store32 { memarg } => store_narrow(t, memarg, I32),
 
         Op::I32Eqz | Op::I64Eqz => eqz(t),
         Op::I32Eq | Op::I64Eq => int_compare(t, IntCC::Equal),
@@ -343,15 +336,18 @@ pub(super) fn load_with(t: &mut FuncTranslator<'_>, memarg: &MemArg, size: u8, f
 }
 
 fn store(t: &mut FuncTranslator<'_>, memarg: &MemArg, size: u8) {
-    store_with(t, memarg, size, |b, f, x, p, o| {
-        b.store(f, x, p, o);
-    });
-}
-
-fn store_with(t: &mut FuncTranslator<'_>, memarg: &MemArg, size: u8, f: Store) {
     let (index, x) = t.pop2();
     let a = t.heap_access(memarg, index, size);
-    f(t.builder.ins(), a.flags, x, a.address, a.offset);
+    t.builder.ins().store(a.flags, x, a.address, a.offset);
+}
+
+/// Stores the low part of an integer. Cranelift has an instruction for that, too, but without a form for
+/// constants.
+fn store_narrow(t: &mut FuncTranslator<'_>, memarg: &MemArg, ty: Type) {
+    let (index, x) = t.pop2();
+    let a = t.heap_access(memarg, index, ty.bytes() as u8);
+    let x = t.builder.ins().ireduce(ty, x);
+    t.builder.ins().store(a.flags, x, a.address, a.offset);
 }
 
 fn divide(t: &mut FuncTranslator<'_>, f: Binary) {

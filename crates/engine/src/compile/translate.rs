@@ -44,19 +44,28 @@ pub(super) struct FuncTranslator<'a> {
     pub(super) reachable: bool,
     /// Operators since fuel was last accounted for.
     uncounted: u32,
-    has_loop: bool,
+    has: Has,
+}
+
+/// What decides how a function is compiled.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Has {
+    pub a_loop: bool,
+    /// A `br_table` in a loop.
+    pub a_dispatch: bool,
 }
 
 /// Translates a function body into `func`, whose name and signature are set. `bytes` is the body, found at
-/// `offset` in the module. Returns whether it has a loop.
+/// `offset` in the module. With `unroll`, small loops are unrolled.
 pub(super) fn translate(
     module: &ModuleEnvironment<'_>,
     ty: &FuncType,
     bytes: &[u8],
     offset: usize,
+    unroll: bool,
     func: &mut ir::Function,
     context: &mut FunctionBuilderContext,
-) -> Result<bool, CompileError> {
+) -> Result<Has, CompileError> {
     let mut builder = FunctionBuilder::new(func, context);
     let entry = builder.create_block();
     builder.append_block_params_for_function_params(entry);
@@ -73,10 +82,12 @@ pub(super) fn translate(
         definitions: 0,
         reachable: true,
         uncounted: 0,
-        has_loop: false,
+        has: Has::default(),
     };
     let body = FunctionBody::new(BinaryReader::new(bytes, offset as u64));
-    translator.body(ty, entry, &body)
+    // Fuel is counted at the head of a loop, where it may end the program.
+    let unroll = unroll && bytes.len() <= limits::UNROLLED && !module.tunables.fuel;
+    translator.body(ty, entry, &body, unroll)
 }
 
 impl<'a> FuncTranslator<'a> {
@@ -85,7 +96,8 @@ impl<'a> FuncTranslator<'a> {
         ty: &FuncType,
         entry: ir::Block,
         body: &FunctionBody<'_>,
-    ) -> Result<bool, CompileError> {
+        unroll: bool,
+    ) -> Result<Has, CompileError> {
         if !self.env.module.tunables.signals {
             self.env.check_stack(&mut self.builder);
         }
@@ -139,14 +151,28 @@ impl<'a> FuncTranslator<'a> {
             }
             if operators.eof() {
                 self.end_function(results);
-            } else if self.reachable {
-                self.operator(&op, results);
-            } else {
-                self.dead_operator(&op);
+                continue;
+            }
+            let unrolled = unroll && self.reachable;
+            self.any_operator(&op, offset, results);
+            if let Operator::Loop { blockty } = op
+                && unrolled
+            {
+                self.first_turns(&operators, self.block_type(blockty), results);
             }
         }
         self.builder.finalize(self.env.module.isa.frontend_config());
-        Ok(self.has_loop)
+        Ok(self.has)
+    }
+
+    /// Translates an operator at this offset in the module, except the last one of the function.
+    pub(super) fn any_operator(&mut self, op: &Operator<'_>, offset: u64, results: usize) {
+        self.builder.set_srcloc(SourceLoc::new(offset as u32));
+        if self.reachable {
+            self.operator(op, results);
+        } else {
+            self.dead_operator(op);
+        }
     }
 
     /// Whether compiling the IR emitted so far would take too much memory or time.
@@ -347,7 +373,7 @@ impl<'a> FuncTranslator<'a> {
         }
     }
 
-    fn block_with(&mut self, params: &[ValType]) -> ir::Block {
+    pub(super) fn block_with(&mut self, params: &[ValType]) -> ir::Block {
         let block = self.builder.create_block();
         for ty in params {
             self.builder.append_block_param(block, clif_type(*ty));
@@ -397,7 +423,7 @@ impl<'a> FuncTranslator<'a> {
     }
 
     fn enter_loop(&mut self, ty: BlockType) {
-        self.has_loop = true;
+        self.has.a_loop = true;
         let params = ty.params(self.env.module.info);
         let header = self.block_with(params);
         let args = self.take_args(params.len());
@@ -496,6 +522,8 @@ impl<'a> FuncTranslator<'a> {
     }
 
     fn br_table(&mut self, table: &wasmparser::BrTable<'_>, results: usize) {
+        let in_loop = |frame: &Frame| matches!(frame.kind, FrameKind::Loop { .. });
+        self.has.a_dispatch |= self.stacks.control.iter().any(in_loop);
         let selector = self.pop1();
         let (default, count) = self.branch_target(table.default(), results);
         let args = self.take_args(count);

@@ -40,9 +40,33 @@
 ;;                                 block7:
 ;; @001c                               v12 = iconst.i32 1
 ;; @001e                               v13 = isub.i32 v11, v12  ; v12 = 1
-;; @0021                               brif v13, block4(v13), block8
+;; @0021                               brif v13, block8, block9
+;;
+;;                                 block9:
+;; @0021                               jump block5
 ;;
 ;;                                 block8:
+;; @001c                               v14 = iconst.i32 1
+;; @001e                               v15 = isub.i32 v13, v14  ; v14 = 1
+;; @0021                               brif v15, block10, block11
+;;
+;;                                 block11:
+;; @0021                               jump block5
+;;
+;;                                 block10:
+;; @001c                               v16 = iconst.i32 1
+;; @001e                               v17 = isub.i32 v15, v16  ; v16 = 1
+;; @0021                               brif v17, block12, block13
+;;
+;;                                 block13:
+;; @0021                               jump block5
+;;
+;;                                 block12:
+;; @001c                               v18 = iconst.i32 1
+;; @001e                               v19 = isub.i32 v17, v18  ; v18 = 1
+;; @0021                               brif v19, block4(v19), block14
+;;
+;;                                 block14:
 ;; @0023                               jump block5
 ;;
 ;;                                 block5:
@@ -56,30 +80,51 @@
 ;;   movq (%rax), %rcx
 ;;   movq    %rsp, %rdx
 ;;   cmpq %rcx, %rdx
-;;   jb      label8; j label1
+;;   jb      label14; j label1
 ;; block1:
 ;;   jmp     label2
 ;; block2:
 ;;   movl -0x10000(%rax), %ecx
 ;;   testl %ecx, %ecx
-;;   jnz     label7; j label3
+;;   jnz     label13; j label3
 ;; block3:
-;;   subl $0x1, %esi
-;;   testl %esi, %esi
-;;   jnz     label4; j label5
+;;   movq %rsi, %rcx
+;;   subl $0x1, %ecx
+;;   testl %ecx, %ecx
+;;   jnz     label5; j label4
 ;; block4:
-;;   jmp     label2
+;;   jmp     label12
 ;; block5:
-;;   jmp     label6
+;;   movq %rsi, %rcx
+;;   subl $0x2, %ecx
+;;   testl %ecx, %ecx
+;;   jnz     label7; j label6
 ;; block6:
+;;   jmp     label12
+;; block7:
+;;   movq %rsi, %rcx
+;;   subl $0x3, %ecx
+;;   testl %ecx, %ecx
+;;   jnz     label9; j label8
+;; block8:
+;;   jmp     label12
+;; block9:
+;;   subl $0x4, %esi
+;;   testl %esi, %esi
+;;   jnz     label10; j label11
+;; block10:
+;;   jmp     label2
+;; block11:
+;;   jmp     label12
+;; block12:
 ;;   movq %rbp, %rsp
 ;;   popq %rbp
 ;;   retq
-;; block7:
+;; block13:
 ;;   movl $0xf, %esi
 ;;   call    User(userextname0)
 ;;   ud2
-;; block8:
+;; block14:
 ;;   movl $0xa, %esi
 ;;   call    User(userextname0)
 ;;   ud2

@@ -24,32 +24,84 @@
 ;; @0019                               sequence_point
 ;; @001d                               v6 = iconst.i32 1
 ;; @001f                               v7 = isub v5, v6  ; v6 = 1
-;; @0022                               brif v7, block2(v7), block4
+;; @0022                               brif v7, block4, block5
+;;
+;;                                 block5:
+;; @0022                               jump block3(v7)
 ;;
 ;;                                 block4:
-;; @0024                               jump block3
+;; @001d                               v8 = iconst.i32 1
+;; @001f                               v9 = isub.i32 v7, v8  ; v8 = 1
+;; @0022                               brif v9, block6, block7
 ;;
-;;                                 block3:
-;; @0027                               return v7
+;;                                 block7:
+;; @0022                               jump block3(v9)
+;;
+;;                                 block6:
+;; @001d                               v10 = iconst.i32 1
+;; @001f                               v11 = isub.i32 v9, v10  ; v10 = 1
+;; @0022                               brif v11, block8, block9
+;;
+;;                                 block9:
+;; @0022                               jump block3(v11)
+;;
+;;                                 block8:
+;; @001d                               v12 = iconst.i32 1
+;; @001f                               v13 = isub.i32 v11, v12  ; v12 = 1
+;; @0022                               brif v13, block2(v13), block10
+;;
+;;                                 block10:
+;; @0024                               jump block3(v13)
+;;
+;;                                 block3(v14: i32):
+;; @0027                               return v14
 ;; }
 ;;
 ;;   pushq %rbp
 ;;   movq %rsp, %rbp
 ;; block0:
-;;   movq 8(%rdi), %rdi
-;;   movq %rsi, %rax
+;;   movq 8(%rdi), %rdx
 ;;   jmp     label1
 ;; block1:
-;;   movl -0x10000(%rdi), %r8d
+;;   movl -0x10000(%rdx), %eax
 ;;   sequence_point
+;;   movq %rsi, %rax
 ;;   subl $0x1, %eax
 ;;   testl %eax, %eax
-;;   jnz     label2; j label3
+;;   jnz     label3; j label2
 ;; block2:
-;;   jmp     label1
+;;   jmp     label10
 ;; block3:
-;;   jmp     label4
+;;   movq %rsi, %rax
+;;   subl $0x2, %eax
+;;   testl %eax, %eax
+;;   jnz     label5; j label4
 ;; block4:
+;;   subl $0x2, %esi
+;;   movq %rsi, %rax
+;;   jmp     label10
+;; block5:
+;;   movq %rsi, %rax
+;;   subl $0x3, %eax
+;;   testl %eax, %eax
+;;   jnz     label7; j label6
+;; block6:
+;;   subl $0x3, %esi
+;;   movq %rsi, %rax
+;;   jmp     label10
+;; block7:
+;;   movq %rsi, %rcx
+;;   subl $0x4, %ecx
+;;   testl %ecx, %ecx
+;;   jnz     label8; j label9
+;; block8:
+;;   movq %rcx, %rsi
+;;   jmp     label1
+;; block9:
+;;   subl $0x4, %esi
+;;   movq %rsi, %rax
+;;   jmp     label10
+;; block10:
 ;;   movq %rbp, %rsp
 ;;   popq %rbp
 ;;   retq

@@ -27,7 +27,8 @@
 ;; @0022                               v11 = iadd v3, v10  ; v10 = 0
 ;; @0022                               v12 = iadd v9, v11
 ;; @0022                               v13 = select_spectre_guard v8, v9, v12
-;; @0022                               istore16 notrap little region0 v2, v13
+;; @0022                               v14 = ireduce.i16 v2
+;; @0022                               store notrap little region0 v14, v13
 ;; @0025                               return
 ;; }
 ;;
