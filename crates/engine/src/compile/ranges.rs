@@ -50,7 +50,7 @@ fn most(dfg: &DataFlowGraph, value: Value, depth: usize) -> u32 {
         },
         InstructionData::Binary { opcode, args: [x, y] } => match opcode {
             Opcode::Band => most(dfg, x, depth).min(most(dfg, y, depth)),
-            Opcode::Iadd => most(dfg, x, depth).checked_add(most(dfg, y, depth)).unwrap_or(u32::MAX),
+            Opcode::Iadd => most(dfg, x, depth).saturating_add(most(dfg, y, depth)),
             Opcode::Ishl => match (most(dfg, x, depth), constant(dfg, y)) {
                 (x, Some(by)) if by < 32 && x.leading_zeros() >= by => x << by,
                 _ => u32::MAX,
