@@ -34,6 +34,9 @@ macro_rules! for_each_libcall {
             throw_ref(exception: u64);
             /// Takes more fuel from the store's source; traps if there is none.
             refuel();
+            /// Returns the address of better code for the loop at the offset `at` in the module, or 0. If there is
+            /// any, it takes the `count` values of 8 bytes at `frame`. Called by the first tier.
+            better_loop(at: u32, frame: u64, count: u32);
         }
     };
 }

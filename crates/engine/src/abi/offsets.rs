@@ -30,6 +30,7 @@ pub mod store {
     pub const UNWIND_SP: i32 = 64;
     pub const UNWIND_FP: i32 = 72;
     pub const UNWIND_PAYLOAD: i32 = 80;
+    pub const VALUES: i32 = 96;
 }
 
 pub mod exception {

@@ -30,10 +30,17 @@ const SPACE: usize = (2 << 30) - (64 << 10);
 pub trait Maker: Send + Sync {
     /// Gives a function code, for a guest that calls it.
     fn make(&self, index: DefinedFuncIndex) -> Result<(), CompileError>;
+
+    /// The address of better code that begins at a loop, whose operator is at the offset `at` in the module. Makes it
+    /// later if there is none.
+    fn better_loop(&self, index: DefinedFuncIndex, at: u32) -> Option<usize>;
 }
 
 /// Is told of each function with its code, when it is about to be called.
 type Watcher = Box<dyn Fn(DefinedFuncIndex, &[u8]) + Send + Sync>;
+
+/// The number of loops of a module for which there may be code that begins there.
+pub const LOOPS: usize = 1024;
 
 /// The code of a module, as far as there is any.
 pub struct LazyCode {
@@ -81,7 +88,7 @@ impl LazyCode {
         let table = ((plt::FIRST_SLOT + functions) * plt::SLOT).next_multiple_of(page_size());
         memory.make_writable(0..table)?;
         // Twice for each function, because it has two tiers.
-        let placed = (0..functions * 2).map(|_| AtomicPtr::new(ptr::null_mut())).collect();
+        let placed = (0..functions * 2 + LOOPS).map(|_| AtomicPtr::new(ptr::null_mut())).collect();
         let mut code = LazyCode {
             maker: OnceLock::new(),
             watcher: OnceLock::new(),
@@ -171,6 +178,20 @@ impl LazyCode {
 
     /// Adds functions, and lets the next call of each lead to its new code.
     pub fn place(&self, functions: &[(DefinedFuncIndex, &CompiledFunction)]) -> io::Result<()> {
+        let starts = self.add(functions)?;
+        for (start, (index, _)) in starts.iter().zip(functions) {
+            self.set(*index, *start as *const c_void);
+        }
+        Ok(())
+    }
+
+    /// Adds code of a function to which no call leads. Returns its address.
+    pub fn place_apart(&self, index: DefinedFuncIndex, code: &CompiledFunction) -> io::Result<usize> {
+        self.add(&[(index, code)])?.pop().ok_or_else(|| failed("no code was added"))
+    }
+
+    /// Adds functions. Returns their addresses.
+    fn add(&self, functions: &[(DefinedFuncIndex, &CompiledFunction)]) -> io::Result<Vec<usize>> {
         let mut end = 0;
         let mut starts = Vec::with_capacity(functions.len());
         for (_, function) in functions {
@@ -214,10 +235,7 @@ impl LazyCode {
             };
             watcher(*index, code);
         }
-        for (start, (index, _)) in starts.iter().zip(functions) {
-            self.set(*index, self.address(base + start) as *const c_void);
-        }
-        Ok(())
+        Ok(starts.iter().map(|start| self.address(base + start)).collect())
     }
 
     /// Lets the next call of a function lead to this code.
@@ -262,6 +280,12 @@ impl LazyCode {
         let offset = entry.checked_sub(self.address(self.table)).ok_or_else(unknown)?;
         let index = plt::function_at(offset).filter(|index| *index < self.functions).ok_or_else(unknown)?;
         self.maker.get().and_then(Weak::upgrade).ok_or_else(unknown)?.make(DefinedFuncIndex::new(index))
+    }
+
+    /// See [`Maker::better_loop`], for the function at this offset of the range.
+    pub fn better_loop(&self, offset: u32, at: u32) -> Option<usize> {
+        let (placed, _) = self.at(offset)?;
+        self.maker.get().and_then(Weak::upgrade)?.better_loop(placed.function, at)
     }
 
     /// The address of a trampoline by its index in [`CompiledModule::functions`].

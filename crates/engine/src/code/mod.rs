@@ -11,7 +11,7 @@ pub mod registry;
 
 pub use artifact::{Artifact, Attached, Key, Refused};
 pub use cache::Cache;
-pub use lazy::{LazyCode, Maker};
+pub use lazy::{LOOPS, LazyCode, Maker};
 pub use link::link;
 pub use notes::now;
 pub use object::CodeObject;

@@ -92,6 +92,15 @@ impl CodeInfo {
         Some((&import.module, &import.name))
     }
 
+    /// The address of better code for a loop of the function at `pc`, which runs code of the first tier. `at` is the
+    /// offset of the loop in the module.
+    pub fn better_loop(&self, pc: usize, at: u32) -> Option<usize> {
+        match &self.code {
+            Code::Artifact(_) => None,
+            Code::Lazy(code) => code.better_loop(self.offset(pc)?, at),
+        }
+    }
+
     /// The guest code at `pc`. `None` in a trampoline. For a return address pass the address minus one, which
     /// is in the call.
     pub fn frame_at(&self, pc: usize) -> Option<Frame> {

@@ -28,6 +28,12 @@ pub struct HeapAccess {
     pub offset: i32,
 }
 
+/// Whether an access of `size` bytes at an unsigned 32-bit index plus `offset` needs no check in a reserved memory,
+/// where faults are traps.
+pub fn is_guarded(offset: u64, size: u64) -> bool {
+    offset.checked_add(size).is_some_and(|end| end <= GUARD_SIZE)
+}
+
 /// Checks an access of `size` bytes at `index + offset` of a memory. `index` has the memory's index type.
 pub fn heap_access(
     env: &mut FuncEnvironment<'_>,
@@ -58,11 +64,7 @@ pub fn heap_access(
     let end = offset.checked_add(u64::from(size));
     let reserved = env.memory_style(memory) == MemoryStyle::Reserved;
 
-    if let Some(end) = end
-        && reserved
-        && env.module.tunables.signals
-        && end <= GUARD_SIZE
-    {
+    if reserved && env.module.tunables.signals && is_guarded(offset, u64::from(size)) {
         let base = env.memory_base(b, memory);
         return HeapAccess {
             flags: flags.with_trap_code(Some(TrapCode::HEAP_OUT_OF_BOUNDS)),

@@ -5,10 +5,10 @@
 
 use super::compiled::*;
 use super::environ::ModuleEnvironment;
-use super::signatures::{is_native, wasm_signature};
+use super::signatures::{is_native, loop_signature, wasm_signature};
 use super::trampolines::Trampoline;
-use super::translate::Has;
-use super::{limits, translate};
+use super::translate::{self, Has};
+use super::{baseline, limits};
 use crate::abi::TrapCode;
 use crate::abi::libcalls::Libcall;
 use crate::abi::offsets::VMOffsets;
@@ -60,8 +60,6 @@ pub struct Compiler {
     /// `quick_isa` without optimisation: the optimiser searches all surrounding blocks for each value. For
     /// functions above [`limits::CAREFULLY_ALLOCATED_BLOCKS`].
     plain_isa: OwnedTargetIsa,
-    /// `isa` without optimisation. For the first tier.
-    first_isa: OwnedTargetIsa,
     known: KnownTrampolines,
 }
 
@@ -142,14 +140,13 @@ impl Compiler {
         }
         let quick_isa = target(machine, opt_level, "single_pass")?;
         let plain_isa = target(machine, OptLevel::None, "single_pass")?;
-        let first_isa = target(machine, OptLevel::None, "backtracking")?;
-        Ok(Compiler { isa, quick_isa, plain_isa, first_isa, known: KnownTrampolines::default() })
+        Ok(Compiler { isa, quick_isa, plain_isa, known: KnownTrampolines::default() })
     }
 
     /// Everything the code depends on except modules and `Tunables`, as text: Cranelift, the machine,
     /// settings.
     pub fn settings(&self) -> String {
-        let each = [&self.isa, &self.quick_isa, &self.plain_isa, &self.first_isa].map(|isa| {
+        let each = [&self.isa, &self.quick_isa, &self.plain_isa].map(|isa| {
             let flags: Vec<String> = isa.isa_flags().iter().map(|value| value.to_string()).collect();
             format!("{} {} {flags:?}", isa.triple(), isa.flags())
         });
@@ -166,8 +163,8 @@ impl Compiler {
         threads: usize,
         stop: &Stop<'_>,
     ) -> Result<CompiledModule, CompileError> {
-        let module = ModuleEnvironment { isa: &*self.isa, info, offsets, tunables };
-        let jobs: Vec<Job> = info.bodies.keys().map(Job::Body).collect();
+        let module = ModuleEnvironment { isa: &*self.isa, info, offsets, tunables, loop_turns: 0 };
+        let jobs: Vec<Job> = info.bodies.keys().map(|index| Job::Body(index, None)).collect();
         let made = run(&jobs, &module, self, bytes, threads, stop)?;
         self.complete(&module, made.into_iter().map(Arc::new).collect(), threads, stop)
     }
@@ -210,8 +207,7 @@ impl Compiler {
         Ok(CompiledModule { functions, bodies, trampolines })
     }
 
-    /// Compiles one function. One with a loop, which may run for long after it was called, is compiled as well as
-    /// possible if it has at most `loops_at_once` bytes. Returns the tier in which it was.
+    /// Compiles one function. Returns the tier in which it was: the first one leaves some to the other.
     pub fn compile_function(
         &self,
         worker: &mut Worker,
@@ -219,13 +215,28 @@ impl Compiler {
         bytes: &[u8],
         index: DefinedFuncIndex,
         tier: Tier,
-        loops_at_once: usize,
     ) -> Result<(CompiledFunction, Tier), CompileError> {
-        let tier = |has_loop: bool| match tier {
-            Tier::First if has_loop && module.info.bodies[index].len() <= loops_at_once => Tier::Best,
-            tier => tier,
-        };
-        worker.run(&Job::Body(index), index.index(), module, self, bytes, &tier)
+        let range = module.info.bodies[index].clone();
+        let ty = module.info.func_type(module.info.func_index(index)).ty();
+        if tier == Tier::First
+            && let Some(made) = baseline::compile(module, ty, &bytes[range.clone()], range.start)?
+        {
+            return Ok((made, Tier::First));
+        }
+        Ok((worker.run(&Job::Body(index, None), index.index(), module, self, bytes)?, Tier::Best))
+    }
+
+    /// Compiles one function so that it begins at a loop, whose operator is at the offset `at` in the module. Such
+    /// code has a signature of its own: see [`loop_signature`].
+    pub fn compile_from_loop(
+        &self,
+        worker: &mut Worker,
+        module: &ModuleEnvironment<'_>,
+        bytes: &[u8],
+        index: DefinedFuncIndex,
+        at: u32,
+    ) -> Result<CompiledFunction, CompileError> {
+        worker.run(&Job::Body(index, Some(at)), index.index(), module, self, bytes)
     }
 
     /// The code of trampolines. Compiles those that are not cached.
@@ -263,7 +274,8 @@ impl Compiler {
             interruptible: false,
             fuel: false,
         };
-        let module = ModuleEnvironment { isa: &*self.isa, info: &info, offsets: &offsets, tunables };
+        let module =
+            ModuleEnvironment { isa: &*self.isa, info: &info, offsets: &offsets, tunables, loop_turns: 0 };
         let wanted = vec![TrampolineKind::Entry.of_type(ty), TrampolineKind::Host.of_type(ty)];
         let never = AtomicBool::new(false);
         let functions = self.trampolines(wanted, &module, 1, &Stop::new(&never, &|| true))?;
@@ -361,7 +373,8 @@ fn libcalls_of(functions: &[Option<Arc<CompiledFunction>>], first: usize) -> Vec
 }
 
 pub(super) enum Job {
-    Body(DefinedFuncIndex),
+    /// A function, perhaps from a loop on, by the offset of the loop's operator in the module.
+    Body(DefinedFuncIndex, Option<u32>),
     Trampoline(Trampoline),
 }
 
@@ -383,7 +396,7 @@ fn run(
 ) -> Result<Vec<CompiledFunction>, CompileError> {
     // Largest first, so that no thread starts a long one at the end.
     let size = |job: &Job| match job {
-        Job::Body(index) => module.info.bodies[*index].len(),
+        Job::Body(index, _) => module.info.bodies[*index].len(),
         Job::Trampoline(_) => 0,
     };
     let mut order: Vec<usize> = (0..jobs.len()).collect();
@@ -401,8 +414,8 @@ fn run(
             && !stopped()
             && let Some(i) = order.get(next.fetch_add(1, Ordering::Relaxed))
         {
-            match worker.run(&jobs[*i], *i, module, compiler, bytes, &|_| Tier::Best) {
-                Ok((function, _)) => mine.push((*i, function)),
+            match worker.run(&jobs[*i], *i, module, compiler, bytes) {
+                Ok(function) => mine.push((*i, function)),
                 Err(e) => {
                     failed.store(true, Ordering::Relaxed);
                     *error.lock().unwrap_or_else(PoisonError::into_inner) = Some(e);
@@ -434,7 +447,7 @@ impl Worker {
         Worker { context: Context::new(), builder: FunctionBuilderContext::new(), has: Has::default() }
     }
 
-    /// Does a job. `place` is the function's index, and `tier` tells the tier by whether it has a loop.
+    /// Does a job. `place` is the function's index.
     fn run(
         &mut self,
         job: &Job,
@@ -442,16 +455,12 @@ impl Worker {
         module: &ModuleEnvironment<'_>,
         compiler: &Compiler,
         bytes: &[u8],
-        tier: &dyn Fn(bool) -> Tier,
-    ) -> Result<(CompiledFunction, Tier), CompileError> {
+    ) -> Result<CompiledFunction, CompileError> {
         // A panic here is a bug in the engine or in Cranelift. It must not abort the process.
         let compiled = catch_unwind(AssertUnwindSafe(|| {
-            // Not in functions that are compiled quickly even with a loop.
-            let unroll = tier(true) == Tier::Best;
-            let offset = self.translate(job, place, module, bytes, unroll)?;
-            let tier = tier(self.has.a_loop);
-            self.compile(compiler, offset, tier)?;
-            Ok((self.collect(place)?, tier))
+            let offset = self.translate(job, place, module, bytes)?;
+            self.compile(compiler, offset)?;
+            self.collect(place)
         }));
         compiled.unwrap_or_else(|_| {
             // What it left behind is in no defined state.
@@ -467,22 +476,21 @@ impl Worker {
         place: usize,
         module: &ModuleEnvironment<'_>,
         bytes: &[u8],
-        unroll: bool,
     ) -> Result<usize, CompileError> {
         self.context.clear();
         let func = &mut self.context.func;
         func.name = ir::UserFuncName::user(0, place as u32);
         match job {
-            Job::Body(index) => {
+            Job::Body(index, from_loop) => {
                 let ty = module.info.func_type(module.info.func_index(*index)).ty();
-                func.signature = wasm_signature(ty);
+                func.signature = if from_loop.is_some() { loop_signature(ty) } else { wasm_signature(ty) };
                 if module.tunables.signals {
                     limit_stack(func);
                 }
                 let range = module.info.bodies[*index].clone();
                 let offset = range.start;
                 let builder = &mut self.builder;
-                self.has = translate::translate(module, ty, &bytes[range], offset, unroll, func, builder)?;
+                self.has = translate::translate(module, ty, &bytes[range], offset, *from_loop, func, builder)?;
                 Ok(offset)
             }
             Job::Trampoline(trampoline) => {
@@ -495,23 +503,15 @@ impl Worker {
     }
 
     /// Compiles the IR in `context` to machine code.
-    pub(super) fn compile(
-        &mut self,
-        compiler: &Compiler,
-        offset: usize,
-        tier: Tier,
-    ) -> Result<(), CompileError> {
+    pub(super) fn compile(&mut self, compiler: &Compiler, offset: usize) -> Result<(), CompileError> {
         let dfg = &self.context.func.dfg;
         let (blocks, values) = (dfg.num_blocks(), dfg.num_values());
         let isa = if blocks > limits::CAREFULLY_ALLOCATED_BLOCKS {
             &*compiler.plain_isa
+        } else if values > limits::CAREFULLY_ALLOCATED {
+            &*compiler.quick_isa
         } else {
-            match (tier, values > limits::CAREFULLY_ALLOCATED) {
-                (Tier::Best, false) => &*compiler.isa,
-                (Tier::Best, true) => &*compiler.quick_isa,
-                (Tier::First, false) if values > limits::QUICKLY_ALLOCATED => &*compiler.first_isa,
-                (Tier::First, _) => &*compiler.plain_isa,
-            }
+            &*compiler.isa
         };
         self.context.compile(isa, &mut Default::default()).map_err(|error| match error.inner {
             cranelift_codegen::CodegenError::CodeTooLarge

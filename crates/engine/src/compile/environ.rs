@@ -27,6 +27,8 @@ pub struct ModuleEnvironment<'a> {
     pub info: &'a ModuleInfo,
     pub offsets: &'a VMOffsets,
     pub tunables: Tunables,
+    /// How often a loop turns in the first tier before it asks for better code.
+    pub loop_turns: i32,
 }
 
 /// Alias regions: parts of memory that never overlap, so a store to one does not invalidate loads from
@@ -76,6 +78,11 @@ impl<'a> FuncEnvironment<'a> {
             signatures: HashMap::new(),
             polls: 0,
         }
+    }
+
+    /// The store's context.
+    pub fn store(&mut self, b: &mut FunctionBuilder<'_>) -> Value {
+        self.constant_field(b, offsets::header::STORE, POINTER)
     }
 
     pub fn vmctx(&self) -> Value {
@@ -167,7 +174,7 @@ impl<'a> FuncEnvironment<'a> {
     /// The stack check of compiled functions. With signals it is part of the prologue. Otherwise the
     /// translator calls this first.
     pub fn check_stack(&mut self, b: &mut FunctionBuilder<'_>) {
-        let store = self.constant_field(b, offsets::header::STORE, POINTER);
+        let store = self.store(b);
         let limit = b.ins().load(POINTER, MemFlagsData::trusted(), store, offsets::store::STACK_LIMIT);
         let sp = b.ins().get_stack_pointer(POINTER);
         let below = b.ins().icmp(ir::condcodes::IntCC::UnsignedLessThan, sp, limit);
@@ -182,7 +189,7 @@ impl<'a> FuncEnvironment<'a> {
         if !self.module.tunables.interruptible {
             return;
         }
-        let store = self.constant_field(b, offsets::header::STORE, POINTER);
+        let store = self.store(b);
         // Each poll reads its own word. The optimiser would remove a second load of the same word if there is
         // no store in between.
         let words = (POLL_SIZE / 4) as i32;
@@ -203,7 +210,7 @@ impl<'a> FuncEnvironment<'a> {
 
     /// Adds operators to the fuel counter.
     pub fn use_fuel(&mut self, b: &mut FunctionBuilder<'_>, operators: u32) {
-        let store = self.constant_field(b, offsets::header::STORE, POINTER);
+        let store = self.store(b);
         let flags = MemFlagsData::trusted();
         let used = b.ins().load(types::I64, flags, store, offsets::store::FUEL);
         let used = b.ins().iadd_imm_s(used, i64::from(operators));
@@ -212,7 +219,7 @@ impl<'a> FuncEnvironment<'a> {
 
     /// If the fuel is used up, asks the store for more. It traps if there is none.
     pub fn check_fuel(&mut self, b: &mut FunctionBuilder<'_>) {
-        let store = self.constant_field(b, offsets::header::STORE, POINTER);
+        let store = self.store(b);
         let used = b.ins().load(types::I64, MemFlagsData::trusted(), store, offsets::store::FUEL);
         let is_empty = b.ins().icmp_imm_s(ir::condcodes::IntCC::SignedGreaterThanOrEqual, used, 0);
         let (empty, next) = (b.create_block(), b.create_block());

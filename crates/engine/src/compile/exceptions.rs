@@ -72,6 +72,7 @@ impl FuncTranslator<'_> {
 
     pub(super) fn enter_try_table(&mut self, table: &wasmparser::TryTable, results: usize) {
         use wasmparser::Catch;
+        self.keep_operands();
         let landing = self.landing_block();
         let body = self.builder.create_block();
         self.builder.ins().jump(body, []);
@@ -131,6 +132,7 @@ impl FuncTranslator<'_> {
             self.builder.block_params(landing)[0]
         });
         self.stacks.operands.truncate(height);
+        self.reload_operands();
         let rest = tag.map(|tag| {
             let rest = self.match_tag(exception, tag);
             let values = self.env.exception_values(&mut self.builder, exception, tag);

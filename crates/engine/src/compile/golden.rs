@@ -72,7 +72,7 @@ fn show(
     let offset = worker.translate(job, place, module, bytes, true).expect("translates");
     worker.context.set_disasm(true);
     let ir = worker.context.func.display().to_string();
-    worker.compile(compiler, offset, Tier::Best).expect("compiles");
+    worker.compile(compiler, offset).expect("compiles");
     let code = worker.context.compiled_code().and_then(|code| code.vcode.clone()).expect("was asked for");
     writeln!(text, ";;\n;; {title}").expect("a string grows");
     for line in ir.lines().chain([""]).chain(code.lines()) {
@@ -117,19 +117,25 @@ fn generated_code_is_what_was_reviewed() {
             .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let offsets = VMOffsets::new(&info).expect("small");
         let tunables = tunables(source);
-        let module = ModuleEnvironment { isa: &*compiler.isa, info: &info, offsets: &offsets, tunables };
+        let (isa, offsets) = (&*compiler.isa, &offsets);
+        let module = ModuleEnvironment { isa, info: &info, offsets, tunables, loop_turns: 1000 };
         let mut made = String::new();
         for (place, index) in info.bodies.keys().enumerate() {
             let title = format!("function {}", info.func_index(index).as_u32());
-            show(&mut made, &title, &Job::Body(index), place, &module, &compiler, &bytes);
+            show(&mut made, &title, &Job::Body(index, None), place, &module, &compiler, &bytes);
         }
         wrong.extend(check(path, source, expected, &made).err());
     }
     let source = ";; The trampolines of (func (param i32 f64 externref) (result i32)), and of `memory.grow`.";
     let info = ModuleInfo::default();
     let offsets = VMOffsets::new(&info).expect("small");
-    let module =
-        ModuleEnvironment { isa: &*compiler.isa, info: &info, offsets: &offsets, tunables: tunables("") };
+    let module = ModuleEnvironment {
+        isa: &*compiler.isa,
+        info: &info,
+        offsets: &offsets,
+        tunables: tunables(""),
+        loop_turns: 0,
+    };
     let ty = FuncType::new([ValType::I32, ValType::F64, ValType::EXTERNREF], [ValType::I32]);
     let trampolines = [
         ("entry", Trampoline::Entry(ty.clone())),

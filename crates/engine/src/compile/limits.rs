@@ -29,10 +29,5 @@ pub const CAREFULLY_ALLOCATED: usize = 300_000;
 /// interpreter loop of CRuby has 13,000 blocks.
 pub const CAREFULLY_ALLOCATED_BLOCKS: usize = 16_384;
 
-/// Results and block parameters of the largest function whose registers the first tier allocates in one pass. That
-/// takes half the time, but every value that lives long has its own place on the stack, and programs recurse
-/// through large functions.
-pub const QUICKLY_ALLOCATED: usize = 1000;
-
 /// Bytes of the largest function whose small loops are unrolled. Larger ones are near the limits above.
 pub const UNROLLED: usize = 32 << 10;

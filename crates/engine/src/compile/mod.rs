@@ -4,6 +4,7 @@
 //! is bytes and offsets, and they are the same for any number of threads.
 
 mod atomics;
+mod baseline;
 mod bounds;
 mod compiled;
 #[cfg(target_arch = "x86_64")]
@@ -14,6 +15,7 @@ mod exceptions;
 #[cfg(all(test, target_arch = "x86_64"))]
 mod golden;
 mod limits;
+mod loop_entry;
 mod numeric;
 mod ranges;
 mod signatures;

@@ -31,6 +31,13 @@ pub fn wasm_signature(ty: &FuncType) -> Signature {
     signature
 }
 
+/// The signature of code that continues a function of this type at a loop: its values are in the store.
+pub fn loop_signature(ty: &FuncType) -> Signature {
+    let mut signature = wasm_signature(ty);
+    signature.params.truncate(1);
+    signature
+}
+
 /// The signature of a function with the platform's C calling convention.
 pub fn c_signature(isa: &dyn TargetIsa, params: &[Type], result: Option<Type>) -> Signature {
     let mut signature = Signature::new(isa.default_call_conv());

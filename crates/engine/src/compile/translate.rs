@@ -6,6 +6,7 @@
 
 use super::bounds::{self, HeapAccess};
 use super::environ::{FuncEnvironment, ModuleEnvironment, index};
+use super::loop_entry::LoopEntry;
 use super::signatures::*;
 use super::stack::*;
 use super::{atomics, limits, numeric, simd};
@@ -45,6 +46,11 @@ pub(super) struct FuncTranslator<'a> {
     /// Operators since fuel was last accounted for.
     uncounted: u32,
     has: Has,
+    /// In a function that begins at a loop, what is to be known of it.
+    pub(super) entry: Option<LoopEntry>,
+    ty: &'a FuncType,
+    /// The offset of the current operator in the module.
+    at: u32,
 }
 
 /// What decides how a function is compiled.
@@ -56,13 +62,14 @@ pub(super) struct Has {
 }
 
 /// Translates a function body into `func`, whose name and signature are set. `bytes` is the body, found at
-/// `offset` in the module. With `unroll`, small loops are unrolled.
+/// `offset` in the module. With `from_loop` the function begins at the loop whose operator is at that offset in the
+/// module.
 pub(super) fn translate(
     module: &ModuleEnvironment<'_>,
     ty: &FuncType,
     bytes: &[u8],
     offset: usize,
-    unroll: bool,
+    from_loop: Option<u32>,
     func: &mut ir::Function,
     context: &mut FunctionBuilderContext,
 ) -> Result<Has, CompileError> {
@@ -73,7 +80,8 @@ pub(super) fn translate(
     builder.seal_block(entry);
     builder.set_srcloc(SourceLoc::new(offset as u32));
     let vmctx = builder.block_params(entry)[0];
-    let env = FuncEnvironment::new(module, builder.func, vmctx);
+    let mut env = FuncEnvironment::new(module, builder.func, vmctx);
+    let loop_entry = from_loop.map(|at| LoopEntry::new(&mut builder, &mut env, at));
     let translator = FuncTranslator {
         builder,
         env,
@@ -83,17 +91,20 @@ pub(super) fn translate(
         reachable: true,
         uncounted: 0,
         has: Has::default(),
+        entry: loop_entry,
+        ty,
+        at: offset as u32,
     };
     let body = FunctionBody::new(BinaryReader::new(bytes, offset as u64));
-    // Fuel is counted at the head of a loop, where it may end the program.
-    let unroll = unroll && bytes.len() <= limits::UNROLLED && !module.tunables.fuel;
-    translator.body(ty, entry, &body, unroll)
+    // Fuel is counted at the head of a loop, where it may end the program. A function that begins at a loop keeps the
+    // constructs of its text, by whose offset the loop is found.
+    let unroll = bytes.len() <= limits::UNROLLED && !module.tunables.fuel && from_loop.is_none();
+    translator.body(entry, &body, unroll)
 }
 
 impl<'a> FuncTranslator<'a> {
     fn body(
         mut self,
-        ty: &FuncType,
         entry: ir::Block,
         body: &FunctionBody<'_>,
         unroll: bool,
@@ -101,29 +112,7 @@ impl<'a> FuncTranslator<'a> {
         if !self.env.module.tunables.signals {
             self.env.check_stack(&mut self.builder);
         }
-        for (i, param) in ty.params.iter().enumerate() {
-            let local = self.builder.declare_var(clif_type(*param));
-            let value = self.builder.block_params(entry)[i + 1];
-            self.builder.def_var(local, value);
-            self.locals.push(Local { variable: local, blocks: 0 });
-        }
-        for declared in body.get_locals_reader()? {
-            let (count, ty) = declared?;
-            let ty = match ty {
-                wasmparser::ValType::I32 => types::I32,
-                wasmparser::ValType::I64 => types::I64,
-                wasmparser::ValType::F32 => types::F32,
-                wasmparser::ValType::F64 => types::F64,
-                wasmparser::ValType::V128 => VECTOR,
-                wasmparser::ValType::Ref(_) => REFERENCE,
-            };
-            let zero = self.zero(ty);
-            for _ in 0..count {
-                let local = self.builder.declare_var(ty);
-                self.builder.def_var(local, zero);
-                self.locals.push(Local { variable: local, blocks: 0 });
-            }
-        }
+        self.declare_locals(entry, body)?;
         if self.env.module.tunables.fuel {
             self.env.check_fuel(&mut self.builder);
         }
@@ -138,14 +127,15 @@ impl<'a> FuncTranslator<'a> {
             height: 0,
             landing_around: None,
         });
-        let results = ty.results.len();
+        let results = self.ty.results.len();
         let mut operators = body.get_operators_reader()?;
         while !operators.eof() {
             let (op, offset) = operators.read_with_offset()?;
             if self.too_large() {
                 return Err(CompileError::new("function too large to compile", offset));
             }
-            self.builder.set_srcloc(SourceLoc::new(offset as u32));
+            self.at = offset as u32;
+            self.builder.set_srcloc(SourceLoc::new(self.at));
             if self.reachable && self.env.module.tunables.fuel {
                 self.count_fuel(&op);
             }
@@ -173,6 +163,48 @@ impl<'a> FuncTranslator<'a> {
         } else {
             self.dead_operator(op);
         }
+    }
+
+    /// Declares the parameters and the other locals, and sets them.
+    fn declare_locals(&mut self, entry: ir::Block, body: &FunctionBody<'_>) -> Result<(), CompileError> {
+        for (i, param) in self.ty.params.iter().enumerate() {
+            let ty = clif_type(*param);
+            let value = match &mut self.entry {
+                Some(entry) => entry.next(&mut self.builder, ty),
+                None => self.builder.block_params(entry)[i + 1],
+            };
+            self.declare_local(ty, value);
+        }
+        for declared in body.get_locals_reader()? {
+            let (count, ty) = declared?;
+            let ty = match ty {
+                wasmparser::ValType::I32 => types::I32,
+                wasmparser::ValType::I64 => types::I64,
+                wasmparser::ValType::F32 => types::F32,
+                wasmparser::ValType::F64 => types::F64,
+                wasmparser::ValType::V128 => VECTOR,
+                wasmparser::ValType::Ref(_) => REFERENCE,
+            };
+            let zero = self.zero(ty);
+            for _ in 0..count {
+                let value = match &mut self.entry {
+                    Some(entry) => entry.next(&mut self.builder, ty),
+                    None => zero,
+                };
+                self.declare_local(ty, value);
+            }
+        }
+        if let Some(entry) = &mut self.entry {
+            entry.begin(&mut self.builder);
+        }
+        Ok(())
+    }
+
+    fn declare_local(&mut self, ty: ir::Type, value: Value) {
+        let local = self.builder.declare_var(ty);
+        self.builder.def_var(local, value);
+        self.locals.push(Local { variable: local, blocks: 0 });
+    }
     }
 
     /// Whether compiling the IR emitted so far would take too much memory or time.
@@ -302,7 +334,7 @@ impl<'a> FuncTranslator<'a> {
     }
 
     /// Casts a vector to the type used for block parameters, calls and variables.
-    fn canonical(&mut self, value: Value) -> Value {
+    pub(super) fn canonical(&mut self, value: Value) -> Value {
         let ty = self.builder.func.dfg.value_type(value);
         if ty.is_vector() && ty != VECTOR { self.bitcast(VECTOR, value) } else { value }
     }
@@ -424,11 +456,17 @@ impl<'a> FuncTranslator<'a> {
 
     fn enter_loop(&mut self, ty: BlockType) {
         self.has.a_loop = true;
+        self.keep_operands();
         let params = ty.params(self.env.module.info);
         let header = self.block_with(params);
         let args = self.take_args(params.len());
         self.jump(header, &args);
+        if self.entry.is_some() {
+            let params: Vec<ir::Type> = params.iter().map(|ty| clif_type(*ty)).collect();
+            self.begin_here(self.at, header, &params);
+        }
         self.builder.switch_to_block(header);
+        self.reload_operands();
         let params = self.builder.block_params(header).to_vec();
         self.stacks.operands.extend(params);
         self.push_frame(FrameKind::Loop { header }, ty);
@@ -440,6 +478,7 @@ impl<'a> FuncTranslator<'a> {
 
     fn enter_if(&mut self, ty: BlockType) {
         let condition = self.pop1();
+        self.keep_operands();
         let params = ty.params(self.env.module.info).len();
         let params = self.peek_args(params).into();
         let then_block = self.builder.create_block();
@@ -461,9 +500,10 @@ impl<'a> FuncTranslator<'a> {
         if reachable {
             self.jump_to_exit();
         }
-        self.stacks.operands.truncate(height);
-        self.stacks.operands.extend(params);
         self.builder.switch_to_block(else_block);
+        self.stacks.operands.truncate(height);
+        self.reload_operands();
+        self.stacks.operands.extend(params);
         self.reachable = true;
     }
 
@@ -495,6 +535,7 @@ impl<'a> FuncTranslator<'a> {
         if frame.exit_reached {
             self.builder.switch_to_block(frame.exit);
             self.builder.seal_block(frame.exit);
+            self.reload_operands();
             let results = self.builder.block_params(frame.exit).to_vec();
             self.stacks.operands.extend(results);
         }
@@ -731,6 +772,7 @@ impl<'a> FuncTranslator<'a> {
                 self.reachable = false;
             }
             O::Block { blockty } => {
+                self.keep_operands();
                 let ty = self.block_type(blockty);
                 self.push_frame(FrameKind::Block, ty);
             }
@@ -761,6 +803,7 @@ impl<'a> FuncTranslator<'a> {
                 self.throw_ref(exception);
             }
             O::Try { blockty } => {
+                self.keep_operands();
                 let ty = self.block_type(blockty);
                 let landing = self.landing_block();
                 self.push_frame(FrameKind::Try { landing, state: TryState::Body }, ty);

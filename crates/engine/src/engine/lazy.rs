@@ -20,7 +20,7 @@ use crate::sys::stack_bounds;
 use cranelift_entity::{EntityRef, PrimaryMap};
 use cranelift_module::ModuleRelocTarget;
 use std::cell::Cell;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -40,6 +40,8 @@ pub(crate) struct LazyModule {
     /// Notified when a function is made, and when everything is.
     changed: Condvar,
     abandoned: AtomicBool,
+    /// For tasks of the background.
+    own: Weak<LazyModule>,
     /// Everything, linked.
     whole: OnceLock<CodeObject>,
 }
@@ -58,6 +60,10 @@ struct Progress {
     /// Whether a thread links everything.
     linking: bool,
     failed: Option<CompileError>,
+    /// Hot loops, by function and offset of the operator in the module.
+    loops: HashMap<(DefinedFuncIndex, u32), Loop>,
+    /// Those for which no code is made yet.
+    hot: VecDeque<(DefinedFuncIndex, u32)>,
     /// First calls so far.
     steps: usize,
     workers: Vec<Worker>,
@@ -96,8 +102,17 @@ enum Best {
     Linked,
 }
 
+/// Code that begins at a hot loop.
+#[derive(Clone, Copy)]
+enum Loop {
+    Missing,
+    /// At this address.
+    Made(usize),
+}
+
 /// What a thread can do next.
 enum Job {
+    Loop(DefinedFuncIndex, u32),
     First(DefinedFuncIndex, usize),
     Best(DefinedFuncIndex),
     Link(Vec<Arc<CompiledFunction>>),
@@ -112,9 +127,8 @@ const FIRST_STORE: Duration = Duration::from_millis(40);
 /// How long a guest waits for a function that another thread compiles, before it does so itself.
 const PATIENCE: Duration = Duration::from_millis(40);
 
-/// Functions with loops up to this many bytes are compiled once, because such a loop may go on for long in the code
-/// in which it began. It costs few starts anything.
-const LOOPS_AT_ONCE: usize = 4 << 10;
+/// How often a loop turns in the first tier before it asks for better code.
+const LOOP_TURNS: i32 = 5_000;
 /// Stack for the compiler.
 const STACK: usize = 160 << 10;
 
@@ -135,6 +149,7 @@ impl LazyModule {
             info: &info,
             offsets: &offsets,
             tunables: engine.tunables(),
+            loop_turns: 0,
         };
         let trampolines = compiler.trampolines_only(&module, stop)?;
         let mut all: Vec<DefinedFuncIndex> = info.bodies.keys().collect();
@@ -149,13 +164,16 @@ impl LazyModule {
             all,
             linking: false,
             failed: None,
+            loops: HashMap::new(),
+            hot: VecDeque::new(),
             steps: 0,
             workers: Vec::new(),
             store: Store { next: Instant::now() + FIRST_STORE, interval: FIRST_STORE, changed: false },
         };
         let code = LazyCode::new(&trampolines)
             .map_err(|error| CompileError::general(format!("no room for the module's code: {error}")))?;
-        let lazy = Arc::new(LazyModule {
+        let lazy = Arc::new_cyclic(|own| LazyModule {
+            own: own.clone(),
             engine: engine.clone(),
             info,
             bytes,
@@ -169,8 +187,7 @@ impl LazyModule {
             abandoned: AtomicBool::new(false),
             whole: OnceLock::new(),
         });
-        let maker: Weak<LazyModule> = Arc::downgrade(&lazy);
-        lazy.code.set_maker(maker);
+        lazy.code.set_maker(lazy.own.clone());
         lazy.begin_with(cache.and_then(|cache| cache.load_pieces(&key)).unwrap_or_default())?;
         if engine.config().tiers != Tiers::Stepped {
             for _ in 0..pool::background_threads() {
@@ -262,16 +279,21 @@ impl LazyModule {
         tier: Tier,
     ) -> Result<(Arc<CompiledFunction>, Tier), CompileError> {
         let compiler = self.engine.compiler();
-        let module = ModuleEnvironment {
-            isa: &*compiler.isa,
+        let (made, tier) =
+            compiler.compile_function(worker, &self.environment(), &self.bytes, index, tier)?;
+        Ok((Arc::new(made), tier))
+    }
+
+    fn environment(&self) -> ModuleEnvironment<'_> {
+        // Tests leave every loop in the middle.
+        let loop_turns = if self.engine.config().tiers == Tiers::Stepped { 2 } else { LOOP_TURNS };
+        ModuleEnvironment {
+            isa: &*self.engine.compiler().isa,
             info: &self.info,
             offsets: &self.offsets,
             tunables: self.engine.tunables(),
-        };
-        // Tests also run loops that are compiled quickly.
-        let loops = if self.engine.config().tiers == Tiers::Stepped { 0 } else { LOOPS_AT_ONCE };
-        let (made, tier) = compiler.compile_function(worker, &module, &self.bytes, index, tier, loops)?;
-        Ok((Arc::new(made), tier))
+            loop_turns,
+        }
     }
 
     /// Notes the result of compiling a function in the first tier.
@@ -376,6 +398,8 @@ impl LazyModule {
             let Some(job) = progress.next() else { break };
             drop(progress);
             match job {
+                // Without it the loop goes on as it is.
+                Job::Loop(index, at) => _ = self.make_loop(&mut worker, index, at),
                 Job::First(index, away) => {
                     let made = self.compile(&mut worker, index, Tier::First);
                     // An error is reported when the function is called.
@@ -412,6 +436,15 @@ impl LazyModule {
         }
     }
 
+    /// Makes code that begins at a loop. Returns its address.
+    fn make_loop(&self, worker: &mut Worker, index: DefinedFuncIndex, at: u32) -> Option<usize> {
+        let compiler = self.engine.compiler();
+        let made = compiler.compile_from_loop(worker, &self.environment(), &self.bytes, index, at).ok()?;
+        let address = self.code.place_apart(index, &made).ok()?;
+        self.lock().loops.insert((index, at), Loop::Made(address));
+        Some(address)
+    }
+
     fn fail(&self, progress: &mut Progress, error: CompileError) {
         progress.failed.get_or_insert(error);
         self.changed.notify_all();
@@ -424,15 +457,9 @@ impl LazyModule {
         stopped: &dyn Fn() -> bool,
     ) -> Result<(), CompileError> {
         let compiler = self.engine.compiler();
-        let module = ModuleEnvironment {
-            isa: &*compiler.isa,
-            info: &self.info,
-            offsets: &self.offsets,
-            tunables: self.engine.tunables(),
-        };
         let never = AtomicBool::new(false);
         let go_on = || !stopped();
-        let compiled = compiler.complete(&module, functions, 1, &Stop::new(&never, &go_on))?;
+        let compiled = compiler.complete(&self.environment(), functions, 1, &Stop::new(&never, &go_on))?;
         let artifact = code::link(&compiler.isa, &compiled, self.key)?;
         drop(compiled);
         let whole = CodeObject::new(artifact, self.info.clone(), self.bytes.clone());
@@ -481,6 +508,29 @@ impl LazyModule {
 }
 
 impl Maker for LazyModule {
+    fn better_loop(&self, index: DefinedFuncIndex, at: u32) -> Option<usize> {
+        let mut progress = self.lock();
+        match progress.loops.get(&(index, at)) {
+            Some(Loop::Made(address)) => return Some(*address),
+            Some(Loop::Missing) => return None,
+            None if progress.loops.len() == code::LOOPS => return None,
+            None => {}
+        }
+        progress.loops.insert((index, at), Loop::Missing);
+        if self.engine.config().tiers == Tiers::Stepped {
+            drop(progress);
+            return with_stack(|| Ok(self.make_loop(&mut Worker::new(), index, at))).ok()?;
+        }
+        progress.hot.push_back((index, at));
+        progress.called.push_front(index);
+        drop(progress);
+        // The threads that made the module's functions may have ended.
+        if let Some(lazy) = self.own.upgrade() {
+            pool::spawn_background(move || lazy.work(&|| false));
+        }
+        None
+    }
+
     fn make(&self, index: DefinedFuncIndex) -> Result<(), CompileError> {
         let patience = Instant::now() + PATIENCE;
         let mut progress = self.lock();
@@ -529,6 +579,9 @@ impl Maker for LazyModule {
 impl Progress {
     /// What to do next.
     fn next(&mut self) -> Option<Job> {
+        if let Some((index, at)) = self.hot.pop_front() {
+            return Some(Job::Loop(index, at));
+        }
         if self.failed.is_some() || self.linking {
             return None;
         }

@@ -12,6 +12,7 @@ use super::traps::{self, Error};
 use super::vmcontext::{VMContext, VMException, VMFuncRef, ValRaw};
 use crate::abi::TrapCode;
 use crate::abi::libcalls::{Libcall, TRAPPED, for_each_libcall};
+use crate::code::registry;
 use crate::parse::info::TypeIndex;
 use std::ffi::c_void;
 use std::ops::Range;
@@ -130,6 +131,19 @@ fn throw_ref(instance: &InstanceObj, exception: u64) -> Result<i64> {
     let Some(store) = instance.store() else { return Ok(0) };
     // SAFETY: an exnref that running wasm holds is alive.
     Err(LibcallFailure::Throw(unsafe { Exception::from_raw(&store, exception) }))
+}
+
+fn better_loop(instance: &InstanceObj, at: u32, frame: u64, count: u32) -> Result<i64> {
+    let Some(store) = instance.store() else { return Ok(0) };
+    // SAFETY: wasm called us, so the store's plain fields are this thread's, and the return address is in its code.
+    let code = unsafe {
+        let pc = (*store.vm()).exit_pc - 1;
+        registry::with_code_at(pc, |code| code.better_loop(pc, at)).flatten()
+    };
+    let Some(code) = code else { return Ok(0) };
+    // SAFETY: compiled code passes a part of its own frame, which is aligned to 8 bytes.
+    let values = unsafe { std::slice::from_raw_parts(frame as *const u64, count as usize) };
+    Ok(if store.keep_values(values) { code as i64 } else { 0 })
 }
 
 fn memory_grow(instance: &InstanceObj, memory: u32, delta: u64) -> Result<i64> {

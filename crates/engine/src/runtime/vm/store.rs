@@ -56,6 +56,8 @@ struct StoreInner {
     parker: Arc<Parker>,
     /// Groups registered since the last sweep of dropped ones.
     registered: Cell<usize>,
+    /// What `VMStoreContext::values` points to.
+    values: RefCell<Vec<u64>>,
 }
 
 impl Store {
@@ -77,6 +79,7 @@ impl Store {
             resume: sys::arch::resume as *const c_void,
             unwind: VMUnwind::default(),
             fuel: 0,
+            values: std::ptr::null(),
             interrupted: AtomicBool::new(false),
             attention: false,
             quick_from: NEVER,
@@ -107,6 +110,7 @@ impl Store {
             max_wasm_stack: Cell::new(engine.max_wasm_stack()),
             parker: Arc::default(),
             registered: Cell::new(0),
+            values: RefCell::default(),
         })))
     }
 
@@ -290,6 +294,21 @@ impl Store {
     #[inline]
     pub fn memory_growths(&self) -> u64 {
         self.0.memory_growths.get()
+    }
+
+    /// Copies the values of a function that is about to continue in better code. Returns whether there is memory for
+    /// them.
+    pub(crate) fn keep_values(&self, values: &[u64]) -> bool {
+        let mut kept = self.0.values.borrow_mut();
+        kept.clear();
+        if kept.try_reserve(values.len()).is_err() {
+            return false;
+        }
+        kept.extend_from_slice(values);
+        // SAFETY: the store's plain fields are this thread's. The code that reads the values is entered before anything
+        // else can be kept.
+        unsafe { (*self.vm()).values = kept.as_ptr_range().end };
+        true
     }
 
     pub(crate) fn note_memory_growth(&self) {

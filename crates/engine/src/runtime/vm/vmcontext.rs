@@ -70,6 +70,8 @@ pub struct VMStoreContext {
     pub unwind: VMUnwind,
     /// The operators that the guest may still execute, as a negative number that counts up to 0.
     pub fuel: i64,
+    /// The end of the values of the function that continues in better code: see the libcall `better_loop`.
+    pub values: *const u64,
     /// Set when the host interrupted the guest. A failing stack check then means an interruption.
     pub interrupted: AtomicBool,
     /// Set when something waits for a call to end. See `Store::call_for_attention`.
@@ -348,6 +350,7 @@ mod tests {
         assert_eq!(store::EXIT_PC as usize, offset_of!(VMStoreContext, exit_pc));
         assert_eq!(store::RESUME as usize, offset_of!(VMStoreContext, resume));
         assert_eq!(store::FUEL as usize, offset_of!(VMStoreContext, fuel));
+        assert_eq!(store::VALUES as usize, offset_of!(VMStoreContext, values));
         let unwind = offset_of!(VMStoreContext, unwind);
         assert_eq!(store::UNWIND_PC as usize, unwind + offset_of!(VMUnwind, pc));
         assert_eq!(store::UNWIND_SP as usize, unwind + offset_of!(VMUnwind, sp));
