@@ -18,9 +18,6 @@ pub const R8: Reg = 8;
 pub const R9: Reg = 9;
 pub const R10: Reg = 10;
 pub const R11: Reg = 11;
-pub const R12: Reg = 12;
-pub const R13: Reg = 13;
-pub const R14: Reg = 14;
 pub const R15: Reg = 15;
 
 /// The operand of an instruction that may be in memory.

@@ -20,9 +20,9 @@ use super::compiled::{CompiledFunction, SourceLocation};
 use super::environ::{ModuleEnvironment, index};
 use super::stack::type_index;
 use super::trampolines::libcall_name;
-use crate::abi::TrapCode;
 use crate::abi::libcalls::Libcall;
 use crate::abi::offsets;
+use crate::abi::{MemoryStyle, TrapCode};
 use crate::error::CompileError;
 use crate::parse::info::*;
 use crate::types::{FuncType, ValType};
@@ -101,9 +101,6 @@ struct Baseline<'a> {
     reachable: bool,
     /// The topmost operand, if it is in the processor's flags.
     condition: Option<Cc>,
-    /// Whether `rbx` holds the context, and `r15` the base of memory 0.
-    has_vmctx: bool,
-    has_memory: bool,
     /// The offset of the current operator in the module.
     at: u32,
     /// Positions of labels in the code.
@@ -118,16 +115,20 @@ struct Baseline<'a> {
     own_args: u32,
 }
 
-/// Holds the context. No operand is ever in it.
+/// Holds the context. No operand is ever in it, and callees preserve it.
 const VMCTX: Reg = RBX;
-/// Holds the base of memory 0. No operand is ever in it.
+/// Holds the base of memory 0 if that is reserved. No operand is ever in it, and callees preserve it.
 const MEMORY: Reg = R15;
 /// Free to use inside an operator.
 const SCRATCH: Reg = R11;
 const SCRATCH2: Reg = R10;
 
-const VMCTX_PLACE: Rm = Rm::Mem(RBP, -8);
-const TURNS_PLACE: Rm = Rm::Mem(RBP, -16);
+/// What the two registers held before.
+const SAVED_PLACES: [(Reg, Rm); 2] = [(VMCTX, Rm::Mem(RBP, -8)), (MEMORY, Rm::Mem(RBP, -16))];
+/// The turns that loops have left.
+const TURNS_PLACE: Rm = Rm::Mem(RBP, -24);
+/// Bytes of the frame before the places of values.
+const FRAME_HEADER: i32 = 24;
 
 /// Larger functions have frames that only Cranelift should lay out.
 const MOST_LOCALS: usize = 2_000;
@@ -152,8 +153,6 @@ pub fn compile(
         control: Vec::new(),
         reachable: true,
         condition: None,
-        has_vmctx: false,
-        has_memory: false,
         at: offset as u32,
         labels: Vec::new(),
         fixups: Vec::new(),
@@ -213,7 +212,7 @@ impl Baseline<'_> {
             }
         }
         self.stubs();
-        let frame = (16 + 8 * self.values.most_places() as i32 + 15) & !15;
+        let frame = (FRAME_HEADER + 8 * self.values.most_places() as i32 + 15) & !15;
         for patch in patches {
             self.asm.patch(patch, -frame);
         }
@@ -249,7 +248,16 @@ impl Baseline<'_> {
         self.asm.alu(Alu::Cmp, W::Q, SCRATCH2, Rm::Mem(SCRATCH, offsets::store::STACK_LIMIT));
         self.trap_if(Cc::B, TrapCode::StackExhausted);
         let grow = self.asm.lea_later(RSP, RSP);
-        self.asm.store(W::Q, VMCTX_PLACE, RDI);
+        for (reg, saved) in SAVED_PLACES {
+            self.asm.store(W::Q, saved, reg);
+        }
+        self.asm.mov(W::Q, VMCTX, Rm::Reg(RDI));
+        if let Some((memory, ty)) = self.module.info.memories.iter().next()
+            && self.module.tunables.style_of(ty) == MemoryStyle::Reserved
+        {
+            let base = self.module.offsets.memory(memory) + offsets::memory::BASE;
+            self.asm.mov(W::Q, MEMORY, Rm::Mem(VMCTX, base));
+        }
         self.asm.store_imm(W::D, TURNS_PLACE, self.module.loop_turns);
         for (i, (arg, ty)) in args.iter().enumerate() {
             self.values.locals.push(*ty);
@@ -297,10 +305,9 @@ impl Baseline<'_> {
         Label(self.labels.len() as u32 - 1)
     }
 
-    /// The label is here. Nothing is known of registers.
+    /// The label is here.
     fn bind(&mut self, label: Label) {
         self.labels[label.0 as usize] = Some(self.asm.at());
-        (self.has_vmctx, self.has_memory) = (false, false);
     }
 
     fn jump(&mut self, label: Label) {
@@ -364,19 +371,18 @@ impl Baseline<'_> {
                     self.land(from);
                     self.at = at;
                     self.asm.store_imm(W::D, TURNS_PLACE, self.module.loop_turns);
-                    self.asm.mov(W::Q, RDI, VMCTX_PLACE);
+                    self.asm.mov(W::Q, RDI, Rm::Reg(VMCTX));
                     self.asm.mov_imm(RSI, u64::from(at));
                     self.asm.lea(RDX, place(values.saturating_sub(1)));
                     self.asm.mov_imm(RCX, u64::from(values));
                     self.call_direct(libcall_name(self.module.info, Libcall::better_loop));
                     self.asm.test(W::Q, RAX, RAX);
                     let leave = self.asm.jcc(Cc::NE);
-                    self.asm.mov(W::Q, VMCTX, VMCTX_PLACE);
                     let place = self.asm.jmp();
                     self.asm.patch(place, back as i32 - (place + 4) as i32);
                     self.land(leave);
                     self.asm.mov(W::Q, SCRATCH, Rm::Reg(RAX));
-                    self.asm.mov(W::Q, RDI, VMCTX_PLACE);
+                    self.asm.mov(W::Q, RDI, Rm::Reg(VMCTX));
                     self.leave_frame();
                     if self.own_args > 0 {
                         // The code there takes no arguments in memory, so these are removed here.
@@ -391,6 +397,9 @@ impl Baseline<'_> {
     }
 
     fn leave_frame(&mut self) {
+        for (reg, saved) in SAVED_PLACES {
+            self.asm.mov(W::Q, reg, saved);
+        }
         self.asm.mov(W::Q, RSP, Rm::Reg(RBP));
         self.asm.pop(RBP);
     }
@@ -405,19 +414,6 @@ impl Baseline<'_> {
             name: ModuleRelocTarget::User { namespace: 0, index },
             addend: -4,
         });
-    }
-
-    /// The register with the context.
-    fn vmctx(&mut self) -> Reg {
-        if !std::mem::replace(&mut self.has_vmctx, true) {
-            self.asm.mov(W::Q, VMCTX, VMCTX_PLACE);
-        }
-        VMCTX
-    }
-
-    /// A field of the context.
-    fn field(&mut self, offset: i32) -> Rm {
-        Rm::Mem(self.vmctx(), offset)
     }
 
     /// Moves the arguments on top of the stack to where they are passed. Everything else goes to its place.
@@ -448,7 +444,6 @@ impl Baseline<'_> {
 
     /// After a call: no register holds what it did. Pushes the result.
     fn returned(&mut self, ty: &FuncType) -> Result {
-        (self.has_vmctx, self.has_memory) = (false, false);
         match *ty.results {
             [] => Ok(()),
             [result] => {
@@ -475,16 +470,15 @@ impl Baseline<'_> {
             return Err(Refused::Unknown);
         }
         self.pass_args(ty)?;
-        let vmctx = self.vmctx();
         match info.defined_func(callee) {
             Some(defined) => {
-                self.asm.mov(W::Q, RDI, Rm::Reg(vmctx));
+                self.asm.mov(W::Q, RDI, Rm::Reg(VMCTX));
                 self.call_direct(defined.as_u32());
             }
             None => {
                 let import = self.module.offsets.imported_function(callee);
-                self.asm.mov(W::Q, SCRATCH, Rm::Mem(vmctx, import + offsets::function_import::CODE));
-                self.asm.mov(W::Q, RDI, Rm::Mem(vmctx, import + offsets::function_import::VMCTX));
+                self.asm.mov(W::Q, SCRATCH, Rm::Mem(VMCTX, import + offsets::function_import::CODE));
+                self.asm.mov(W::Q, RDI, Rm::Mem(VMCTX, import + offsets::function_import::VMCTX));
                 self.locate();
                 self.asm.call_reg(SCRATCH);
             }
@@ -501,11 +495,10 @@ impl Baseline<'_> {
             return Err(Refused::Unknown);
         }
         let element = self.values.pop_int(&mut self.asm);
-        let vmctx = self.vmctx();
         let definition = match info.defined_table(table) {
-            Some(defined) => (vmctx, self.module.offsets.defined_table(defined)),
+            Some(defined) => (VMCTX, self.module.offsets.defined_table(defined)),
             None => {
-                self.asm.mov(W::Q, SCRATCH, Rm::Mem(vmctx, self.module.offsets.imported_table(table)));
+                self.asm.mov(W::Q, SCRATCH, Rm::Mem(VMCTX, self.module.offsets.imported_table(table)));
                 (SCRATCH, 0)
             }
         };
@@ -518,7 +511,7 @@ impl Baseline<'_> {
         self.asm.mov(W::Q, SCRATCH, field(offsets::table_definition::BASE));
         self.asm.mov(W::Q, SCRATCH, Rm::Scaled(SCRATCH, element, 3));
         self.values.release(element);
-        self.asm.mov(W::D, SCRATCH2, Rm::Mem(vmctx, self.module.offsets.type_id(ty)));
+        self.asm.mov(W::D, SCRATCH2, Rm::Mem(VMCTX, self.module.offsets.type_id(ty)));
         // A null reference faults here, because the first page of the address space is never mapped.
         self.may_fault(TrapCode::UninitializedElement);
         self.asm.alu(Alu::Cmp, W::D, SCRATCH2, Rm::Mem(SCRATCH, offsets::func_ref::TYPE_ID));
@@ -551,10 +544,8 @@ impl Baseline<'_> {
             self.values.load_into(&mut self.asm, register, value);
         }
         self.values.drop(operands);
-        let vmctx = self.vmctx();
-        self.asm.mov(W::Q, RDI, Rm::Reg(vmctx));
+        self.asm.mov(W::Q, RDI, Rm::Reg(VMCTX));
         self.call_direct(libcall_name(self.module.info, libcall));
-        (self.has_vmctx, self.has_memory) = (false, false);
     }
 
     // --- control ---
@@ -592,7 +583,7 @@ impl Baseline<'_> {
         let Some(header) = self.control.last().map(|frame| frame.label) else { return Ok(()) };
         self.bind(header);
         if self.module.tunables.interruptible {
-            let store = self.field(offsets::header::STORE);
+            let store = Rm::Mem(VMCTX, offsets::header::STORE);
             self.asm.mov(W::Q, SCRATCH, store);
             self.may_fault(TrapCode::Interrupted);
             self.asm.mov(W::D, SCRATCH2, Rm::Mem(SCRATCH, -4));
@@ -810,9 +801,9 @@ impl Baseline<'_> {
     fn global(&mut self, global: u32) -> Rm {
         let global = index::<GlobalIndex>(global);
         match self.module.info.defined_global(global) {
-            Some(defined) => self.field(self.module.offsets.defined_global(defined)),
+            Some(defined) => Rm::Mem(VMCTX, self.module.offsets.defined_global(defined)),
             None => {
-                let pointer = self.field(self.module.offsets.imported_global(global));
+                let pointer = Rm::Mem(VMCTX, self.module.offsets.imported_global(global));
                 self.asm.mov(W::Q, SCRATCH, pointer);
                 Rm::Mem(SCRATCH, 0)
             }
@@ -844,7 +835,7 @@ impl Baseline<'_> {
     fn memory_size(&mut self, memory: u32) -> Result {
         let memory = index::<MemoryIndex>(memory);
         let ty = self.module.info.memories[memory];
-        let definition = self.field(self.module.offsets.memory(memory) + offsets::memory::DEFINITION);
+        let definition = Rm::Mem(VMCTX, self.module.offsets.memory(memory) + offsets::memory::DEFINITION);
         self.asm.mov(W::Q, SCRATCH, definition);
         let reg = self.values.take(&mut self.asm);
         self.asm.mov(W::Q, reg, Rm::Mem(SCRATCH, offsets::memory_definition::LENGTH));

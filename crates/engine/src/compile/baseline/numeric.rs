@@ -5,7 +5,7 @@
 
 use super::asm::*;
 use super::values::{FLOAT_SCRATCH, Place, Ty, Value};
-use super::{Baseline, MEMORY, Refused, Result, SCRATCH, SCRATCH2};
+use super::{Baseline, MEMORY, Refused, Result, SCRATCH, SCRATCH2, VMCTX};
 use crate::abi::{MemoryStyle, TrapCode, offsets};
 use crate::compile::bounds;
 use crate::compile::environ::index;
@@ -48,15 +48,9 @@ impl Baseline<'_> {
         let address = self.values.pop_int(&mut self.asm);
         let field = self.module.offsets.memory(memory) + offsets::memory::BASE;
         let base = if memory.as_u32() == 0 {
-            if !self.has_memory {
-                let field = self.field(field);
-                self.asm.mov(W::Q, MEMORY, field);
-                self.has_memory = true;
-            }
             MEMORY
         } else {
-            let field = self.field(field);
-            self.asm.mov(W::Q, SCRATCH, field);
+            self.asm.mov(W::Q, SCRATCH, Rm::Mem(VMCTX, field));
             SCRATCH
         };
         // An offset that needs no check fits.

@@ -5,7 +5,7 @@
 //! translated. Operands below `settled` are in their own places. Moves change no flag.
 
 use super::asm::*;
-use super::{Refused, Result, SCRATCH2};
+use super::{FRAME_HEADER, Refused, Result, SCRATCH2};
 use crate::types::ValType;
 
 /// The type of a value. References are `i64`s here.
@@ -76,12 +76,11 @@ pub struct Value {
 
 /// A place in the frame.
 pub fn place(number: u32) -> Rm {
-    Rm::Mem(RBP, -24 - 8 * number as i32)
+    Rm::Mem(RBP, -FRAME_HEADER - 8 - 8 * number as i32)
 }
 
-/// The general registers that operands may be in.
-const INTS: u16 =
-    1 << RAX | 1 << RCX | 1 << RDX | 1 << RSI | 1 << RDI | 1 << R8 | 1 << R9 | 1 << R12 | 1 << R13 | 1 << R14;
+/// The general registers that operands may be in. A function preserves all others but those that are free to use.
+const INTS: u16 = 1 << RAX | 1 << RCX | 1 << RDX | 1 << RSI | 1 << RDI | 1 << R8 | 1 << R9;
 /// The vector registers that operands may be in.
 const FLOATS: u16 = 0x3fff;
 /// Free to use inside an operator.
