@@ -83,3 +83,87 @@ fn a_module_that_already_runs_serializes_as_one_that_was_compiled_at_once() {
     assert!(serialize(Tiers::Lazy { from: 0 }, &[1, 50]) == eager);
     assert!(serialize(Tiers::Stepped, &[1, 50]) == eager);
 }
+
+/// What a function returns when everything is compiled first, after each of several calls.
+fn assert_same_in_all_tiers(text: &str, arguments: &[i32]) {
+    let bytes = encode(text);
+    let results = |tiers| {
+        let engine = Engine::new(&Config { tiers, ..Config::default() }).expect("an engine");
+        let module = Module::new(&engine, &bytes).expect("valid");
+        arguments.iter().map(|argument| call(&engine, &module, *argument)).collect::<Vec<_>>()
+    };
+    let expected = results(Tiers::Eager);
+    for tiers in [Tiers::Lazy { from: 0 }, Tiers::Stepped] {
+        assert_eq!(results(tiers), expected, "{tiers:?}");
+    }
+}
+
+#[test]
+fn a_loop_continues_in_better_code_with_all_that_it_has() {
+    // Below the inner loop are operands of each type, some from before the outer loop. The loops take parameters,
+    // and stand in both arms of an `if`. The function has arguments in memory.
+    let text = "(module
+        (func $mix (param i32 i64 f32 f64 i32 i64 i32 i64 i32) (result i32)
+            (local $n i32) (local $sum i64) (local $x f64) (local $unset f32)
+            (i64.const 1000) (f64.const 0.5) (local.get 0)
+            (local.set $n (local.get 0))
+            (loop $outer (param i32) (result i32)
+                (i32.add (i32.const 3))
+                (f32.convert_i32_s (local.get $n)) (local.get 5)
+                (if (result i32) (i32.and (local.get $n) (i32.const 1))
+                    (then
+                        (i32.const 5) (i32.add (local.get $n) (i32.const 4))
+                        (loop $inner (param i32 i32) (result i32)
+                            (local.set $n)
+                            (local.set $sum (i64.add (local.get $sum) (i64.extend_i32_u (local.get $n))))
+                            (i32.add (i32.const 7)) (i32.sub (local.get $n) (i32.const 1))
+                            (br_if $inner (i32.gt_s (local.get $n) (i32.const 2)))
+                            (drop)))
+                    (else
+                        (i32.const 11)
+                        (loop $other
+                            (local.set $x (f64.add (local.get $x) (f64.promote_f32 (local.get $unset))))
+                            (local.set $x (f64.add (local.get $x) (f64.const 1.25)))
+                            (br_if $other (f64.lt (local.get $x) (f64.const 9))))))
+                (local.set 8) (local.set 5) (local.set 2)
+                (local.set $sum (i64.add (local.get $sum) (local.get 5)))
+                (local.set $n (i32.sub (local.get 0) (i32.const 1)))
+                (local.set 0 (local.get $n))
+                (i32.add (local.get 8))
+                (br_if $outer (i32.gt_s (local.get 0) (i32.const 0))))
+            (local.set 8)
+            (i64.shr_u (i64.reinterpret_f64 (f64.mul (f64.const 4))) (i64.const 40)) (i32.wrap_i64)
+            (local.set 6) (i32.wrap_i64) (i32.add (local.get 6)) (i32.add (local.get 8))
+            (i32.add (i32.wrap_i64 (i64.add (local.get $sum) (local.get 7))))
+            (i32.add (i32.reinterpret_f32 (local.get 2)))
+            (i32.add (i32.reinterpret_f32 (f32.demote_f64 (local.get $x)))))
+        (func (export \"f\") (param i32) (result i32)
+            (i32.xor (local.get 0) (call $mix (local.get 0) (i64.const 2) (f32.const 3) (f64.const 4)
+                (i32.const 5) (i64.const 6) (i32.const 7) (i64.const 8) (i32.const 9)))))";
+    assert_same_in_all_tiers(text, &[1, 2, 7, 40]);
+}
+
+#[test]
+fn the_first_tier_preserves_what_its_callers_have_in_registers() {
+    // The caller has a vector, so it is compiled by the optimising tier at once. It has more values than its callee
+    // leaves registers alone.
+    let values = 12;
+    let each = |form: &dyn Fn(usize) -> String| (0..values).map(form).collect::<String>();
+    let text = format!(
+        "(module (memory 1) (global $g (mut i32) (i32.const 5))
+            (func $callee (param i32) (result i32) (local i32 i32)
+                (global.set $g (i32.add (global.get $g) (local.get 0)))
+                (i32.store (local.get 0) (i32.mul (global.get $g) (i32.const 3)))
+                (i32.add (i32.load (local.get 0)) (i32.div_u (global.get $g) (i32.const 7))))
+            (func (export \"f\") (param i32) (result i32) (local v128) {}
+                (local.set 1 (i32x4.splat (local.get 0)))
+                {}
+                (drop (call $callee (local.get 0)))
+                (drop (call $callee (i32.add (local.get 0) (i32.const 8))))
+                (i32x4.extract_lane 2 (local.get 1)) {}))",
+        each(&|_| "(local i32)".into()),
+        each(&|i| format!("(local.set {} (i32.rotl (local.get 0) (i32.const {i})))", i + 2)),
+        each(&|i| format!("(i32.add (local.get {}))", i + 2)),
+    );
+    assert_same_in_all_tiers(&text, &[3, 1000, 65000]);
+}

@@ -490,7 +490,8 @@ impl Worker {
                 let range = module.info.bodies[*index].clone();
                 let offset = range.start;
                 let builder = &mut self.builder;
-                self.has = translate::translate(module, ty, &bytes[range], offset, *from_loop, func, builder)?;
+                self.has =
+                    translate::translate(module, ty, &bytes[range], offset, *from_loop, func, builder)?;
                 Ok(offset)
             }
             Job::Trampoline(trampoline) => {

@@ -69,7 +69,7 @@ fn show(
     bytes: &[u8],
 ) {
     let mut worker = Worker::new();
-    let offset = worker.translate(job, place, module, bytes, true).expect("translates");
+    let offset = worker.translate(job, place, module, bytes).expect("translates");
     worker.context.set_disasm(true);
     let ir = worker.context.func.display().to_string();
     worker.compile(compiler, offset).expect("compiles");

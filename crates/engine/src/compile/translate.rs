@@ -103,12 +103,7 @@ pub(super) fn translate(
 }
 
 impl<'a> FuncTranslator<'a> {
-    fn body(
-        mut self,
-        entry: ir::Block,
-        body: &FunctionBody<'_>,
-        unroll: bool,
-    ) -> Result<Has, CompileError> {
+    fn body(mut self, entry: ir::Block, body: &FunctionBody<'_>, unroll: bool) -> Result<Has, CompileError> {
         if !self.env.module.tunables.signals {
             self.env.check_stack(&mut self.builder);
         }
@@ -204,7 +199,6 @@ impl<'a> FuncTranslator<'a> {
         let local = self.builder.declare_var(ty);
         self.builder.def_var(local, value);
         self.locals.push(Local { variable: local, blocks: 0 });
-    }
     }
 
     /// Whether compiling the IR emitted so far would take too much memory or time.
@@ -466,8 +460,9 @@ impl<'a> FuncTranslator<'a> {
             self.begin_here(self.at, header, &params);
         }
         self.builder.switch_to_block(header);
-        self.reload_operands();
+        // Reading a variable can add parameters.
         let params = self.builder.block_params(header).to_vec();
+        self.reload_operands();
         self.stacks.operands.extend(params);
         self.push_frame(FrameKind::Loop { header }, ty);
         self.env.poll(&mut self.builder);
@@ -535,8 +530,8 @@ impl<'a> FuncTranslator<'a> {
         if frame.exit_reached {
             self.builder.switch_to_block(frame.exit);
             self.builder.seal_block(frame.exit);
-            self.reload_operands();
             let results = self.builder.block_params(frame.exit).to_vec();
+            self.reload_operands();
             self.stacks.operands.extend(results);
         }
     }

@@ -708,6 +708,26 @@ mod tests {
     }
 
     #[test]
+    fn a_hot_loop_gets_code_that_begins_at_it() {
+        if !crate::sys::plt::HAS_PLT {
+            return;
+        }
+        let text = "(module (func (export \"f\") (param i32) (nop) (loop (nop))))";
+        let buffer = parser::ParseBuffer::new(text).expect("lexes");
+        let bytes = parser::parse::<wast::Wat>(&buffer).expect("parses").encode().expect("encodes");
+        let engine = engine(Tiers::Stepped, None);
+        let module = Module::new(&engine, &bytes).expect("valid");
+        let lazy = module.0.lazy.clone().expect("it is compiled later");
+        let index = DefinedFuncIndex::new(0);
+        let at = bytes.iter().position(|byte| *byte == 0x03).expect("the body has the operator `loop`");
+        let at = at.max(lazy.info.bodies[index].start + 2) as u32;
+        let better = lazy.better_loop(index, at).expect("it is made at once");
+        assert_eq!(lazy.better_loop(index, at), Some(better), "it is made once");
+        assert!(lazy.code.addresses().contains(&better));
+        assert_ne!(lazy.code.function(index).addr(), better, "calls go to the start");
+    }
+
+    #[test]
     fn nothing_goes_on_when_nobody_holds_the_module() {
         if !crate::sys::plt::HAS_PLT {
             return;
