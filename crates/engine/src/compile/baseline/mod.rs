@@ -839,7 +839,7 @@ impl Baseline<'_> {
         self.asm.mov(W::Q, SCRATCH, definition);
         let reg = self.values.take(&mut self.asm);
         self.asm.mov(W::Q, reg, Rm::Mem(SCRATCH, offsets::memory_definition::LENGTH));
-        self.asm.shift_imm(Shift::Shr, W::Q, reg, ty.page_size_log2 as u8);
+        self.asm.shift_imm(Shift::Shr, W::Q, reg, ty.page_size_log2);
         let ty = if ty.memory64 { Ty::I64 } else { Ty::I32 };
         self.values.push(&mut self.asm, ty, Place::Int(reg));
         Ok(())

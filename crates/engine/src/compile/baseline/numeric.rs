@@ -126,11 +126,10 @@ impl Baseline<'_> {
     /// The two topmost operands, the deeper one first. With `commutes` one in a register comes first.
     fn pop2(&mut self, commutes: bool) -> (Value, Value) {
         let (b, a) = (self.values.pop(), self.values.pop());
-        let swaps = match (a.place, b.place) {
-            (Place::Const(_), _) => true,
-            (Place::Frame(_), Place::Int(_) | Place::Float(_)) => true,
-            _ => false,
-        };
+        let swaps = matches!(
+            (a.place, b.place),
+            (Place::Const(_), _) | (Place::Frame(_), Place::Int(_) | Place::Float(_))
+        );
         if commutes && swaps { (b, a) } else { (a, b) }
     }
 
