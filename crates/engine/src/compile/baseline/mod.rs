@@ -13,23 +13,26 @@
 //! `bounds::is_guarded` says that its address needs no check.
 
 mod asm;
+mod calls;
+mod control;
+mod exceptions;
 mod numeric;
 mod values;
 
-use super::compiled::{CompiledFunction, SourceLocation};
+use super::compiled::{CompiledFunction, Handler, SourceLocation};
 use super::environ::{ModuleEnvironment, index};
-use super::stack::type_index;
 use super::trampolines::libcall_name;
 use crate::abi::libcalls::Libcall;
 use crate::abi::offsets;
 use crate::abi::{MemoryStyle, TrapCode};
 use crate::error::CompileError;
 use crate::parse::info::*;
-use crate::types::{FuncType, ValType};
+use crate::types::FuncType;
 use asm::*;
-use cranelift_codegen::binemit::Reloc;
-use cranelift_module::{ModuleReloc, ModuleRelocTarget};
-use values::{Place, Ty, Value, Values, place};
+use calls::{Arg, args_of};
+use control::{Frame, Kind};
+use cranelift_module::ModuleReloc;
+use values::{Place, Ty, Values, place};
 use wasmparser::{BinaryReader, FunctionBody, Operator};
 
 /// Why a function is not translated here.
@@ -50,23 +53,6 @@ type Result<T = (), E = Refused> = std::result::Result<T, E>;
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Label(u32);
 
-/// A construct that is open.
-struct Frame {
-    /// Where branches to it go.
-    label: Label,
-    /// For an `if` without an `else` so far.
-    else_label: Option<Label>,
-    is_loop: bool,
-    /// Operands below its parameters.
-    height: usize,
-    params: Vec<Ty>,
-    results: Vec<Ty>,
-    /// Whether a branch leads to its end.
-    reached: bool,
-    /// Opened in dead code.
-    dead: bool,
-}
-
 /// Code after the function's own.
 enum Stub {
     Trap {
@@ -81,15 +67,6 @@ enum Stub {
         at: u32,
         values: u32,
     },
-}
-
-/// Where an argument is passed.
-#[derive(Clone, Copy)]
-enum Arg {
-    Int(Reg),
-    Float(Reg),
-    /// At this offset of the arguments in memory.
-    Stack(i32),
 }
 
 struct Baseline<'a> {
@@ -111,6 +88,9 @@ struct Baseline<'a> {
     relocs: Vec<ModuleReloc>,
     traps: Vec<(u32, TrapCode)>,
     source_map: Vec<SourceLocation>,
+    /// Calls that catch exceptions, by their return address, and where they continue.
+    catching: Vec<(u32, Label)>,
+    handlers: Vec<Handler>,
     /// Bytes of the function's own arguments in memory.
     own_args: u32,
 }
@@ -127,8 +107,10 @@ const SCRATCH2: Reg = R10;
 const SAVED_PLACES: [(Reg, Rm); 2] = [(VMCTX, Rm::Mem(RBP, -8)), (MEMORY, Rm::Mem(RBP, -16))];
 /// The turns that loops have left.
 const TURNS_PLACE: Rm = Rm::Mem(RBP, -24);
+/// The context, for code that begins with no register.
+const VMCTX_PLACE: Rm = Rm::Mem(RBP, -32);
 /// Bytes of the frame before the places of values.
-const FRAME_HEADER: i32 = 24;
+const FRAME_HEADER: i32 = 32;
 
 /// Larger functions have frames that only Cranelift should lay out.
 const MOST_LOCALS: usize = 2_000;
@@ -160,6 +142,8 @@ pub fn compile(
         relocs: Vec::new(),
         traps: Vec::new(),
         source_map: Vec::new(),
+        catching: Vec::new(),
+        handlers: Vec::new(),
         own_args: 0,
     };
     match function.body(&FunctionBody::new(BinaryReader::new(bytes, offset as u64))) {
@@ -169,38 +153,12 @@ pub fn compile(
     }
 }
 
-/// Where the arguments of a function are passed, after its context, and their bytes in memory.
-fn args_of(ty: &FuncType) -> Result<(Vec<(Arg, Ty)>, u32)> {
-    const INTS: [Reg; 5] = [RSI, RDX, RCX, R8, R9];
-    let (mut ints, mut floats, mut stack) = (INTS.into_iter(), 0..8, 0);
-    let mut args = Vec::with_capacity(ty.params.len());
-    for param in &ty.params {
-        let ty = Ty::of(*param)?;
-        let register = if ty.is_float() { floats.next().map(Arg::Float) } else { ints.next().map(Arg::Int) };
-        let arg = register.unwrap_or_else(|| {
-            stack += 8;
-            Arg::Stack(stack - 8)
-        });
-        args.push((arg, ty));
-    }
-    Ok((args, (stack as u32).next_multiple_of(16)))
-}
-
 impl Baseline<'_> {
     fn body(&mut self, body: &FunctionBody<'_>) -> Result {
         let patches = self.prologue(body)?;
         let results = self.ty.results.iter().map(|ty| Ty::of(*ty)).collect::<Result<_>>()?;
         let label = self.label();
-        self.control.push(Frame {
-            label,
-            else_label: None,
-            is_loop: false,
-            height: 0,
-            params: Vec::new(),
-            results,
-            reached: false,
-            dead: false,
-        });
+        self.control.push(Frame { results, ..Frame::new(label, Kind::Block) });
         let mut operators = body.get_operators_reader()?;
         while !operators.eof() {
             let (op, offset) = operators.read_with_offset()?;
@@ -220,6 +178,10 @@ impl Baseline<'_> {
             let to = self.labels[label.0 as usize].ok_or(Refused::Unknown)?;
             self.asm.patch(place, (i64::from(to) - i64::from(from)) as i32);
         }
+        for (call, landing) in std::mem::take(&mut self.catching) {
+            let handler = self.labels[landing.0 as usize].ok_or(Refused::Unknown)?;
+            self.handlers.push(Handler { call, handler, frame_size: frame as u32 });
+        }
         Ok(())
     }
 
@@ -230,7 +192,7 @@ impl Baseline<'_> {
             relocs: self.relocs,
             traps: self.traps,
             source_map: self.source_map,
-            handlers: Vec::new(),
+            handlers: self.handlers,
         }
     }
 
@@ -251,13 +213,9 @@ impl Baseline<'_> {
         for (reg, saved) in SAVED_PLACES {
             self.asm.store(W::Q, saved, reg);
         }
+        self.asm.store(W::Q, VMCTX_PLACE, RDI);
         self.asm.mov(W::Q, VMCTX, Rm::Reg(RDI));
-        if let Some((memory, ty)) = self.module.info.memories.iter().next()
-            && self.module.tunables.style_of(ty) == MemoryStyle::Reserved
-        {
-            let base = self.module.offsets.memory(memory) + offsets::memory::BASE;
-            self.asm.mov(W::Q, MEMORY, Rm::Mem(VMCTX, base));
-        }
+        self.load_memory_base();
         self.asm.store_imm(W::D, TURNS_PLACE, self.module.loop_turns);
         for (i, (arg, ty)) in args.iter().enumerate() {
             self.values.locals.push(*ty);
@@ -296,6 +254,15 @@ impl Baseline<'_> {
         }
         self.values.start();
         Ok([check, grow])
+    }
+
+    fn load_memory_base(&mut self) {
+        if let Some((memory, ty)) = self.module.info.memories.iter().next()
+            && self.module.tunables.style_of(ty) == MemoryStyle::Reserved
+        {
+            let base = self.module.offsets.memory(memory) + offsets::memory::BASE;
+            self.asm.mov(W::Q, MEMORY, Rm::Mem(VMCTX, base));
+        }
     }
 
     // --- labels ---
@@ -404,371 +371,6 @@ impl Baseline<'_> {
         self.asm.pop(RBP);
     }
 
-    /// Calls a function or trampoline by its index in the module.
-    fn call_direct(&mut self, index: u32) {
-        self.locate();
-        let offset = self.asm.call();
-        self.relocs.push(ModuleReloc {
-            offset,
-            kind: Reloc::X86CallPCRel4,
-            name: ModuleRelocTarget::User { namespace: 0, index },
-            addend: -4,
-        });
-    }
-
-    /// Moves the arguments on top of the stack to where they are passed. Everything else goes to its place.
-    fn pass_args(&mut self, ty: &FuncType) -> Result {
-        let (args, bytes) = args_of(ty)?;
-        // A register may hold an argument that belongs in another one.
-        self.values.settle_registers(&mut self.asm);
-        self.values.settle_below(&mut self.asm, args.len());
-        if bytes > 0 {
-            self.asm.lea(RSP, Rm::Mem(RSP, -(bytes as i32)));
-        }
-        let first = self.values.len() - args.len();
-        for (i, (arg, ty)) in args.iter().enumerate() {
-            let value = self.values.at(first + i);
-            match *arg {
-                Arg::Int(reg) => self.values.load_into(&mut self.asm, reg, value),
-                Arg::Float(reg) => self.values.load_float_into(&mut self.asm, reg, value),
-                Arg::Stack(offset) => {
-                    let bits = Value { ty: if ty.is_wide() { Ty::I64 } else { Ty::I32 }, ..value };
-                    self.values.load_into(&mut self.asm, RAX, bits);
-                    self.asm.store(W::Q, Rm::Mem(RSP, offset), RAX);
-                }
-            }
-        }
-        self.values.drop(args.len());
-        Ok(())
-    }
-
-    /// After a call: no register holds what it did. Pushes the result.
-    fn returned(&mut self, ty: &FuncType) -> Result {
-        match *ty.results {
-            [] => Ok(()),
-            [result] => {
-                let ty = Ty::of(result)?;
-                if ty == Ty::I32 {
-                    self.asm.mov(W::D, RAX, Rm::Reg(RAX));
-                }
-                self.push_result(ty);
-                Ok(())
-            }
-            _ => Err(Refused::Unknown),
-        }
-    }
-
-    /// Pushes what is in `rax` or `xmm0`.
-    fn push_result(&mut self, ty: Ty) {
-        self.values.push_register(&mut self.asm, ty, 0);
-    }
-
-    fn call(&mut self, callee: FuncIndex) -> Result {
-        let info = self.module.info;
-        let ty = info.func_type(callee).ty();
-        if ty.results.len() > 1 {
-            return Err(Refused::Unknown);
-        }
-        self.pass_args(ty)?;
-        match info.defined_func(callee) {
-            Some(defined) => {
-                self.asm.mov(W::Q, RDI, Rm::Reg(VMCTX));
-                self.call_direct(defined.as_u32());
-            }
-            None => {
-                let import = self.module.offsets.imported_function(callee);
-                self.asm.mov(W::Q, SCRATCH, Rm::Mem(VMCTX, import + offsets::function_import::CODE));
-                self.asm.mov(W::Q, RDI, Rm::Mem(VMCTX, import + offsets::function_import::VMCTX));
-                self.locate();
-                self.asm.call_reg(SCRATCH);
-            }
-        }
-        self.returned(ty)
-    }
-
-    fn call_indirect(&mut self, table: u32, ty: u32) -> Result {
-        let info = self.module.info;
-        let (table, ty) = (index::<TableIndex>(table), type_index(ty));
-        let signature = info.types[ty].ty();
-        let declared = &info.tables[table].ty;
-        if !info.types[ty].is_final() || signature.results.len() > 1 || declared.table64 {
-            return Err(Refused::Unknown);
-        }
-        let element = self.values.pop_int(&mut self.asm);
-        let definition = match info.defined_table(table) {
-            Some(defined) => (VMCTX, self.module.offsets.defined_table(defined)),
-            None => {
-                self.asm.mov(W::Q, SCRATCH, Rm::Mem(VMCTX, self.module.offsets.imported_table(table)));
-                (SCRATCH, 0)
-            }
-        };
-        let field = |offset: i32| Rm::Mem(definition.0, definition.1 + offset);
-        self.asm.alu(Alu::Cmp, W::Q, element, field(offsets::table_definition::LENGTH));
-        self.trap_if(Cc::AE, TrapCode::UndefinedElement);
-        // If that is mispredicted, the element is the first one.
-        self.asm.mov_imm(SCRATCH2, 0);
-        self.asm.cmov(Cc::AE, W::Q, element, Rm::Reg(SCRATCH2));
-        self.asm.mov(W::Q, SCRATCH, field(offsets::table_definition::BASE));
-        self.asm.mov(W::Q, SCRATCH, Rm::Scaled(SCRATCH, element, 3));
-        self.values.release(element);
-        self.asm.mov(W::D, SCRATCH2, Rm::Mem(VMCTX, self.module.offsets.type_id(ty)));
-        // A null reference faults here, because the first page of the address space is never mapped.
-        self.may_fault(TrapCode::UninitializedElement);
-        self.asm.alu(Alu::Cmp, W::D, SCRATCH2, Rm::Mem(SCRATCH, offsets::func_ref::TYPE_ID));
-        self.trap_if(Cc::NE, TrapCode::IndirectCallTypeMismatch);
-        // The scratch registers are used for arguments, so the reference waits in `rdi`.
-        self.values.evict(&mut self.asm, RDI);
-        self.asm.mov(W::Q, RDI, Rm::Reg(SCRATCH));
-        self.pass_args(signature)?;
-        self.asm.mov(W::Q, SCRATCH, Rm::Mem(RDI, offsets::func_ref::CODE));
-        self.asm.mov(W::Q, RDI, Rm::Mem(RDI, offsets::func_ref::VMCTX));
-        self.locate();
-        self.asm.call_reg(SCRATCH);
-        self.returned(signature)
-    }
-
-    /// Calls a libcall with the indices `places` and this many operands. The result is in `rax`.
-    fn libcall(&mut self, libcall: Libcall, places: &[u32], operands: usize) {
-        use cranelift_codegen::ir::types::I64;
-        const INTS: [Reg; 5] = [RSI, RDX, RCX, R8, R9];
-        self.values.settle_registers(&mut self.asm);
-        self.values.settle_below(&mut self.asm, operands);
-        let mut registers = INTS.into_iter();
-        for (place, register) in places.iter().zip(&mut registers) {
-            self.asm.mov_imm(register, u64::from(*place));
-        }
-        let first = self.values.len() - operands;
-        for ((i, register), ty) in (0..operands).zip(&mut registers).zip(&libcall.params()[places.len()..]) {
-            let value = self.values.at(first + i);
-            debug_assert!(*ty == I64 || value.ty == Ty::I32);
-            self.values.load_into(&mut self.asm, register, value);
-        }
-        self.values.drop(operands);
-        self.asm.mov(W::Q, RDI, Rm::Reg(VMCTX));
-        self.call_direct(libcall_name(self.module.info, libcall));
-    }
-
-    // --- control ---
-
-    fn open(&mut self, ty: wasmparser::BlockType, is_loop: bool, else_label: Option<Label>) -> Result {
-        let info = self.module.info;
-        let each = |tys: &[ValType]| tys.iter().map(|ty| Ty::of(*ty)).collect::<Result<Vec<Ty>>>();
-        let (params, results) = match ty {
-            wasmparser::BlockType::Empty => (Vec::new(), Vec::new()),
-            wasmparser::BlockType::Type(ty) => (Vec::new(), vec![Ty::of_wasm(ty)?]),
-            wasmparser::BlockType::FuncType(ty) => {
-                let ty = info.types[type_index(ty)].ty();
-                (each(&ty.params)?, each(&ty.results)?)
-            }
-        };
-        let label = self.label();
-        let height = self.values.len() - params.len();
-        let reached = false;
-        self.control.push(Frame {
-            label,
-            else_label,
-            is_loop,
-            height,
-            params,
-            results,
-            reached,
-            dead: false,
-        });
-        Ok(())
-    }
-
-    fn enter_loop(&mut self, ty: wasmparser::BlockType) -> Result {
-        self.values.settle(&mut self.asm);
-        self.open(ty, true, None)?;
-        let Some(header) = self.control.last().map(|frame| frame.label) else { return Ok(()) };
-        self.bind(header);
-        if self.module.tunables.interruptible {
-            let store = Rm::Mem(VMCTX, offsets::header::STORE);
-            self.asm.mov(W::Q, SCRATCH, store);
-            self.may_fault(TrapCode::Interrupted);
-            self.asm.mov(W::D, SCRATCH2, Rm::Mem(SCRATCH, -4));
-        }
-        self.asm.alu_imm(Alu::Sub, W::D, TURNS_PLACE, 1);
-        let from = self.asm.jcc(Cc::E);
-        let values = (self.values.locals.len() + self.values.len()) as u32;
-        let back = self.asm.at();
-        self.stubs.push(Stub::Hot { from, back, at: self.at, values });
-        Ok(())
-    }
-
-    fn enter_if(&mut self, ty: wasmparser::BlockType) -> Result {
-        let condition = self.pop_condition();
-        self.values.settle(&mut self.asm);
-        let else_label = self.label();
-        self.jump_if(condition.not(), else_label);
-        self.open(ty, false, Some(else_label))
-    }
-
-    fn enter_else(&mut self) {
-        let Some(frame) = self.control.last_mut() else { return };
-        let Some(else_label) = frame.else_label.take() else { return };
-        if self.reachable {
-            let (label, results, height) = (frame.label, frame.results.len(), frame.height);
-            frame.reached = true;
-            self.values.copy_to(&mut self.asm, results, height);
-            self.jump(label);
-        }
-        let Some(frame) = self.control.last() else { return };
-        self.values.reset(frame.height, &frame.params);
-        self.bind(else_label);
-        self.reachable = true;
-    }
-
-    fn end(&mut self) {
-        let Some(mut frame) = self.control.pop() else { return };
-        if frame.dead {
-            return;
-        }
-        if frame.is_loop {
-            // Nothing comes together here: branches go to the header.
-            if !self.reachable {
-                self.values.reset(frame.height, &frame.results);
-            }
-            return;
-        }
-        if self.reachable && self.control.is_empty() && !frame.reached {
-            return self.return_();
-        }
-        if self.reachable {
-            self.values.copy_to(&mut self.asm, frame.results.len(), frame.height);
-            frame.reached = true;
-        }
-        if let Some(else_label) = frame.else_label {
-            // Without an `else` the results are the parameters, which are in the same places.
-            self.bind(else_label);
-            frame.reached = true;
-        }
-        self.bind(frame.label);
-        self.values.reset(frame.height, &frame.results);
-        self.reachable = frame.reached;
-        if self.control.is_empty() && self.reachable {
-            self.return_();
-        }
-    }
-
-    fn frame_mut(&mut self, depth: u32) -> &mut Frame {
-        let index = self.control.len() - 1 - depth as usize;
-        &mut self.control[index]
-    }
-
-    /// The target of a branch: its label, the number of operands it passes, and the height for them.
-    fn target(&mut self, depth: u32) -> (Label, usize, usize) {
-        let frame = self.frame_mut(depth);
-        frame.reached |= !frame.is_loop;
-        let count = if frame.is_loop { frame.params.len() } else { frame.results.len() };
-        (frame.label, count, frame.height)
-    }
-
-    fn br(&mut self, depth: u32) {
-        let (label, count, height) = self.target(depth);
-        self.values.copy_to(&mut self.asm, count, height);
-        self.jump(label);
-        self.reachable = false;
-    }
-
-    fn br_if(&mut self, depth: u32) {
-        let condition = self.pop_condition();
-        let (label, count, height) = self.target(depth);
-        if count == 0 {
-            self.jump_if(condition, label);
-            return;
-        }
-        let next = self.skip_if(condition.not());
-        self.values.copy_to(&mut self.asm, count, height);
-        self.jump(label);
-        self.land(next);
-    }
-
-    fn br_table(&mut self, table: &wasmparser::BrTable<'_>) -> Result {
-        let selector = self.values.pop_int(&mut self.asm);
-        let mut depths: Vec<u32> = table.targets().collect::<std::result::Result<_, _>>()?;
-        let last = depths.len() as u64;
-        depths.push(table.default());
-        // A selector past the end becomes the default, also if the processor guesses.
-        self.asm.mov_imm(SCRATCH2, last);
-        self.asm.alu(Alu::Cmp, W::D, selector, Rm::Reg(SCRATCH2));
-        self.asm.cmov(Cc::A, W::D, selector, Rm::Reg(SCRATCH2));
-        let (_, count, _) = self.target(table.default());
-        if count > 0 {
-            self.values.settle(&mut self.asm);
-        }
-        let address = self.asm.lea_rip(SCRATCH);
-        self.asm.movsx32(SCRATCH2, Rm::Scaled(SCRATCH, selector, 2));
-        self.values.release(selector);
-        self.asm.alu(Alu::Add, W::Q, SCRATCH2, Rm::Reg(SCRATCH));
-        self.asm.jmp_reg(SCRATCH2);
-        let start = self.asm.at();
-        self.asm.patch(address, (start - (address + 4)) as i32);
-        let mut stubs: Vec<(u32, Label)> = Vec::new();
-        let mut known = std::collections::HashMap::new();
-        for depth in depths {
-            let label = if count == 0 {
-                self.target(depth).0
-            } else {
-                *known.entry(depth).or_insert_with(|| {
-                    let label = Label(self.labels.len() as u32);
-                    self.labels.push(None);
-                    stubs.push((depth, label));
-                    label
-                })
-            };
-            let place = self.asm.at();
-            self.asm.code.extend_from_slice(&[0; 4]);
-            self.fixups.push((place, start, label));
-        }
-        for (depth, label) in stubs {
-            self.bind(label);
-            let (label, count, height) = self.target(depth);
-            self.values.copy_to(&mut self.asm, count, height);
-            self.jump(label);
-        }
-        self.reachable = false;
-        Ok(())
-    }
-
-    fn return_(&mut self) {
-        if self.values.len() > 0 && !self.ty.results.is_empty() {
-            let value = self.values.at(self.values.len() - 1);
-            if value.ty.is_float() {
-                self.values.load_float_into(&mut self.asm, 0, value);
-            } else {
-                self.values.load_into(&mut self.asm, RAX, value);
-            }
-        }
-        self.leave_frame();
-        self.asm.ret(self.own_args as u16);
-        self.reachable = false;
-    }
-
-    /// In dead code only the nesting is tracked.
-    fn dead_operator(&mut self, op: &Operator<'_>) -> Result {
-        match op {
-            Operator::Block { .. } | Operator::Loop { .. } | Operator::If { .. } => {
-                let (label, height) = (Label(0), 0);
-                self.control.push(Frame {
-                    label,
-                    else_label: None,
-                    is_loop: false,
-                    height,
-                    params: Vec::new(),
-                    results: Vec::new(),
-                    reached: false,
-                    dead: true,
-                });
-            }
-            Operator::Else => self.enter_else(),
-            Operator::End => self.end(),
-            Operator::Try { .. } | Operator::TryTable { .. } => return Err(Refused::Unknown),
-            _ => {}
-        }
-        Ok(())
-    }
-
     // --- operators ---
 
     /// The topmost operand as a condition.
@@ -855,7 +457,7 @@ impl Baseline<'_> {
             O::Unreachable => self.trap(TrapCode::Unreachable),
             O::Block { blockty } => {
                 self.values.settle(&mut self.asm);
-                self.open(blockty, false, None)?;
+                self.open(blockty, Kind::Block)?;
             }
             O::Loop { blockty } => self.enter_loop(blockty)?,
             O::If { blockty } => self.enter_if(blockty)?,
@@ -867,6 +469,14 @@ impl Baseline<'_> {
             O::Return => self.return_(),
             O::Call { function_index } => self.call(index(function_index))?,
             O::CallIndirect { type_index, table_index } => self.call_indirect(table_index, type_index)?,
+            O::TryTable { ref try_table } => self.enter_try_table(try_table)?,
+            O::Try { blockty } => self.enter_try(blockty)?,
+            O::Catch { tag_index } => self.enter_catch(Some(tag_index))?,
+            O::CatchAll => self.enter_catch(None)?,
+            O::Delegate { relative_depth } => self.delegate(relative_depth),
+            O::Rethrow { relative_depth } => self.rethrow(relative_depth),
+            O::Throw { tag_index } => self.throw(tag_index),
+            O::ThrowRef => self.throw_ref(),
             O::Drop => {
                 let value = self.values.pop();
                 self.values.forget(value);

@@ -121,7 +121,8 @@ impl Values {
         self.stack[operand]
     }
 
-    fn own_place(&self, operand: usize) -> u32 {
+    /// The number of an operand's place.
+    pub fn own_place(&self, operand: usize) -> u32 {
         (self.locals.len() + operand) as u32
     }
 
@@ -304,6 +305,18 @@ impl Values {
                 self.copy(asm, to, value);
             }
         }
+    }
+
+    /// Copies the `count` topmost operands to an array of 16 bytes each, above all operands. Returns its address.
+    pub fn copy_apart(&mut self, asm: &mut Asm, count: usize) -> Rm {
+        let first = self.stack.len() - count;
+        // Places go down in memory, and the array goes up.
+        let end = self.stack.len() + 2 * count.max(1);
+        self.most = self.most.max(self.locals.len() + end);
+        for i in 0..count {
+            self.copy(asm, self.own_place(end - 1 - 2 * i), self.stack[first + i]);
+        }
+        place(self.own_place(end - 1))
     }
 
     /// Pops a value, or for `tee` not, and stores it in a local.
