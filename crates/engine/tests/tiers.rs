@@ -167,3 +167,31 @@ fn the_first_tier_preserves_what_its_callers_have_in_registers() {
     );
     assert_same_in_all_tiers(&text, &[3, 1000, 65000]);
 }
+
+#[test]
+fn what_is_too_much_for_the_first_tier_runs_in_the_other() {
+    let nested = format!(
+        "(module (func (export \"f\") (param i32) (result i32) {} (local.set 0 (i32.add (local.get 0) (i32.const 1))) {}
+            (local.get 0)))",
+        "loop ".repeat(3000),
+        "end ".repeat(3000),
+    );
+    assert_same_in_all_tiers(&nested, &[1, 2]);
+    let operands = format!(
+        "(module (func (export \"f\") (param i32) (result i32) {} {}))",
+        "local.get 0 ".repeat(20_000),
+        "i32.add ".repeat(19_999),
+    );
+    assert_same_in_all_tiers(&operands, &[1, 2]);
+    // Each of the branches passes on all operands, to other places.
+    let many = "i32 ".repeat(900);
+    let branches = format!(
+        "(module (func (export \"f\") (param i32) (result i32)
+            (block (result {many}) (i32.const 7) {} {} {}) {}))",
+        "local.get 0 ".repeat(900),
+        "(br_if 0 (i32.eqz (local.get 0))) ".repeat(300),
+        "br 0",
+        "i32.add ".repeat(899),
+    );
+    assert_same_in_all_tiers(&branches, &[0, 3]);
+}

@@ -5,13 +5,11 @@
 //! objects refer to each other by pointer, and those pointers never leave their group.
 
 mod api;
-mod profile;
 #[cfg(test)]
 mod tests;
 mod vm;
 
 pub use api::*;
-pub use profile::{Node, Profile, ProfiledFunction, ProfiledThread, Profiler};
 pub use vm::call::{EntryOutcome, FastEntry};
 pub use vm::exception::{Exception, Tag};
 pub use vm::group::WeakGroup;
@@ -20,6 +18,7 @@ pub use vm::interrupt::InterruptHandle;
 pub use vm::limits::{Budget, Limits, OverLimit, Usage};
 pub use vm::memory::Pin;
 pub use vm::parking::{Parker, Wait};
+pub use vm::profile::{Node, Profile, ProfiledFunction, ProfiledThread, Profiler};
 pub use vm::shared_memory::{MemoryHost, SharedMemory, WeakSharedMemory};
 pub use vm::store::Store;
 pub use vm::traps::{Error, Trap};

@@ -112,8 +112,15 @@ const VMCTX_PLACE: Rm = Rm::Mem(RBP, -32);
 /// Bytes of the frame before the places of values.
 const FRAME_HEADER: i32 = 32;
 
-/// Larger functions have frames that only Cranelift should lay out.
+/// The most locals, and with operands the most places in a frame. With more, only Cranelift makes frames that programs
+/// can recurse through.
 const MOST_LOCALS: usize = 2_000;
+const MOST_PLACES: usize = 10_000;
+/// The most constructs inside each other. Some are searched for in all of them.
+const MOST_NESTED: usize = 1_000;
+/// The most bytes of code for each byte of a body that is not small. Each branch may copy a thousand operands.
+const MOST_CODE: usize = 32;
+const SMALL: usize = 4 << 10;
 
 /// Translates a function body. `bytes` is the body, found at `offset` in the module. `None` if it has something that
 /// only Cranelift translates.
@@ -159,9 +166,17 @@ impl Baseline<'_> {
         let results = self.ty.results.iter().map(|ty| Ty::of(*ty)).collect::<Result<_>>()?;
         let label = self.label();
         self.control.push(Frame { results, ..Frame::new(label, Kind::Block) });
+        let bytes = body.range();
+        let most_code = MOST_CODE * (SMALL + (bytes.end - bytes.start) as usize);
         let mut operators = body.get_operators_reader()?;
         while !operators.eof() {
             let (op, offset) = operators.read_with_offset()?;
+            if self.asm.code.len() > most_code
+                || self.control.len() > MOST_NESTED
+                || self.values.most_places() > MOST_PLACES
+            {
+                return Err(Refused::Unknown);
+            }
             self.at = offset as u32;
             if self.reachable {
                 self.operator(&op)?;

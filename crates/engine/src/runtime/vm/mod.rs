@@ -15,6 +15,7 @@ pub mod libcalls;
 pub mod limits;
 pub mod memory;
 pub mod parking;
+pub mod profile;
 pub mod shared_memory;
 pub mod state;
 pub mod store;

@@ -1,6 +1,6 @@
 //! Looks at where a thread is: interrupts it by a signal, whose handler is given the registers.
 //!
-//! Used by `runtime/profile/`. Invariant: the signal is one that nobody else in the process handles, and it is
+//! Used by `runtime/vm/profile/`. Invariant: the signal is one that nobody else in the process handles, and it is
 //! sent to threads that have asked for it only.
 
 use super::signals::registers;

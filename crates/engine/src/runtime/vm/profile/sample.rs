@@ -1,15 +1,15 @@
 //! What the interrupted thread does: it notes the addresses of its frames.
 //!
-//! Used by `runtime/profile/` and, through [`take`], the signal handler. Invariants: the handler takes no lock,
+//! Used by `runtime/vm/profile/` and, through [`take`], the signal handler. Invariants: the handler takes no lock,
 //! allocates nothing and calls nobody. It may come between any two instructions, so what it finds may be half done:
 //! it reads nothing but the thread's own stack, above the stack pointer and in ever older frames. What it notes may
 //! be wrong then, and is only ever looked up.
 
+use super::super::traps;
+use super::super::vmcontext::VMStoreContext;
 use super::Shared;
 use super::tree::{CUT, HOST, PROGRAM};
 use crate::code::registry;
-use crate::runtime::vm::traps;
-use crate::runtime::vm::vmcontext::VMStoreContext;
 use crate::sys::{self, Registers};
 use std::cell::{Cell, RefCell, UnsafeCell};
 use std::ops::Range;

@@ -1,6 +1,6 @@
 //! Stacks of one thread, as the tree of all that were seen, and the samples in order of time.
 //!
-//! Used by `runtime/profile/`. Invariant: parents come before their children.
+//! Used by `runtime/vm/profile/`. Invariant: parents come before their children.
 
 use std::collections::HashMap;
 

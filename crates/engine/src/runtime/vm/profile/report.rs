@@ -1,6 +1,6 @@
 //! Addresses become functions: what a profile tells.
 //!
-//! Used by `runtime/profile/`. Invariant: it runs while code is kept. Names and places come from the guest's module,
+//! Used by `runtime/vm/profile/`. Invariant: it runs while code is kept. Names and places come from the guest's module,
 //! and are cut to sizes that are shown.
 
 use super::tree::{CUT, HOST, IDLE, PROGRAM, Tree};
@@ -73,7 +73,7 @@ impl Functions {
         self.place(ProfiledFunction { name: name.into(), url: String::new(), line: 0, func_index: None })
     }
 
-    fn chain(&mut self, frame: &Frame, sources: &[crate::SourceFrame]) -> Chain {
+    fn chain(&mut self, frame: &Frame, sources: &[crate::debug::SourceFrame]) -> Chain {
         let index = frame.func_index;
         let shown = |name: &str| demangle(name).unwrap_or_else(|| name.to_string());
         let own = || match &frame.name {
@@ -86,7 +86,7 @@ impl Functions {
             return vec![(self.place(function), 0)];
         }
         let outermost_first = sources.iter().rev();
-        let place = |source: &crate::SourceFrame| {
+        let place = |source: &crate::debug::SourceFrame| {
             let name = source.function.as_deref().map_or_else(own, shown);
             let url = source.file.clone();
             let function = ProfiledFunction { name, url, line: source.declared, func_index: Some(index) };
