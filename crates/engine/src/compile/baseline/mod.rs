@@ -464,7 +464,7 @@ impl Baseline<'_> {
 
     fn operator(&mut self, op: &Operator<'_>) -> Result {
         use Operator as O;
-        if !matches!(op, O::BrIf { .. } | O::If { .. } | O::Select | O::I32Eqz) {
+        if !matches!(op, O::BrIf { .. } | O::If { .. } | O::Select | O::TypedSelect { .. } | O::I32Eqz) {
             self.settle_condition();
         }
         match *op {
@@ -496,7 +496,7 @@ impl Baseline<'_> {
                 let value = self.values.pop();
                 self.values.forget(value);
             }
-            O::Select => self.select()?,
+            O::Select | O::TypedSelect { .. } => self.select()?,
             O::LocalGet { local_index } => {
                 let ty = self.values.locals[local_index as usize];
                 self.values.push(&mut self.asm, ty, Place::Frame(local_index));

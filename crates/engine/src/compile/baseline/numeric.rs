@@ -4,7 +4,7 @@
 //! instruction that [`Baseline::may_fault`] knows of.
 
 use super::asm::*;
-use super::values::{FLOAT_SCRATCH, Place, Ty, Value};
+use super::values::{FLOAT_SCRATCH, FLOAT_SCRATCH2, Place, Ty, Value};
 use super::{Baseline, MEMORY, Refused, Result, SCRATCH, SCRATCH2, VMCTX};
 use crate::abi::{MemoryStyle, TrapCode, offsets};
 use crate::compile::bounds;
@@ -398,6 +398,154 @@ impl Baseline<'_> {
         self.values.push(&mut self.asm, ty, Place::Float(to));
     }
 
+    /// From an unsigned 64-bit integer.
+    fn unsigned_to_float(&mut self, ty: Ty) {
+        let from = self.values.pop_int(&mut self.asm);
+        let to = self.values.take_float(&mut self.asm);
+        self.asm.sse(0, 0x57, to, Rm::Reg(to));
+        self.asm.test(W::Q, from, from);
+        let large = self.skip_if(Cc::L);
+        self.asm.sse_q(ty.prefix(), 0x2a, to, Rm::Reg(from));
+        let done = self.asm.jmp();
+        self.land(large);
+        // Half of it, rounded to odd, is converted as exactly.
+        self.asm.mov(W::Q, SCRATCH, Rm::Reg(from));
+        self.asm.alu_imm(Alu::And, W::D, Rm::Reg(SCRATCH), 1);
+        self.asm.shift_imm(Shift::Shr, W::Q, from, 1);
+        self.asm.alu(Alu::Or, W::Q, from, Rm::Reg(SCRATCH));
+        self.asm.sse_q(ty.prefix(), 0x2a, to, Rm::Reg(from));
+        self.asm.sse(ty.prefix(), 0x58, to, Rm::Reg(to));
+        self.land(done);
+        self.values.release(from);
+        self.values.push(&mut self.asm, ty, Place::Float(to));
+    }
+
+    fn copysign(&mut self, ty: Ty) {
+        let (a, b) = self.pop2(false);
+        let to = self.values.float(&mut self.asm, a);
+        let other = self.values.float(&mut self.asm, b);
+        let sign: u64 = if ty.is_wide() { 1 << 63 } else { 1 << 31 };
+        self.asm.mov_imm(SCRATCH2, !sign);
+        self.asm.sse_q(0x66, 0x6e, FLOAT_SCRATCH, Rm::Reg(SCRATCH2));
+        self.asm.sse(0, 0x54, to, Rm::Reg(FLOAT_SCRATCH));
+        self.asm.mov_imm(SCRATCH2, sign);
+        self.asm.sse_q(0x66, 0x6e, FLOAT_SCRATCH, Rm::Reg(SCRATCH2));
+        self.asm.sse(0, 0x54, FLOAT_SCRATCH, Rm::Reg(other));
+        self.asm.sse(0, 0x56, to, Rm::Reg(FLOAT_SCRATCH));
+        self.values.release_float(other);
+        self.values.push(&mut self.asm, ty, Place::Float(to));
+    }
+
+    /// Sets a scratch register to the bits of a float.
+    fn float_bits(&mut self, bits: u64) {
+        self.asm.mov_imm(SCRATCH2, bits);
+        self.asm.sse_q(0x66, 0x6e, FLOAT_SCRATCH, Rm::Reg(SCRATCH2));
+    }
+
+    /// Compares with a scratch register: below, equal or above.
+    fn compare_floats(&mut self, ty: Ty, a: Reg, b: Reg) {
+        self.asm.sse(if ty.is_wide() { 0x66 } else { 0 }, 0x2e, a, Rm::Reg(b));
+    }
+
+    /// Truncates a float to an integer. What no integer equals is a trap, or with `saturates` the nearest integer.
+    fn truncate(&mut self, from: Ty, to: Ty, signed: bool, saturates: bool) {
+        let value = self.values.pop();
+        let x = self.values.float(&mut self.asm, value);
+        let reg = self.values.take(&mut self.asm);
+        // What the processor gives for all that does not fit.
+        const INDEFINITE: u64 = 1 << 63;
+        let two_to_63 = if from.is_wide() { 0x43e0_0000_0000_0000 } else { 0x5f00_0000 };
+        self.compare_floats(from, x, x);
+        let mut nan = None;
+        if saturates {
+            nan = Some(self.skip_if(Cc::P));
+        } else {
+            self.trap_if(Cc::P, TrapCode::InvalidConversionToInteger);
+        }
+        match (to, signed) {
+            (Ty::I32, _) => {
+                self.asm.sse_q(from.prefix(), 0x2c, reg, Rm::Reg(x));
+                if signed {
+                    self.asm.movsx32(SCRATCH, Rm::Reg(reg));
+                } else {
+                    self.asm.mov(W::D, SCRATCH, Rm::Reg(reg));
+                }
+                self.asm.alu(Alu::Cmp, W::Q, SCRATCH, Rm::Reg(reg));
+                if saturates {
+                    let fits = self.skip_if(Cc::E);
+                    let (least, most) =
+                        if signed { (1 << 31, i32::MAX as u64) } else { (0, u64::from(u32::MAX)) };
+                    self.asm.sse(0, 0x57, FLOAT_SCRATCH, Rm::Reg(FLOAT_SCRATCH));
+                    self.compare_floats(from, x, FLOAT_SCRATCH);
+                    self.asm.mov_imm(reg, least);
+                    let negative = self.skip_if(Cc::B);
+                    self.asm.mov_imm(reg, most);
+                    self.land(negative);
+                    self.land(fits);
+                } else {
+                    self.trap_if(Cc::NE, TrapCode::IntegerOverflow);
+                }
+                self.asm.mov(W::D, reg, Rm::Reg(reg));
+            }
+            (_, true) => {
+                self.asm.sse_q(from.prefix(), 0x2c, reg, Rm::Reg(x));
+                self.asm.mov_imm(SCRATCH2, INDEFINITE);
+                self.asm.alu(Alu::Cmp, W::Q, reg, Rm::Reg(SCRATCH2));
+                let fits = self.skip_if(Cc::NE);
+                if saturates {
+                    self.asm.sse(0, 0x57, FLOAT_SCRATCH, Rm::Reg(FLOAT_SCRATCH));
+                    self.compare_floats(from, x, FLOAT_SCRATCH);
+                    let negative = self.skip_if(Cc::B);
+                    self.asm.mov_imm(reg, i64::MAX as u64);
+                    self.land(negative);
+                } else {
+                    // It may be the least integer itself.
+                    let sign = if from.is_wide() { 1 << 63 } else { 1 << 31 };
+                    self.float_bits(two_to_63 | sign);
+                    self.compare_floats(from, x, FLOAT_SCRATCH);
+                    self.trap_if(Cc::NE, TrapCode::IntegerOverflow);
+                }
+                self.land(fits);
+            }
+            (_, false) => {
+                self.float_bits(two_to_63);
+                self.compare_floats(from, x, FLOAT_SCRATCH);
+                let large = self.skip_if(Cc::AE);
+                self.asm.sse_q(from.prefix(), 0x2c, reg, Rm::Reg(x));
+                self.out_of_range_if_negative(reg, saturates, 0);
+                let done = self.asm.jmp();
+                self.land(large);
+                self.asm.sse(0, 0x28, FLOAT_SCRATCH2, Rm::Reg(x));
+                self.asm.sse(from.prefix(), 0x5c, FLOAT_SCRATCH2, Rm::Reg(FLOAT_SCRATCH));
+                self.asm.sse_q(from.prefix(), 0x2c, reg, Rm::Reg(FLOAT_SCRATCH2));
+                // The highest bit is set next, so this becomes the greatest integer.
+                self.out_of_range_if_negative(reg, saturates, i64::MAX as u64);
+                self.asm.mov_imm(SCRATCH2, INDEFINITE);
+                self.asm.alu(Alu::Xor, W::Q, reg, Rm::Reg(SCRATCH2));
+                self.land(done);
+            }
+        }
+        if let Some(nan) = nan {
+            let done = self.asm.jmp();
+            self.land(nan);
+            self.asm.mov_imm(reg, 0);
+            self.land(done);
+        }
+        self.values.release_float(x);
+        self.values.push(&mut self.asm, to, Place::Int(reg));
+    }
+
+    fn out_of_range_if_negative(&mut self, reg: Reg, saturates: bool, instead: u64) {
+        self.asm.test(W::Q, reg, reg);
+        if saturates {
+            let fits = self.skip_if(Cc::GE);
+            self.asm.mov_imm(reg, instead);
+            self.land(fits);
+        } else {
+            self.trap_if(Cc::L, TrapCode::IntegerOverflow);
+        }
+    }
+
     /// Takes the bits of a value as another type.
     fn reinterpret(&mut self, ty: Ty) {
         let value = self.values.pop();
@@ -575,6 +723,26 @@ impl Baseline<'_> {
             O::F64ConvertI32S => self.int_to_float(F64, W::D),
             O::F32ConvertI32U | O::F32ConvertI64S => self.int_to_float(F32, W::Q),
             O::F64ConvertI32U | O::F64ConvertI64S => self.int_to_float(F64, W::Q),
+            O::F32ConvertI64U => self.unsigned_to_float(F32),
+            O::F64ConvertI64U => self.unsigned_to_float(F64),
+            O::F32Copysign => self.copysign(F32),
+            O::F64Copysign => self.copysign(F64),
+            O::I32TruncF32S => self.truncate(F32, I32, true, false),
+            O::I32TruncF32U => self.truncate(F32, I32, false, false),
+            O::I32TruncF64S => self.truncate(F64, I32, true, false),
+            O::I32TruncF64U => self.truncate(F64, I32, false, false),
+            O::I64TruncF32S => self.truncate(F32, I64, true, false),
+            O::I64TruncF32U => self.truncate(F32, I64, false, false),
+            O::I64TruncF64S => self.truncate(F64, I64, true, false),
+            O::I64TruncF64U => self.truncate(F64, I64, false, false),
+            O::I32TruncSatF32S => self.truncate(F32, I32, true, true),
+            O::I32TruncSatF32U => self.truncate(F32, I32, false, true),
+            O::I32TruncSatF64S => self.truncate(F64, I32, true, true),
+            O::I32TruncSatF64U => self.truncate(F64, I32, false, true),
+            O::I64TruncSatF32S => self.truncate(F32, I64, true, true),
+            O::I64TruncSatF32U => self.truncate(F32, I64, false, true),
+            O::I64TruncSatF64S => self.truncate(F64, I64, true, true),
+            O::I64TruncSatF64U => self.truncate(F64, I64, false, true),
             O::F64PromoteF32 => self.float_unary(F64, |asm, reg| asm.sse(0xf3, 0x5a, reg, Rm::Reg(reg))),
             O::F32DemoteF64 => self.float_unary(F32, |asm, reg| asm.sse(0xf2, 0x5a, reg, Rm::Reg(reg))),
             O::I32ReinterpretF32 => self.reinterpret(I32),

@@ -85,6 +85,7 @@ const INTS: u16 = 1 << RAX | 1 << RCX | 1 << RDX | 1 << RSI | 1 << RDI | 1 << R8
 const FLOATS: u16 = 0x3fff;
 /// Free to use inside an operator.
 pub const FLOAT_SCRATCH: Reg = 15;
+pub const FLOAT_SCRATCH2: Reg = 14;
 
 /// The most operands that are not in their places. Setting a local looks at them all.
 const MOST_UNSETTLED: usize = 24;
