@@ -40,7 +40,7 @@ test('has a namespace of the shape of the global one', () => {
 test('says what to do when there is no addon for this platform', () => {
   const copy = fs.mkdtempSync(path.join(os.tmpdir(), 'wasi-native-'));
   fs.copyFileSync(path.join(PACKAGE, 'index.js'), path.join(copy, 'index.js'));
-  fs.cpSync(path.join(PACKAGE, 'lib'), path.join(copy, 'lib'), { recursive: true });
+  fs.cpSync(path.join(PACKAGE, 'dist'), path.join(copy, 'dist'), { recursive: true });
   const { stderr } = spawnSync(process.execPath, [copy], { encoding: 'utf8' });
   fs.rmSync(copy, { recursive: true });
   expect(stderr).toMatch(/wasi-native has no native addon for [\w -]+ here/);
