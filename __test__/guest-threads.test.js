@@ -180,33 +180,30 @@ test('a library that starts threads is told where it can', async () => {
 });
 
 describe.each(FOR_EVER)('while threads do "%s" for ever', (how) => {
-  const stdin = () => new PassThrough();
+  // What is printed without end is more than can be captured.
+  const streams = () => ({ stdin: new PassThrough(), stdout: how === 'print' ? 'ignore' : 'pipe' });
 
   test('a thread that panics ends the program with its trap', async () => {
-    const failed = run(['panic', how], { stdin: stdin() }).catch((error) => error);
+    const failed = run(['panic', how], streams()).catch((error) => error);
     const { code, message, stderr } = await failed;
     expect({ code, message }).toEqual({ code: 'ERR_WASI_TRAP', message: 'unreachable' });
     expect(stderr).toMatch(/thread of a guest/);
   });
 
   test('a thread that exits ends the program with its code', async () => {
-    expect((await run(['exit', how], { stdin: stdin() })).code).toBe(7);
+    expect((await run(['exit', how], streams())).code).toBe(7);
   });
 
   test('the program ends when its first thread does', async () => {
-    // What is printed without end is more than can be captured.
-    const streams = { stdin: stdin(), stdout: how === 'print' ? 'ignore' : 'pipe' };
-    const { code, stdout } = await run(['main-ends', how], streams);
+    const { code, stdout } = await run(['main-ends', how], streams());
     expect({ code, stdout }).toEqual({ code: 0, stdout: how === 'print' ? null : 'main ends\n' });
   });
 
   test('a timeout and a signal end the program', async () => {
-    const late = run(['for-ever', how], { stdin: stdin(), stdout: 'ignore', timeout: 100 });
+    const late = run(['for-ever', how], { ...streams(), timeout: 100 });
     await expect(late).rejects.toMatchObject({ code: 'ERR_WASI_TIMEOUT' });
     const signal = AbortSignal.timeout(100);
-    await expect(run(['for-ever', how], { stdin: stdin(), stdout: 'ignore', signal })).rejects.toThrow(
-      /abort/,
-    );
+    await expect(run(['for-ever', how], { ...streams(), signal })).rejects.toThrow(/abort/);
   });
 });
 
