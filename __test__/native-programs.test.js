@@ -24,6 +24,9 @@ const PROJECT = {
   'src/data.json': '{ "value": 21, "other": 1 }',
   'src/lazy.js': 'export default () => console.log("lazy");',
   'src/broken.js': 'export const = 5;',
+  'loader.cjs': `module.exports = function (source) {
+    setTimeout(this.async(), 5, null, source.replace('lazy', 'LAZY'));
+  };`,
 };
 
 const PROGRAMS = {
@@ -136,6 +139,116 @@ const PROGRAMS = {
       }
       await new Transformer(wrong).png().catch((error) => console.log(error.constructor.name, error.message));
     }`,
+
+  rspack: `
+    import { rspack } from ${url('@rspack/core/dist/index.js')};
+    const compiler = rspack({
+      mode: 'production',
+      entry: './src/index.js',
+      devtool: 'source-map',
+      output: { path: dir },
+      resolve: { extensions: ['.ts', '.js'] },
+      module: {
+        rules: [
+          { test: /\\.ts$/, loader: 'builtin:swc-loader', options: { jsc: { parser: { syntax: 'typescript' } } } },
+          { test: /lazy/, use: [process.cwd() + '/loader.cjs'] },
+        ],
+      },
+      plugins: [
+        new rspack.DefinePlugin({ 'data.other': '2' }),
+        (compiler) => compiler.hooks.compilation.tap('plugin', (compilation) => {
+          compilation.hooks.processAssets.tap('plugin', (assets) => console.log(Object.keys(assets).sort()));
+        }),
+      ],
+    });
+    const stats = await promisify(compiler.run.bind(compiler))();
+    console.log(stats.hasErrors(), stats.toJson({ all: false, assets: true }).assets.map(({ name, size }) => [name, size]));
+    for (const name of fs.readdirSync(dir).sort()) console.log(name, fs.readFileSync(dir + '/' + name, 'utf8'));
+    await promisify(compiler.close.bind(compiler))();
+    const broken = rspack({ entry: './src/broken.js', mode: 'development', output: { path: dir } });
+    console.log((await promisify(broken.run.bind(broken))()).toJson({ all: false, errors: true }).errors.length);
+    await promisify(broken.close.bind(broken))();`,
+
+  zen: `
+    import zen from ${url('@gorules/zen-engine/index.js')};
+    const { ZenEngine, evaluateExpression, evaluateExpressionSync, evaluateUnaryExpressionSync, renderTemplate } = zen;
+    console.log(evaluateExpressionSync('a + b * 2', { a: 1, b: 4 }), evaluateUnaryExpressionSync('> 5', { $: 7 }));
+    console.log(await evaluateExpression('sum(map(xs, # * 2))', { xs: [1, 2, 3] }), await renderTemplate('{{ a }} b', { a: 5 }));
+    const nodes = [
+      { id: 'in', type: 'inputNode' },
+      { id: 'sum', type: 'expressionNode', content: { expressions: [{ id: '1', key: 'twice', value: 'input * 2' }] } },
+      { id: 'js', type: 'functionNode', content: { source: \`
+        import dayjs from 'dayjs';
+        export const handler = async (input) => ({ ...input, year: dayjs('2024-01-01').format('YYYY') });\` } },
+      { id: 'own', type: 'customNode', content: { kind: 'mine', config: { k: 5 } } },
+      { id: 'out', type: 'outputNode' },
+    ].map((node) => ({ name: node.id, position: { x: 0, y: 0 }, ...node }));
+    const edges = nodes.slice(1).map(({ id }, place) => ({ id: 'e' + place, type: 'edge', sourceId: nodes[place].id, targetId: id }));
+    const asked = [];
+    const engine = new ZenEngine({
+      loader: async (key) => {
+        asked.push(key);
+        if (key !== 'graph.json') throw new Error('nothing of that name');
+        return Buffer.from(JSON.stringify({ nodes, edges }));
+      },
+      customHandler: async ({ node, input }) => ({ output: { config: node.config, input } }),
+    });
+    console.log(JSON.stringify((await engine.evaluate('graph.json', { input: 15 })).result), asked);
+    const decision = engine.createDecision({ nodes, edges });
+    const many = await Promise.all(Array.from({ length: 50 }, (_, input) => decision.evaluate({ input })));
+    console.log(many.map(({ result }) => result.input.twice).join());
+    await engine.evaluate('none', {}).catch((error) => console.log(/nothing of that name/.test(error.message)));
+    try {
+      evaluateExpressionSync('a +', {});
+    } catch (error) {
+      console.log(error.message);
+    }`,
+
+  'wasm-tools': `
+    import tools from ${url('@napi-rs/wasm-tools/index.js')};
+    const { ModuleConfig, WasmModule } = tools;
+    const file = ${JSON.stringify(path.join(PACKAGES, 'wasm/node_modules/@node-rs/crc32-wasm32-wasi/crc32.wasm32-wasi.wasm'))};
+    const bytes = fs.readFileSync(file);
+    for (const module of [WasmModule.fromBuffer(bytes), WasmModule.fromPath(file)]) {
+      const names = [...Array(module.exports.length).keys()];
+      console.log(module.imports.length, module.exports.length, names.length, typeof module.functions);
+    }
+    const emitted = new ModuleConfig().generateNameSection(true).parse(bytes).emitWasm(true);
+    console.log(emitted.length, WebAssembly.Module.exports(new WebAssembly.Module(emitted)).map(({ name }) => name));
+    for (const failing of [() => WasmModule.fromBuffer(Buffer.from('no')), () => WasmModule.fromPath('/none.wasm')]) {
+      try {
+        failing();
+      } catch (error) {
+        console.log(error.constructor.name, error.code, error.message.split(' (os error')[0]);
+      }
+    }`,
+
+  davey: `
+    import davey from ${url('@snazzah/davey/index.js')};
+    const { DAVESession, generateDisplayableCode, generateKeyFingerprint, generateP256Keypair, generatePairwiseFingerprint } = davey;
+    const pair = generateP256Keypair();
+    const [own, other] = ['158049329150427136', '158049329150427137'];
+    console.log(pair.private.length, pair.public.length, pair.public[0]);
+    const session = new DAVESession(1, own, '927310423890473011', pair);
+    console.log(session.status, session.ready, session.epoch, session.getSerializedKeyPackage().length > 100, String(session));
+    console.log(generateDisplayableCode(Buffer.from('0123456789abcdefghijklmnopqrstuv'), 30, 5));
+    console.log(generateKeyFingerprint(0, Buffer.alloc(65, 4), own).toString('hex'));
+    const pairwise = [1, 2, 3].map(() => generatePairwiseFingerprint(0, Buffer.alloc(65, 4), own, Buffer.alloc(65, 5), other));
+    console.log((await Promise.all(pairwise)).map((bytes) => bytes.toString('hex')));
+    for (const failing of [
+      () => session.setExternalSender(Buffer.from('x')),
+      () => session.processWelcome(Buffer.alloc(3)),
+      () => session.processCommit(Buffer.alloc(3)),
+      () => session.encryptOpus(Buffer.alloc(10)),
+      () => new DAVESession(1, 'x', 'y'),
+    ]) {
+      try {
+        failing();
+      } catch (error) {
+        console.log(error.constructor.name, error.code, error.message);
+      }
+    }
+    await session.getVerificationCode(other).catch((error) => console.log(error.message));`,
 };
 
 let directory;
@@ -155,16 +268,20 @@ beforeAll(() => {
       '@rolldown/binding-wasm32-wasi': grants,
       '@oxc-resolver/binding-wasm32-wasi': grants,
       '@napi-rs/tar-wasm32-wasi': all,
+      '@napi-rs/wasm-tools-wasm32-wasi': all,
+      '@rspack/binding-wasm32-wasi': grants,
     },
   };
   fs.writeFileSync(path.join(directory, 'package.json'), JSON.stringify(manifest));
   const head = `
     import crypto from 'node:crypto';
     import fs from 'node:fs';
+    import { promisify } from 'node:util';
     const dir = process.env.OUTPUT;`;
   for (const [name, text] of Object.entries(PROGRAMS)) {
     fs.writeFileSync(path.join(directory, `${name}.mjs`), head + text);
   }
+  fs.writeFileSync(path.join(directory, 'without-native.cjs'), WITHOUT_NATIVE);
   fs.writeFileSync(
     path.join(directory, 'worker.mjs'),
     `import { Worker } from 'node:worker_threads';
@@ -172,13 +289,21 @@ beforeAll(() => {
   );
 });
 
+/** For loaders that ask for the build for wasm only where the one for the machine is not installed. */
+const WITHOUT_NATIVE = `
+  const Module = require('node:module');
+  const { _resolveFilename: resolve } = Module;
+  Module._resolveFilename = (name, ...others) => resolve(/-(gnu|musl|msvc|darwin-\\w+)$/.test(name) ? './none' : name, ...others);
+`;
+
 afterAll(() => fs.rmSync(directory, { recursive: true }));
 
 /** What a program prints, with the addons of one side. */
 async function run(side, ...program) {
-  const flags = side === 'wasm' ? ['--import', path.join(PACKAGE, 'register', 'index.js')] : [];
+  const wasm = ['-r', './without-native.cjs', '--import', path.join(PACKAGE, 'register', 'index.js')];
+  const flags = side === 'wasm' ? wasm : [];
   const output = fs.mkdtempSync(path.join(directory, 'output-'));
-  const env = { ...process.env, NO_COLOR: '1', OUTPUT: output };
+  const env = { ...process.env, NO_COLOR: '1', RUST_BACKTRACE: '0', OUTPUT: output };
   if (side === 'wasm') {
     env.NODE_PATH = path.join(PACKAGES, 'wasm', 'node_modules');
     env.NAPI_RS_FORCE_WASI = 'error';
@@ -196,7 +321,7 @@ test.each(Object.keys(PROGRAMS))('%s', async (name) => {
   expect(await run('wasm', `${name}.mjs`)).toEqual(twin);
 });
 
-test.each(['rolldown', 'oxc-parser', 'image'])('%s in a Worker', async (name) => {
+test.each(['rolldown', 'oxc-parser', 'image', 'rspack', 'zen'])('%s in a Worker', async (name) => {
   const twin = await run('native', `${name}.mjs`);
   expect(await run('wasm', 'worker.mjs', `./${name}.mjs`)).toEqual(twin);
 });

@@ -422,6 +422,34 @@ describe('loading', () => {
     guest.close();
   });
 
+  test('a module made for the package napi-wasm has its constructors run, and its allocator used', async () => {
+    const guest = load(
+      await wat(`(module
+        (import "env" "napi_create_function" (func $make (param i32 i32 i32 i32 i32 i32) (result i32)))
+        (import "env" "napi_get_cb_info" (func $info (param i32 i32 i32 i32 i32 i32) (result i32)))
+        (import "env" "napi_get_buffer_info" (func $bytes (param i32 i32 i32 i32) (result i32)))
+        (import "env" "napi_create_uint32" (func $number (param i32 i32 i32) (result i32)))
+        (memory (export "memory") 4)
+        (global $registered (mut i32) (i32.const 0))
+        (table (export "__indirect_function_table") 2 funcref)
+        (elem (i32.const 1) $call)
+        (func (export "napi_wasm_malloc") (param i32) (result i32) (i32.const 65536))
+        (func (export "register_module") (global.set $registered (i32.const 1)))
+        (func $call (param $env i32) (param i32) (result i32)
+          (i32.store (i32.const 16) (i32.const 1))
+          (drop (call $info (local.get $env) (local.get 1) (i32.const 16) (i32.const 20) (i32.const 0) (i32.const 0)))
+          (drop (call $bytes (local.get $env) (i32.load (i32.const 20)) (i32.const 24) (i32.const 0)))
+          (drop (call $number (local.get $env) (i32.load8_u (i32.load (i32.const 24))) (i32.const 20)))
+          (i32.load (i32.const 20)))
+        (func (export "napi_register_module_v1") (param $env i32) (param i32) (result i32)
+          (if (i32.eqz (global.get $registered)) (then unreachable))
+          (drop (call $make (local.get $env) (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 0) (i32.const 8)))
+          (i32.load (i32.const 8))))`),
+    );
+    expect(guest(Buffer.from([7, 8]))).toBe(7);
+    guest.close();
+  });
+
   test('a module that throws while it registers hands that on', async () => {
     const guest = await wat(`(module
       (import "napi" "napi_throw_error" (func $throw (param i32 i32 i32) (result i32)))

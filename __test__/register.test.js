@@ -141,7 +141,9 @@ describe('.wasm files', () => {
       'node_modules/glue/glue.wasi.cjs': "module.exports = { add: () => 'emulated' };",
       'node_modules/glue/glue.wasm32-wasi.wasm': asks,
       'node_modules/other/package.json': { name: 'other', main: 'other.wasi.cjs' },
-      'node_modules/other/other.wasi.cjs': "exports.glue = require.resolve('glue/glue.wasm32-wasi.wasm');",
+      'node_modules/other/other.wasi.cjs': `const __napiBindingTarget = 'wasm32-wasi';
+        exports.glue = require.resolve('glue/glue.wasm32-wasi.wasm');
+        exports.__napiBindingTarget = __napiBindingTarget;`,
       'node_modules/plain/package.json': { name: 'plain', main: 'plain.wasi.cjs' },
       'node_modules/plain/plain.wasi.cjs': 'exports.plain = true;',
       'require.cjs': `
@@ -152,6 +154,7 @@ describe('.wasm files', () => {
           preopens: ['./bare.wasm', './granted.wasm', 'dependency'].map((name) => require(name).preopen()),
           greedy: require('greedy'),
           glue: [require('glue').add(2, 3), require('other').add(3, 4), require('plain')],
+          targets: [require('glue').__napiBindingTarget ?? null, require('other').__napiBindingTarget],
         }));`,
       'import.mjs': `
         import bare, { add, preopen, 'not a name' as strange } from './bare.wasm';
@@ -175,6 +178,7 @@ describe('.wasm files', () => {
       preopens: [EBADF, 0, 0],
       greedy: { own: 0 },
       glue: [5, 7, { plain: true }],
+      targets: [null, 'wasm32-wasi'],
     });
   });
 

@@ -18,8 +18,18 @@ function registerRequire() {
   Module._extensions['.wasi.cjs'] ??= (module, file) => {
     const wasm = wasmOf(file);
     if (wasm === undefined) Module._extensions['.js'](module, file);
-    else module.exports = loadFile(wasm);
+    else module.exports = marked(loadFile(wasm), file);
   };
+}
+
+/** The exports with the name of what was loaded, where the glue would give it to them: programs ask for it. */
+function marked(exports, glue) {
+  const name = '__napiBindingTarget';
+  const [, value] = new RegExp(`const ${name} = '([^']+)'`).exec(readFileSync(glue, 'utf8')) ?? [];
+  // What is no object is not extensible.
+  if (value !== undefined && Object.isExtensible(exports) && !Object.hasOwn(exports, name))
+    exports[name] = value;
+  return exports;
 }
 
 /** What the module in a file exports, made once for each thread by the cache of `require`. */

@@ -152,7 +152,8 @@ impl Guest {
             }
             _ => None,
         };
-        self.malloc.set(export("malloc", 1, 1));
+        // The second is that of guests made for the package napi-wasm.
+        self.malloc.set(export("malloc", 1, 1).or_else(|| export("napi_wasm_malloc", 1, 1)));
         self.free.set(export("free", 1, 0));
         self.is_shared.set(live.memory.ty().shared);
         self.live.replace(Some(live));

@@ -174,9 +174,11 @@ fn start(guest: &Rc<Guest>, what: &str) -> Result<sys::napi_value, Failure> {
         guest.memory().write_u32(address + ID, 1).map_err(outside)?;
         guest.set_env(address);
     }
+    // `register_module` has the constructors of a guest that was made for the package napi-wasm.
+    let registers = |name: &&str| name.starts_with("__napi_register__") || *name == "register_module";
     let names: Vec<String> = guest.instance().map_or_else(Vec::new, |instance| {
         let names = instance.module().exports().map(|export| export.name);
-        names.filter(|name| name.starts_with("__napi_register__")).map(str::to_string).collect()
+        names.filter(registers).map(str::to_string).collect()
     });
     for name in names {
         if let Some(register) = guest.export(&name).filter(no_arguments) {
