@@ -23,6 +23,8 @@ const OWN = [
 
 /** Where JavaScript writes the arguments, eight bytes each. */
 const ARGS = 4096;
+/** Where it writes the place of a function that the allocator calls once, or 0. */
+const TRAP = 3200;
 
 /**
  * A module that exports an array: its memory, then for each function one that calls it with the arguments that
@@ -32,7 +34,9 @@ async function hostile() {
   const results = { napi_fatal_error: '', napi_module_register: '' };
   const returns = (name) => {
     if (name in results) return '';
-    return name.startsWith('_emnapi') && !/create_function|is_main|open_handle_scope/.test(name)
+    return (name.startsWith('_emnapi') &&
+      !/create_function|is_main|open_handle_scope|get_filename|_js$/.test(name)) ||
+      name === '_emnapi_async_send_js'
       ? ''
       : '(result i32)';
   };
@@ -70,15 +74,23 @@ async function hostile() {
     (elem (i32.const 1) ${FUNCTIONS.map((_, k) => `$t${k}`).join(' ')} $finalize $execute)
     (func $finalize (param i32 i32 i32))
     (func $execute (param i32))
-    ;; An allocator that gives what it likes.
+    (type $function (func (param i32 i32) (result i32)))
+    (func $spring
+      (local $place i32)
+      (local.set $place (i32.load (i32.const ${TRAP})))
+      (if (i32.eqz (local.get $place)) (then return))
+      (i32.store (i32.const ${TRAP}) (i32.const 0))
+      (drop (call_indirect (type $function) (i32.const 1) (i32.load (i32.const 3100)) (local.get $place))))
+    ;; An allocator that gives what it likes, and calls Node-API before that.
     (func (export "malloc") (param $size i32) (result i32)
       (local $at i32)
+      (call $spring)
       (if (i32.gt_u (local.get $size) (i32.const 65536)) (then (return (i32.const -16))))
       (local.set $at (global.get $top))
       (global.set $top (i32.add (global.get $top) (local.get $size)))
       (if (i32.gt_u (global.get $top) (i32.const 262000)) (then (global.set $top (i32.const 131072))))
       (local.get $at))
-    (func (export "free") (param i32))
+    (func (export "free") (param i32) (call $spring))
     ${tries.join('\n')}
     (func (export "napi_register_wasm_v1") (param i32 i32) (result i32)
       (local $list i32)
@@ -138,6 +150,7 @@ const ATTACK = `
         } else if (type === 'i64') view.setBigInt64(at, BIGS[random(BIGS.length)], true);
         else view.setFloat64(at, DOUBLES[random(DOUBLES.length)], true);
       }
+      view.setUint32(${TRAP}, random(4) === 0 ? 1 + random(names.length) : 0, true);
       const all = values();
       const given = Array.from({ length: 6 }, () => all[random(all.length)]);
       const run = m[k + 1];

@@ -48,7 +48,7 @@ pub fn bytes_of(env: sys::napi_env, value: sys::napi_value) -> Option<Bytes> {
 }
 
 /// The bytes of an element of each `napi_typedarray_type`.
-fn element_size(kind: i32) -> usize {
+pub fn element_size(kind: i32) -> usize {
     match kind {
         // Int8, Uint8, Uint8Clamped
         0..=2 => 1,

@@ -401,7 +401,7 @@ unsafe fn serve_with<B: FnOnce(&Call<'_>) -> Done>(
 ) -> i64 {
     // SAFETY: by this function's contract.
     let guest = unsafe { guest_of(context) };
-    let status = if env == guest.env.get() {
+    let status = if guest.answers(env) {
         // SAFETY: as above.
         unsafe { run(guest, context, body) }
     } else {

@@ -14,7 +14,7 @@
 
 use super::call::{Activation, Call};
 use super::guest::Guest;
-use super::status::Status;
+use super::status::{Done, Status};
 use crate::node::raw;
 use guest_memory::GuestMemory;
 use napi::sys;
@@ -100,6 +100,34 @@ impl Copies {
             }
         }
         self.make(call, bytes)
+    }
+
+    /// Has one side of a part of these bytes be the other's, whatever either has changed.
+    pub fn have_same(&self, call: &Call<'_>, all: &Bytes, part: &Bytes, to_guest: bool) -> Done {
+        let address = self.address_of(call, all)? + (part.start.addr() - all.start.addr()) as u32;
+        let memory = call.memory();
+        if part.len == 0 || memory.offset_of(part.start, part.len).is_some() {
+            return Ok(());
+        }
+        // SAFETY: the host has just said where the bytes are, and no JavaScript has run since: the guest's allocator
+        // runs alone.
+        unsafe {
+            match to_guest {
+                true => memory.copy_from(address, part.start, part.len)?,
+                false => memory.copy_to(address, part.len, part.start)?,
+            }
+        }
+        let of_copy = |copy: &&mut Copy| {
+            address.checked_sub(copy.guest).is_some_and(|from| from as usize + part.len <= copy.len)
+        };
+        if let Some(copy) = self.list.borrow_mut().iter_mut().find(of_copy)
+            && let Some(agreed) = &mut copy.agreed
+        {
+            let from = (address - copy.guest) as usize;
+            let place = agreed.get_mut(from..from + part.len).ok_or(Status::GENERIC_FAILURE)?;
+            memory.read_into(address, place)?;
+        }
+        Ok(())
     }
 
     fn make(&self, call: &Call<'_>, bytes: &Bytes) -> Result<u32, Status> {

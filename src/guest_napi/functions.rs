@@ -296,6 +296,13 @@ functions! {
         lifetime::napi_add_async_cleanup_hook(place: u32, arg: u32, result: u32);
         lifetime::napi_adjust_external_memory(change: i64, result: u32);
 
+        // ---- emnapi's own
+        emnapi::emnapi_sync_memory(to_guest: u32, place: u32, offset: u32, length: u32);
+        emnapi::emnapi_get_memory_address(value: u32, address: u32, ownership: u32, allocated: u32);
+        emnapi::emnapi_create_memory_view(
+            kind: i32, data: u32, length: u32, finalize: u32, hint: u32, result: u32
+        );
+
         // ---- asynchronous work and thread-safe functions
         work::napi_create_async_work(
             resource: u32, name: u32, execute: u32, complete: u32, data: u32, result: u32
@@ -331,6 +338,16 @@ functions! {
 
         // ---- what emnapi's C code in guests imports
         emnapi::emnapi_is_node_binding_available() -> i32;
+        emnapi::emnapi_is_support_weakref() -> i32;
+        emnapi::emnapi_is_support_bigint() -> i32;
+        emnapi::_emnapi_get_last_error_info(env: u32, status: u32, engine_code: u32, engine_reserved: u32);
+        emnapi::_emnapi_get_node_version(major: u32, minor: u32, patch: u32);
+        emnapi::_emnapi_get_filename(env: u32, text: u32, room: u32) -> i32;
+        emnapi::_emnapi_after_uvthreadpool_ready(callback: u32, work: u32, kind: u32);
+        emnapi::_emnapi_async_init_js(resource: u32, name: u32, result: u32) -> i32;
+        emnapi::_emnapi_async_destroy_js(context: u32) -> i32;
+        emnapi::_emnapi_node_open_callback_scope(resource: u32, id: f64, trigger: f64, scope: u32);
+        emnapi::_emnapi_node_close_callback_scope(scope: u32);
         emnapi::_emnapi_is_main_browser_thread() -> i32;
         emnapi::_emnapi_is_main_runtime_thread() -> i32;
         emnapi::_emnapi_open_handle_scope() -> i32;

@@ -35,6 +35,8 @@ pub struct Guest {
     pub host: sys::napi_env,
     /// What the guest passes as `napi_env`. 0 before it has one.
     pub env: Cell<u32>,
+    /// The same while Node-API answers the guest: not while its allocator runs for us.
+    answers: Cell<Option<u32>>,
     /// `None` when the guest is closed.
     live: RefCell<Option<Live>>,
     malloc: Cell<Option<NonNull<VMFuncRef>>>,
@@ -114,6 +116,7 @@ impl Guest {
             realm: realm.clone(),
             host: realm.env,
             env: Cell::new(0),
+            answers: Cell::new(Some(0)),
             live: RefCell::new(None),
             malloc: Cell::new(None),
             free: Cell::new(None),
@@ -190,9 +193,30 @@ impl Guest {
     /// Sets what the guest passes as `napi_env`.
     pub fn set_env(&self, env: u32) {
         self.env.set(env);
+        self.answers.set(Some(env));
         if let Some(outside) = self.outside() {
             outside.env.store(env, Ordering::Relaxed);
         }
+    }
+
+    /// Whether Node-API answers calls with this `napi_env`.
+    #[inline(always)]
+    pub fn answers(&self, env: u32) -> bool {
+        self.answers.get() == Some(env)
+    }
+
+    /// Refuses what would touch the host's values while the guest's allocator runs for us.
+    pub fn check_answers(&self) -> Result<(), Status> {
+        self.answers.get().map(drop).ok_or(Status::GENERIC_FAILURE)
+    }
+
+    /// Runs the guest's allocator. Whoever asks it for room has the host's handles and addresses in hand, which
+    /// JavaScript or the end of a scope would take away. So Node-API answers the guest nothing meanwhile.
+    fn alone<T>(&self, run: impl FnOnce() -> T) -> T {
+        let answers = self.answers.take();
+        let result = run();
+        self.answers.set(answers);
+        result
     }
 
     /// A number that names nothing else now, never 0.
@@ -309,7 +333,8 @@ impl Guest {
     pub fn malloc(&self, len: u32) -> Result<u32, Status> {
         let malloc = self.malloc.get().ok_or(Status::GENERIC_FAILURE)?;
         // SAFETY: `adopt` has looked at the type.
-        let address = unsafe { self.enter(malloc, [len]) }.map_err(|error| call::fail_later(self, error))?;
+        let entered = self.alone(|| unsafe { self.enter(malloc, [len]) });
+        let address = entered.map_err(|error| call::fail_later(self, error))?;
         // Not one byte of it is trusted.
         if address == 0 || self.memory().reserve(address, len as usize).is_err() {
             return Err(Status::GENERIC_FAILURE);
@@ -321,8 +346,8 @@ impl Guest {
     pub fn free(&self, address: u32) -> Result<(), Status> {
         let Some(free) = self.free.get() else { return Ok(()) };
         // SAFETY: `adopt` has looked at the type.
-        unsafe { self.enter(free, [address]) }.map_err(|error| call::fail_later(self, error))?;
-        Ok(())
+        let entered = self.alone(|| unsafe { self.enter(free, [address]) });
+        entered.map(drop).map_err(|error| call::fail_later(self, error))
     }
 
     /// Lets everything go that the guest has: it was closed, or its environment ends. False while it runs.

@@ -69,21 +69,32 @@ pub fn napi_get_last_error_info(call: &Call<'_>, result: u32) -> Done {
     call.write_u32(result, info)
 }
 
+fn host_version(call: &Call<'_>) -> Result<&'static sys::napi_node_version, Status> {
+    let mut version = ptr::null();
+    // SAFETY: the environment of this thread, and a local result, which points to what stays.
+    unsafe {
+        check(sys::napi_get_node_version(call.host(), &mut version))?;
+        Ok(&*version)
+    }
+}
+
+/// Major, minor and patch.
+pub fn node_version(call: &Call<'_>) -> Result<[u32; 3], Status> {
+    let version = host_version(call)?;
+    Ok([version.major, version.minor, version.patch])
+}
+
 /// `napi_node_version`: major, minor, patch, the release's name.
 pub fn napi_get_node_version(call: &Call<'_>, result: u32) -> Done {
     call.reserve(result, 4)?;
     let statics = &call.guest.statics;
     if statics.node_version.get() == 0 {
-        let mut version = ptr::null();
-        // SAFETY: the environment of this thread, and a local result, which points to what stays.
-        let (numbers, release) = unsafe {
-            check(sys::napi_get_node_version(call.host(), &mut version))?;
-            let version = &*version;
-            let release = match version.release.is_null() {
-                true => String::new(),
-                false => std::ffi::CStr::from_ptr(version.release).to_string_lossy().into_owned(),
-            };
-            ([version.major, version.minor, version.patch], release)
+        let version = host_version(call)?;
+        let numbers = [version.major, version.minor, version.patch];
+        let release = match version.release.is_null() {
+            true => String::new(),
+            // SAFETY: a text of the host's that stays.
+            false => unsafe { std::ffi::CStr::from_ptr(version.release) }.to_string_lossy().into_owned(),
         };
         let address = call.guest.malloc(16)?;
         let release = give_text(call, &release)?;
