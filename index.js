@@ -1,14 +1,26 @@
 'use strict';
 // The package: what the WebAssembly namespace has, with `WASI` beside it, and the namespace itself.
 
-// All of lib/, which scripts/bundle.mjs makes dist/ of: `part` gives one of its modules.
-const part = require('./dist/native.js');
+const part = bundled();
 
 // At once, so that an addon that is missing, or a setting that is wrong, is told here.
 part('native/binding');
 // What a program does to V8's namespace later does not reach us.
 part('webassembly/v8');
 const { tag } = part('util/webidl');
+
+/** All of lib/, which scripts/bundle.mjs makes dist/ of: `part` gives one of its modules. */
+function bundled() {
+  try {
+    return require('./dist/native.js');
+  } catch (cause) {
+    if (cause.code !== 'MODULE_NOT_FOUND') throw cause;
+    const text =
+      `wasi-native has no dist/ at ${__dirname}: it is made when the package is built. ` +
+      'In a checkout run `npm run build`; elsewhere install the package again.';
+    throw Object.assign(new Error(text, { cause }), { code: 'ERR_WASI_NOT_BUILT' });
+  }
+}
 
 const namespace = () => part('webassembly/namespace').WebAssembly;
 

@@ -48,6 +48,27 @@ test('says what to do when there is no addon for this platform', () => {
   expect(stderr).toMatch(/ERR_WASI_NO_ADDON/);
 });
 
+test('a checkout that is not built says so, in a program and on the command line', () => {
+  const copy = fs.mkdtempSync(path.join(os.tmpdir(), 'wasi-native-'));
+  for (const name of ['index.js', 'bin', 'register']) {
+    fs.cpSync(path.join(PACKAGE, name), path.join(copy, name), { recursive: true });
+  }
+  const told = (...words) => spawnSync(process.execPath, words, { encoding: 'utf8' });
+  const [program, registered, command] = [
+    told(copy),
+    told('--require', path.join(copy, 'register'), '--eval', '0'),
+    told(path.join(copy, 'bin', 'wasi-native.js'), '--help'),
+  ];
+  fs.rmSync(copy, { recursive: true });
+  for (const { status, stderr } of [program, registered]) {
+    expect(status).toBe(1);
+    expect(stderr).toContain('ERR_WASI_NOT_BUILT');
+    expect(stderr).toContain('In a checkout run `npm run build`');
+  }
+  const text = /^wasi-native: wasi-native has no dist\/ at .*: .* In a checkout run `npm run build`; .*\n$/;
+  expect(command).toMatchObject({ status: 1, stdout: '', stderr: expect.stringMatching(text) });
+});
+
 test.each(classes)('%s has the members and attributes of the standard class', (name) => {
   const tag = Object.getOwnPropertyDescriptor(wn[name].prototype, Symbol.toStringTag);
   expect(tag).toEqual({

@@ -1,4 +1,16 @@
 #!/usr/bin/env node
 'use strict';
 
-require('../dist/native.js')('cli/index').main(process.argv);
+let part;
+try {
+  part = require('../dist/native.js');
+} catch {
+  try {
+    // It knows why.
+    require('..');
+  } catch (error) {
+    console.error(`wasi-native: ${error.message}`);
+    process.exitCode = 1;
+  }
+}
+part?.('cli/index').main(process.argv);

@@ -1,6 +1,9 @@
 // Makes the packages that are published, in npm/: the main one, and one for each platform whose addon was
 // built by scripts/release.mjs. `node scripts/pack.mjs` prints the tarballs.
 //
+// The release workflow knows where the repository is, and says so in WASI_NATIVE_REPOSITORY: npm checks that the packages
+// come from there, and leads to it.
+//
 // No package has an install script: the main one names those of the platforms as optional dependencies, and
 // npm takes the one whose `os`, `cpu` and `libc` fit.
 
@@ -16,14 +19,14 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 const output = join(root, 'npm');
 const main = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
 
+const url = process.env.WASI_NATIVE_REPOSITORY;
+const repository = url ? { type: 'git', url: `git+${url}.git` } : undefined;
+
 /** What all packages have from the main one. */
-const shared = ({ version, license, author, repository, engines }) => ({
-  version,
-  license,
-  author,
-  repository,
-  engines,
-});
+const shared = ({ version, license, author, engines }) => ({ version, license, author, repository, engines });
+
+/** What is only for a checkout. */
+const IN_DEVELOPMENT = ['devDependencies', 'scripts', 'napi', '//', 'overrides', 'jest'];
 
 function write(folder, manifest, readme) {
   mkdirSync(folder, { recursive: true });
@@ -59,11 +62,10 @@ function packPlatform(platform) {
 
 function packMain(platforms) {
   const folder = join(output, 'wasi-native');
-  const inDevelopment = ['devDependencies', 'scripts', 'napi'];
-  const manifest = Object.fromEntries(Object.entries(main).filter(([key]) => !inDevelopment.includes(key)));
+  const manifest = Object.fromEntries(Object.entries(main).filter(([key]) => !IN_DEVELOPMENT.includes(key)));
   const optional = platforms.map((platform) => [`wasi-native-${platform}`, main.version]);
-  write(folder, { ...manifest, optionalDependencies: Object.fromEntries(optional) });
-  for (const name of [...main.files, 'README.md', 'LICENSE', 'CHANGELOG.md']) {
+  write(folder, { ...manifest, repository, optionalDependencies: Object.fromEntries(optional) });
+  for (const name of [...main.files, 'README.md', 'LICENSE']) {
     if (existsSync(join(root, name))) cpSync(join(root, name), join(folder, name), { recursive: true });
   }
   pack(folder);
