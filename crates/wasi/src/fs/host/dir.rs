@@ -139,9 +139,14 @@ impl HostFile {
     }
 
     pub fn remove_file(&self, path: &GuestPath<'_>) -> Result<(), Errno> {
-        match path.as_single_name() {
+        let removed = match path.as_single_name() {
             Some(name) => sys::unlink_name(&self.file, name),
-            None => Ok(cap::remove_file(&self.file, Path::new(path.as_str()))?),
+            None => cap::remove_file(&self.file, Path::new(path.as_str())).map_err(Errno::from),
+        };
+        match removed {
+            // Linux says what a directory is; for POSIX and macOS to unlink one is not permitted.
+            Err(Errno::Perm) if self.stat(path, false)?.filetype == Filetype::Directory => Err(Errno::Isdir),
+            removed => removed,
         }
     }
 

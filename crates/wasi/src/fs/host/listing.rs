@@ -62,8 +62,11 @@ impl Listing {
             let Listing { dir, inode, batch, names, .. } = self;
             let any = sys::read_directory(dir, *inode, |DirEntry { next, ino, filetype, name }| {
                 let start = names.len();
+                names.try_reserve(name.len()).map_err(|_| Errno::Nomem)?;
                 names.extend_from_slice(name);
+                batch.try_reserve(1).map_err(|_| Errno::Nomem)?;
                 batch.push(Entry { next, ino, filetype, name: (start, names.len()) });
+                Ok(())
             })?;
             if !any {
                 return Ok(None);

@@ -1,4 +1,4 @@
-//! Listing directories.
+//! Listing directories, by Linux's own batches.
 
 use std::fs::File;
 
@@ -14,7 +14,11 @@ use crate::types::DirEntry;
 /// as POSIX wants of `telldir`. The inode of the parent, which may lie outside
 /// of what the guest can reach, is not told: it gets `inode`. (Not 0, for then
 /// wasi-libc's `scandir` would ask for it, and fail.)
-pub fn read_directory(dir: &File, inode: u64, mut emit: impl FnMut(DirEntry<'_>)) -> Result<bool, Errno> {
+pub fn read_directory(
+    dir: &File,
+    inode: u64,
+    mut emit: impl FnMut(DirEntry<'_>) -> Result<(), Errno>,
+) -> Result<bool, Errno> {
     const BATCH: usize = 32 * 1024;
     let mut buffer: Vec<u8> = Vec::with_capacity(BATCH);
     let mut entries = RawDir::new(dir, buffer.spare_capacity_mut());
@@ -31,7 +35,7 @@ pub fn read_directory(dir: &File, inode: u64, mut emit: impl FnMut(DirEntry<'_>)
             ino: if name == b".." { inode } else { entry.ino() },
             filetype: filetype(entry.file_type()),
             name,
-        });
+        })?;
         any = true;
         if entries.is_buffer_empty() {
             return Ok(true);

@@ -23,6 +23,7 @@ pub fn seek(fd: BorrowedFd<'_>, offset: i64, whence: Whence) -> Result<u64, Errn
     Ok(rustix::fs::seek(fd, position)?)
 }
 
+#[cfg(target_os = "linux")]
 pub fn advise(fd: BorrowedFd<'_>, offset: u64, len: u64, advice: Advice) -> Result<(), Errno> {
     use rustix::fs::Advice as Host;
     let advice = match advice {
@@ -36,6 +37,22 @@ pub fn advise(fd: BorrowedFd<'_>, offset: u64, len: u64, advice: Advice) -> Resu
     Ok(rustix::fs::fadvise(fd, offset, std::num::NonZeroU64::new(len), advice)?)
 }
 
+/// macOS takes one of them. Where there are no positions the others are refused, too.
+#[cfg(not(target_os = "linux"))]
+pub fn advise(fd: BorrowedFd<'_>, offset: u64, len: u64, advice: Advice) -> Result<(), Errno> {
+    rustix::fs::tell(fd)?;
+    i64::try_from(offset).map_err(|_| Errno::Inval)?;
+    match advice {
+        #[cfg(target_os = "macos")]
+        Advice::Willneed => Ok(rustix::fs::fcntl_rdadvise(fd, offset, len.min(i32::MAX as u64))?),
+        _ => {
+            let _ = len;
+            Ok(())
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
 pub fn allocate(fd: BorrowedFd<'_>, offset: u64, len: u64) -> Result<(), Errno> {
     let flags = rustix::fs::FallocateFlags::empty();
     Ok(rustix::fs::fallocate(fd, flags, offset, len)?)
@@ -45,13 +62,24 @@ pub fn set_size(fd: BorrowedFd<'_>, size: u64) -> Result<(), Errno> {
     Ok(rustix::fs::ftruncate(fd, size)?)
 }
 
+#[cfg(not(target_os = "macos"))]
 pub fn sync(fd: BorrowedFd<'_>) -> Result<(), Errno> {
     Ok(rustix::fs::fsync(fd)?)
 }
 
+#[cfg(not(target_os = "macos"))]
 pub fn datasync(fd: BorrowedFd<'_>) -> Result<(), Errno> {
     Ok(rustix::fs::fdatasync(fd)?)
 }
+
+/// macOS hands data to the drive by `fsync`, and this has the drive keep them. Not all file systems know it.
+#[cfg(target_os = "macos")]
+pub fn sync(fd: BorrowedFd<'_>) -> Result<(), Errno> {
+    Ok(rustix::fs::fcntl_fullfsync(fd).or_else(|_| rustix::fs::fsync(fd))?)
+}
+
+#[cfg(target_os = "macos")]
+pub use sync as datasync;
 
 /// Takes, changes or gives up the lock of an open file; `EAGAIN` if somebody
 /// else's is in the way.

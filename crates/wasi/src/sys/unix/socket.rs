@@ -1,9 +1,12 @@
 //! Sockets that the host handed in.
 
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
+#[cfg(target_os = "linux")]
+use std::os::fd::OwnedFd;
 
 use crate::errno::Errno;
 
+#[cfg(target_os = "linux")]
 pub fn accept(fd: BorrowedFd<'_>, nonblock: bool) -> Result<OwnedFd, Errno> {
     use rustix::net::SocketFlags;
     let mut flags = SocketFlags::CLOEXEC;
@@ -24,6 +27,7 @@ pub fn shutdown(fd: BorrowedFd<'_>, read: bool, write: bool) -> Result<(), Errno
     Ok(rustix::net::shutdown(fd, how)?)
 }
 
+#[cfg(target_os = "linux")]
 pub fn is_listening(fd: BorrowedFd<'_>) -> bool {
     rustix::net::sockopt::socket_acceptconn(fd).unwrap_or(false)
 }

@@ -8,9 +8,8 @@ use std::os::fd::BorrowedFd;
 use std::path::Path;
 
 use cap_primitives::fs::{FollowSymlinks, MetadataExt};
-use rustix::fs::{AtFlags, OFlags, Stat};
+use rustix::fs::{AtFlags, Stat};
 
-use super::open::open_beneath;
 use crate::errno::Errno;
 use crate::types::{Filestat, Filetype, Timestamp};
 
@@ -61,9 +60,8 @@ pub fn stat_name(dir: &File, name: &str) -> Result<Filestat, Errno> {
 
 /// The metadata of what a path leads to.
 pub fn stat_path(dir: &File, path: &str, follow: bool) -> Result<Filestat, Errno> {
-    let flags = if follow { OFlags::PATH } else { OFlags::PATH | OFlags::NOFOLLOW };
-    if let Some(opened) = open_beneath(dir, path, flags) {
-        return Ok(filestat(&rustix::fs::fstat(opened?)?));
+    if let Some(found) = stat_beneath(dir, path, follow) {
+        return found;
     }
     let follow = if follow { FollowSymlinks::Yes } else { FollowSymlinks::No };
     let meta = cap_primitives::fs::stat(dir, Path::new(path), follow)?;
@@ -77,6 +75,20 @@ pub fn stat_path(dir: &File, path: &str, follow: bool) -> Result<Filestat, Errno
         mtim: Timestamp::from_parts(meta.mtime(), meta.mtime_nsec() as u64),
         ctim: Timestamp::from_parts(meta.ctime(), meta.ctime_nsec() as u64),
     })
+}
+
+/// The same in one step, where the kernel can.
+#[cfg(target_os = "linux")]
+fn stat_beneath(dir: &File, path: &str, follow: bool) -> Option<Result<Filestat, Errno>> {
+    use rustix::fs::OFlags;
+    let flags = if follow { OFlags::PATH } else { OFlags::PATH | OFlags::NOFOLLOW };
+    let opened = super::open::open_beneath(dir, path, flags)?;
+    Some(opened.and_then(|file| Ok(filestat(&rustix::fs::fstat(file)?))))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn stat_beneath(_: &File, _: &str, _: bool) -> Option<Result<Filestat, Errno>> {
+    None
 }
 
 /// A terminal, and so neither a file nor another device.

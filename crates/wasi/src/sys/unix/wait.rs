@@ -1,9 +1,11 @@
-//! Waiting, and what ends a wait.
+//! Waiting.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
+#[cfg(target_os = "linux")]
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec};
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno as HostErrno;
 
 use crate::alloc::vec_for;
@@ -86,28 +88,5 @@ impl WriterProbe {
 
     pub fn has_writer(&self, _: BorrowedFd<'_>) -> Result<bool, Errno> {
         Ok(false)
-    }
-}
-
-/// Something that another thread can make readable, once and for good.
-pub struct Event(OwnedFd);
-
-impl Event {
-    pub fn new() -> Result<Event, Errno> {
-        Ok(Event(rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?))
-    }
-
-    pub fn set(&self) {
-        // It can fail only when it is set already.
-        let _ = rustix::io::write(&self.0, &1u64.to_ne_bytes());
-    }
-
-    pub fn clear(&self) {
-        // It can fail only when it is not set.
-        let _ = rustix::io::read(&self.0, &mut [0; 8]);
-    }
-
-    pub fn handle(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
     }
 }

@@ -7,6 +7,7 @@
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 
+#[cfg(target_os = "linux")]
 use rustix::io::Errno as HostErrno;
 
 use crate::errno::Errno;
