@@ -132,6 +132,24 @@ describe('asynchronous work', () => {
     }
   });
 
+  test.each([
+    ['that older emnapi makes', WORKERS.replace('(param i32 i32) (result i32)', '(result i32)'), ''],
+    [
+      'that emnapi makes where the host starts them',
+      WORKERS.replace(
+        '(param i32 i32) (result i32)',
+        '(param i32 i32) (result i32) (if (local.get 0) (then (return (i32.const 0))))',
+      ),
+      `(import "env" "_emnapi_async_worker" (func (param i32) (result i32)))
+       (import "env" "_emnapi_spawn_worker" (func (param i32 i32) (result i32)))`,
+    ],
+  ])('is done on threads %s, and this one goes on', async (_, workers, imports) => {
+    const exports = wn.load(await addon(DOUBLING + workers, { imports, functions: DOUBLING_FUNCTIONS }));
+    const done = await Promise.all(Array.from({ length: 50 }, (_, k) => double(exports, k)));
+    expect(done).toEqual(Array.from({ length: 50 }, (_, k) => ({ status: 0, result: 2 * k })));
+    exports.close();
+  });
+
   const onThisThread = 1 << 16;
   test('is done on this thread where there can be no other', async () => {
     for (const [body, options, shared] of [

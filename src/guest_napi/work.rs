@@ -166,11 +166,16 @@ fn call_for_thread(guest: &Guest, outside: &Arc<Outside>) -> Result<bool, Status
     lock(&outside.works.state).threads += 1;
     let starts_itself = u32::from(way == Way::Itself);
     // SAFETY: `way_of` has looked at the type. We are in a call of the guest's, so it is entered.
-    let block = unsafe { guest.enter(create.raw(), [starts_itself, starts_itself]) }
-        .map_err(|error| call::fail_later(guest, error))?;
+    let block = unsafe {
+        match way {
+            Way::Older => guest.enter(create.raw(), []),
+            Way::Itself | Way::Ours => guest.enter(create.raw(), [starts_itself, starts_itself]),
+        }
+    };
+    let block = block.map_err(|error| call::fail_later(guest, error))?;
     let started = match way {
         Way::Itself => (block as i32) > 0,
-        Way::Ours => {
+        Way::Older | Way::Ours => {
             let of_thread = outside.clone();
             team.spawn(Box::new(move |member| begin(&of_thread, member, block))).is_ok()
         }
@@ -191,7 +196,12 @@ enum Way {
     Itself,
     /// We, on a stack that the guest makes.
     Ours,
+    /// The same where the guest knows of no other way, as older emnapi.
+    Older,
 }
+
+/// What a guest imports that would have us start its thread in the middle of [`Way::Itself`].
+const SPAWN: &str = "_emnapi_spawn_worker";
 
 /// What a thread that the guest has started for asynchronous work calls.
 pub const WORKER: &str = "_emnapi_async_worker";
@@ -199,14 +209,22 @@ pub const WORKER: &str = "_emnapi_async_worker";
 /// How the guest has threads for asynchronous work, and the function that makes one. `None` if it cannot.
 fn way_of(guest: &Guest) -> Option<(Way, Func)> {
     let create = guest.export("emnapi_async_worker_create")?;
-    if *create.ty().ty() != FuncType::new([ValType::I32; 2], [ValType::I32]) {
+    let (shared, instance) = (create.ty(), guest.instance()?);
+    let ty = shared.ty();
+    if ty.results[..] != [ValType::I32] {
         return None;
     }
-    if guest.instance()?.module().imports().any(|import| import.name == WORKER) {
-        return Some((Way::Itself, create));
-    }
+    let imports = |name: &str| instance.module().imports().any(|import| import.name == name);
+    let way = match ty.params[..] {
+        [] => Way::Older,
+        [ValType::I32, ValType::I32] if imports(WORKER) && !imports(SPAWN) => {
+            return Some((Way::Itself, create));
+        }
+        [ValType::I32, ValType::I32] => Way::Ours,
+        _ => return None,
+    };
     let init = guest.export("emnapi_async_worker_init")?;
-    (init.ty().ty().params[..] == [ValType::I32]).then_some((Way::Ours, create))
+    (*init.ty().ty() == FuncType::new([ValType::I32], [])).then_some((way, create))
 }
 
 /// The life of a thread that we have started for work.
