@@ -486,6 +486,12 @@ export interface CompileOptions {
   fuel?: boolean;
   /** Ends a {@link compile}: it rejects with an `AbortError`, and nothing goes on for it. */
   signal?: Signal;
+  /**
+   * Called while {@link compile} compiles, about ten times a second: how many bytes of function bodies have their best
+   * code, of how many. A large module can run before that. Then it goes on being called after the promise is resolved,
+   * as long as somebody has the module, until `done` is `total`. It keeps no process alive.
+   */
+  onProgress?: (progress: { done: number; total: number }) => void;
   /** Taken as the interface has it, but there are none here: a module that imports one does not link. */
   builtins?: readonly string[];
   /** Likewise: such constants are imports like any other. */

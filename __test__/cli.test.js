@@ -226,6 +226,64 @@ test('a compiled file is run if that is allowed', () => {
   });
 });
 
+describe('compile, at a terminal', () => {
+  const TERMINAL = `process.stderr.isTTY = true;`;
+
+  /** Functions of many loads and additions, which take seconds to compile. */
+  const slow = () => {
+    const step = '(local.set 0 (i32.mul (i32.const 7) (i32.add (local.get 0) (i32.load (local.get 0)))))';
+    const body = `(func (param i32) (result i32) ${step.repeat(100)} (local.get 0))`;
+    return wat(`(module (memory 1) ${body.repeat(1500)})`);
+  };
+
+  beforeAll(async () => {
+    fs.writeFileSync(at('terminal.cjs'), TERMINAL);
+    fs.writeFileSync(at('slow.wasm'), await slow());
+  }, 120_000);
+
+  const atTerminal = (words, options) =>
+    spawn(process.execPath, ['--require', at('terminal.cjs'), COMMAND, ...words], {
+      cwd: scratch,
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...process.env, WASI_NATIVE_CACHE_DIR: at('terminal-cache') },
+      ...options,
+    });
+
+  const collected = (stream) => {
+    const found = { text: '' };
+    stream.setEncoding('utf8').on('data', (text) => (found.text += text));
+    return found;
+  };
+
+  test('a bar shows how far it is, and Ctrl-C ends it', async () => {
+    const interrupted = atTerminal(['compile', 'slow.wasm']);
+    await once(interrupted.stderr, 'data');
+    interrupted.kill('SIGINT');
+    const [code, signal] = await once(interrupted, 'close');
+    expect([code, signal]).toEqual([null, 'SIGINT']);
+
+    const whole = atTerminal(['compile', 'slow.wasm', '-o', 'slow.compiled']);
+    const [stderr, stdout] = [collected(whole.stderr), collected(whole.stdout)];
+    expect(await once(whole, 'close')).toEqual([0, null]);
+    const shares = [...stderr.text.matchAll(/compiling slow\.wasm [^%]* (\d+)%/g)].map(([, share]) =>
+      Number(share),
+    );
+    expect(shares.length).toBeGreaterThan(1);
+    expect(shares).toEqual([...shares].sort((a, b) => a - b));
+    expect(shares.at(-1)).toBe(100);
+    expect(stdout.text).toMatch(/^slow\.compiled: .*; run it by --allow-precompiled\n$/);
+  });
+
+  test('there is none for what is there already, nor for a pipe', async () => {
+    const again = atTerminal(['compile', 'slow.wasm']);
+    const stderr = collected(again.stderr);
+    again.stdout.resume();
+    expect(await once(again, 'close')).toEqual([0, null]);
+    expect(stderr.text).toBe('');
+    expect(command(['compile', 'cat.wasm', '-o', 'cat.compiled'])).toMatchObject({ status: 0, stderr: '' });
+  });
+});
+
 test('the cache is listed and cleaned', () => {
   const env = { WASI_NATIVE_CACHE_DIR: at('own-cache') };
   expect(command(['cache', 'ls'], { env }).stdout).toMatch(/^0 B in 0 files/);

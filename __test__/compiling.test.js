@@ -2,7 +2,7 @@
 // Compiling: how often, where, for how long, and of what.
 
 const zlib = require('node:zlib');
-const { once } = require('node:events');
+const { EventEmitter, once } = require('node:events');
 const { Worker } = require('node:worker_threads');
 const path = require('node:path');
 const wn = require('..');
@@ -80,6 +80,78 @@ test('a signal ends a compilation', async () => {
   await expect(aborted).rejects.toMatchObject({ name: 'AbortError' });
   expect(wn.Module.exports(await compiled(new AbortController().signal))).toHaveLength(1);
   await expect(compiled({})).rejects.toMatchObject({ code: 'ERR_INVALID_ARG_TYPE' });
+});
+
+describe('onProgress', () => {
+  /** All that was told, once it has come to the end. */
+  async function told(bytes, options) {
+    const all = [];
+    const events = new EventEmitter();
+    const complete = once(events, 'complete');
+    const onProgress = (progress) => {
+      all.push(progress);
+      if (progress.done === progress.total) events.emit('complete');
+    };
+    const module = await wn.compile(bytes, { ...options, onProgress });
+    const early = all.length;
+    await complete;
+    return { all, early, module };
+  }
+
+  test.each([
+    ['a module that is compiled before it is ready', 40, {}],
+    ['one that can run before', 300, {}],
+    ['one that counts its operators', 300, { fuel: true }],
+  ])('tells of %s until it is complete', async (_, functions, options) => {
+    const { all, early, module } = await told(slow(functions), { cache: false, ...options });
+    expect(early).toBeGreaterThan(0);
+    const [{ total }] = all;
+    expect(total).toBeGreaterThan(functions * 1000);
+    expect(all.map((each) => each.total)).toEqual(all.map(() => total));
+    const done = all.map((each) => each.done);
+    expect(done).toEqual([...new Set(done)].sort((a, b) => a - b));
+    // There is nothing to tell of what is there.
+    const again = await told(slow(functions), { cache: false, ...options });
+    expect(again.all).toEqual([{ done: total, total }]);
+    expect(wn.Module.exports(module)).toHaveLength(1);
+  });
+
+  test('a module without functions is complete', async () => {
+    expect((await told(await wat('(module)'))).all).toEqual([{ done: 0, total: 0 }]);
+  });
+
+  test('what it throws rejects', async () => {
+    const mine = new Error('mine');
+    const onProgress = () => {
+      throw mine;
+    };
+    await expect(wn.compile(slow(41), { cache: false, onProgress })).rejects.toBe(mine);
+    await expect(wn.compile(slow(301), { cache: false, onProgress })).rejects.toBe(mine);
+    await expect(wn.compile(slow(1), { onProgress: 1 })).rejects.toMatchObject({
+      code: 'ERR_INVALID_ARG_TYPE',
+    });
+  });
+
+  test('keeps no process alive, and nothing of a module that nobody has', () => {
+    const code = `${slow.toString()}
+      let last;
+      const onProgress = (progress) => (last = progress);
+      (async () => {
+        await (async () => void (await wn.compile(slow(3000), { onProgress })))();
+        for (let round = 0; round < 5; round++) {
+          await new Promise((resolve) => setTimeout(resolve, 20));
+          gc();
+        }
+        await new Promise((resolve) => setTimeout(resolve, 200));
+        const before = last.done;
+        await new Promise((resolve) => setTimeout(resolve, 500));
+        console.log(last.done === before, last.done < last.total);
+        bytes.kept = await wn.compile(slow(3001), { onProgress });
+        console.log('over');
+      })();`;
+    const { status, stdout, stderr } = child(code, { env: uncached, flags: ['--expose-gc'] });
+    expect({ status, stdout, stderr }).toEqual({ status: 0, stdout: 'true true\nover\n', stderr: '' });
+  });
 });
 
 test('an aborted run is over at once, and so is what it compiled', () => {

@@ -15,6 +15,9 @@ const native = Object.freeze({
   openCompiler: addon.openCompiler, // Sets the function that is told of compilations on other threads.
   compileAsync: addon.compileAsync, // Compiles bytes on other threads, under a number.
   compileFileAsync: addon.compileFileAsync, // The same of the bytes in a file.
+  compileProgress: addon.compileProgress, // How far such a compilation is: done and total.
+  moduleProgress: addon.moduleProgress, // How far the code of a module is.
+  finishAsync: addon.finishAsync, // Makes all code of a module on other threads, under a number.
   stopCompiling: addon.stopCompiling, // Nobody waits for the compilation with this number any more.
   cacheDirectory: addon.cacheDirectory, // Where compiled code is kept; null for nowhere.
   serialize: addon.serialize, // A module and its code as bytes.

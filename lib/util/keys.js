@@ -24,7 +24,7 @@ const OPTIONS = {
   },
   compile: {
     of: 'compile() and new Module()',
-    keys: ['cache', 'fuel', 'signal', 'builtins', 'importedStringConstants'],
+    keys: ['cache', 'fuel', 'signal', 'onProgress', 'builtins', 'importedStringConstants'],
   },
   load: { of: 'load()', keys: LOAD },
   loadAsync: { of: 'loadAsync()', keys: ['signal', ...LOAD] },

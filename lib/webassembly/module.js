@@ -5,6 +5,7 @@ const { native, realm } = require('../native/binding');
 const { Deadline, checkDeadline } = require('../util/deadline');
 const { CompileError, coded } = require('../util/errors');
 const { checkOurKeys } = require('../util/keys');
+const { isOfType } = require('../util/validate');
 const { prepareThread } = require('../native/thread');
 const { V8Module, sectionsOf } = require('./v8');
 const {
@@ -215,26 +216,103 @@ function compileFile(path, what, options = undefined, until = undefined, forGues
 }
 
 async function compileWith(start, source, what, options, until, forGuest) {
-  if (last === 0) native.openCompiler(realm, deliver);
-  const number = ++last;
-  const result = await new Promise((resolve, reject) => {
-    underWay.set(number, resolve);
-    try {
-      start(realm, number, source, countsFuel(options), usesCache(options), forGuest);
-    } catch (error) {
-      underWay.delete(number);
-      throw error;
-    }
-    until?.catch((reason) => {
-      if (!underWay.delete(number)) return;
-      native.stopCompiling(realm, number);
-      reject(reason);
-    });
+  const follow = follower(options?.onProgress);
+  const result = await beside((number, stop) => {
+    start(realm, number, source, countsFuel(options), usesCache(options), forGuest);
+    until?.catch(stop);
+    return follow?.(() => native.compileProgress(realm, number), stop);
   });
   if (typeof result === 'string') {
     throw coded(CompileError, 'ERR_WASI_COMPILE', `${what}: ${result}`);
   }
-  return result === null ? undefined : describeParts(result);
+  if (result === null) return undefined;
+  if (follow !== undefined) followModule(follow, result);
+  return describeParts(result);
+}
+
+/**
+ * A module that can run already may not be complete. Who lets it go has no interest in that any more. (A function of its
+ * own, because one within `compileWith` would keep what that has, and so the module.)
+ */
+function followModule(follow, module) {
+  const held = new WeakRef(module);
+  follow(() => {
+    const handle = held.deref();
+    return handle === undefined ? GONE : native.moduleProgress(handle);
+  });
+}
+
+/**
+ * Has something done on other threads, and gives what comes of it: a handle or a message. `start` gets its number and
+ * a function that stops it with a reason, and may return what is to be called at the end.
+ */
+async function beside(start) {
+  if (last === 0) native.openCompiler(realm, deliver);
+  const number = ++last;
+  let end;
+  try {
+    return await new Promise((resolve, reject) => {
+      underWay.set(number, resolve);
+      end = start(number, (reason) => {
+        if (!underWay.delete(number)) return;
+        native.stopCompiling(realm, number);
+        reject(reason);
+      });
+    });
+  } finally {
+    underWay.delete(number);
+    end?.();
+  }
+}
+
+/** Makes all of a module's code on other threads, and what the cache has of it. */
+async function finish(module, what, onProgress = undefined) {
+  const { handle } = partsOf(module, what);
+  const result = await beside((number, stop) => {
+    native.finishAsync(realm, number, handle);
+    return follower(onProgress)?.(() => native.moduleProgress(handle), stop);
+  });
+  if (typeof result === 'string') throw coded(CompileError, 'ERR_WASI_COMPILE', `${what}: ${result}`);
+}
+
+/** How often somebody is told how far a compilation is, in milliseconds. */
+const TOLD_EVERY = 100;
+
+/** What is said of a module that nobody holds any more. */
+const GONE = Symbol('gone');
+
+/**
+ * A function that follows a compilation for somebody who wants to be told when it has gone on. It takes what gives the
+ * bytes that are done and all there are (null if they are not known), and perhaps what gets an error of who is told. It
+ * returns what ends it.
+ */
+function follower(onProgress) {
+  if (onProgress === undefined) return undefined;
+  isOfType('function', onProgress, 'options.onProgress');
+  let last = -1;
+  return (ask, failed = undefined) => {
+    const end = () => clearInterval(timer);
+    const look = () => {
+      const known = ask();
+      if (known === null) return;
+      if (known === GONE) return end();
+      const [done, total] = known;
+      if (done === total) end();
+      if (done === last) return;
+      last = done;
+      try {
+        onProgress({ done, total });
+      } catch (error) {
+        end();
+        if (failed === undefined) throw error;
+        failed(error);
+      }
+    };
+    const timer = setInterval(look, TOLD_EVERY);
+    timer.unref();
+    look();
+    return end;
+  };
 }
 
 /** Compiles bytes on this thread. */
@@ -285,6 +363,7 @@ module.exports = {
   compileFileSync,
   compileSync,
   compileToParts,
+  finish,
   isModule,
   moduleFor,
   partsOf,

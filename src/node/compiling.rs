@@ -9,7 +9,7 @@ use super::module::{chooser, engine_of};
 use super::queue::{self, Queue};
 use super::raw::{self, HandleScope, Reference, Refused};
 use super::realm::{Realm, engine};
-use engine::{CompileError, Compiling, FileResult, Module, Reading};
+use engine::{CompileError, Compiling, FileResult, Module, Progress, Reading};
 use napi::JsValue;
 use napi::bindgen_prelude::{Env, External, Unknown};
 use napi_derive::napi;
@@ -32,7 +32,7 @@ type UnderWay = RefCell<HashMap<u32, Option<Work>>>;
 
 /// Dropping it stops the compilation.
 enum Work {
-    Bytes(#[expect(dead_code, reason = "held for its drop")] Compiling),
+    Bytes(Compiling),
     File(#[expect(dead_code, reason = "held for its drop")] Reading),
 }
 
@@ -160,6 +160,43 @@ pub fn compile_file_async(
             Ok(Some(Work::File(reading)))
         };
         compilations.start(realm, number, start)
+    })
+}
+
+/// How far the compilation of bytes with this number is: done and total, or null if that is not known.
+#[napi(catch_unwind)]
+pub fn compile_progress(realm: &External<Rc<Realm>>, number: u32) -> Option<Vec<f64>> {
+    let compilations = realm.compilations.get()?;
+    match compilations.under_way.borrow().get(&number) {
+        Some(Some(Work::Bytes(compiling))) => {
+            Some(compiling.progress()).filter(|progress| progress.total > 0).map(told)
+        }
+        _ => None,
+    }
+}
+
+/// How far the code of a module is.
+#[napi(catch_unwind)]
+pub fn module_progress(module: &External<Module>) -> Vec<f64> {
+    told(module.progress())
+}
+
+fn told(progress: Progress) -> Vec<f64> {
+    vec![progress.done as f64, progress.total as f64]
+}
+
+/// Makes all code of a module on other threads, under a number as that of a compilation. Then the module is delivered
+/// again.
+#[napi(catch_unwind)]
+pub fn finish_async(realm: &External<Rc<Realm>>, number: u32, module: &External<Module>) -> napi::Result<()> {
+    run(realm, || {
+        let compilations = realm.compilations.get().ok_or(Failure::Stopped)?;
+        compilations.begin(realm, number);
+        let (queue, made) = (compilations.queue.clone(), Module::clone(module));
+        module.start_finish(move |result| {
+            queue.send(Compiled { number, result: result.map(|()| Some(made)) });
+        });
+        Ok(())
     })
 }
 

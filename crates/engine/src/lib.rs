@@ -24,6 +24,7 @@ mod error;
 mod pages;
 mod parse;
 mod pool;
+mod progress;
 mod runtime;
 mod sys;
 mod types;
@@ -39,6 +40,7 @@ pub use engine::{
 pub use error::{CompileError, LinkError};
 pub use pages::{GUARD_SIZE, check_spare};
 pub use parse::{FEATURES, shares_memory};
+pub use progress::Progress;
 pub use runtime::*;
 pub use sys::{pin_library, stack_bounds};
 pub use types::*;

@@ -6,6 +6,7 @@
 //! the work itself, and other threads help if they can.
 
 use crate::error::CompileError;
+use crate::progress::Tally;
 use crate::sys::{lower_priority, pin_library};
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -192,12 +193,14 @@ impl Pool {
     }
 }
 
-/// When to stop a compilation: no caller waits for it any more.
+/// When to stop a compilation: no caller waits for it any more. And how far it is.
 pub struct Stop<'a> {
     /// Any thread may set it.
     pub flag: &'a AtomicBool,
     /// Called regularly by the compiling thread. If it returns false, the flag is set.
     pub go_on: &'a dyn Fn() -> bool,
+    /// Where the functions that are made are counted.
+    pub tally: Option<&'a Arc<Tally>>,
     asked: Cell<Instant>,
 }
 
@@ -205,7 +208,11 @@ impl<'a> Stop<'a> {
     const INTERVAL: Duration = Duration::from_millis(50);
 
     pub fn new(flag: &'a AtomicBool, go_on: &'a dyn Fn() -> bool) -> Stop<'a> {
-        Stop { flag, go_on, asked: Cell::new(Instant::now()) }
+        Stop { flag, go_on, tally: None, asked: Cell::new(Instant::now()) }
+    }
+
+    pub fn counting(self, tally: &'a Arc<Tally>) -> Stop<'a> {
+        Stop { tally: Some(tally), ..self }
     }
 
     /// Call this between functions.

@@ -311,6 +311,26 @@ fn what_was_not_used_for_longest_goes_when_there_is_too_much() {
 }
 
 #[test]
+fn a_module_that_is_finished_is_all_made_and_in_the_cache() {
+    let directory = TempDir::new().expect("a directory");
+    let config = Config { tiers: Tiers::Lazy { from: 0 }, ..Config::default() };
+    for answer in (0..20).map(|round| 2 * round) {
+        let made =
+            Module::new(&engine_with(directory.path(), config.clone()), module(answer)).expect("valid");
+        let Progress { done, total } = made.progress();
+        assert!(done <= total && total > 0, "{done} of {total}");
+        let (told, heard) = std::sync::mpsc::channel();
+        made.start_finish(move |result| told.send(result).expect("somebody listens"));
+        heard.recv().expect("it ends").expect("it compiles");
+        assert_eq!(made.progress(), Progress { done: total, total });
+        // Another process sees this.
+        let later = engine_with(directory.path(), config.clone());
+        let found = Module::cached(&later, made.hash()).expect("it is in the cache");
+        assert_eq!(found.progress(), Progress { done: total, total });
+    }
+}
+
+#[test]
 fn small_modules_are_not_kept() {
     let directory = TempDir::new().expect("a directory");
     Module::new(&engine(directory.path()), wat("(module (func))")).expect("compiles");

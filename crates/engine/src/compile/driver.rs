@@ -406,7 +406,7 @@ fn run(
     let failed = AtomicBool::new(false);
     let done: Mutex<Vec<(usize, CompiledFunction)>> = Mutex::new(Vec::with_capacity(jobs.len()));
     let error: Mutex<Option<CompileError>> = Mutex::new(None);
-    let flag = stop.flag;
+    let (flag, tally) = (stop.flag, stop.tally);
     let work = |stopped: &dyn Fn() -> bool| {
         let mut worker = Worker::new();
         let mut mine = Vec::new();
@@ -415,7 +415,12 @@ fn run(
             && let Some(i) = order.get(next.fetch_add(1, Ordering::Relaxed))
         {
             match worker.run(&jobs[*i], *i, module, compiler, bytes) {
-                Ok(function) => mine.push((*i, function)),
+                Ok(function) => {
+                    mine.push((*i, function));
+                    if let Some(tally) = tally {
+                        tally.add(size(&jobs[*i]));
+                    }
+                }
                 Err(e) => {
                     failed.store(true, Ordering::Relaxed);
                     *error.lock().unwrap_or_else(PoisonError::into_inner) = Some(e);

@@ -16,6 +16,7 @@ use crate::compile::{CompiledFunction, ModuleEnvironment, Tier, TypeTrampoline, 
 use crate::error::CompileError;
 use crate::parse::info::{DefinedFuncIndex, ModuleInfo};
 use crate::pool::{self, Stop};
+use crate::progress::{self, Tally};
 use crate::sys::stack_bounds;
 use cranelift_entity::{EntityRef, PrimaryMap};
 use cranelift_module::ModuleRelocTarget;
@@ -44,6 +45,9 @@ pub(crate) struct LazyModule {
     own: Weak<LazyModule>,
     /// Everything, linked.
     whole: OnceLock<CodeObject>,
+    /// Set when the cache has it, too, if there is one.
+    finished: AtomicBool,
+    tally: Arc<Tally>,
 }
 
 /// What is made. It is locked for as long as code is added to the table.
@@ -57,6 +61,9 @@ struct Progress {
     all: Vec<DefinedFuncIndex>,
     /// The number of functions without better code.
     left: usize,
+    /// The same in bytes, for those who watch.
+    tally: Arc<Tally>,
+    info: Arc<ModuleInfo>,
     /// Whether a thread links everything.
     linking: bool,
     failed: Option<CompileError>,
@@ -142,6 +149,7 @@ impl LazyModule {
         key: Key,
         cache: Option<&Cache>,
         stop: &Stop<'_>,
+        tally: Arc<Tally>,
     ) -> Result<Arc<LazyModule>, CompileError> {
         let compiler = engine.compiler();
         let module = ModuleEnvironment {
@@ -161,6 +169,8 @@ impl LazyModule {
             // The largest function is the main loop of many programs. When it is called, it should be made.
             called: all.last().copied().into_iter().collect(),
             left: all.len(),
+            tally: tally.clone(),
+            info: info.clone(),
             all,
             linking: false,
             failed: None,
@@ -186,6 +196,8 @@ impl LazyModule {
             changed: Condvar::new(),
             abandoned: AtomicBool::new(false),
             whole: OnceLock::new(),
+            finished: AtomicBool::new(false),
+            tally,
         });
         lazy.code.set_maker(lazy.own.clone());
         lazy.begin_with(cache.and_then(|cache| cache.load_pieces(&key)).unwrap_or_default())?;
@@ -261,6 +273,11 @@ impl LazyModule {
     /// The artifact, if everything is made.
     pub fn whole(&self) -> Option<&CodeObject> {
         self.whole.get()
+    }
+
+    /// How far it is.
+    pub fn progress(&self) -> progress::Progress {
+        self.tally.progress()
     }
 
     /// Stops all work, because nobody holds the module any more.
@@ -478,6 +495,8 @@ impl LazyModule {
             let image = image_of(&self.info, &self.bytes);
             cache.store(artifact, &Attached { image: &image, module: &self.bytes });
         }
+        self.finished.store(true, Ordering::Release);
+        self.changed.notify_all();
         Ok(())
     }
 
@@ -491,7 +510,10 @@ impl LazyModule {
         const INTERVAL: Duration = Duration::from_millis(50);
         let mut progress = self.lock();
         loop {
-            if let Some(whole) = self.whole.get() {
+            // A process that ends now has left what it made to those that come later.
+            if let Some(whole) = self.whole.get()
+                && self.finished.load(Ordering::Acquire)
+            {
                 return Ok(whole);
             }
             if let Some(error) = &progress.failed {
@@ -627,6 +649,7 @@ impl Progress {
         }
         (function.best, function.first) = (Best::Made(made), None);
         self.left -= 1;
+        self.tally.add(self.info.bodies[index].len());
         self.store.changed = true;
     }
 }

@@ -10,6 +10,7 @@ use super::module::{Inner, Module, WeakModule};
 use crate::bytes::ModuleBytes;
 use crate::error::CompileError;
 use crate::pool::{self, Stop};
+use crate::progress::{Progress, Tally};
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -35,6 +36,7 @@ struct Making {
     use_cache: bool,
     /// Set when no caller waits any more.
     abandoned: AtomicBool,
+    tally: Arc<Tally>,
     state: Mutex<State>,
     over: Condvar,
 }
@@ -119,6 +121,7 @@ impl Modules {
             bytes,
             use_cache,
             abandoned: AtomicBool::new(false),
+            tally: Arc::default(),
             state: Mutex::new(State { waiting: 1, ..State::default() }),
             over: Condvar::new(),
         });
@@ -226,6 +229,13 @@ pub fn keep(module: Module) -> Module {
     module
 }
 
+impl Compiling {
+    /// How far it is.
+    pub fn progress(&self) -> Progress {
+        self.0.tally.progress()
+    }
+}
+
 impl Drop for Compiling {
     fn drop(&mut self) {
         let making = &self.0;
@@ -312,7 +322,7 @@ impl Making {
             goes_on
         };
         // The flag is shared. If one caller gives up, only this attempt ends.
-        let stop = Stop::new(&self.abandoned, &go_on);
+        let stop = Stop::new(&self.abandoned, &go_on).counting(&self.tally);
         // A panic is a bug in the engine or in Cranelift. Waiting callers must be notified.
         let compile = || Module::compile(&self.engine, self.bytes.clone(), self.hash, self.use_cache, &stop);
         let result = catch_unwind(AssertUnwindSafe(compile))

@@ -11,7 +11,8 @@ use crate::error::CompileError;
 use crate::pages::Image;
 use crate::parse::image::Plan;
 use crate::parse::{self, info::ModuleInfo};
-use crate::pool::Stop;
+use crate::pool::{self, Stop};
+use crate::progress::Progress;
 use crate::sys::{DISCARDS, memory_file};
 use crate::types::{ExternType, MemoryType};
 use std::fs::File;
@@ -196,11 +197,13 @@ impl Module {
         let count = |engine: &Engine| engine.0.counts.compiled(size, begin.elapsed());
         let info = parse::parse(&bytes, engine.features(), engine.threads(), stop)?;
         let (info, offsets) = Module::declarations(info, &hash)?;
-        let code_len = info.bodies.values().map(|body| body.len()).sum();
+        let code_len = info.body_len();
+        let tally = stop.tally.cloned().unwrap_or_default();
+        tally.begin(code_len);
         if engine.config().tiers.are_lazy_for(code_len) {
             let (info, key) = (Arc::new(info), engine.key(&hash));
             let (all, own) = (bytes.clone(), offsets.clone());
-            let lazy = LazyModule::new(engine, info.clone(), all, own, key, cache, stop)?;
+            let lazy = LazyModule::new(engine, info.clone(), all, own, key, cache, stop, tally)?;
             let (engine, code, lazy) = (engine.clone(), lazy.code_object(), Some(lazy));
             let images = OnceLock::new();
             count(&engine);
@@ -254,13 +257,34 @@ impl Module {
         }))
     }
 
+    /// How far the code of the module is.
+    pub fn progress(&self) -> Progress {
+        match &self.0.lazy {
+            Some(lazy) => lazy.progress(),
+            None => {
+                let total = self.info().body_len();
+                Progress { done: total, total }
+            }
+        }
+    }
+
+    /// Makes all of the module's code, and writes it to the cache, on the compile threads of the process. `done` is
+    /// called there.
+    pub fn start_finish(&self, done: impl FnOnce(Result<(), CompileError>) + Send + 'static) {
+        let module = self.clone();
+        pool::spawn(move || done(module.finish(&|| true).map(drop)));
+    }
+
+    fn finish(&self, go_on: &dyn Fn() -> bool) -> Result<&CodeObject, CompileError> {
+        match &self.0.lazy {
+            Some(lazy) => lazy.finish(self.0.engine.threads(), go_on),
+            None => Ok(&self.0.code),
+        }
+    }
+
     /// Serializes the module with its code, for [`Module::deserialize`].
     pub fn serialize(&self) -> Result<Vec<u8>, CompileError> {
-        let whole = match &self.0.lazy {
-            Some(lazy) => lazy.finish(self.0.engine.threads(), &|| true)?,
-            None => &self.0.code,
-        };
-        let Some(artifact) = whole.artifact() else {
+        let Some(artifact) = self.finish(&|| true)?.artifact() else {
             return Err(CompileError::general("a module that is not complete cannot be serialized"));
         };
         let image = image_of(self.info(), self.bytes());
