@@ -6,12 +6,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From the ground up, as src/lib.rs lists them.
-const ROOMS: [&str; 14] = [
+const ROOMS: [&str; 15] = [
     "error",
     "types",
     "sys",
     "bytes",
     "pages",
+    "progress",
     "pool",
     "parse",
     "abi",

@@ -197,7 +197,7 @@ impl Module {
         let count = |engine: &Engine| engine.0.counts.compiled(size, begin.elapsed());
         let info = parse::parse(&bytes, engine.features(), engine.threads(), stop)?;
         let (info, offsets) = Module::declarations(info, &hash)?;
-        let code_len = info.body_len();
+        let code_len = info.bodies.values().map(|body| body.len()).sum();
         let tally = stop.tally.cloned().unwrap_or_default();
         tally.begin(code_len);
         if engine.config().tiers.are_lazy_for(code_len) {
@@ -262,7 +262,7 @@ impl Module {
         match &self.0.lazy {
             Some(lazy) => lazy.progress(),
             None => {
-                let total = self.info().body_len();
+                let total = parse::body_len(self.bytes());
                 Progress { done: total, total }
             }
         }

@@ -198,11 +198,6 @@ impl ModuleInfo {
         self.functions.len() - self.num_imported_functions
     }
 
-    /// The bytes of all bodies.
-    pub fn body_len(&self) -> usize {
-        self.bodies.values().map(|body| body.len()).sum()
-    }
-
     pub fn func_type(&self, index: FuncIndex) -> &SharedFuncType {
         &self.types[self.functions[index].ty]
     }

@@ -104,6 +104,15 @@ pub fn read(bytes: &[u8]) -> Result<ModuleInfo, CompileError> {
     Ok(reader.info)
 }
 
+/// The length of all bodies of a module that is known to be valid.
+pub fn body_len(bytes: &[u8]) -> usize {
+    let bodies = Parser::new(0).parse_all(bytes).map_while(Result::ok).filter_map(|payload| match payload {
+        Payload::CodeSectionEntry(body) => Some(body.range()),
+        _ => None,
+    });
+    bodies.map(|range| (range.end - range.start) as usize).sum()
+}
+
 fn validate_bodies(
     bodies: Vec<BodyToValidate<'_>>,
     threads: usize,
