@@ -1241,7 +1241,7 @@ export type Library<E extends object = Exports> = LibraryHost<E> & Omit<E, keyof
  *
  * A module that imports Node-API is a native module: `load` gives what it exports, as `require` gives that of a
  * `.node` file. Beside that it has, not enumerable, `close()` and `Symbol.dispose`, unless it exports something
- * of these names. When a call into it ends with a trap, the module runs no more: later calls throw
+ * of these names. Promises of a closed module that are open fail with `ERR_WASI_CLOSED`. When a call into it ends with a trap, the module runs no more: later calls throw
  * `ERR_WASI_DEAD`. Such a module can use whatever JavaScript gives it, and the global object.
  *
  * @throws an error with the code `ERR_WASI_NO_LIBRARY` for a program, which is for {@link WASI.run}

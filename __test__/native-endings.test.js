@@ -1,7 +1,9 @@
 'use strict';
 // Processes and Workers that end while native modules are at work, and modules that come and go: real packages.
 
+const fs = require('node:fs');
 const path = require('node:path');
+const { brotliDecompressSync } = require('node:zlib');
 const { child } = require('./helpers');
 
 const PACKAGE = path.join(__dirname, '..');
@@ -111,4 +113,153 @@ test('process.exit() ends a build with its code, at whatever time', () => {
     const { status, signal, stderr } = child(code, { load: false, env });
     expect({ delay, status, signal, stderr }).toEqual({ delay, status: 7, signal: null, stderr: '' });
   }
+});
+
+test('bytes of a module that another thread has taken stay what they are when their Worker ends', () => {
+  // Where V8 lets them be taken; elsewhere they are copied. Half of them lie in a memory that threads share.
+  const worker = `${HEAD}
+    const { parentPort, workerData } = require('node:worker_threads');
+    (async () => {
+      const post = (view) => {
+        try { parentPort.postMessage(view, [view.buffer]); } catch { parentPort.postMessage(view); }
+      };
+      const taken = async (view) => {
+        try { return new Uint8Array(ArrayBuffer.prototype.transfer.call(view.buffer)); } catch {}
+        const start = (controller) => controller.enqueue(view);
+        try { return (await new ReadableStream({ type: 'bytes', start }).getReader().read()).value; } catch {}
+        return view;
+      };
+      const addon = wn.load(workerData);
+      const snappy = load('@napi-rs/snappy');
+      for (let k = 0; k < 5; k++) {
+        for (const way of [0, 1, 2, 3]) post(await taken(new Uint8Array(addon.make_bytes(way, 10_000)).fill(7)));
+        post(await taken(snappy.uncompressSync(snappy.compressSync(Buffer.alloc(10_000, 7)))));
+      }
+      parentPort.postMessage('done');
+    })();`;
+  const code = `
+    const { Worker } = require('node:worker_threads');
+    const { once } = require('node:events');
+    const got = [];
+    for (let k = 0; k < 4; k++) {
+      const worker = new Worker(${JSON.stringify(worker)}, { eval: true, workerData: bytes.addon });
+      worker.on('message', (value) => value !== 'done' && got.push(value));
+      await once(worker, 'exit');
+    }
+    gc();
+    await new Promise(setImmediate);
+    // Others that would have the same pages.
+    const others = Array.from({ length: 4 }, () => wn.load(bytes.addon));
+    for (const other of others) other.make_bytes(0, 1 << 20).fill(9);
+    console.log(got.length, got.every((view) => view.length === 10_000 && view.every((byte) => byte === 7)));
+    for (const view of got) view.fill(8);
+    console.log(others.map((other) => other.add(1, 2)));`;
+  const packed = fs.readFileSync(path.join(__dirname, 'guests', 'addon.wasm.br'));
+  const { status, stdout, stderr } = child(code, {
+    flags: ['--expose-gc'],
+    modules: { addon: brotliDecompressSync(packed) },
+  });
+  expect({ status, stdout, stderr }).toEqual({
+    status: 0,
+    stdout: '100 true\n[ 3, 3, 3, 3 ]\n',
+    stderr: '',
+  });
+});
+
+/** What the next programs measure: megabytes of memory, gigabytes of address space, threads and descriptors. */
+const MEASURE = `
+  const measure = async () => {
+    for (let k = 0; k < 3; k++) { gc(); await new Promise(setImmediate); }
+    const status = fs.readFileSync('/proc/self/status', 'utf8');
+    const field = (name) => Number(new RegExp(name + ':\\\\s+(\\\\d+)').exec(status)[1]);
+    const descriptors = fs.readdirSync('/proc/self/fd').length;
+    return { memory: field('VmRSS') >> 10, space: field('VmSize') >> 20, threads: field('Threads'), descriptors };
+  };
+  const report = (before, after) => console.log(JSON.stringify(
+    Object.fromEntries(Object.keys(before).map((key) => [key, after[key] - before[key]])),
+  ));`;
+
+const onLinux = process.platform === 'linux' ? describe : describe.skip;
+
+onLinux('nothing is left behind', () => {
+  const run = (code) => {
+    const { status, stdout, stderr } = child(code, { flags: ['--expose-gc'], load: false });
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+    return JSON.parse(stdout);
+  };
+
+  /** Measured after some rounds, when caches are full and V8 has its heap. */
+  const expectNothing = ({ memory, space, threads, descriptors }) => {
+    // A round takes more than 30 MB and 4 GB if all of it is left.
+    expect(memory).toBeLessThan(32);
+    expect(space).toBeLessThan(16);
+    expect(threads).toBeLessThanOrEqual(1);
+    expect(descriptors).toBeLessThanOrEqual(1);
+  };
+
+  test('by 10,000 calls of two packages, with bytes, texts, objects, errors and promises', () => {
+    const growth = run(`${HEAD}${MEASURE}
+      const [crc32, snappy] = [load('@node-rs/crc32'), load('@napi-rs/snappy')];
+      const data = Buffer.from('some bytes '.repeat(1000));
+      const calls = async (count) => {
+        for (let k = 0; k < count; k++) {
+          crc32.crc32(data);
+          crc32.crc32('text');
+          if (!snappy.uncompressSync(snappy.compressSync(data)).equals(data)) throw new Error('other bytes');
+          try { snappy.uncompressSync(Buffer.from('none')); } catch {}
+          if (k % 100 === 0) {
+            await snappy.uncompress(await snappy.compress(data));
+            await snappy.uncompress(Buffer.from('none')).catch(() => {});
+          }
+        }
+      };
+      await calls(2000);
+      const before = await measure();
+      await calls(10_000);
+      report(before, await measure());`);
+    expectNothing(growth);
+  });
+
+  test('by 100 rounds of loading, calling and closing, with threads', () => {
+    const growth = run(`${HEAD}${MEASURE}
+      const data = Buffer.from('some bytes '.repeat(1000));
+      const round = async () => {
+        const [crc32, snappy] = [load('@node-rs/crc32'), load('@napi-rs/snappy')];
+        crc32.crc32(data);
+        await Promise.all([1, 2, 3].map(() => snappy.compress(data)));
+        snappy.compress(data).catch(() => {});
+        crc32.close();
+        snappy.close();
+      };
+      for (let k = 0; k < 20; k++) await round();
+      const before = await measure();
+      for (let k = 0; k < 100; k++) await round();
+      report(before, await measure());`);
+    expectNothing(growth);
+  });
+
+  test.each([true, false])('by 100 Workers that load two packages (closed: %p)', (closed) => {
+    const worker = `${HEAD}
+      (async () => {
+        const [crc32, snappy] = [load('@node-rs/crc32'), load('@napi-rs/snappy')];
+        const data = Buffer.from('some bytes '.repeat(1000));
+        for (let k = 0; k < 100; k++) {
+          crc32.crc32(data);
+          snappy.uncompressSync(snappy.compressSync(data));
+        }
+        await snappy.uncompress(await snappy.compress(data));
+        ${closed ? 'crc32.close(); snappy.close();' : ''}
+      })();`;
+    const growth = run(`${HEAD}${MEASURE}
+      const { once } = require('node:events');
+      const round = async () => once(new Worker(${JSON.stringify(worker)}, { eval: true }), 'exit');
+      for (let k = 0; k < 20; k++) await round();
+      const before = await measure();
+      for (let k = 0; k < 100; k++) {
+        const [code] = await round();
+        if (code !== 0) throw new Error('a Worker ended with ' + code);
+      }
+      report(before, await measure());`);
+    expectNothing(growth);
+  });
 });

@@ -92,6 +92,19 @@ test('@napi-rs/snappy, sync and async', async () => {
   expect(await own.uncompress(await own.compress(bytes))).toEqual(bytes);
 });
 
+test('promises that nobody can settle any more fail when a module is closed', async () => {
+  for (const [name, start] of [
+    ['@napi-rs/snappy', (m) => m.compress(Buffer.alloc(1 << 20))],
+    ['@node-rs/bcrypt', (m) => m.hash('password', 12)],
+  ]) {
+    const own = guest(name);
+    const started = Promise.allSettled(Array.from({ length: 8 }, () => start(own)));
+    own.close();
+    const codes = (await started).map(({ reason }) => reason?.code);
+    expect(codes).toEqual(Array(8).fill('ERR_WASI_CLOSED'));
+  }
+});
+
 test('@napi-rs/lzma', async () => {
   const [twin, own] = [native('@napi-rs/lzma/xz'), guest('@napi-rs/lzma').xz];
   const bytes = Buffer.from('a text that is repeated. '.repeat(1000));

@@ -6,7 +6,7 @@
 //! As in `node/buffers.rs`, a buffer's bytes may be taken away by `transfer()` where V8 has no key against it.
 //! Node then tells when the bytes themselves are gone, except at the end of the environment, where it tells
 //! of all. So the sentinel of that file, made after the newest buffer, has us look before that for those that
-//! were taken. Their memory stays for ever.
+//! were taken. Those bytes stay for ever.
 
 use super::call::Call;
 use super::guest::Guest;
@@ -33,11 +33,14 @@ struct External {
     memory: Memory,
     pin: Pin,
     address: u32,
+    len: u32,
     end: End,
     /// The `ArrayBuffer`, weak.
     buffer: Option<raw::Reference>,
     /// Whether nobody but us can detach it.
     locked: bool,
+    /// Whether somebody may have the bytes for ever: then they are never the guest's again.
+    taken: Cell<bool>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -70,9 +73,11 @@ pub fn over(
         pin: memory.pin(),
         memory,
         address,
+        len,
         end,
         buffer: None,
         locked: false,
+        taken: Cell::new(false),
     };
     guest.externals.all.borrow_mut().try_reserve(1).map_err(|_| Status::GENERIC_FAILURE)?;
     let external = Box::into_raw(Box::new(external));
@@ -145,6 +150,7 @@ unsafe extern "C" fn on_gone(env: sys::napi_env, _: *mut c_void, external: *mut 
 /// Tells the guest that nobody has the bytes any more.
 fn finish(guest: &Guest, external: &External) {
     match external.end {
+        _ if external.taken.get() => {}
         End::Free if guest.is_dead() => {}
         End::Free => guest.activate(None, |_| {
             // A `free` that fails has made the guest tell so from now on.
@@ -191,8 +197,9 @@ fn at_end(guest: &Guest) {
             None if external.locked => {}
             // Who has the bytes may be on another thread, for who knows how long.
             _ => {
-                external.memory.abandon(&external.pin);
-                std::mem::forget(external.memory.share());
+                let start = external.address as usize;
+                external.taken.set(true);
+                external.memory.abandon_bytes(&external.pin, start..start + external.len as usize);
             }
         }
     }

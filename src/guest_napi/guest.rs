@@ -15,8 +15,9 @@ use super::references::References;
 use super::slab::Slab;
 use super::status::Status;
 use super::wraps::Owned;
-use crate::node::failure::Failure;
-use crate::node::raw::Reference;
+use crate::node::buffers;
+use crate::node::failure::{self, Failure};
+use crate::node::raw::{HandleScope, Reference};
 use crate::node::realm::Realm;
 use engine::{
     EntryOutcome, FastEntry, Func, FuncType, Instance, Memory, Table, VMFuncRef, Val, ValRaw, ValType,
@@ -350,6 +351,22 @@ impl Guest {
         entered.map(drop).map_err(|error| call::fail_later(self, error))
     }
 
+    /// Has promises fail that nobody can settle any more: who awaits one would wait for ever, and the host keeps what
+    /// it reaches.
+    fn reject_promises(&self) {
+        let deferreds: Vec<sys::napi_deferred> = self.deferreds.borrow_mut().drain();
+        if deferreds.is_empty() || buffers::is_ending(self.host) {
+            return;
+        }
+        for deferred in deferreds {
+            let Ok(_scope) = HandleScope::open(self.host) else { return };
+            if let Some(error) = failure::to_value(&self.realm, &self.dead_error()) {
+                // SAFETY: a deferred of the host's that is concluded once, and a handle of an open scope.
+                unsafe { sys::napi_reject_deferred(self.host, deferred, error) };
+            }
+        }
+    }
+
     /// Lets everything go that the guest has: it was closed, or its environment ends. False while it runs.
     pub fn close(&self, why: &str) -> bool {
         if self.is_entered() {
@@ -365,10 +382,13 @@ impl Guest {
         self.references.release(self.host);
         self.copies.abandon(self);
         self.statics.forget();
-        self.deferreds.borrow_mut().drain();
+        self.reject_promises();
         for context in self.async_contexts.borrow_mut().drain() {
             // SAFETY: made by `napi_async_init` and destroyed once.
             unsafe { sys::napi_async_destroy(self.host, context) };
+        }
+        if let Some(outside) = self.outside() {
+            outside.release_waits();
         }
         let live = self.live.borrow_mut().take();
         if let Some(live) = live {

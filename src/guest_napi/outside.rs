@@ -77,7 +77,8 @@ pub struct Outside {
     /// Stops the realm's thread in the guest; `true` if it did.
     stop: Mutex<bool>,
     interrupt: InterruptHandle,
-    waits: Option<Arc<Interrupt>>,
+    /// Ends what the realm's thread waits for in the guest, until that is closed: it takes a descriptor.
+    waits: Mutex<Option<Arc<Interrupt>>>,
 }
 
 /// How long a guest that is closed waits for its threads.
@@ -124,7 +125,7 @@ impl Guests {
             knows: AtomicBool::new(false),
             stop: Mutex::new(false),
             interrupt: guest.realm.store.interrupt_handle(),
-            waits,
+            waits: Mutex::new(waits),
         })
     }
 
@@ -252,13 +253,22 @@ impl Outside {
             if self.inside.load(Ordering::SeqCst) && !self.knows.load(Ordering::Acquire) {
                 *stopped = true;
                 self.interrupt.interrupt();
-                if let Some(waits) = &self.waits {
-                    waits.fire();
-                }
+                self.fire_waits();
             }
             drop(stopped);
             std::thread::sleep(Duration::from_millis(2));
         }
+    }
+
+    fn fire_waits(&self) {
+        if let Some(waits) = &*lock(&self.waits) {
+            waits.fire();
+        }
+    }
+
+    /// The realm's thread runs nothing of the guest any more.
+    pub fn release_waits(&self) {
+        lock(&self.waits).take();
     }
 
     /// The realm's thread has left a guest that a thread had ended, and other wasm may run there.
@@ -327,9 +337,7 @@ impl host::watchdog::Timed for Hurry {
         if self.0.inside.load(Ordering::SeqCst) {
             *stopped = true;
             self.0.interrupt.interrupt();
-            if let Some(waits) = &self.0.waits {
-                waits.fire();
-            }
+            self.0.fire_waits();
         }
     }
 }

@@ -425,7 +425,7 @@ unsafe extern "C" fn at_end(_: sys::napi_env, _: *mut c_void, watched: *mut c_vo
 }
 
 /// Whether the environment lets no JavaScript run any more.
-fn is_ending(env: sys::napi_env) -> bool {
+pub fn is_ending(env: sys::napi_env) -> bool {
     let Ok(_scope) = HandleScope::open(env) else { return true };
     let Ok(value) = raw::undefined(env) else { return true };
     let mut equal = false;

@@ -111,8 +111,8 @@ pub struct Pages {
     pool: Option<Arc<Pool>>,
     /// The image that is mapped, or of which parts are.
     image: Mutex<Option<Mapped>>,
-    /// Whether the mapping is never unmapped.
-    abandoned: bool,
+    /// Parts of the mapping, in whole pages, that are never unmapped.
+    kept: Mutex<Vec<Range<usize>>>,
 }
 
 struct Mapped {
@@ -147,7 +147,7 @@ impl Pages {
             used,
             pool: Some(pool.clone()),
             image: none,
-            abandoned: false,
+            kept: Mutex::default(),
         };
         pages.make_accessible(bytes)?;
         if fits {
@@ -180,7 +180,7 @@ impl Pages {
         image: Option<Arc<Image>>,
     ) -> io::Result<Pages> {
         let (used, none) = (AtomicUsize::new(0), Mutex::new(None));
-        let pages = Pages { mapping, start, used, pool, image: none, abandoned: false };
+        let pages = Pages { mapping, start, used, pool, image: none, kept: Mutex::default() };
         pages.make_accessible(bytes)?;
         pages.map_image(image)?;
         Ok(pages)
@@ -225,7 +225,7 @@ impl Pages {
             used: AtomicUsize::new(0),
             pool: None,
             image: Mutex::new(None),
-            abandoned: false,
+            kept: Mutex::default(),
         }
     }
 
@@ -292,17 +292,37 @@ impl Pages {
         Ok(())
     }
 
-    /// Keeps the pages mapped for ever, because there may be users whose end is not reported.
-    pub fn abandon(&mut self) {
-        self.abandoned = true;
+    /// Keeps bytes mapped for ever, because there may be users whose end is not reported. No address outside of
+    /// the accessible bytes counts.
+    pub fn keep(&self, bytes: Range<usize>) {
+        let used = self.used.load(Ordering::Relaxed);
+        let (start, end) = (bytes.start - bytes.start % page_size(), round_to_page(bytes.end).min(used));
+        if start < end {
+            self.kept().push(self.start + start..self.start + end);
+        }
+    }
+
+    /// The same for all that are accessible.
+    pub fn keep_all(&self) {
+        self.keep(0..self.used.load(Ordering::Relaxed));
+    }
+
+    /// Whether some are kept.
+    pub fn keeps_any(&self) -> bool {
+        !self.kept().is_empty()
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Vec<Range<usize>>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Pages {
     fn drop(&mut self) {
         let mapping = std::mem::replace(&mut self.mapping, Mmap::none());
-        if self.abandoned {
-            std::mem::forget(mapping);
+        let kept = std::mem::take(&mut *self.kept());
+        if !kept.is_empty() {
+            mapping.unmap_but(kept);
         } else if let Some(pool) = self.pool.take() {
             let used = *self.used.get_mut();
             let mapped = self.image.get_mut().unwrap_or_else(PoisonError::into_inner).take();

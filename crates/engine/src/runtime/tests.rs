@@ -311,6 +311,38 @@ fn a_memory_whose_pages_are_abandoned_stays_while_it_is_pinned() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "abandoned pages are never given back, which Miri reports as a leak")]
+fn abandoned_bytes_stay_as_they_are_when_their_memory_goes() {
+    for style in [MemoryStyle::Bounded, MemoryStyle::Reserved] {
+        for shared in [false, true] {
+            let store = Store::new(&engine(style)).expect("a store");
+            let memory = memory(&store, 3, Some(3), shared);
+            let (first, last) = (byte(&memory, 70_000), byte(&memory, 70_099));
+            // SAFETY: bytes of the memory, which nobody else uses.
+            unsafe {
+                first.write(5);
+                last.write(6);
+            }
+            let pin = memory.pin();
+            memory.abandon_bytes(&pin, 70_000..70_100);
+            // No byte of the memory.
+            memory.abandon_bytes(&pin, 4 << 16..5 << 16);
+            memory.weak_group().release_memories();
+            drop((pin, memory, store));
+            let others: Vec<Store> = (0..4).map(|_| Store::new(&engine(style)).expect("a store")).collect();
+            let others: Vec<Memory> =
+                others.iter().map(|store| self::memory(store, 3, Some(3), shared)).collect();
+            for other in &others {
+                // SAFETY: as above.
+                unsafe { byte(other, 70_000).write(9) };
+            }
+            // SAFETY: the bytes stay mapped for ever.
+            unsafe { assert_eq!((first.read(), last.read()), (5, 6)) };
+        }
+    }
+}
+
+#[test]
 fn memories_given_back_are_empty_and_stay_so() {
     for style in [MemoryStyle::Bounded, MemoryStyle::Reserved] {
         let store = Store::new(&engine(style)).expect("a store");

@@ -9,6 +9,7 @@ use crate::runtime::vm::store::Store;
 use crate::runtime::vm::traps::Error;
 use crate::runtime::vm::vm_box::VmBox;
 use crate::types::MemoryType;
+use std::ops::Range;
 use std::ptr::NonNull;
 use std::rc::Rc;
 
@@ -106,6 +107,11 @@ impl Memory {
     /// the bytes is gone.
     pub fn abandon(&self, pin: &Pin) {
         self.obj().abandon(pin);
+    }
+
+    /// The same for some of the bytes alone: the rest goes with the memory.
+    pub fn abandon_bytes(&self, pin: &Pin, bytes: Range<usize>) {
+        self.obj().abandon_bytes(pin, bytes);
     }
 
     /// Grows by `delta` pages. Returns the old size, or `None` if the memory cannot grow.

@@ -104,8 +104,12 @@ impl OwnMemory {
     /// Frees the bytes. The memory is empty from then on, for good. The pages stay mapped: wasm that
     /// shares the memory keeps running, and a buffer over the pages may still exist.
     fn close(&self) {
-        // If the system refuses, the bytes are freed with the mapping.
-        let _ = self.pages.borrow().discard(0..round_to_page(self.byte_len()));
+        let pages = self.pages.borrow();
+        if !pages.keeps_any() {
+            // If the system refuses, the bytes are freed with the mapping.
+            let _ = pages.discard(0..round_to_page(self.byte_len()));
+        }
+        drop(pages);
         self.definition.length.store(0, Ordering::Relaxed);
         self.limits.set(Limits { memory_bytes: 0, ..self.limits.get() });
         // A smaller charge cannot fail.
@@ -137,11 +141,10 @@ impl OwnMemory {
     }
 
     /// Calls `f` with the pages that a pin of this memory holds.
-    fn with_pages_of(&self, pin: &Pin, f: impl FnOnce(&mut Pages)) {
-        let mut retired = self.retired.borrow_mut();
-        match retired.iter_mut().find(|(_, pins)| Rc::ptr_eq(pins, &pin.held)) {
+    fn with_pages_of(&self, pin: &Pin, f: impl FnOnce(&Pages)) {
+        match self.retired.borrow().iter().find(|(_, pins)| Rc::ptr_eq(pins, &pin.held)) {
             Some((pages, _)) => f(pages),
-            None => f(&mut self.pages.borrow_mut()),
+            None => f(&self.pages.borrow()),
         }
     }
 
@@ -295,8 +298,16 @@ impl MemoryObj {
     /// See `Memory::abandon`.
     pub(crate) fn abandon(&self, pin: &Pin) {
         match self {
-            MemoryObj::Own(own) => own.with_pages_of(pin, Pages::abandon),
-            MemoryObj::Shared(share) => std::mem::forget(share.memory.clone()),
+            MemoryObj::Own(own) => own.with_pages_of(pin, Pages::keep_all),
+            MemoryObj::Shared(share) => share.memory.keep(None),
+        }
+    }
+
+    /// See `Memory::abandon_bytes`.
+    pub(crate) fn abandon_bytes(&self, pin: &Pin, bytes: Range<usize>) {
+        match self {
+            MemoryObj::Own(own) => own.with_pages_of(pin, |pages| pages.keep(bytes)),
+            MemoryObj::Shared(share) => share.memory.keep(Some(bytes)),
         }
     }
 

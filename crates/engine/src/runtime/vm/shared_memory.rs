@@ -17,6 +17,7 @@ use crate::abi::MemoryStyle;
 use crate::engine::Engine;
 use crate::pages::{Pages, round_to_page};
 use crate::types::MemoryType;
+use std::ops::Range;
 use std::ptr;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -118,6 +119,15 @@ impl SharedMemory {
 
     pub(crate) fn style(&self) -> MemoryStyle {
         self.0.style
+    }
+
+    /// Keeps bytes mapped for ever, all that are accessible without a range.
+    pub(crate) fn keep(&self, bytes: Option<Range<usize>>) {
+        match (&self.0.bytes, bytes) {
+            (Bytes::Own(pages), Some(bytes)) => pages.keep(bytes),
+            (Bytes::Own(pages), None) => pages.keep_all(),
+            (Bytes::Host, _) => std::mem::forget(self.clone()),
+        }
     }
 
     /// Counts the bytes in the budget of who made the memory.

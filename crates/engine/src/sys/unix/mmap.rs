@@ -150,6 +150,22 @@ impl Mmap {
         self.len
     }
 
+    /// Unmaps all but these ranges of pages, which stay for ever.
+    pub fn unmap_but(self, mut kept: Vec<Range<usize>>) {
+        kept.sort_unstable_by_key(|range| range.start);
+        let end = self.len..self.len;
+        let mut from = 0;
+        for range in kept.into_iter().chain([end]) {
+            if from < range.start.min(self.len) {
+                let start = self.start().wrapping_add(from);
+                // SAFETY: the range is inside our own mapping, and nobody uses it: what is used is kept.
+                unsafe { os::munmap(start.cast(), range.start.min(self.len) - from) };
+            }
+            from = from.max(range.end);
+        }
+        std::mem::forget(self);
+    }
+
     /// Makes pages readable and writable. Fresh ones read as zero.
     pub fn make_writable(&self, range: Range<usize>) -> io::Result<()> {
         self.protect(range, libc::PROT_READ | libc::PROT_WRITE)
