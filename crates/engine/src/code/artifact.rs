@@ -189,6 +189,12 @@ impl Artifact {
         Ok(artifact)
     }
 
+    /// An artifact without code, to write with what belongs to a module.
+    pub fn empty(key: Key) -> io::Result<Artifact> {
+        let layout = Layout::new([0; LINKED]);
+        Artifact::new(writable(layout.len())?, layout, key, &Contents::default())
+    }
+
     /// Opens a written artifact. `memory` contains all of it and is readable. Everything is checked first,
     /// except what the caller knows: `verified` says that these very bytes have been opened before.
     pub fn open(memory: Mmap, key: &Key, verified: bool) -> Result<Artifact, Refused> {

@@ -88,6 +88,13 @@ impl Cache {
         written.is_ok()
     }
 
+    /// Removes an artifact.
+    pub fn remove(&self, key: &Key) {
+        let path = self.path(key);
+        let _ = fs::remove_file(path.with_extension(NOTE));
+        let _ = fs::remove_file(path);
+    }
+
     /// The hash of the module in a file that is now in this state, if an earlier process has read it.
     pub fn module_in(&self, path: &Path, state: &FileState) -> Option<[u8; 32]> {
         sys::check_private_directory(&self.directory).ok()?;

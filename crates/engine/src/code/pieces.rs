@@ -20,6 +20,7 @@ use twox_hash::XxHash3_64;
 
 /// One function.
 pub struct Piece {
+    /// The index in [`CompiledModule::functions`](crate::compile::CompiledModule::functions), trampolines included.
     pub index: DefinedFuncIndex,
     pub tier: Tier,
     /// Whether it was called, or may be soon.

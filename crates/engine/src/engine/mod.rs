@@ -1,6 +1,7 @@
 //! The engine: settings and the compiler, shared by every thread of the process.
 
 mod file;
+mod keeper;
 mod lazy;
 mod making;
 mod module;
@@ -66,7 +67,7 @@ pub enum Tiers {
 
 impl Tiers {
     /// Compiling less than this ahead takes a few milliseconds.
-    pub const DEFAULT: Tiers = Tiers::Lazy { from: 64 << 10 };
+    pub const DEFAULT: Tiers = Tiers::Lazy { from: 4 << 10 };
 
     /// Whether a module with this much code is compiled while it runs.
     fn are_lazy_for(self, code: usize) -> bool {

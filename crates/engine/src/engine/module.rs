@@ -2,6 +2,7 @@
 
 use super::Engine;
 use super::file::{self, FileResult, Reading};
+use super::keeper::Keeper;
 use super::lazy::LazyModule;
 use super::making::{self, Compiling, Given};
 use crate::abi::offsets::VMOffsets;
@@ -17,6 +18,7 @@ use crate::sys::{DISCARDS, memory_file};
 use crate::types::{ExternType, MemoryType};
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock, Weak};
@@ -45,8 +47,8 @@ pub(super) struct Inner {
     code: CodeObject,
     /// Whether the engine's cache had the module when it was made, or got it then.
     is_kept: bool,
-    /// The artifact's file, if it comes from one.
-    file: Option<Arc<File>>,
+    /// The initial contents of the memories in a file of the cache.
+    written: Written,
     /// What the module's memories start with, made for the first instance.
     images: OnceLock<Images>,
     /// For a module that is compiled while it runs.
@@ -72,6 +74,15 @@ const WORTH_KEEPING: usize = 4 << 10;
 /// The initial contents of the module's memories. Empty if it is better to copy them.
 pub(super) fn image_of(info: &ModuleInfo, bytes: &[u8]) -> Vec<u8> {
     Plan::of(info).and_then(|plan| plan.image(bytes)).unwrap_or_default()
+}
+
+/// A range of a file.
+type Written = Option<(Arc<File>, Range<usize>)>;
+
+/// The image in the file of an artifact. The file is held open for it alone.
+fn written(artifact: &Artifact, file: File) -> Written {
+    let image = artifact.image();
+    (!image.is_empty()).then(|| (Arc::new(file), image))
 }
 
 /// An import of a module.
@@ -170,6 +181,19 @@ impl Module {
         self.0.is_kept
     }
 
+    /// Whether the engine's cache has the module, or may get it while it runs.
+    pub(super) fn may_be_kept(&self) -> bool {
+        self.0.is_kept || self.0.lazy.is_some()
+    }
+
+    /// Keeps what is compiled of the module for later processes, if much was since the last time. Call this when a
+    /// program ends: the process may end with it.
+    pub fn keep_progress(&self) {
+        if let Some(lazy) = &self.0.lazy {
+            lazy.keep_progress();
+        }
+    }
+
     /// The hash of the module's bytes. [`Module::known`] finds the module by it.
     pub fn hash(&self) -> &[u8; 32] {
         &self.0.hash
@@ -189,7 +213,8 @@ impl Module {
     ) -> Result<Module, CompileError> {
         let cache = engine.cache().filter(|_| use_cache && bytes.len() >= WORTH_KEEPING);
         if cache.is_some()
-            && let Some(module) = Module::load(engine, &hash, false)
+            && let Some(module) =
+                Module::load(engine, &hash, false).or_else(|| Module::resume(engine, &hash, stop))
         {
             return Ok(module);
         }
@@ -197,19 +222,14 @@ impl Module {
         let count = |engine: &Engine| engine.0.counts.compiled(size, begin.elapsed());
         let info = parse::parse(&bytes, engine.features(), engine.threads(), stop)?;
         let (info, offsets) = Module::declarations(info, &hash)?;
-        let code_len = info.bodies.values().map(|body| body.len()).sum();
-        let tally = stop.tally.cloned().unwrap_or_default();
-        tally.begin(code_len);
-        if engine.config().tiers.are_lazy_for(code_len) {
-            let (info, key) = (Arc::new(info), engine.key(&hash));
-            let (all, own) = (bytes.clone(), offsets.clone());
-            let lazy = LazyModule::new(engine, info.clone(), all, own, key, cache, stop, tally)?;
-            let (engine, code, lazy) = (engine.clone(), lazy.code_object(), Some(lazy));
-            let images = OnceLock::new();
-            count(&engine);
-            let inner =
-                Inner { engine, hash, info, bytes, offsets, code, is_kept: false, file: None, images, lazy };
-            return Ok(Module(Arc::new(inner)));
+        if engine.config().tiers.are_lazy_for(info.code_len()) {
+            let keeper = Keeper::new(engine, cache, Arc::new(info), bytes, &hash, false);
+            let module = Module::lazy(engine, hash, offsets, keeper, None, stop)?;
+            count(engine);
+            return Ok(module);
+        }
+        if let Some(tally) = stop.tally {
+            tally.begin(info.code_len());
         }
         let (compiler, tunables, threads) = (engine.compiler(), engine.tunables(), engine.threads());
         let compiled = compiler.compile(&info, &bytes, &offsets, tunables, threads, stop)?;
@@ -221,6 +241,36 @@ impl Module {
         });
         let kept = if written { Kept::Written } else { Kept::Nowhere };
         Ok(Module::assemble(engine, bytes, hash, info, offsets, artifact, kept))
+    }
+
+    /// The module with this hash, as far as earlier processes have made it.
+    pub(super) fn resume(engine: &Engine, hash: &making::Hash, stop: &Stop<'_>) -> Option<Module> {
+        let (begun, file) = Keeper::find(engine, hash)?;
+        let bytes = begun.module();
+        let (info, offsets) = Module::declarations(parse::read_with_bodies(&bytes).ok()?, hash).ok()?;
+        if !engine.config().tiers.are_lazy_for(info.code_len()) {
+            return None;
+        }
+        let keeper = Keeper::new(engine, engine.cache(), Arc::new(info), bytes, hash, true);
+        let module = Module::lazy(engine, *hash, offsets, keeper, written(&begun, file), stop).ok()?;
+        engine.0.counts.found_in_cache();
+        Some(module)
+    }
+
+    fn lazy(
+        engine: &Engine,
+        hash: making::Hash,
+        offsets: VMOffsets,
+        keeper: Keeper,
+        written: Written,
+        stop: &Stop<'_>,
+    ) -> Result<Module, CompileError> {
+        let (info, bytes) = (keeper.info.clone(), keeper.bytes.clone());
+        let lazy = LazyModule::new(engine, offsets.clone(), keeper, stop)?;
+        let (engine, code, lazy) = (engine.clone(), lazy.code_object(), Some(lazy));
+        let images = OnceLock::new();
+        let inner = Inner { engine, hash, info, bytes, offsets, code, is_kept: false, written, images, lazy };
+        Ok(Module(Arc::new(inner)))
     }
 
     fn assemble(
@@ -235,11 +285,8 @@ impl Module {
         let info = Arc::new(info);
         let code = CodeObject::new(artifact, info.clone(), bytes.clone());
         let is_kept = !matches!(kept, Kept::Nowhere);
-        // A file is held open for its image alone.
-        let file = match kept {
-            Kept::Read(file) if code.artifact().is_some_and(|artifact| !artifact.image().is_empty()) => {
-                Some(Arc::new(file))
-            }
+        let written = match kept {
+            Kept::Read(file) => code.artifact().and_then(|artifact| written(artifact, file)),
             _ => None,
         };
         let (engine, images) = (engine.clone(), OnceLock::new());
@@ -251,7 +298,7 @@ impl Module {
             offsets,
             code,
             is_kept,
-            file,
+            written,
             images,
             lazy: None,
         }))
@@ -420,9 +467,8 @@ impl Module {
             return None;
         }
         let plan = Plan::of(self.info())?;
-        let written = self.0.code.artifact().map_or(0..0, |artifact| artifact.image());
-        let (file, start) = match &self.0.file {
-            Some(file) if written.len() == plan.len() => (file.clone(), written.start as u64),
+        let (file, start) = match &self.0.written {
+            Some((file, written)) if written.len() == plan.len() => (file.clone(), written.start as u64),
             // If the system has no more files, segments are copied.
             _ => (Arc::new(memory_file(&plan.image(self.bytes())?).ok()?), 0),
         };

@@ -198,6 +198,11 @@ impl ModuleInfo {
         self.functions.len() - self.num_imported_functions
     }
 
+    /// Bytes of all bodies.
+    pub fn code_len(&self) -> usize {
+        self.bodies.values().map(|body| body.len()).sum()
+    }
+
     pub fn func_type(&self, index: FuncIndex) -> &SharedFuncType {
         &self.types[self.functions[index].ty]
     }

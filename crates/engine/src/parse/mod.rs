@@ -1,27 +1,23 @@
 //! Parses bytes to a validated [`ModuleInfo`]: wasmparser reads and validates, and we keep what we need.
 //!
-//! Called by `Module::new` and `Module::validate`. Invariant: if this returns `Ok`, every section and every
-//! body has been validated. An error in a section is reported before one in a body. Among errors in bodies
-//! the first by byte offset is reported, for any number of threads.
+//! Called by `Module::new` and `Module::validate`. Invariant: if [`parse`] returns `Ok`, every section and every
+//! body has been validated. An error in a section is reported before one in a body.
 
+pub mod bodies;
 pub mod features;
 mod foreign;
 pub mod image;
 pub mod info;
 
 use crate::error::CompileError;
-use crate::pool::{self, Stop};
+use crate::pool::Stop;
 use crate::types::*;
+use bodies::BodyValidator;
 use cranelift_entity::EntityRef;
 use info::*;
 use std::ops::Range;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use wasmparser as wp;
-use wasmparser::{
-    FuncToValidate, FuncValidatorAllocations, FunctionBody, Parser, Payload, ValidPayload, Validator,
-    ValidatorResources, WasmFeatures,
-};
+use wasmparser::{Parser, Payload, ValidPayload, Validator, WasmFeatures};
 
 /// The proposals that the engine implements.
 pub const FEATURES: WasmFeatures = WasmFeatures::WASM2
@@ -55,8 +51,6 @@ pub fn check_len(len: u64) -> Result<(), CompileError> {
     Err(CompileError::general(format!("the module has {len} bytes; {MAX_SIZE} are the most")))
 }
 
-type BodyToValidate<'a> = (FuncToValidate<ValidatorResources>, FunctionBody<'a>);
-
 /// Parses and validates a module. Bodies are validated on up to `threads` threads.
 pub fn parse(
     bytes: &[u8],
@@ -69,16 +63,18 @@ pub fn parse(
     }
     let mut validator = Validator::new_with_features(features);
     let mut reader = ModuleReader { bytes, info: ModuleInfo::default(), canonical: Vec::new() };
-    let mut to_validate = Vec::new();
+    let mut bodies = None;
     for payload in Parser::new(0).parse_all(bytes) {
         let payload = payload?;
-        if let ValidPayload::Func(func, body) = validator.payload(&payload)? {
-            to_validate.push((func, body));
+        if let ValidPayload::Func(body, _) = validator.payload(&payload)? {
+            bodies.get_or_insert_with(|| BodyValidator::of(body));
         }
         let section = payload.as_section().map_or(0, |(_, range)| range.start);
         reader.payload(payload).map_err(|error| error.or_at(section))?;
     }
-    validate_bodies(to_validate, threads, stop)?;
+    if let Some(bodies) = bodies {
+        bodies.validate_all(&reader.info, bytes, threads, stop)?;
+    }
     Ok(reader.info)
 }
 
@@ -113,75 +109,14 @@ pub fn body_len(bytes: &[u8]) -> usize {
     bodies.map(|range| (range.end - range.start) as usize).sum()
 }
 
-fn validate_bodies(
-    bodies: Vec<BodyToValidate<'_>>,
-    threads: usize,
-    stop: &Stop<'_>,
-) -> Result<(), CompileError> {
-    // Below this many bodies a thread costs more than it saves.
-    const WORTH_A_THREAD: usize = 256;
-    let threads = threads.min(bodies.len() / WORTH_A_THREAD).max(1);
-    let bodies: Vec<_> = bodies.into_iter().map(|body| Mutex::new(Some(body))).collect();
-    let next = AtomicUsize::new(0);
-    let first_error: Mutex<Option<CompileError>> = Mutex::new(None);
-    let flag = stop.flag;
-    let work = |stopped: &dyn Fn() -> bool| {
-        let mut allocations = FuncValidatorAllocations::default();
-        while !stopped()
-            && let Some(slot) = bodies.get(next.fetch_add(1, Ordering::Relaxed))
-        {
-            let taken = slot.lock().ok().and_then(|mut body| body.take());
-            let Some((func, body)) = taken else { continue };
-            let mut validator = func.into_validator(std::mem::take(&mut allocations));
-            let checked =
-                validator.validate(&body).map_err(CompileError::from).and_then(|()| refuse_gc(&body));
-            if let Err(error) = checked {
-                let mut first = first_error.lock().unwrap_or_else(|e| e.into_inner());
-                if first.as_ref().is_none_or(|known| error.offset < known.offset) {
-                    *first = Some(error);
-                }
-            }
-            allocations = validator.into_allocations();
-        }
-    };
-    pool::together(threads - 1, &|| work(&|| flag.load(Ordering::Relaxed)), || work(&|| stop.is_set()));
-    if flag.load(Ordering::Relaxed) {
-        return Err(Stop::error());
+/// As [`read`], with the ranges of the bodies.
+pub fn read_with_bodies(bytes: &[u8]) -> Result<ModuleInfo, CompileError> {
+    let mut reader = ModuleReader { bytes, info: ModuleInfo::default(), canonical: Vec::new() };
+    for payload in Parser::new(0).parse_all(bytes) {
+        reader.payload(payload?)?;
     }
-    match first_error.into_inner().unwrap_or_else(|e| e.into_inner()) {
-        Some(error) => Err(error),
-        None => Ok(()),
-    }
+    Ok(reader.info)
 }
-
-/// Rejects operators of the gc proposal, of whose types only those for functions are supported.
-fn refuse_gc(body: &FunctionBody<'_>) -> Result<(), CompileError> {
-    // They all have this prefix, or compare values that only they can create.
-    const PREFIX: u8 = 0xfb;
-    const REF_EQ: u8 = 0xd3;
-    if !body.as_bytes().iter().any(|byte| matches!(*byte, PREFIX | REF_EQ)) {
-        return Ok(());
-    }
-    for op in body.get_operators_reader()?.into_iter_with_offsets() {
-        let (op, offset) = op?;
-        if is_gc(&op) {
-            return Err(unsupported("the operators of the gc proposal").or_at(offset));
-        }
-    }
-    Ok(())
-}
-
-macro_rules! define_is_gc {
-    ($( @$proposal:ident $op:ident $({ $($arg:ident: $argty:ty),* })? => $visit:ident ($($ann:tt)*) )*) => {
-        fn is_gc(op: &wp::Operator<'_>) -> bool {
-            match op {
-                $(wp::Operator::$op { .. } => stringify!($proposal) == "gc",)*
-                _ => false,
-            }
-        }
-    };
-}
-wasmparser::for_each_operator!(define_is_gc);
 
 struct ModuleReader<'a> {
     bytes: &'a [u8],

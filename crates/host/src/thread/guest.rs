@@ -101,7 +101,9 @@ pub(super) fn serve(plan: Plan, shared: &Arc<Shared>, sink: &Sink) -> Result<(),
     *lock(&shared.shared_memories) = linked.memories.iter().map(Memory::share).collect();
 
     if let Some(command) = plan.command {
-        return guest.call(linked, command, Values(Vec::new())).map(drop);
+        let ended = guest.call(linked, command, Values(Vec::new())).map(drop);
+        plan.module.keep_progress();
+        return ended;
     }
     if let Some(initialize) = plan.initialize {
         guest.call(linked, initialize, Values(Vec::new()))?;

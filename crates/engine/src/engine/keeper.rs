@@ -1,0 +1,81 @@
+//! Keeps what is made of a module for later processes, in the cache.
+//!
+//! Used by `Module` and by `lazy.rs`. Until a module is complete, the cache has two files for it: the functions that are
+//! compiled, which is written several times, and the module itself in the form of an artifact without code, which is
+//! written once. That says that the module is valid, and a later process reads and validates nothing. The complete
+//! artifact takes the place of both. Invariant: whoever keeps has validated the module, and its hash is that in the key.
+
+use super::Engine;
+use super::module::image_of;
+use crate::bytes::ModuleBytes;
+use crate::code::{Artifact, Attached, Cache, Key, Piece};
+use crate::parse::info::ModuleInfo;
+use std::fs::File;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// The place of one module in the cache, if there is a cache.
+pub struct Keeper {
+    cache: Option<Cache>,
+    /// The key of the complete artifact.
+    pub key: Key,
+    pub info: Arc<ModuleInfo>,
+    pub bytes: ModuleBytes,
+    /// Whether the cache has the module without code.
+    is_begun: AtomicBool,
+}
+
+/// The key of the artifact without code.
+fn begun_key(key: &Key) -> Key {
+    let settings = *blake3::hash(&[&b"begun "[..], &key.settings].concat()).as_bytes();
+    Key { settings, ..*key }
+}
+
+impl Keeper {
+    /// `is_begun` says that the module comes from [`Keeper::find`].
+    pub fn new(
+        engine: &Engine,
+        cache: Option<&Cache>,
+        info: Arc<ModuleInfo>,
+        bytes: ModuleBytes,
+        hash: &[u8; 32],
+        is_begun: bool,
+    ) -> Keeper {
+        let is_begun = AtomicBool::new(is_begun);
+        Keeper { cache: cache.cloned(), key: engine.key(hash), info, bytes, is_begun }
+    }
+
+    /// The module with this hash without code, and its file, if an earlier process has kept it.
+    pub fn find(engine: &Engine, hash: &[u8; 32]) -> Option<(Artifact, File)> {
+        engine.cache()?.load(&begun_key(&engine.key(hash)), false)
+    }
+
+    /// The functions that earlier processes have compiled.
+    pub fn pieces(&self) -> Vec<Piece> {
+        self.cache.as_ref().and_then(|cache| cache.load_pieces(&self.key)).unwrap_or_default()
+    }
+
+    /// Keeps these functions in the place of those from before.
+    pub fn keep(&self, pieces: &[Piece]) {
+        let Some(cache) = &self.cache else { return };
+        cache.store_pieces(&self.key, pieces);
+        if !self.is_begun.swap(true, Ordering::Relaxed)
+            && let Ok(empty) = Artifact::empty(begun_key(&self.key))
+        {
+            // Without it, a later process validates the module again.
+            let _ = cache.store(&empty, &self.attached(&image_of(&self.info, &self.bytes)));
+        }
+    }
+
+    /// Keeps everything.
+    pub fn keep_whole(&self, artifact: &Artifact) {
+        let Some(cache) = &self.cache else { return };
+        if cache.store(artifact, &self.attached(&image_of(&self.info, &self.bytes))) {
+            cache.remove(&begun_key(&self.key));
+        }
+    }
+
+    fn attached<'a>(&'a self, image: &'a [u8]) -> Attached<'a> {
+        Attached { image, module: &self.bytes }
+    }
+}
