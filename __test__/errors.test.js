@@ -11,7 +11,8 @@ const version = 'preview1';
 test('docs/errors.md has every code that the package gives, and no others', () => {
   const folder = path.join(PACKAGE, 'lib');
   const files = fs.readdirSync(folder, { recursive: true }).filter((file) => file.endsWith('.js'));
-  const sources = files.map((file) => fs.readFileSync(path.join(folder, file), 'utf8'));
+  const paths = [path.join(PACKAGE, 'index.js'), ...files.map((file) => path.join(folder, file))];
+  const sources = paths.map((file) => fs.readFileSync(file, 'utf8'));
   // Those of others that are only looked for.
   const foreign = ['ERR_DLOPEN_DISABLED'];
   const given = new Set(sources.join('\n').match(/(?<=')(ERR_[A-Z_]+|ABORT_ERR)(?=')/g));
