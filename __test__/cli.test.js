@@ -123,6 +123,30 @@ describe('run', () => {
     expect(status).toBe(134);
     expect(stderr).toMatch(/^wasi-native: unreachable\n {4}at deep/);
     expect(stderr).not.toContain('node:');
+    expect(stderr).not.toMatch(/\.js:/);
+  });
+
+  test('a file without a command is run', () => {
+    expect(command(['count.wasm', 'a']).status).toBe(2);
+  });
+
+  test.each([
+    [['--timeout', '100ms', 'spin.wasm'], 'the program did not end within 100 ms (--timeout)'],
+    [['--max-memory', '12', 'cat.wasm'], 'a memory of 65536 bytes is over the limit of 12 (--max-memory)'],
+    [['--deny', 'fd_raed', 'cat.wasm'], '--deny: the pattern "fd_raed" matches no WASI function; '],
+    [
+      ['--deny', 'fd_*', 'cat.wasm'],
+      'the module imports wasi_snapshot_preview1.fd_read, which this program is not granted; grant it by `--allow`',
+    ],
+    [['--dir', 'nowhere', 'cat.wasm'], '--dir or --mapdir of "nowhere": cannot open "nowhere"'],
+    [
+      ['library.wasm'],
+      'the module is no command: it exports no function _start. A function of a library is called by --invoke',
+    ],
+  ])('%j is told in the words of the command line, in one line', (words, told) => {
+    const { stderr } = command(['run', ...words]);
+    expect(stderr.startsWith(`wasi-native: ${told}`)).toBe(true);
+    expect(stderr.split('\n')).toEqual([expect.any(String), '']);
   });
 
   test('a timeout ends the program', () => {
@@ -320,6 +344,13 @@ describe('inspect', () => {
     expect(stdout).not.toContain('\u001b');
     expect(command(['inspect', 'component.wasm']).stdout).toContain('component');
   });
+});
+
+test('--help has examples, and no values that nobody reads', () => {
+  const { stdout } = command(['run', '--help']);
+  expect(stdout).toContain('wasi-native run --dir ./data::/data:ro tool.wasm');
+  expect(stdout).not.toContain('default:');
+  expect(command(['--help']).stdout).toContain('wasi-native tool.wasm');
 });
 
 test('--help tells of everything', () => {

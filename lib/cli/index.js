@@ -1,22 +1,40 @@
 'use strict';
 // The command line: `wasi-native run|compile|inspect|cache`.
 
-const { Command, CommanderError, Option } = require('commander');
+const { Command, CommanderError } = require('commander');
 
 const { version } = require('../../package.json');
 const values = require('./values');
+const { inWords } = require('./words');
 
 /** What the process ends with when the command line itself is wrong, as other programs do. */
 const USAGE = 2;
 
-function main(argv) {
+const EXAMPLES = `
+Examples:
+  wasi-native run --dir ./data::/data:ro tool.wasm /data/a.txt
+  wasi-native inspect tool.wasm
+
+A file without a command is run: wasi-native tool.wasm`;
+
+const RUN_EXAMPLES = `
+Examples:
+  wasi-native run --dir . tool.wasm a.txt            this directory, under its own name
+  wasi-native run --dir ./data::/data:ro tool.wasm   another name, only to read
+  wasi-native run --timeout 5s --max-memory 256M --env LEVEL=2 tool.wasm < input
+  wasi-native run --invoke add library.wasm 20 22
+
+The exit code is the program's; 134 after a trap, 124 after the timeout, 130 after Ctrl-C.`;
+
+function main([node, script, ...words]) {
   const program = command();
-  program.parseAsync(argv).catch((error) => {
+  const all = words[0]?.endsWith('.wasm') ? ['run', ...words] : words;
+  program.parseAsync([node, script, ...all]).catch((error) => {
     if (error instanceof CommanderError) {
       process.exitCode = error.exitCode === 0 ? 0 : USAGE;
       return;
     }
-    console.error(`wasi-native: ${describe(error)}`);
+    console.error(`wasi-native: ${inWords(describe(error))}`);
     process.exitCode = 1;
   });
 }
@@ -34,6 +52,7 @@ function command() {
     .version(version, '-V, --version')
     .enablePositionalOptions()
     .showHelpAfterError('(--help has all options)')
+    .addHelpText('after', EXAMPLES)
     .exitOverride();
 
   program
@@ -50,12 +69,11 @@ function command() {
       '-d, --dir <host[::guest][:ro]>',
       'hand in a directory, under the same name or another',
       values.dir,
-      {},
     )
-    .option('--mapdir <guest::host[:ro]>', 'the same, with the names the other way round', values.mapdir, {})
-    .option('--mem <guest>', 'hand in a directory in memory, empty at first', values.list, [])
-    .option('-e, --env <name[=value]>', 'set a variable, or take it from the environment', values.env, {})
-    .option('--listen <[host:]port>', 'hand in a socket that listens', values.listen, [])
+    .option('--mapdir <guest::host[:ro]>', 'the same, with the names the other way round', values.mapdir)
+    .option('--mem <guest>', 'hand in a directory in memory, empty at first', values.list)
+    .option('-e, --env <name[=value]>', 'set a variable, or take it from the environment', values.env)
+    .option('--listen <[host:]port>', 'hand in a socket that listens', values.listen)
     .option(
       '-t, --timeout <duration>',
       'end the program after a time, such as 500ms, 5s or 2m',
@@ -63,20 +81,16 @@ function command() {
     )
     .option('--max-memory <size>', 'bytes for each memory of the program, such as 256M or 1G', values.size)
     .option('--fuel <operators>', 'end the program after so many operators', values.count)
-    .option('--allow <patterns>', 'grant only WASI functions like these', values.patterns, [])
-    .option('--deny <patterns>', 'do not grant WASI functions like these', values.patterns, [])
+    .option('--allow <patterns>', 'grant only WASI functions like these', values.patterns)
+    .option('--deny <patterns>', 'do not grant WASI functions like these', values.patterns)
     .option('--trace', 'print each WASI call to standard error')
     .option('--trace-full', 'the same, with lines as long as they get')
     .option('--profile <file>', 'sample the program, and write what profilers open (.cpuprofile)')
     .option('--coredump <file>', 'write a core dump there if the program traps')
     .option('--invoke <function>', 'call this export of a library, with the arguments')
     .option('--no-cache', 'compile anew, and keep nothing')
-    .addOption(
-      new Option(
-        '--allow-precompiled',
-        'run what `wasi-native compile` wrote: code that is run as it is',
-      ).default(false),
-    )
+    .option('--allow-precompiled', 'run what `wasi-native compile` wrote: code that is run as it is')
+    .addHelpText('after', RUN_EXAMPLES)
     .passThroughOptions()
     .action((file, args, options) => require('./run').run(file, args, options));
 

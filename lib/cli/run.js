@@ -14,6 +14,7 @@ const { Module, partsOf } = require('../webassembly/module');
 const { MODULES } = require('../native/wasi-functions');
 const { profiled } = require('./profile');
 const { announced } = require('./progress');
+const { inWords } = require('./words');
 
 /** How the process ends when the program does not end by itself: as shells and `timeout` have it. */
 const TRAPPED = 128 + constants.signals.SIGABRT;
@@ -59,7 +60,7 @@ function ended(error, { coredump }) {
   else if (error?.code === 'ERR_WASI_TRAP' || error?.code === 'ERR_WASI_LIMIT') process.exitCode = TRAPPED;
   else if (error?.code === 'ERR_WASI_EXIT') process.exitCode = error.exitCode;
   else return false;
-  if (error.code !== 'ERR_WASI_EXIT') console.error(`wasi-native: ${told(error)}`);
+  if (error.code !== 'ERR_WASI_EXIT') console.error(`wasi-native: ${inWords(told(error))}`);
   if (error.code === 'ERR_WASI_TRAP' && coredump !== undefined) {
     const isThere = existsSync(coredump) && statSync(coredump).mtimeMs >= START;
     console.error(
@@ -72,8 +73,8 @@ function ended(error, { coredump }) {
 /** The message, with the functions of wasm that the stack has. */
 function told(error) {
   const frames = `${error.stack}`.split('\n').filter((line) => /^ {4}at /.test(line));
-  const isOurs = (line) => /node:|[\\/]lib[\\/](cli|wasi|webassembly|native)[\\/]/.test(line);
-  return [error.message, ...frames.filter((line) => !isOurs(line))].join('\n');
+  const isJavaScript = (line) => /node:|\.[cm]?js:\d+:\d+\)?$/.test(line);
+  return [error.message, ...frames.filter((line) => !isJavaScript(line))].join('\n');
 }
 
 async function load(file, { cache, fuel, allowPrecompiled }) {
@@ -84,8 +85,8 @@ async function load(file, { cache, fuel, allowPrecompiled }) {
 
 /** The options of the `WASI` object. */
 function settings(module, name, args, options) {
-  const { dir, mapdir, mem, env, listen, maxMemory, fuel, allow, deny, trace, traceFull, coredump, invoke } =
-    options;
+  const { dir, mapdir, mem = [], env = {}, listen = [], allow = [], deny = [] } = options;
+  const { maxMemory, fuel, trace, traceFull, coredump, invoke } = options;
   const wanted = new Set(Module.imports(module).map((each) => each.module));
   const limits = {
     ...(maxMemory === undefined ? {} : { memory: maxMemory }),

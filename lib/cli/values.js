@@ -4,14 +4,14 @@
 const { InvalidArgumentError } = require('commander');
 
 /** `host`, `host::guest`, each with `:ro` at the end: added to the directories so far. */
-function dir(text, given) {
+function dir(text, given = {}) {
   const [place, mode] = withMode(text);
   const [host, guest = host, ...rest] = place.split('::');
   return directory(text, given, { host, guest, rest, mode });
 }
 
 /** The same the other way round. */
-function mapdir(text, given) {
+function mapdir(text, given = {}) {
   const [place, mode] = withMode(text);
   const [guest, host, ...rest] = place.split('::');
   return directory(text, given, { host, guest, rest, mode });
@@ -31,7 +31,7 @@ function withMode(text) {
 }
 
 /** `NAME=value`, or `NAME` for the value that it has here. */
-function env(text, given) {
+function env(text, given = {}) {
   const at = text.indexOf('=');
   const name = at < 0 ? text : text.slice(0, at);
   if (name === '') throw new InvalidArgumentError(`"${text}" has no name; such as LEVEL=2, or LEVEL`);
@@ -39,13 +39,13 @@ function env(text, given) {
   return value === undefined ? given : { ...given, [name]: value };
 }
 
-const list = (text, given) => [...given, text];
+const list = (text, given = []) => [...given, text];
 
 /** One or several, with commas between. */
-const patterns = (text, given) => [...given, ...text.split(',').map((each) => each.trim())];
+const patterns = (text, given = []) => [...given, ...text.split(',').map((each) => each.trim())];
 
 /** `8080`, `127.0.0.1:8080`, `[::1]:8080`. */
-function listen(text, given) {
+function listen(text, given = []) {
   const [, bracketed, plain, port] = /^(?:(?:\[([^\]]+)\]|([^:]*)):)?(\d+)$/.exec(text) ?? [];
   if (port === undefined || !(port >= 1 && port <= 65535)) {
     throw new InvalidArgumentError(`"${text}" is no address; such as 8080 or 0.0.0.0:8080`);
