@@ -98,6 +98,18 @@ function anchorsOf(document) {
   return [...headings].map(([, heading]) => plain(heading));
 }
 
+test('the version is the same in all places that have it, and the changes of it are told', () => {
+  const { version } = require('../package.json');
+  const [, ofCargo] = /^\[workspace\.package\]\nversion = "([^"]*)"/m.exec(textOf('Cargo.toml'));
+  const locked = [...textOf('Cargo.lock').matchAll(/^name = "(wasi-native[^"]*)"\nversion = "([^"]*)"/gm)];
+  expect(ofCargo).toBe(version);
+  expect(locked.map(([, name, each]) => `${name} ${each}`)).toEqual(
+    locked.map(([, name]) => `${name} ${version}`),
+  );
+  expect(locked.length).toBeGreaterThan(4);
+  expect(textOf('CHANGELOG.md')).toContain(`\n## ${version}`);
+});
+
 test.each(documents)('the links of %s lead somewhere', (document) => {
   const prose = textOf(document).replace(/^```.*?^```/gms, '');
   const broken = [];

@@ -11,7 +11,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-const TARGETS = ['bytes', 'wasi'];
+const TARGETS = ['bytes', 'wasi', 'api'];
+
+/** Compared with V8: with that of a new Node, which is nearer to the specifications. */
+const WITH_V8 = ['api'];
+
+import { node26 } from '../benches/modules.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const given = process.argv.slice(2);
@@ -33,7 +38,7 @@ try {
     const words = ['--no-warnings', join(root, 'fuzz', 'target.mjs'), name, last];
     // A target ends by itself. One that does not hangs, which is a finding.
     const timeout = (Number(seconds) + 120) * 1000;
-    const { status, signal } = spawnSync(process.execPath, words, {
+    const { status, signal } = spawnSync(WITH_V8.includes(name) ? node26() : process.execPath, words, {
       cwd: root,
       env,
       stdio: 'inherit',

