@@ -108,6 +108,36 @@ function commandLine(name, folder, command, words) {
   });
 }
 
+step('what is in the packages', () => {
+  const files = tarballs.map((file) => run(place, 'tar', ['tzf', file]).trim().split('\n'));
+  const [ofMain, ofPlatform] = files.map((names) => names.map((name) => name.replace('package/', '')).sort());
+  const wanted = [
+    ...[
+      'LICENSE',
+      'README.md',
+      'CHANGELOG.md',
+      'package.json',
+      'index.js',
+      'index.d.ts',
+      'bin/wasi-native.js',
+    ],
+    ...['native', 'edge', 'programs', 'rest'].map((name) => `dist/${name}.js`),
+    ...readdirSync(join(root, 'register')).map((name) => `register/${name}`),
+    ...readdirSync(join(root, 'include')).map((name) => `include/${name}`),
+  ];
+  const addon = ['LICENSE', 'README.md', 'package.json', `wasi-native.${platform}.node`];
+  for (const [found, expected] of [
+    [ofMain, wanted],
+    [ofPlatform, addon],
+  ]) {
+    if (found.join() !== expected.sort().join()) throw new Error(`there is ${found.join()}`);
+  }
+  const manifest = JSON.parse(run(place, 'tar', ['xzOf', tarballs[0], 'package/package.json']));
+  const inDevelopment = ['devDependencies', 'scripts', 'overrides', 'jest', 'napi'];
+  const left = inDevelopment.filter((key) => key in manifest);
+  if (left.length > 0) throw new Error(`package.json has ${left.join()}`);
+});
+
 const withNpm = project('npm');
 step('npm: install', () => npm(withNpm, ...tarballs));
 uses('npm', withNpm);
