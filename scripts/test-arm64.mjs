@@ -16,7 +16,10 @@ const TRIPLE = 'aarch64-unknown-linux-gnu';
 const NODE = '26.10.0';
 const SYSROOT = process.env.QEMU_LD_PREFIX ?? '/usr/aarch64-linux-gnu';
 
-/** The tests of the engine, of WASI and of the host. Not those that measure memory, which are qemu's own then. */
+/** Looks at the memory of the process, most of which is the emulator's. */
+const NOT_EMULATED = ['exceptions_thrown_in_a_loop_do_not_pile_up'];
+
+/** The tests of the engine, of WASI and of the host. Not all have been run yet: some take many minutes each. */
 const TESTS = [
   ...['engine', 'tiers', 'exceptions', 'loops', 'interruption', 'spec'],
   ...['back_ends', 'ext', 'fs', 'permissions', 'pipes', 'sandbox', 'stdio_poll', 'sweep', 'watching'],
@@ -54,7 +57,8 @@ const target = ['--release', '--workspace', '--target', TRIPLE];
 
 const inRust = TESTS.filter(isWanted).flatMap((name) => ['--test', name]);
 if (inRust.length > 0) {
-  const { status } = spawnSync(zigbuild, ['test', ...target, '--no-fail-fast', ...inRust], {
+  const skipped = NOT_EMULATED.flatMap((name) => ['--skip', name]);
+  const { status } = spawnSync(zigbuild, ['test', ...target, '--no-fail-fast', ...inRust, '--', ...skipped], {
     cwd: root,
     env,
     stdio: 'inherit',
