@@ -8,7 +8,7 @@ use super::environ::ModuleEnvironment;
 use super::signatures::{is_native, loop_signature, wasm_signature};
 use super::trampolines::Trampoline;
 use super::translate::{self, Has};
-use super::{baseline, limits};
+use super::{baseline, constants, limits};
 use crate::abi::TrapCode;
 use crate::abi::libcalls::Libcall;
 use crate::abi::offsets::VMOffsets;
@@ -18,9 +18,12 @@ use crate::parse::info::*;
 use crate::pool::{self, Stop};
 use crate::sys::arch::REQUIRED_FLAG;
 use crate::types::{FuncType, ValType};
+use cranelift_codegen::control::ControlPlane;
 use cranelift_codegen::isa::{self, OwnedTargetIsa};
 use cranelift_codegen::settings::{self, Configurable};
-use cranelift_codegen::{Context, Final, FinalizedMachExceptionHandler, MachBufferFinalized, ir};
+use cranelift_codegen::{
+    CodegenError, CompiledCode, Context, Final, FinalizedMachExceptionHandler, MachBufferFinalized, ir,
+};
 use cranelift_entity::EntityRef;
 use cranelift_frontend::FunctionBuilderContext;
 use cranelift_module::{FuncId, ModuleReloc, ModuleRelocTarget};
@@ -399,6 +402,7 @@ pub(super) enum Job {
 pub struct Worker {
     pub(super) context: Context,
     builder: FunctionBuilderContext,
+    registers: regalloc2::Ctx,
     /// What the function that was last translated has.
     has: Has,
 }
@@ -466,7 +470,12 @@ fn run(
 
 impl Worker {
     pub fn new() -> Worker {
-        Worker { context: Context::new(), builder: FunctionBuilderContext::new(), has: Has::default() }
+        Worker {
+            context: Context::new(),
+            builder: FunctionBuilderContext::new(),
+            registers: regalloc2::Ctx::default(),
+            has: Has::default(),
+        }
     }
 
     /// Does a job. `place` is the function's index.
@@ -481,8 +490,8 @@ impl Worker {
         // A panic here is a bug in the engine or in Cranelift. It must not abort the process.
         let compiled = catch_unwind(AssertUnwindSafe(|| {
             let offset = self.translate(job, place, module, bytes)?;
-            self.compile(compiler, offset)?;
-            self.collect(place)
+            let compiled = self.compile(compiler, offset)?;
+            Ok(self.collect(&compiled, place))
         }));
         compiled.unwrap_or_else(|_| {
             // What it left behind is in no defined state.
@@ -526,7 +535,11 @@ impl Worker {
     }
 
     /// Compiles the IR in `context` to machine code.
-    pub(super) fn compile(&mut self, compiler: &Compiler, offset: usize) -> Result<(), CompileError> {
+    pub(super) fn compile(
+        &mut self,
+        compiler: &Compiler,
+        offset: usize,
+    ) -> Result<CompiledCode, CompileError> {
         let dfg = &self.context.func.dfg;
         let (blocks, values) = (dfg.num_blocks(), dfg.num_values());
         let isa = if blocks > limits::CAREFULLY_ALLOCATED_BLOCKS {
@@ -536,20 +549,23 @@ impl Worker {
         } else {
             &*compiler.isa
         };
-        self.context.compile(isa, &mut Default::default()).map_err(|error| match error.inner {
-            cranelift_codegen::CodegenError::CodeTooLarge
-            | cranelift_codegen::CodegenError::ImplLimitExceeded => {
+        let refused = |error| match error {
+            CodegenError::CodeTooLarge | CodegenError::ImplLimitExceeded => {
                 CompileError::new("function too large to compile", offset as u64)
             }
             other => CompileError::new(format!("internal compiler error: {other}"), offset as u64),
-        })?;
-        Ok(())
+        };
+        // What `Context::compile` does, with a step of ours in between.
+        let control = &mut ControlPlane::default();
+        let Worker { context, registers, .. } = self;
+        context.optimize(isa, control).map_err(refused)?;
+        constants::make_at_uses(&mut context.func);
+        let (func, disassemble) = (&context.func, context.want_disasm);
+        let made = isa.compile_function(func, &context.domtree, registers, disassemble, control);
+        Ok(made.map_err(refused)?.apply_params(&func.params))
     }
 
-    fn collect(&self, place: usize) -> Result<CompiledFunction, CompileError> {
-        let Some(compiled) = self.context.compiled_code() else {
-            return Err(CompileError::general("internal compiler error: no code after compilation"));
-        };
+    fn collect(&self, compiled: &CompiledCode, place: usize) -> CompiledFunction {
         let buffer = &compiled.buffer;
         let id = FuncId::from_u32(place as u32);
         let mut handlers = Vec::new();
@@ -585,7 +601,7 @@ impl Worker {
         if self.has.a_dispatch {
             super::dispatch::spread(&mut function, &compiled.bb_starts);
         }
-        Ok(function)
+        function
     }
 }
 

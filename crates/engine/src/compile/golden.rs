@@ -72,8 +72,7 @@ fn show(
     let offset = worker.translate(job, place, module, bytes).expect("translates");
     worker.context.set_disasm(true);
     let ir = worker.context.func.display().to_string();
-    worker.compile(compiler, offset).expect("compiles");
-    let code = worker.context.compiled_code().and_then(|code| code.vcode.clone()).expect("was asked for");
+    let code = worker.compile(compiler, offset).expect("compiles").vcode.expect("was asked for");
     writeln!(text, ";;\n;; {title}").expect("a string grows");
     for line in ir.lines().chain([""]).chain(code.lines()) {
         writeln!(text, "{}", format!(";; {line}").trim_end()).expect("a string grows");

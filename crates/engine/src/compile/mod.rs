@@ -6,7 +6,10 @@
 mod atomics;
 mod baseline;
 mod bounds;
+mod calls;
 mod compiled;
+mod constants;
+mod control;
 #[cfg(target_arch = "x86_64")]
 mod dispatch;
 mod driver;

@@ -1,5 +1,5 @@
-//! Translates one function body to Cranelift IR: control flow, variables, calls, memory, tables and
-//! references. Scalar and vector arithmetic is in `numeric.rs` and `simd.rs`.
+//! Translates one function body to Cranelift IR: variables, memory, tables and references. Control flow and calls
+//! are in `control.rs` and `calls.rs`, scalar and vector arithmetic in `numeric.rs` and `simd.rs`.
 //!
 //! Called by `driver.rs`, only for validated bodies: nothing here checks types again. Invariant: no
 //! instruction is emitted while `reachable` is false.
@@ -15,11 +15,8 @@ use crate::abi::libcalls::Libcall;
 use crate::error::CompileError;
 use crate::parse::info::*;
 use crate::types::*;
-use cranelift_codegen::ir::{
-    self, BlockArg, InstBuilder, JumpTableData, SourceLoc, Value, condcodes::IntCC, types,
-};
+use cranelift_codegen::ir::{self, InstBuilder, SourceLoc, Value, condcodes::IntCC, types};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext, Variable};
-use std::collections::HashMap;
 use wasmparser::{BinaryReader, FunctionBody, MemArg, Operator};
 
 #[derive(Clone, Copy)]
@@ -45,12 +42,12 @@ pub(super) struct FuncTranslator<'a> {
     pub(super) reachable: bool,
     /// Operators since fuel was last accounted for.
     uncounted: u32,
-    has: Has,
+    pub(super) has: Has,
     /// In a function that begins at a loop, what is to be known of it.
     pub(super) entry: Option<LoopEntry>,
     ty: &'a FuncType,
     /// The offset of the current operator in the module.
-    at: u32,
+    pub(super) at: u32,
 }
 
 /// What decides how a function is compiled.
@@ -340,7 +337,7 @@ impl<'a> FuncTranslator<'a> {
     }
 
     /// The `count` topmost operands in order. They stay on the stack.
-    fn peek_args(&mut self, count: usize) -> Vec<Value> {
+    pub(super) fn peek_args(&mut self, count: usize) -> Vec<Value> {
         let start = self.stacks.operands.len() - count;
         (start..start + count)
             .map(|i| {
@@ -380,342 +377,6 @@ impl<'a> FuncTranslator<'a> {
         !self.env.module.tunables.signals
     }
 
-    // --- control ---
-
-    pub(super) fn block_type(&self, ty: wasmparser::BlockType) -> BlockType {
-        use wasmparser::ValType as V;
-        match ty {
-            wasmparser::BlockType::Empty => BlockType::Empty,
-            wasmparser::BlockType::Type(ty) => BlockType::Result(match ty {
-                V::I32 => ValType::I32,
-                V::I64 => ValType::I64,
-                V::F32 => ValType::F32,
-                V::F64 => ValType::F64,
-                V::V128 => ValType::V128,
-                // All references have the same type in compiled code.
-                V::Ref(_) => ValType::FUNCREF,
-            }),
-            wasmparser::BlockType::FuncType(ty) => BlockType::Func(type_index(ty)),
-        }
-    }
-
-    pub(super) fn block_with(&mut self, params: &[ValType]) -> ir::Block {
-        let block = self.builder.create_block();
-        for ty in params {
-            self.builder.append_block_param(block, clif_type(*ty));
-        }
-        block
-    }
-
-    pub(super) fn jump(&mut self, block: ir::Block, args: &[Value]) {
-        let args: Vec<BlockArg> = args.iter().map(|arg| BlockArg::from(*arg)).collect();
-        self.builder.ins().jump(block, &args);
-    }
-
-    pub(super) fn push_frame(&mut self, kind: FrameKind, ty: BlockType) {
-        let info = self.env.module.info;
-        let exit = self.block_with(ty.results(info));
-        let height = self.stacks.operands.len() - ty.params(info).len();
-        let landing_around = self.landing(self.stacks.control.len());
-        self.stacks.control.push(Frame { kind, ty, exit, exit_reached: false, height, landing_around });
-    }
-
-    fn push_dead_frame(&mut self) {
-        let height = self.stacks.operands.len();
-        let exit = ir::Block::from_u32(0);
-        self.stacks.control.push(Frame {
-            kind: FrameKind::Dead,
-            ty: BlockType::Empty,
-            exit,
-            exit_reached: false,
-            height,
-            landing_around: None,
-        });
-    }
-
-    /// The target block of a branch of this depth, and the number of operands it passes.
-    pub(super) fn branch_target(&mut self, depth: u32, function_results: usize) -> (ir::Block, usize) {
-        let info = self.env.module.info;
-        let outermost = depth as usize + 1 == self.stacks.control.len();
-        let frame = self.stacks.frame_mut(depth);
-        match frame.kind {
-            FrameKind::Loop { header } => (header, frame.ty.params(info).len()),
-            _ => {
-                frame.exit_reached = true;
-                let count = if outermost { function_results } else { frame.ty.results(info).len() };
-                (frame.exit, count)
-            }
-        }
-    }
-
-    fn enter_loop(&mut self, ty: BlockType) {
-        self.has.a_loop = true;
-        self.keep_operands();
-        let params = ty.params(self.env.module.info);
-        let header = self.block_with(params);
-        let args = self.take_args(params.len());
-        self.jump(header, &args);
-        if self.entry.is_some() {
-            let params: Vec<ir::Type> = params.iter().map(|ty| clif_type(*ty)).collect();
-            self.begin_here(self.at, header, &params);
-        }
-        self.builder.switch_to_block(header);
-        // Reading a variable can add parameters.
-        let params = self.builder.block_params(header).to_vec();
-        self.reload_operands();
-        self.stacks.operands.extend(params);
-        self.push_frame(FrameKind::Loop { header }, ty);
-        self.env.poll(&mut self.builder);
-        if self.env.module.tunables.fuel {
-            self.env.check_fuel(&mut self.builder);
-        }
-    }
-
-    fn enter_if(&mut self, ty: BlockType) {
-        let condition = self.pop1();
-        self.keep_operands();
-        let params = ty.params(self.env.module.info).len();
-        let params = self.peek_args(params).into();
-        let then_block = self.builder.create_block();
-        let else_block = self.builder.create_block();
-        self.builder.ins().brif(condition, then_block, [], else_block, []);
-        self.builder.seal_block(then_block);
-        self.builder.seal_block(else_block);
-        self.builder.switch_to_block(then_block);
-        self.push_frame(FrameKind::If { else_block: Some(else_block), params }, ty);
-    }
-
-    fn enter_else(&mut self) {
-        let reachable = self.reachable;
-        let Some(frame) = self.stacks.control.last_mut() else { return };
-        let FrameKind::If { else_block, params } = &mut frame.kind else { return };
-        let Some(else_block) = else_block.take() else { return };
-        let params = std::mem::take(params);
-        let height = frame.height;
-        if reachable {
-            self.jump_to_exit();
-        }
-        self.builder.switch_to_block(else_block);
-        self.stacks.operands.truncate(height);
-        self.reload_operands();
-        self.stacks.operands.extend(params);
-        self.reachable = true;
-    }
-
-    pub(super) fn end(&mut self) {
-        let Some(mut frame) = self.stacks.control.pop() else { return };
-        if let FrameKind::Dead = frame.kind {
-            return;
-        }
-        if self.reachable {
-            let results = frame.ty.results(self.env.module.info).len();
-            let args = self.take_args(results);
-            self.jump(frame.exit, &args);
-            frame.exit_reached = true;
-        }
-        match frame.kind {
-            FrameKind::Loop { header } => self.builder.seal_block(header),
-            FrameKind::TryTable { landing } => self.builder.seal_block(landing),
-            FrameKind::Try { landing, state } => self.end_try(landing, state),
-            FrameKind::If { else_block: Some(else_block), params } => {
-                // Without an `else` the results are the parameters.
-                self.builder.switch_to_block(else_block);
-                self.jump(frame.exit, &params);
-                frame.exit_reached = true;
-            }
-            _ => {}
-        }
-        self.stacks.operands.truncate(frame.height);
-        self.reachable = frame.exit_reached;
-        if frame.exit_reached {
-            self.builder.switch_to_block(frame.exit);
-            self.builder.seal_block(frame.exit);
-            let results = self.builder.block_params(frame.exit).to_vec();
-            self.reload_operands();
-            self.stacks.operands.extend(results);
-        }
-    }
-
-    fn br(&mut self, depth: u32, results: usize) {
-        let (block, count) = self.branch_target(depth, results);
-        let args = self.take_args(count);
-        self.jump(block, &args);
-        self.reachable = false;
-    }
-
-    /// Branches if `condition` is not zero, or zero with `when` false. Otherwise falls through.
-    fn br_when(&mut self, depth: u32, condition: Value, when: bool, results: usize) {
-        let (block, count) = self.branch_target(depth, results);
-        let args: Vec<BlockArg> = self.peek_args(count).into_iter().map(BlockArg::from).collect();
-        let next = self.builder.create_block();
-        if when {
-            self.builder.ins().brif(condition, block, &args, next, []);
-        } else {
-            self.builder.ins().brif(condition, next, [], block, &args);
-        }
-        self.builder.seal_block(next);
-        self.builder.switch_to_block(next);
-    }
-
-    fn br_table(&mut self, table: &wasmparser::BrTable<'_>, results: usize) {
-        let in_loop = |frame: &Frame| matches!(frame.kind, FrameKind::Loop { .. });
-        self.has.a_dispatch |= self.stacks.control.iter().any(in_loop);
-        let selector = self.pop1();
-        let (default, count) = self.branch_target(table.default(), results);
-        let args = self.take_args(count);
-        let targets: Vec<ir::Block> =
-            table.targets().map_while(Result::ok).map(|depth| self.branch_target(depth, results).0).collect();
-        // With operands to pass, the arms go through one block per target. Otherwise every arm would have its
-        // own operand list.
-        let mut ways: HashMap<ir::Block, ir::Block> = HashMap::new();
-        let mut order = Vec::new();
-        let mut arm = |target: ir::Block| {
-            let way = if args.is_empty() {
-                target
-            } else {
-                *ways.entry(target).or_insert_with(|| {
-                    let way = self.builder.create_block();
-                    order.push((way, target));
-                    way
-                })
-            };
-            ir::BlockCall::new(way, [], &mut self.builder.func.dfg.value_lists)
-        };
-        let default = arm(default);
-        let targets: Vec<ir::BlockCall> = targets.into_iter().map(arm).collect();
-        let table = self.builder.create_jump_table(JumpTableData::new(default, &targets));
-        self.builder.ins().br_table(selector, table);
-        for (way, target) in order {
-            self.builder.seal_block(way);
-            self.builder.switch_to_block(way);
-            self.jump(target, &args);
-        }
-        self.reachable = false;
-    }
-
-    fn return_(&mut self, results: usize) {
-        let values = self.take_args(results);
-        self.builder.ins().return_(&values);
-        self.reachable = false;
-    }
-
-    /// In dead code only the nesting is tracked.
-    fn dead_operator(&mut self, op: &Operator<'_>) {
-        match op {
-            Operator::Block { .. }
-            | Operator::Loop { .. }
-            | Operator::If { .. }
-            | Operator::TryTable { .. }
-            | Operator::Try { .. } => self.push_dead_frame(),
-            Operator::Else => self.enter_else(),
-            Operator::Catch { tag_index } => self.enter_catch(Some(index(*tag_index))),
-            Operator::CatchAll => self.enter_catch(None),
-            Operator::Delegate { relative_depth } => self.delegate(*relative_depth),
-            Operator::End => self.end(),
-            _ => {}
-        }
-    }
-
-    // --- calls ---
-
-    /// Emits a call with the handler of the innermost enclosing `try`, if there is one, and pushes the
-    /// results.
-    pub(super) fn emit_call(&mut self, callee: Callee, args: &[Value]) {
-        let Some(landing) = self.landing(self.stacks.control.len()) else {
-            let call = match callee {
-                Callee::Direct(callee) => self.builder.ins().call(callee, args),
-                Callee::Indirect(signature, code) => self.builder.ins().call_indirect(signature, code, args),
-            };
-            self.stacks.operands.extend_from_slice(self.builder.inst_results(call));
-            return;
-        };
-        let dfg = &mut self.builder.func.dfg;
-        let signature = match callee {
-            Callee::Direct(callee) => dfg.ext_funcs[callee].signature,
-            Callee::Indirect(signature, _) => signature,
-        };
-        let results: Vec<ir::Type> =
-            dfg.signatures[signature].returns.iter().map(|result| result.value_type).collect();
-        let returned = self.builder.create_block();
-        for ty in &results {
-            self.builder.append_block_param(returned, *ty);
-        }
-        let dfg = &mut self.builder.func.dfg;
-        let on_return = ir::BlockCall::new(
-            returned,
-            (0..results.len()).map(|i| BlockArg::TryCallRet(i as u32)),
-            &mut dfg.value_lists,
-        );
-        let on_throw = ir::BlockCall::new(landing, [BlockArg::TryCallExn(0)], &mut dfg.value_lists);
-        let handlers = [ir::ExceptionTableItem::Default(on_throw)];
-        let table = dfg.exception_tables.push(ir::ExceptionTableData::new(signature, on_return, handlers));
-        match callee {
-            Callee::Direct(callee) => self.builder.ins().try_call(callee, args, table),
-            Callee::Indirect(_, code) => self.builder.ins().try_call_indirect(code, args, table),
-        };
-        self.builder.seal_block(returned);
-        self.builder.switch_to_block(returned);
-        self.stacks.operands.extend_from_slice(self.builder.block_params(returned));
-    }
-
-    fn call_args(&mut self, vmctx: Value, count: usize) -> Vec<Value> {
-        let mut args = vec![vmctx];
-        args.extend(self.take_args(count));
-        args
-    }
-
-    fn call(&mut self, callee: FuncIndex, tail: bool) {
-        let info = self.env.module.info;
-        let params = info.func_type(callee).ty().params.len();
-        match info.defined_func(callee) {
-            Some(defined) => {
-                let args = self.call_args(self.env.vmctx(), params);
-                let callee = self.env.callee(&mut self.builder, callee, defined);
-                if tail {
-                    self.env.poll(&mut self.builder);
-                    self.builder.ins().return_call(callee, &args);
-                } else {
-                    self.emit_call(Callee::Direct(callee), &args);
-                }
-            }
-            None => {
-                let ty = info.functions[callee].ty;
-                let target = self.env.imported_function(&mut self.builder, callee);
-                self.call_target(target, ty, tail);
-            }
-        }
-        self.reachable = !tail;
-    }
-
-    /// Calls code of this type with its context. The arguments are on the stack.
-    fn call_target(&mut self, (code, vmctx): (Value, Value), ty: TypeIndex, tail: bool) {
-        let params = self.env.module.info.types[ty].ty().params.len();
-        let args = self.call_args(vmctx, params);
-        let signature = self.env.signature(&mut self.builder, ty);
-        if tail {
-            self.env.poll(&mut self.builder);
-            self.builder.ins().return_call_indirect(signature, code, &args);
-        } else {
-            self.emit_call(Callee::Indirect(signature, code), &args);
-        }
-        self.reachable = !tail;
-    }
-
-    fn call_indirect(&mut self, table: u32, ty: u32, tail: bool) {
-        let (table, ty) = (index(table), type_index(ty));
-        let element = self.pop_i64();
-        let func_ref = self.env.table_get(&mut self.builder, table, element, TrapCode::UndefinedElement);
-        let target = self.env.checked_func_ref(&mut self.builder, func_ref, ty);
-        self.call_target(target, ty, tail);
-    }
-
-    fn call_ref(&mut self, ty: u32, tail: bool) {
-        let func_ref = self.pop1();
-        self.trapz(func_ref, TrapCode::NullFunctionReference.to_clif());
-        let target = self.env.func_ref_target(&mut self.builder, func_ref);
-        self.call_target(target, type_index(ty), tail);
-    }
-
     // --- tables and memories ---
 
     fn as_i64(&mut self, value: Value) -> Value {
@@ -725,7 +386,7 @@ impl<'a> FuncTranslator<'a> {
         }
     }
 
-    fn pop_i64(&mut self) -> Value {
+    pub(super) fn pop_i64(&mut self) -> Value {
         let value = self.pop1();
         self.as_i64(value)
     }
