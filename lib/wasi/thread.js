@@ -26,7 +26,7 @@ let last = 0;
 let isOpen = false;
 
 class GuestThread {
-  /** Resolves when the instance can be called; rejects when there will be none. */
+  /** Resolves when the instance can be called; rejects when there will be none. A command has no such moment. */
   ready;
   /** Resolves when the thread has ended; rejects if that was not in order. */
   ended;
@@ -67,10 +67,12 @@ class GuestThread {
     }
     this.#imports = imports.map(({ call, type }) => call && { call, ...signatureOf(type) });
     this.#deadline = deadline;
-    this.ready = new Promise((resolve, reject) => (this.#onReady = { resolve, reject }));
+    if (plan.command === undefined) {
+      this.ready = new Promise((resolve, reject) => (this.#onReady = { resolve, reject }));
+    }
     this.ended = new Promise((resolve, reject) => (this.#onEnd = { resolve, reject }));
     // A caller may wait for only one of the two.
-    this.ready.catch(() => {});
+    this.ready?.catch(() => {});
     this.ended.catch(() => {});
     const handles = imports.map((given) => (given.call === undefined ? given : null));
     const wanted = { ...plan, milliseconds: deadline.left };
@@ -170,7 +172,7 @@ class GuestThread {
   // ---- what native code tells
 
   onReady() {
-    this.#onReady.resolve();
+    this.#onReady?.resolve();
     this.#finish();
   }
 
@@ -241,16 +243,15 @@ class GuestThread {
 
   onEnded(error) {
     const inOrder = error === undefined;
-    this.#over ??= { reason: inOrder ? closed() : this.#failure(error) };
-    const { reason } = this.#over;
-    for (const { reject } of this.#calls.values()) reject(reason);
+    this.#over ??= inOrder ? CLOSED : { reason: this.#failure(error) };
+    for (const { reject } of this.#calls.values()) reject(this.#over.reason);
     this.#calls.clear();
     this.#hasEnded = true;
     this.#pending = 0;
     rest(this.#number);
-    this.#onReady.reject(reason);
+    this.#onReady?.reject(this.#over.reason);
     if (inOrder) this.#onEnd.resolve();
-    else this.#onEnd.reject(reason);
+    else this.#onEnd.reject(this.#over.reason);
   }
 
   // ----
@@ -377,9 +378,12 @@ const EVENTS = inOrder(constants.events, {
   ended: (guest, _, error) => guest.onEnded(error),
 });
 
-function closed() {
-  return coded(Error, 'ERR_WASI_CLOSED', 'the instance is closed; make a new one');
-}
+/** What becomes of all that a guest that ended in order has not done. Most have done everything. */
+const CLOSED = {
+  get reason() {
+    return coded(Error, 'ERR_WASI_CLOSED', 'the instance is closed; make a new one');
+  },
+};
 
 /**
  * An exported memory of an instance on another thread. Its bytes can be copied while the instance
@@ -482,7 +486,7 @@ class ThreadInstance {
 
   /** Ends it, whatever it does: calls under way are rejected with `ERR_WASI_CLOSED`. */
   close() {
-    this.#guest.stop(closed());
+    this.#guest.stop(CLOSED.reason);
     this.#end?.();
   }
 }

@@ -13,7 +13,7 @@ use super::raw::{self, HandleScope, Reference, Refused};
 use super::realm::Realm;
 use super::wasi::Program;
 use engine::{Extern, Module, ValRaw};
-use host::thread::{self, Call, Event, GuestThread, Import, MemoryError, Plan, Value, Values};
+use host::thread::{self, Call, Crew, Event, GuestThread, Import, MemoryError, Plan, Value, Values};
 use napi::bindgen_prelude::{Env, External, FromNapiRef, Uint8Array, Unknown};
 use napi::{JsValue, ValueType};
 use napi_derive::napi;
@@ -27,6 +27,7 @@ use std::time::{Duration, Instant};
 pub struct Threads {
     queue: Arc<Queue<Told>>,
     guests: Arc<Guests>,
+    crew: Crew,
     /// `deliver(thread, what, number, last)`.
     deliver: Reference,
 }
@@ -96,7 +97,7 @@ pub fn open_threads(realm: &External<Rc<Realm>>, deliver: Unknown) -> napi::Resu
         let at_end = guests.clone();
         let queue = Queue::open(realm, move || at_end.end())?;
         let deliver = Reference::strong(realm.env, deliver.raw())?;
-        let _ = realm.threads.set(Threads { queue, guests, deliver });
+        let _ = realm.threads.set(Threads { queue, guests, crew: Crew::default(), deliver });
         Ok(())
     })
 }
@@ -226,7 +227,7 @@ pub fn start_thread<'env>(
             }
             queue.send(Told { thread: number, event });
         });
-        let guest = GuestThread::start(plan, sink).map_err(|error| {
+        let guest = GuestThread::start(&threads.crew, plan, sink).map_err(|error| {
             let advice = "; let fewer programs run at the same time";
             Failure::new(Kind::Resource, format!("cannot start a thread for the program: {error}{advice}"))
         })?;

@@ -53,12 +53,22 @@ struct Slot {
     image: Option<Weak<Image>>,
 }
 
-/// Unused address space for reserved memories. An engine has one pool.
+/// Unused address space, for reserved memories and for the stores of runs. An engine has one pool.
 #[derive(Default)]
-pub struct Pool(Mutex<Vec<Slot>>);
+pub struct Pool {
+    memories: Mutex<Vec<Slot>>,
+    contexts: Mutex<Vec<Mmap>>,
+}
 
-/// The maximum number of reservations in a pool.
-const KEPT: usize = 32;
+/// The maximum number of reservations in a pool for memories of up to [`SMALL`] bytes: 4 TiB of the 128 that there
+/// are. A garbage collector ends hundreds of instances at once, and as many begin until it comes again.
+const KEPT: usize = 1000;
+
+/// The maximum number of contexts in a pool, and of reservations of memories that were larger: the kernel keeps its
+/// tables of their pages, 2 KB for each MB.
+const KEPT_LARGE: usize = 32;
+
+const SMALL: usize = 32 << 20;
 
 impl Slot {
     fn has(&self, image: &Option<Arc<Image>>) -> bool {
@@ -72,18 +82,49 @@ impl Slot {
 impl Pool {
     /// Takes the reservation that needs least to become a memory with this image and size.
     fn take(&self, image: &Option<Arc<Image>>, bytes: usize) -> Option<Slot> {
-        let mut free = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut free = lock(&self.memories);
         let cost = |slot: &Slot| (!slot.has(image), slot.image.is_some(), slot.used != bytes);
-        let (place, _) = free.iter().enumerate().rev().min_by_key(|(_, slot)| cost(slot))?;
-        Some(free.remove(place))
+        let fits = free.iter().rposition(|slot| slot.used == bytes && slot.has(image));
+        let least = || Some(free.iter().enumerate().rev().min_by_key(|(_, slot)| cost(slot))?.0);
+        let place = fits.or_else(least)?;
+        Some(free.swap_remove(place))
+    }
+
+    /// Whether a reservation of which so many bytes were used is worth keeping.
+    fn has_room(&self, used: usize) -> bool {
+        lock(&self.memories).len() < if used <= SMALL { KEPT } else { KEPT_LARGE }
     }
 
     fn give(&self, slot: Slot) {
-        let mut free = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut free = lock(&self.memories);
         if free.len() < KEPT {
             free.push(slot);
         }
     }
+
+    /// Writable pages for the context of a store. What they contain is undefined.
+    pub fn take_context(&self, bytes: usize) -> io::Result<Mmap> {
+        let kept = lock(&self.contexts).pop();
+        if let Some(kept) = kept.filter(|kept| kept.len() == bytes) {
+            return Ok(kept);
+        }
+        let mapping = Mmap::reserve(bytes)?;
+        mapping.make_writable(0..bytes)?;
+        Ok(mapping)
+    }
+
+    /// Takes the pages of a context back, all of which must be writable.
+    pub fn give_context(&self, mapping: Mmap) {
+        let mut free = lock(&self.contexts);
+        if free.len() < KEPT_LARGE {
+            free.push(mapping);
+        }
+    }
+}
+
+/// Ignores poisoning: no code that can panic runs under these locks.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Address space that must remain after an allocation. Otherwise the host fails, and even the error cannot be
@@ -321,10 +362,10 @@ impl Drop for Pages {
     fn drop(&mut self) {
         let mapping = std::mem::replace(&mut self.mapping, Mmap::none());
         let kept = std::mem::take(&mut *self.kept());
+        let used = *self.used.get_mut();
         if !kept.is_empty() {
             mapping.unmap_but(kept);
-        } else if let Some(pool) = self.pool.take() {
-            let used = *self.used.get_mut();
+        } else if let Some(pool) = self.pool.take().filter(|pool| pool.has_room(used)) {
             let mapped = self.image.get_mut().unwrap_or_else(PoisonError::into_inner).take();
             let pages = self.start..self.start + used;
             // Pages whose contents were given back, all of them, are a new memory's. Where the system may keep

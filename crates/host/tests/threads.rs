@@ -89,7 +89,7 @@ fn start(plan: Plan) -> (GuestThread, Receiver<Event>) {
         // A receiver that was dropped needs no more events.
         let _ = sender.lock().expect("nobody panicked").send(event);
     });
-    (GuestThread::start(plan, sink).expect("a thread"), receiver)
+    (GuestThread::start(&Crew::default(), plan, sink).expect("a thread"), receiver)
 }
 
 fn next(events: &Receiver<Event>) -> Event {

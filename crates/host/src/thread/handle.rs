@@ -1,5 +1,6 @@
 //! The owner's handle to a guest thread.
 
+use super::crew::{Crew, spawn};
 use super::failure::GuestFailure;
 use super::guest::serve;
 use super::memory::{IdleMemory, MemoryError};
@@ -11,7 +12,6 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, Weak};
-use std::thread::Builder;
 
 /// The owner's handle to a guest thread. The thread continues if the handle is dropped.
 #[derive(Clone)]
@@ -25,11 +25,11 @@ pub(crate) const GUEST_STACK: usize = 8 << 20;
 pub(crate) const HOST_STACK: usize = 512 << 10;
 
 impl GuestThread {
-    /// Starts a guest.
+    /// Starts a guest, on a thread of the crew.
     ///
     /// # Errors
     /// If the system cannot create a thread, or a descriptor to interrupt the guest's waits.
-    pub fn start(plan: Plan, sink: Sink) -> io::Result<GuestThread> {
+    pub fn start(crew: &Crew, plan: Plan, sink: Sink) -> io::Result<GuestThread> {
         pin_library();
         let waits = match &plan.ctx {
             Some(ctx) => Some(ctx.interrupt().map_err(|errno| {
@@ -52,30 +52,34 @@ impl GuestThread {
         });
         let stack = plan.limits.stack_bytes.unwrap_or(GUEST_STACK);
         let of_thread = shared.clone();
-        Builder::new().name("wasi-native guest".into()).stack_size(stack.saturating_add(HOST_STACK)).spawn(
-            move || {
-                let ctx = plan.ctx.clone();
-                let outcome = catch_unwind(AssertUnwindSafe(|| serve(plan, &of_thread, &sink)));
-                let bug = |_| Err(GuestFailure::Internal("a guest thread panicked".into()));
-                let mut outcome = outcome.unwrap_or_else(bug);
-                let team = lock(&of_thread.team).take();
-                if let Some(team) = team {
-                    // Another thread may have ended the guest before us.
-                    if !team.end(None)
-                        && let Some(failure) = team.take_failure()
-                    {
-                        outcome = Err(failure);
-                    }
-                    team.join(None);
+        let job = move || {
+            let ctx = plan.ctx.clone();
+            let outcome = catch_unwind(AssertUnwindSafe(|| serve(plan, &of_thread, &sink)));
+            let bug = |_| Err(GuestFailure::Internal("a guest thread panicked".into()));
+            let mut outcome = outcome.unwrap_or_else(bug);
+            let team = lock(&of_thread.team).take();
+            if let Some(team) = team {
+                // Another thread may have ended the guest before us.
+                if !team.end(None)
+                    && let Some(failure) = team.take_failure()
+                {
+                    outcome = Err(failure);
                 }
-                *lock(&of_thread.idle_memories) = None;
-                lock(&of_thread.shared_memories).clear();
-                if let Some(ctx) = ctx {
-                    ctx.close();
-                }
-                sink(Event::Ended(outcome.map_err(|failure| of_thread.reason(failure))));
-            },
-        )?;
+                team.join(None);
+            }
+            *lock(&of_thread.idle_memories) = None;
+            lock(&of_thread.shared_memories).clear();
+            if let Some(ctx) = ctx {
+                ctx.close();
+            }
+            sink(Event::Ended(outcome.map_err(|failure| of_thread.reason(failure))));
+        };
+        // Only threads with a stack of the ordinary size wait for other guests.
+        let size = stack.saturating_add(HOST_STACK);
+        match stack {
+            GUEST_STACK => crew.run(size, Box::new(job))?,
+            _ => spawn(size, job)?,
+        }
         Ok(GuestThread(shared))
     }
 

@@ -8,6 +8,7 @@
 //! [`Team`](crate::team::Team), which ends with the guest.
 //! However the thread ends, the sink's last event reports it, when nothing of the guest is left.
 
+mod crew;
 mod failure;
 mod guest;
 mod handle;
@@ -22,6 +23,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use wasi::WasiCtx;
 
+pub use crew::Crew;
 pub use failure::GuestFailure;
 pub use handle::GuestThread;
 pub(crate) use handle::{GUEST_STACK, HOST_STACK};

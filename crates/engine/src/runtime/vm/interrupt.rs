@@ -13,6 +13,7 @@ use super::parking::Parker;
 use super::traps::NEVER;
 use super::vmcontext::VMStoreContext;
 use crate::abi::POLL_SIZE;
+use crate::pages::Pool;
 use crate::sys::{Mmap, page_size};
 use std::io;
 use std::sync::Arc;
@@ -21,6 +22,10 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 /// The poll area and the context behind it.
 pub(crate) struct StoreMemory {
     mapping: Mmap,
+    /// Where the mapping goes in the end.
+    pool: Arc<Pool>,
+    /// Whether anybody has ever changed the poll area. It may not be what a new store needs then.
+    changed: AtomicBool,
     signals: bool,
     /// The stack limit of the innermost entry. The one in the context may differ.
     limit: AtomicUsize,
@@ -74,12 +79,20 @@ pub struct InterruptHandle {
 const CONTEXT: usize = POLL_SIZE as usize;
 
 impl StoreMemory {
-    pub(crate) fn new(context: VMStoreContext, signals: bool) -> io::Result<Arc<StoreMemory>> {
+    pub(crate) fn new(
+        pool: &Arc<Pool>,
+        context: VMStoreContext,
+        signals: bool,
+    ) -> io::Result<Arc<StoreMemory>> {
         const { assert!(size_of::<VMStoreContext>() <= 4096) };
-        let mapping = Mmap::reserve(CONTEXT + page_size())?;
-        mapping.make_writable(0..CONTEXT + page_size())?;
-        let memory =
-            StoreMemory { mapping, signals, limit: AtomicUsize::new(0), asked: AtomicBool::new(false) };
+        let memory = StoreMemory {
+            mapping: pool.take_context(CONTEXT + page_size())?,
+            pool: pool.clone(),
+            changed: AtomicBool::new(false),
+            signals,
+            limit: AtomicUsize::new(0),
+            asked: AtomicBool::new(false),
+        };
         // SAFETY: this is a page of our own, large enough and aligned, and nobody else has its address yet.
         unsafe { memory.context().write(context) };
         Ok(Arc::new(memory))
@@ -120,6 +133,7 @@ impl StoreMemory {
     }
 
     fn set_poll(&self, stop: bool) -> io::Result<()> {
+        self.changed.store(true, Ordering::Relaxed);
         if self.signals {
             return match stop {
                 true => self.mapping.make_inaccessible(0..CONTEXT),
@@ -139,6 +153,15 @@ impl StoreMemory {
         unsafe { (*self.context()).interrupted.store(false, Ordering::SeqCst) };
         self.limit_in_context().store(self.stack_limit(), Ordering::SeqCst);
         self.set_poll(false)
+    }
+}
+
+impl Drop for StoreMemory {
+    fn drop(&mut self) {
+        // The poll area is as it was made: accessible, and zero. The context is written anew.
+        if !*self.changed.get_mut() {
+            self.pool.give_context(std::mem::replace(&mut self.mapping, Mmap::none()));
+        }
     }
 }
 

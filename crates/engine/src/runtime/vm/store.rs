@@ -89,7 +89,7 @@ impl Store {
             not_compiled: None,
             checkpoint: std::ptr::null(),
         };
-        let memory = StoreMemory::new(vm, engine.tunables().signals)
+        let memory = StoreMemory::new(engine.pool(), vm, engine.tunables().signals)
             .map_err(|e| Error::Internal(format!("cannot allocate a store: {e}")))?;
         let stack = sys::stack_bounds();
         Ok(Store(Rc::new(StoreInner {

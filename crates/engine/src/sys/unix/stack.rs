@@ -1,15 +1,20 @@
 //! The bounds of the current thread's stack.
 
+use std::cell::Cell;
 use std::ops::Range;
 
-/// The address range of the current thread's stack.
+/// The address range of the current thread's stack. Of the main thread the C library knows it only from a list of
+/// all mappings, which takes tens of microseconds, so each thread asks once.
 pub fn stack_bounds() -> Range<usize> {
-    let (low, high) = query();
+    thread_local!(static KNOWN: Cell<Option<(usize, usize)>> = const { Cell::new(None) });
+    let known = KNOWN.get().or_else(query);
+    KNOWN.set(known);
+    let (low, high) = known.unwrap_or_else(assume);
     low..high
 }
 
 #[cfg(not(any(target_os = "macos", miri)))]
-fn query() -> (usize, usize) {
+fn query() -> Option<(usize, usize)> {
     // SAFETY: `pthread_getattr_np` initialises `attributes` for the calling thread. They are read and
     // destroyed once.
     unsafe {
@@ -20,25 +25,25 @@ fn query() -> (usize, usize) {
             libc::pthread_attr_getstack(&attributes, &mut start, &mut size);
             libc::pthread_attr_destroy(&mut attributes);
         }
-        if size != 0 { (start as usize, start as usize + size) } else { assume() }
+        (size != 0).then_some((start as usize, start as usize + size))
     }
 }
 
 #[cfg(target_os = "macos")]
-fn query() -> (usize, usize) {
+fn query() -> Option<(usize, usize)> {
     // SAFETY: these only query the calling thread.
     unsafe {
         let thread = libc::pthread_self();
         let high = libc::pthread_get_stackaddr_np(thread) as usize;
         let size = libc::pthread_get_stacksize_np(thread);
-        if size != 0 { (high - size, high) } else { assume() }
+        (size != 0).then_some((high - size, high))
     }
 }
 
 /// Miri does not support the query.
 #[cfg(miri)]
-fn query() -> (usize, usize) {
-    assume()
+fn query() -> Option<(usize, usize)> {
+    None
 }
 
 /// A minimum that every thread has, used if the system gives no bounds: a range just below the current frame.
