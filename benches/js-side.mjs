@@ -9,13 +9,17 @@
 //     least NAME EXPORT COUNT TIMES     -> time, RESULT  a call of an export with COUNT
 //     start PATH COUNT                  -> time          COUNT programs, one after the other, by start()
 //     run PATH COUNT                    -> time          the same by run(), on threads
+//     runs PATH COUNT                   -> time          COUNT programs on all cores
 //     crowd PATH COUNT                  -> time, KIB     COUNT programs by run() at once; memory while all wait
 //     version                           -> TEXT
 
+import { once } from 'node:events';
 import { openSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { cpus } from 'node:os';
 import { createInterface } from 'node:readline';
 import { setImmediate, setTimeout } from 'node:timers/promises';
+import { Worker } from 'node:worker_threads';
 
 const require = createRequire(import.meta.url);
 const [, , side] = process.argv;
@@ -115,6 +119,19 @@ const requests = {
     return process.hrtime.bigint() - start;
   },
 
+  async runs(path, count) {
+    const module = compiled(path);
+    const cores = cpus().length;
+    if (!ours) return runsInWorkers(module, Number(count), cores);
+    let left = Number(count);
+    const serve = async () => {
+      while (left-- > 0) await new WASI({ version: 'preview1', stdout }).run(module);
+    };
+    const start = process.hrtime.bigint();
+    await Promise.all(Array.from({ length: cores }, serve));
+    return process.hrtime.bigint() - start;
+  },
+
   async crowd(path, count) {
     const module = compiled(path);
     const rss = () => process.memoryUsage.rss() / 1024;
@@ -131,6 +148,34 @@ const requests = {
 
   free: (name) => void guests.delete(name),
 };
+
+// Workers for `runs`, made once.
+const workers = [];
+
+async function runsInWorkers(module, count, cores) {
+  const source = `
+    const { parentPort, workerData } = require('node:worker_threads');
+    const { WASI } = require('node:wasi');
+    parentPort.on('message', ({ module, count }) => {
+      for (let i = 0; i < count; i++) {
+        const wasi = new WASI({ version: 'preview1', stdout: workerData });
+        wasi.start(new WebAssembly.Instance(module, wasi.getImportObject()));
+      }
+      parentPort.postMessage('done');
+    });`;
+  while (workers.length < cores) workers.push(new Worker(source, { eval: true, workerData: stdout }));
+  const run = (count) =>
+    Promise.all(
+      workers.map((worker) => {
+        worker.postMessage({ module, count });
+        return once(worker, 'message');
+      }),
+    );
+  await run(1);
+  const start = process.hrtime.bigint();
+  await run(Math.ceil(count / cores));
+  return process.hrtime.bigint() - start;
+}
 
 function compiled(path) {
   if (!modules.has(path)) modules.set(path, new wasm.Module(readFileSync(path)));
@@ -179,3 +224,4 @@ for await (const line of createInterface({ input: process.stdin })) {
   await setImmediate();
   process.stdout.write(`${reply.join('\t')}\n`);
 }
+for (const worker of workers) await worker.terminate();

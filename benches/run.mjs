@@ -22,9 +22,11 @@ const groups = [
   'boundary',
   'native',
   'run',
+  'runs',
   'start',
   'stop',
   'instantiate',
+  'instances',
   'compile',
   'rss',
 ];

@@ -11,18 +11,22 @@
 //!     write NAME ADDRESS HEX            ->                      bytes into memory
 //!     read NAME ADDRESS LENGTH          -> HEX                  bytes out of memory
 //!     instantiate PATH COUNT            -> time                 COUNT new instances, each thrown away
+//!     pooled PATH COUNT                 -> time                 the same with the pooling allocator
+//!     runs PATH COUNT                   -> time                 COUNT programs on as many threads as there are cores
 //!     free NAME                         ->
 
 use std::collections::HashMap;
 use std::io::{BufRead, Write};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use wasmtime::error::Context;
 use wasmtime::{
-    Config, Engine, Instance, Linker, Memory, Module, Result, Store, Val, bail, format_err,
+    Config, Engine, Instance, InstanceAllocationStrategy, Linker, Memory, Module, Result, Store,
+    Val, bail, format_err,
 };
 use wasmtime_wasi::p1::{self, WasiP1Ctx};
-use wasmtime_wasi::{FsPerms, WasiCtxBuilder};
+use wasmtime_wasi::{FsPerms, I32Exit, WasiCtxBuilder};
 
 struct Guest {
     store: Store<WasiP1Ctx>,
@@ -31,7 +35,9 @@ struct Guest {
 
 struct Peer {
     engine: Engine,
-    modules: HashMap<String, Module>,
+    /// The same, with the pooling allocator.
+    pooling: Engine,
+    modules: HashMap<(String, bool), Module>,
     guests: HashMap<String, Guest>,
 }
 
@@ -41,8 +47,11 @@ fn main() -> Result<()> {
     config.wasm_exceptions(true);
     // CRuby's parser goes deeper than the default half MiB.
     config.max_wasm_stack(1 << 20);
+    let engine = Engine::new(&config)?;
+    config.allocation_strategy(InstanceAllocationStrategy::pooling());
     let mut peer = Peer {
-        engine: Engine::new(&config)?,
+        engine,
+        pooling: Engine::new(&config)?,
         modules: HashMap::new(),
         guests: HashMap::new(),
     };
@@ -119,26 +128,72 @@ impl Peer {
                 Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
             }
             ["instantiate", path, count] => {
-                let module = self.compiled(path)?;
-                let mut linker: Linker<()> = Linker::new(&self.engine);
-                linker.define_unknown_imports_as_traps(&module)?;
-                let ready = linker.instantiate_pre(&module)?;
-                let count: u32 = count.parse()?;
-                let (time, outcome) = timed(|| -> Result<()> {
-                    for _ in 0..count {
-                        ready.instantiate(&mut Store::new(&self.engine, ()))?;
-                    }
-                    Ok(())
-                });
-                outcome?;
-                Ok(time)
+                self.instantiate(path, count.parse()?, false)
             }
+            ["pooled", path, count] => self.instantiate(path, count.parse()?, true),
+            ["runs", path, count] => self.runs(path, count.parse()?),
             ["free", name] => {
                 self.guests.remove(*name);
                 Ok(String::new())
             }
             _ => bail!("not a request: {}", words.join(" ")),
         }
+    }
+
+    fn instantiate(&mut self, path: &str, count: u32, pooled: bool) -> Result<String> {
+        let module = self.compiled_for(path, pooled)?;
+        let mut linker: Linker<()> = Linker::new(module.engine());
+        linker.define_unknown_imports_as_traps(&module)?;
+        let ready = linker.instantiate_pre(&module)?;
+        let (time, outcome) = timed(|| -> Result<()> {
+            for _ in 0..count {
+                ready.instantiate(&mut Store::new(module.engine(), ()))?;
+            }
+            Ok(())
+        });
+        outcome?;
+        Ok(time)
+    }
+
+    /// As an embedder serves requests: threads that stay, and a store for each program.
+    fn runs(&mut self, path: &str, count: u32) -> Result<String> {
+        let module = self.compiled_for(path, true)?;
+        let mut linker: Linker<WasiP1Ctx> = Linker::new(module.engine());
+        p1::add_to_linker_sync(&mut linker, |wasi| wasi)?;
+        let ready = linker.instantiate_pre(&module)?;
+        let left = AtomicU32::new(count);
+        let serve = || -> Result<()> {
+            while left
+                .fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1))
+                .is_ok()
+            {
+                let mut wasi = WasiCtxBuilder::new();
+                wasi.allow_blocking_current_thread(true);
+                let mut store = Store::new(module.engine(), wasi.build_p1());
+                let instance = ready.instantiate(&mut store)?;
+                let start = instance.get_typed_func::<(), ()>(&mut store, "_start")?;
+                match start.call(&mut store, ()) {
+                    Err(error) if !matches!(error.downcast_ref(), Some(I32Exit(0))) => {
+                        return Err(error);
+                    }
+                    _ => {}
+                }
+            }
+            Ok(())
+        };
+        let threads = std::thread::available_parallelism()?.get();
+        let (time, outcome) = timed(|| {
+            std::thread::scope(|scope| {
+                let servers: Vec<_> = (0..threads).map(|_| scope.spawn(serve)).collect();
+                servers.into_iter().try_for_each(|server| {
+                    server
+                        .join()
+                        .unwrap_or_else(|_| bail!("a thread panicked"))
+                })
+            })
+        });
+        outcome?;
+        Ok(time)
     }
 
     fn load(&mut self, name: &str, path: &str, directories: &[&str]) -> Result<String> {
@@ -164,11 +219,17 @@ impl Peer {
     }
 
     fn compiled(&mut self, path: &str) -> Result<Module> {
-        if let Some(module) = self.modules.get(path) {
+        self.compiled_for(path, false)
+    }
+
+    fn compiled_for(&mut self, path: &str, pooled: bool) -> Result<Module> {
+        let key = (path.to_owned(), pooled);
+        if let Some(module) = self.modules.get(&key) {
             return Ok(module.clone());
         }
-        let module = Module::from_file(&self.engine, path)?;
-        self.modules.insert(path.to_owned(), module.clone());
+        let engine = if pooled { &self.pooling } else { &self.engine };
+        let module = Module::from_file(engine, path)?;
+        self.modules.insert(key, module.clone());
         Ok(module)
     }
 
