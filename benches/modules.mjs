@@ -49,6 +49,10 @@ export function node26() {
 export const nativeKernels = (name) =>
   compileNative(`native-${name}`, [here('native/main.c'), here(`kernels/${name}.c`)], ['-rdynamic', '-ldl']);
 
+/** A kernel as a shared object of this machine's C compiler. */
+export const nativeKernel = (name) =>
+  compileNative(`${name}.so`, [here(`kernels/${name}.c`)], ['-shared', '-fPIC', '-w', '-lm']);
+
 /** The addon in C that calls across Node-API are compared with. */
 export const addon = () => compileNative('addon.node', [here('native/addon.c')], ['-shared', '-fPIC']);
 

@@ -27,6 +27,7 @@ export const commands = {
   'node 26': () => jsSide('node', node26()),
   'C addon, Node 26': () => jsSide('addon', node26()),
   native: () => [nativeKernels('wasi')],
+  'gcc -O2': () => [nativeKernels('wasi')],
   // node:wasi's fast calls hide JavaScript's frames from the garbage collector, and CRuby lives
   // long enough to crash on it (seen on Node 20 and 22).
   'node, no fast calls': () => jsSide('node', undefined, '--no-turbo-fast-api-calls'),

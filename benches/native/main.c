@@ -1,4 +1,4 @@
-// The native side of the benchmarks: kernels compiled for this machine, linked into this program.
+// The native side of the benchmarks: kernels compiled for this machine, linked into this program or shared objects.
 // sides.mjs starts it; it answers `load` and `call` as wasmtime/src/main.rs has them.
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -9,7 +9,31 @@
 #include <time.h>
 #include <unistd.h>
 
+// Kernels in shared objects, by name.
+static struct {
+  char name[32];
+  void *object;
+} loaded[32];
+static int loaded_count;
+
+static void load_object(const char *name, const char *path) {
+  void *object = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+  if (!object || loaded_count == 32) {
+    printf("error\tcannot load %s\n", path);
+    return;
+  }
+  snprintf(loaded[loaded_count].name, sizeof loaded->name, "%s", name);
+  loaded[loaded_count++].object = object;
+  printf("ok\n");
+}
+
 static void load(char *rest) {
+  char *end = strchr(rest, '\t');
+  if (end && !strcmp(end + strlen(end) - 3, ".so")) {
+    *end = 0;
+    load_object(rest, end + 1);
+    return;
+  }
   int number = 3;
   char *directories[8];
   int count = 0;
@@ -31,10 +55,14 @@ static void load(char *rest) {
   printf("ok\n");
 }
 
-static void call(const char *item, uint32_t n) {
+static void call(const char *guest, const char *item, uint32_t n) {
   char name[100];
   snprintf(name, sizeof name, "bench_%s", item);
-  uint32_t (*function)(uint32_t) = (uint32_t(*)(uint32_t))dlsym(RTLD_DEFAULT, name);
+  void *symbol = 0;
+  for (int i = 0; i < loaded_count; i++)
+    if (!strcmp(loaded[i].name, guest)) symbol = dlsym(loaded[i].object, item);
+  if (!symbol) symbol = dlsym(RTLD_DEFAULT, name);
+  uint32_t (*function)(uint32_t) = (uint32_t(*)(uint32_t))symbol;
   if (!function) {
     printf(strcmp(item, "_initialize") ? "error\tno function %s\n" : "ok\n", item);
     return;
@@ -44,7 +72,7 @@ static void call(const char *item, uint32_t n) {
   uint32_t result = function(n);
   clock_gettime(CLOCK_MONOTONIC, &end);
   long long time = (end.tv_sec - start.tv_sec) * 1000000000ll + end.tv_nsec - start.tv_nsec;
-  printf("ok\t%lld\t%u\n", time, result);
+  printf("ok\t%lld\t%d\n", time, (int32_t)result);
 }
 
 int main(void) {
@@ -55,9 +83,8 @@ int main(void) {
     if (!strncmp(line, "load\t", 5)) {
       load(rest + 1);
     } else if (!strncmp(line, "call\t", 5)) {
-      strtok(rest + 1, "\t");
-      char *item = strtok(0, "\t"), *count = strtok(0, "\t");
-      call(item, count ? (uint32_t)strtoul(count, 0, 10) : 0);
+      char *guest = strtok(rest + 1, "\t"), *item = strtok(0, "\t"), *count = strtok(0, "\t");
+      call(guest, item, count ? (uint32_t)strtoul(count, 0, 10) : 0);
     } else {
       printf("error\tnot a request: %s\n", line);
     }

@@ -1,4 +1,4 @@
-import { kernel, sqlite } from '../modules.mjs';
+import { kernel, nativeKernel, sqlite } from '../modules.mjs';
 
 // Sizes are chosen to take some tens of milliseconds.
 const sizes = {
@@ -20,13 +20,14 @@ const sizes = {
 
 export default {
   title: 'Hot compute: C kernels, and SQLite',
-  peers: ['node', 'wasmtime'],
+  notes: ['gcc -O2: the same C, compiled for this machine.'],
+  peers: ['node', 'wasmtime', 'gcc -O2'],
   rows: Object.entries(sizes).map(([name, size]) => ({
     name,
     // V8 optimises while a function runs hot.
     warmUps: 4,
     async prepare(side) {
-      await side.ask('load', name, name === 'sqlite' ? sqlite() : kernel(name));
+      await side.ask('load', name, pathFor(side.name, name));
       await side.ask('call', name, '_initialize');
     },
     async measure(side) {
@@ -35,3 +36,13 @@ export default {
     },
   })),
 };
+
+function pathFor(side, name) {
+  if (name === 'sqlite') {
+    if (side === 'gcc -O2') throw new Error('its file system is that of the wasm');
+    return sqlite();
+  }
+  if (side !== 'gcc -O2') return kernel(name);
+  if (name.endsWith('_simd')) throw new Error('its vectors are those of wasm');
+  return nativeKernel(name);
+}
