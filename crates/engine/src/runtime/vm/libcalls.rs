@@ -44,34 +44,50 @@ macro_rules! table {
 }
 for_each_libcall!(table);
 
-/// Runs a libcall for the instance that owns a context.
+/// Runs a libcall for the instance that owns a context. Inlined, because modules of Rust call `memory_copy` for a few
+/// bytes at a time, and arguments that go by memory cost more than the copy.
 ///
 /// # Safety
 /// `vmctx` is the context of a live instance whose wasm called a libcall trampoline.
+#[inline(always)]
 unsafe fn run(vmctx: *mut VMContext, call: impl FnOnce(&InstanceObj) -> Result<i64>) -> i64 {
     // SAFETY: the owner of an instance's context is its `InstanceObj`, which its group keeps alive while
     // wasm of the group runs. Only shared references to it are ever made (`VmBox`).
     let instance = unsafe { &*(*VMContext::header(vmctx)).owner.cast::<InstanceObj>() };
-    let store = instance.store();
     match catch_unwind(AssertUnwindSafe(|| call(instance))) {
         Ok(Ok(result)) => result,
         // SAFETY: wasm called us through an exit trampoline.
-        Ok(Err(LibcallFailure::Trap(code))) => unsafe { fail_with_trap(code) },
-        Ok(Err(LibcallFailure::Throw(exception))) => {
+        Ok(Err(failure)) => unsafe { fail(instance, Some(failure)) },
+        // SAFETY: as above.
+        Err(_) => unsafe { fail(instance, None) },
+    }
+}
+
+/// Has the libcall fail for wasm. `None` is a panic.
+///
+/// # Safety
+/// Called from a function that wasm of the instance called through an exit trampoline.
+#[cold]
+unsafe fn fail(instance: &InstanceObj, failure: Option<LibcallFailure>) -> i64 {
+    let store = instance.store();
+    match failure {
+        // SAFETY: by this function's contract.
+        Some(LibcallFailure::Trap(code)) => unsafe { fail_with_trap(code) },
+        Some(LibcallFailure::Throw(exception)) => {
             if let Some(store) = store {
                 // SAFETY: as above.
                 unsafe { store.throw(exception) };
             }
             TRAPPED
         }
-        Ok(Err(LibcallFailure::Fail(error))) => {
+        Some(LibcallFailure::Fail(error)) => {
             if let Some(store) = store {
                 // SAFETY: as above.
                 unsafe { store.fail(error) };
             }
             TRAPPED
         }
-        Err(_) => {
+        None => {
             if let Some(store) = store {
                 let bug = Error::Internal("a libcall panicked: a bug in wasi-native".into());
                 // SAFETY: as above.
