@@ -7,6 +7,7 @@
 //! is compiled at most once in each tier, whoever asks. Its better code is never replaced by the other. Nothing
 //! goes on when nobody holds the module any more.
 
+use super::agenda::{Agenda, Best, Function, Job, Loop};
 use super::keeper::Keeper;
 use super::{Engine, Tiers};
 use crate::abi::offsets::VMOffsets;
@@ -18,10 +19,9 @@ use crate::parse::info::{DefinedFuncIndex, ModuleInfo};
 use crate::pool::{self, Stop};
 use crate::progress::{self, Tally};
 use crate::sys::stack_bounds;
-use cranelift_entity::{EntityRef, PrimaryMap};
+use cranelift_entity::EntityRef;
 use cranelift_module::ModuleRelocTarget;
 use std::cell::Cell;
-use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -36,7 +36,7 @@ pub(crate) struct LazyModule {
     code: Arc<LazyCode>,
     /// Without the module's own functions.
     trampolines: CompiledModule,
-    progress: Mutex<Progress>,
+    agenda: Mutex<Agenda>,
     /// Notified when a function is made, and when everything is.
     changed: Condvar,
     abandoned: AtomicBool,
@@ -51,89 +51,10 @@ pub(crate) struct LazyModule {
     storing: Mutex<()>,
 }
 
-/// What is made. It is locked for as long as code is added to the table.
-struct Progress {
-    functions: PrimaryMap<DefinedFuncIndex, Function>,
-    /// Functions that may be called soon, and how many calls they are away.
-    likely: VecDeque<(DefinedFuncIndex, usize)>,
-    /// Functions that were called, in the order of their first calls.
-    called: VecDeque<DefinedFuncIndex>,
-    /// All functions, the largest last.
-    all: Vec<DefinedFuncIndex>,
-    /// The number of functions without better code.
-    left: usize,
-    /// The same in bytes, for those who watch.
-    tally: Arc<Tally>,
-    info: Arc<ModuleInfo>,
-    /// Whether a thread links everything.
-    linking: bool,
-    failed: Option<CompileError>,
-    /// Hot loops, by function and offset of the operator in the module.
-    loops: HashMap<(DefinedFuncIndex, u32), Loop>,
-    /// Those for which no code is made yet.
-    hot: VecDeque<(DefinedFuncIndex, u32)>,
-    /// First calls so far.
-    steps: usize,
-    workers: Vec<Worker>,
-    /// When the functions made so far are stored next.
-    store: Store,
-}
-
-/// What is stored for processes that come later, in case this one ends too soon.
-struct Store {
-    next: Instant,
-    /// Doubled each time.
-    interval: Duration,
-    /// Whether anything was made since the last time.
-    changed: bool,
-    /// The number of functions that a guest waited for since then.
-    waited_for: usize,
-}
-
-#[derive(Clone, Default)]
-struct Function {
-    /// The code of the first tier.
-    first: Option<Arc<CompiledFunction>>,
-    /// The tier of the code that a call leads to.
-    placed: Option<Tier>,
-    /// Whether a thread compiles it in the first tier.
-    making: bool,
-    best: Best,
-}
-
-/// The better code of a function.
-#[derive(Clone, Default)]
-enum Best {
-    #[default]
-    Missing,
-    Making,
-    Made(Arc<CompiledFunction>),
-    /// It is in the whole artifact.
-    Linked,
-}
-
-/// Code that begins at a hot loop.
-#[derive(Clone, Copy)]
-enum Loop {
-    Missing,
-    /// At this address.
-    Made(usize),
-}
-
-/// What a thread can do next.
-enum Job {
-    Loop(DefinedFuncIndex, u32),
-    First(DefinedFuncIndex, usize),
-    Best(DefinedFuncIndex),
-    Link(Vec<Arc<CompiledFunction>>),
-}
-
 /// How many calls a likely callee is away from one that was called.
 const FORESIGHT: usize = 2;
 /// The number of better functions that are put into use together.
 const TOGETHER: usize = 16;
-/// When the functions made so far are first stored.
-const FIRST_STORE: Duration = Duration::from_millis(40);
 /// With less code, storing takes less than a millisecond.
 const QUICKLY_STORED: usize = 64 << 10;
 /// How long a guest waits for a function that another thread compiles, before it does so itself.
@@ -167,31 +88,7 @@ impl LazyModule {
             keeper.pieces().into_iter().partition(|piece| piece.index.index() < info.bodies.len());
         compiler.know_trampolines(&info, made.into_iter().map(|piece| (piece.index.index(), piece.code)));
         let trampolines = compiler.trampolines_only(&module, engine.threads(), stop)?;
-        let mut all: Vec<DefinedFuncIndex> = info.bodies.keys().collect();
-        all.sort_by_key(|index| info.bodies[*index].len());
-        let functions = info.bodies.keys().map(|_| Function::default()).collect();
-        let progress = Progress {
-            functions,
-            likely: VecDeque::new(),
-            // The largest function is the main loop of many programs. When it is called, it should be made.
-            called: all.last().copied().into_iter().collect(),
-            left: all.len(),
-            tally: tally.clone(),
-            info: info.clone(),
-            all,
-            linking: false,
-            failed: None,
-            loops: HashMap::new(),
-            hot: VecDeque::new(),
-            steps: 0,
-            workers: Vec::new(),
-            store: Store {
-                next: Instant::now() + FIRST_STORE,
-                interval: FIRST_STORE,
-                changed: false,
-                waited_for: 0,
-            },
-        };
+        let agenda = Agenda::new(&info, &tally);
         let code = LazyCode::new(&trampolines)
             .map_err(|error| CompileError::general(format!("no room for the module's code: {error}")))?;
         let lazy = Arc::new_cyclic(|own| LazyModule {
@@ -203,7 +100,7 @@ impl LazyModule {
             keeper,
             code: Arc::new(code),
             trampolines,
-            progress: Mutex::new(progress),
+            agenda: Mutex::new(agenda),
             changed: Condvar::new(),
             abandoned: AtomicBool::new(false),
             whole: OnceLock::new(),
@@ -224,26 +121,26 @@ impl LazyModule {
 
     /// Uses what another process has made.
     fn begin_with(&self, pieces: Vec<Piece>) -> Result<(), CompileError> {
-        let mut progress = self.lock();
+        let mut agenda = self.lock();
         for tier in [Tier::First, Tier::Best] {
             let mut used = Vec::new();
             for piece in pieces.iter().filter(|piece| piece.tier == tier) {
-                let Some(function) = progress.functions.get_mut(piece.index) else { continue };
+                let Some(function) = agenda.functions.get_mut(piece.index) else { continue };
                 match tier {
                     Tier::First => function.first = Some(piece.code.clone()),
                     Tier::Best if matches!(function.best, Best::Missing) => {
-                        progress.made_best(piece.index, piece.code.clone());
+                        agenda.made_best(piece.index, piece.code.clone());
                     }
                     Tier::Best => continue,
                 }
                 if piece.used {
                     used.push((piece.index, piece.code.clone()));
                     if tier == Tier::First {
-                        progress.called.push_back(piece.index);
+                        agenda.called.push_back(piece.index);
                     }
                 }
             }
-            self.place(&mut progress, &used, tier)?;
+            self.place(&mut agenda, &used, tier)?;
         }
         Ok(())
     }
@@ -265,20 +162,20 @@ impl LazyModule {
             return;
         }
         let storing = self.storing.lock().unwrap_or_else(PoisonError::into_inner);
-        let progress = self.lock();
-        let used = progress.functions.values().filter(|function| function.placed.is_some()).count();
-        let is_much = progress.store.waited_for > used / 16;
-        let is_quick = progress.store.changed && self.info.code_len() < QUICKLY_STORED;
-        drop(progress);
+        let agenda = self.lock();
+        let used = agenda.functions.values().filter(|function| function.placed.is_some()).count();
+        let is_much = agenda.store.waited_for > used / 16;
+        let is_quick = agenda.store.changed && self.info.code_len() < QUICKLY_STORED;
+        drop(agenda);
         if is_much || is_quick {
             self.store_all(&storing);
         }
     }
 
     fn store_all(&self, _storing: &MutexGuard<'_, ()>) {
-        let mut progress = self.lock();
-        (progress.store.changed, progress.store.waited_for) = (false, 0);
-        let pieces = progress.functions.iter().filter_map(|(index, function)| {
+        let mut agenda = self.lock();
+        (agenda.store.changed, agenda.store.waited_for) = (false, 0);
+        let pieces = agenda.functions.iter().filter_map(|(index, function)| {
             let used = function.placed.is_some();
             let piece = |tier, code: &Arc<_>| Piece { index, tier, used, code: Arc::clone(code) };
             match &function.best {
@@ -291,14 +188,14 @@ impl LazyModule {
             Some(Piece { index, tier: Tier::Best, used: true, code })
         });
         let pieces: Vec<Piece> = pieces.chain(trampolines).collect();
-        let linked = self.whole.get().is_some() || progress.linking;
-        drop(progress);
+        let linked = self.whole.get().is_some() || agenda.linking;
+        drop(agenda);
         if !linked {
             self.keeper.keep(&pieces);
         }
-        let mut progress = self.lock();
-        progress.store.interval *= 2;
-        progress.store.next = Instant::now() + progress.store.interval;
+        let mut agenda = self.lock();
+        agenda.store.interval *= 2;
+        agenda.store.next = Instant::now() + agenda.store.interval;
     }
 
     /// The code to begin with.
@@ -326,8 +223,8 @@ impl LazyModule {
         self.abandoned.store(true, Ordering::Relaxed);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Progress> {
-        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Agenda> {
+        self.agenda.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn compile(
@@ -357,12 +254,12 @@ impl LazyModule {
     /// Notes the result of compiling a function in the first tier.
     fn made_first(
         &self,
-        progress: &mut Progress,
+        agenda: &mut Agenda,
         index: DefinedFuncIndex,
         made: Result<(Arc<CompiledFunction>, Tier), CompileError>,
         away: usize,
     ) -> Result<(), CompileError> {
-        progress.functions[index].making = false;
+        agenda.functions[index].making = false;
         self.changed.notify_all();
         let (made, tier) = made?;
         if away < FORESIGHT {
@@ -373,36 +270,36 @@ impl LazyModule {
             let callees =
                 callees.filter(|callee| *callee < self.info.bodies.len()).map(DefinedFuncIndex::new);
             if away == 0 {
-                callees.for_each(|callee| progress.likely.push_front((callee, 1)));
+                callees.for_each(|callee| agenda.likely.push_front((callee, 1)));
             } else {
-                callees.for_each(|callee| progress.likely.push_back((callee, away + 1)));
+                callees.for_each(|callee| agenda.likely.push_back((callee, away + 1)));
             }
         }
-        if progress.functions[index].placed.is_some() {
+        if agenda.functions[index].placed.is_some() {
             return Ok(());
         }
         if tier == Tier::Best {
-            progress.made_best(index, made.clone());
+            agenda.made_best(index, made.clone());
         }
-        if let Best::Made(best) = &progress.functions[index].best {
+        if let Best::Made(best) = &agenda.functions[index].best {
             let best = best.clone();
-            return self.place(progress, &[(index, best)], Tier::Best);
+            return self.place(agenda, &[(index, best)], Tier::Best);
         }
-        progress.functions[index].first = Some(made.clone());
-        progress.store.changed = true;
-        self.place(progress, &[(index, made)], Tier::First)
+        agenda.functions[index].first = Some(made.clone());
+        agenda.store.changed = true;
+        self.place(agenda, &[(index, made)], Tier::First)
     }
 
     /// Puts code into use.
     fn place(
         &self,
-        progress: &mut Progress,
+        agenda: &mut Agenda,
         made: &[(DefinedFuncIndex, Arc<CompiledFunction>)],
         tier: Tier,
     ) -> Result<(), CompileError> {
         let code: Vec<_> = made
             .iter()
-            .filter(|(index, _)| progress.functions[*index].placed.is_none_or(|placed| placed < tier))
+            .filter(|(index, _)| agenda.functions[*index].placed.is_none_or(|placed| placed < tier))
             .map(|(index, function)| (*index, &**function))
             .collect();
         if code.is_empty() {
@@ -411,7 +308,7 @@ impl LazyModule {
         let placed = self.code.place(&code);
         placed.map_err(|error| CompileError::general(format!("no room for the module's code: {error}")))?;
         for (index, _) in code {
-            progress.functions[index].placed = Some(tier);
+            agenda.functions[index].placed = Some(tier);
         }
         Ok(())
     }
@@ -424,16 +321,16 @@ impl LazyModule {
         if steps.is_multiple_of(2) {
             let mut worker = Worker::new();
             loop {
-                let mut progress = self.lock();
-                let Some(index) = progress.called.pop_front() else { break };
-                if progress.begin_best(index).is_none() {
+                let mut agenda = self.lock();
+                let Some(index) = agenda.called.pop_front() else { break };
+                if agenda.begin_best(index).is_none() {
                     continue;
                 }
-                drop(progress);
+                drop(agenda);
                 let (made, _) = self.compile(&mut worker, index, Tier::Best)?;
-                let mut progress = self.lock();
-                progress.made_best(index, made.clone());
-                self.place(&mut progress, &[(index, made)], Tier::Best)?;
+                let mut agenda = self.lock();
+                agenda.made_best(index, made.clone());
+                self.place(&mut agenda, &[(index, made)], Tier::Best)?;
             }
         }
         Ok(())
@@ -448,13 +345,13 @@ impl LazyModule {
                 break;
             }
             self.store();
-            let mut progress = self.lock();
+            let mut agenda = self.lock();
             if better.len() >= TOGETHER {
                 // If there is no room, the quick code stays in use until everything is linked.
-                let _ = self.place(&mut progress, &std::mem::take(&mut better), Tier::Best);
+                let _ = self.place(&mut agenda, &std::mem::take(&mut better), Tier::Best);
             }
-            let Some(job) = progress.next() else { break };
-            drop(progress);
+            let Some(job) = agenda.next() else { break };
+            drop(agenda);
             match job {
                 // Without it the loop goes on as it is.
                 Job::Loop(index, at) => _ = self.make_loop(&mut worker, index, at),
@@ -465,25 +362,25 @@ impl LazyModule {
                 }
                 Job::Best(index) => {
                     let made = self.compile(&mut worker, index, Tier::Best);
-                    let mut progress = self.lock();
+                    let mut agenda = self.lock();
                     match made {
                         Ok((made, _)) => {
-                            progress.made_best(index, made.clone());
-                            if progress.functions[index].placed.is_some() {
+                            agenda.made_best(index, made.clone());
+                            if agenda.functions[index].placed.is_some() {
                                 better.push((index, made));
                             }
                         }
-                        Err(error) => self.fail(&mut progress, error),
+                        Err(error) => self.fail(&mut agenda, error),
                     }
                     self.changed.notify_all();
                 }
                 Job::Link(functions) => {
                     if let Err(error) = self.link(functions, stopped) {
-                        let mut progress = self.lock();
+                        let mut agenda = self.lock();
                         // Whoever needs it next links it.
-                        progress.linking = false;
+                        agenda.linking = false;
                         if !stopped() {
-                            self.fail(&mut progress, error);
+                            self.fail(&mut agenda, error);
                         }
                     }
                 }
@@ -503,8 +400,8 @@ impl LazyModule {
         Some(address)
     }
 
-    fn fail(&self, progress: &mut Progress, error: CompileError) {
-        progress.failed.get_or_insert(error);
+    fn fail(&self, agenda: &mut Agenda, error: CompileError) {
+        agenda.failed.get_or_insert(error);
         self.changed.notify_all();
     }
 
@@ -521,16 +418,16 @@ impl LazyModule {
         let artifact = code::link(&compiler.isa, &compiled, self.keeper.key)?;
         drop(compiled);
         let whole = CodeObject::new(artifact, self.info.clone(), self.bytes.clone());
-        let mut progress = self.lock();
+        let mut agenda = self.lock();
         let whole = self.whole.get_or_init(|| whole);
         for index in self.info.bodies.keys() {
             self.code.set(index, whole.function(index));
-            progress.functions[index] =
+            agenda.functions[index] =
                 Function { first: None, placed: Some(Tier::Best), making: false, best: Best::Linked };
         }
-        (progress.likely, progress.called) = Default::default();
-        progress.workers = Vec::new();
-        drop(progress);
+        (agenda.likely, agenda.called) = Default::default();
+        agenda.workers = Vec::new();
+        drop(agenda);
         self.changed.notify_all();
         if let Some(artifact) = whole.artifact() {
             // A thread that began before stores its pieces first, and they are removed.
@@ -550,7 +447,7 @@ impl LazyModule {
         let help = || self.work(&|| never.load(Ordering::Relaxed));
         pool::together(threads - 1, &help, || self.work(&|| stop.is_set()));
         const INTERVAL: Duration = Duration::from_millis(50);
-        let mut progress = self.lock();
+        let mut agenda = self.lock();
         loop {
             // A process that ends now has left what it made to those that come later.
             if let Some(whole) = self.whole.get()
@@ -558,12 +455,11 @@ impl LazyModule {
             {
                 return Ok(whole);
             }
-            if let Some(error) = &progress.failed {
+            if let Some(error) = &agenda.failed {
                 return Err(error.clone());
             }
             // Other threads still make the last ones.
-            progress =
-                self.changed.wait_timeout(progress, INTERVAL).unwrap_or_else(PoisonError::into_inner).0;
+            agenda = self.changed.wait_timeout(agenda, INTERVAL).unwrap_or_else(PoisonError::into_inner).0;
             if stop.is_set() {
                 return Err(Stop::error());
             }
@@ -573,21 +469,21 @@ impl LazyModule {
 
 impl Maker for LazyModule {
     fn better_loop(&self, index: DefinedFuncIndex, at: u32) -> Option<usize> {
-        let mut progress = self.lock();
-        match progress.loops.get(&(index, at)) {
+        let mut agenda = self.lock();
+        match agenda.loops.get(&(index, at)) {
             Some(Loop::Made(address)) => return Some(*address),
             Some(Loop::Missing) => return None,
-            None if progress.loops.len() == code::LOOPS => return None,
+            None if agenda.loops.len() == code::LOOPS => return None,
             None => {}
         }
-        progress.loops.insert((index, at), Loop::Missing);
+        agenda.loops.insert((index, at), Loop::Missing);
         if self.engine.config().tiers == Tiers::Stepped {
-            drop(progress);
+            drop(agenda);
             return with_stack(|| Ok(self.make_loop(&mut Worker::new(), index, at))).ok()?;
         }
-        progress.hot.push_back((index, at));
-        progress.called.push_front(index);
-        drop(progress);
+        agenda.hot.push_back((index, at));
+        agenda.called.push_front(index);
+        drop(agenda);
         // The threads that made the module's functions may have ended.
         if let Some(lazy) = self.own.upgrade() {
             pool::spawn_background(move || lazy.work(&|| false));
@@ -597,15 +493,15 @@ impl Maker for LazyModule {
 
     fn make(&self, index: DefinedFuncIndex) -> Result<(), CompileError> {
         let patience = Instant::now() + PATIENCE;
-        let mut progress = self.lock();
+        let mut agenda = self.lock();
         loop {
-            let function = &mut progress.functions[index];
+            let function = &mut agenda.functions[index];
             if function.placed.is_some() {
                 return Ok(());
             }
             if let Best::Made(best) = &function.best {
                 let best = best.clone();
-                return self.place(&mut progress, &[(index, best)], Tier::Best);
+                return self.place(&mut agenda, &[(index, best)], Tier::Best);
             }
             // Threads of low priority may take long on a busy machine.
             let left = patience.saturating_duration_since(Instant::now());
@@ -614,86 +510,30 @@ impl Maker for LazyModule {
                 function.making = true;
                 break;
             }
-            let waited = self.changed.wait_timeout(progress, left);
-            progress = waited.unwrap_or_else(PoisonError::into_inner).0;
+            let waited = self.changed.wait_timeout(agenda, left);
+            agenda = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
-        let worker = progress.workers.pop();
-        drop(progress);
+        let worker = agenda.workers.pop();
+        drop(agenda);
         let mut worker = worker.unwrap_or_else(Worker::new);
         let made = with_stack(|| self.compile(&mut worker, index, Tier::First));
-        let mut progress = self.lock();
-        progress.workers.push(worker);
-        self.made_first(&mut progress, index, made, 0)?;
-        progress.called.push_back(index);
-        progress.store.waited_for += 1;
-        let late = progress.store.changed && Instant::now() > progress.store.next + progress.store.interval;
+        let mut agenda = self.lock();
+        agenda.workers.push(worker);
+        self.made_first(&mut agenda, index, made, 0)?;
+        agenda.called.push_back(index);
+        agenda.store.waited_for += 1;
+        let late = agenda.store.changed && Instant::now() > agenda.store.next + agenda.store.interval;
         if self.engine.config().tiers == Tiers::Stepped {
-            progress.steps += 1;
-            let steps = progress.steps;
-            drop(progress);
+            agenda.steps += 1;
+            let steps = agenda.steps;
+            drop(agenda);
             self.step(steps)?;
         } else if late {
             // The threads in the background have no time.
-            drop(progress);
+            drop(agenda);
             self.store();
         }
         Ok(())
-    }
-}
-
-impl Progress {
-    /// What to do next.
-    fn next(&mut self) -> Option<Job> {
-        if let Some((index, at)) = self.hot.pop_front() {
-            return Some(Job::Loop(index, at));
-        }
-        if self.failed.is_some() || self.linking {
-            return None;
-        }
-        while let Some((index, away)) = self.likely.pop_front() {
-            let function = &mut self.functions[index];
-            if function.placed.is_none() && !function.making && matches!(function.best, Best::Missing) {
-                function.making = true;
-                return Some(Job::First(index, away));
-            }
-        }
-        while let Some(index) = self.called.pop_front().or_else(|| self.all.pop()) {
-            if let Some(job) = self.begin_best(index) {
-                return Some(job);
-            }
-        }
-        if self.left > 0 {
-            return None;
-        }
-        let made = self.functions.values().filter_map(|function| match &function.best {
-            Best::Made(made) => Some(made.clone()),
-            _ => None,
-        });
-        let made: Vec<_> = made.collect();
-        if made.len() < self.functions.len() {
-            return None;
-        }
-        self.linking = true;
-        Some(Job::Link(made))
-    }
-
-    fn begin_best(&mut self, index: DefinedFuncIndex) -> Option<Job> {
-        let best = &mut self.functions[index].best;
-        matches!(best, Best::Missing).then(|| {
-            *best = Best::Making;
-            Job::Best(index)
-        })
-    }
-
-    fn made_best(&mut self, index: DefinedFuncIndex, made: Arc<CompiledFunction>) {
-        let function = &mut self.functions[index];
-        if matches!(function.best, Best::Made(_) | Best::Linked) {
-            return;
-        }
-        (function.best, function.first) = (Best::Made(made), None);
-        self.left -= 1;
-        self.tally.add(self.info.bodies[index].len());
-        self.store.changed = true;
     }
 }
 
@@ -760,11 +600,11 @@ mod tests {
         let engine = engine(Tiers::Stepped, Some(cache));
         let module = Module::new(&engine, &bytes).expect("valid");
         let lazy = module.0.lazy.clone().expect("it is not complete");
-        let progress = lazy.lock();
+        let agenda = lazy.lock();
         // In the test's way to compile, the second call compiles all so far again.
-        let tiers = [3, 4, 5, 7].map(|function| progress.functions[index(function)].placed);
+        let tiers = [3, 4, 5, 7].map(|function| agenda.functions[index(function)].placed);
         assert_eq!(tiers, [Some(Tier::Best), None, Some(Tier::Best), Some(Tier::First)]);
-        drop(progress);
+        drop(agenda);
         let whole = lazy.finish(1, &|| true).expect("compiles");
         let eager = self::engine(Tiers::Eager, None);
         let eager = Module::new(&eager, &bytes).expect("valid");

@@ -1,5 +1,6 @@
 //! The engine: settings and the compiler, shared by every thread of the process.
 
+mod agenda;
 mod file;
 mod keeper;
 mod lazy;
