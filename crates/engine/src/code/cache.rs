@@ -128,12 +128,13 @@ impl Cache {
 
     /// Stores the functions of an incomplete module, if possible.
     pub fn store_pieces(&self, key: &Key, pieces: &[Piece]) {
-        let bytes = pieces::write(key, pieces);
-        if bytes.len() as u64 > self.max_bytes / 2 {
+        let len: usize = pieces.iter().map(|piece| piece.code.code.len()).sum();
+        if len as u64 > self.max_bytes / 2 {
             return;
         }
         let path = self.file(&digest(key), PIECES);
-        let written = self.make_directory().and_then(|()| write_whole(&path, |file| file.write_all(&bytes)));
+        let written =
+            self.make_directory().and_then(|()| write_whole(&path, |file| pieces::write(key, pieces, file)));
         if written.is_ok() {
             self.evict();
         }

@@ -15,6 +15,8 @@ use crate::parse::info::DefinedFuncIndex;
 use cranelift_codegen::binemit::Reloc;
 use cranelift_entity::EntityRef;
 use cranelift_module::{ModuleReloc, ModuleRelocTarget};
+use std::hash::Hasher;
+use std::io::{self, Write};
 use std::sync::Arc;
 use twox_hash::XxHash3_64;
 
@@ -81,36 +83,55 @@ fn relocation(reloc: &ModuleReloc) -> Option<Relocation> {
     })
 }
 
-/// The pieces as bytes. Those that have no form as bytes are left out.
-pub fn write(key: &Key, pieces: &[Piece]) -> Vec<u8> {
-    let (mut records, mut rest) = (Vec::new(), Vec::new());
-    for Piece { index, tier, used, code } in pieces {
-        let Some(relocs) = code.relocs.iter().map(relocation).collect::<Option<Vec<_>>>() else { continue };
-        let traps: Vec<[u32; 2]> = code.traps.iter().map(|(at, code)| [*at, *code as u32]).collect();
-        rest.extend_from_slice(bytemuck::cast_slice(&relocs));
-        rest.extend_from_slice(bytemuck::cast_slice(&traps));
-        rest.extend_from_slice(bytemuck::cast_slice(&code.source_map));
-        rest.extend_from_slice(bytemuck::cast_slice(&code.handlers));
-        rest.extend_from_slice(&code.code);
+/// The relocations of a piece. `None` if they have no form as bytes: such a piece is left out.
+fn relocations(piece: &Piece) -> Option<Vec<Relocation>> {
+    piece.code.relocs.iter().map(relocation).collect()
+}
+
+/// Writes the pieces. Everything is gone through twice, first for the checksum, so that nothing is copied.
+pub fn write(key: &Key, pieces: &[Piece], out: &mut dyn Write) -> io::Result<()> {
+    let mut records = Vec::with_capacity(pieces.len());
+    for piece in pieces {
+        let Piece { index, tier, used, code } = piece;
+        if relocations(piece).is_none() {
+            continue;
+        }
         records.push(Record {
             function: index.as_u32(),
             tier: u32::from(*tier == Tier::Best),
             used: u32::from(*used),
             alignment: code.alignment,
-            relocs: relocs.len() as u32,
-            traps: traps.len() as u32,
+            relocs: code.relocs.len() as u32,
+            traps: code.traps.len() as u32,
             source_map: code.source_map.len() as u32,
             handlers: code.handlers.len() as u32,
             code: code.code.len() as u32,
         });
     }
     let header = Header { magic: MAGIC, checksum: 0, key: *key, count: records.len() as u64 };
-    let mut bytes = bytemuck::bytes_of(&header).to_vec();
-    bytes.extend_from_slice(bytemuck::cast_slice(&records));
-    bytes.append(&mut rest);
-    let checksum = XxHash3_64::oneshot(&bytes[CHECKED..]);
-    bytes[8..CHECKED].copy_from_slice(&checksum.to_ne_bytes());
-    bytes
+    let each = |part: &mut dyn FnMut(&[u8]) -> io::Result<()>| {
+        part(&bytemuck::bytes_of(&header)[CHECKED..])?;
+        part(bytemuck::cast_slice(&records))?;
+        for piece in pieces {
+            let Some(relocs) = relocations(piece) else { continue };
+            let code = &piece.code;
+            let traps: Vec<[u32; 2]> = code.traps.iter().map(|(at, code)| [*at, *code as u32]).collect();
+            part(bytemuck::cast_slice(&relocs))?;
+            part(bytemuck::cast_slice(&traps))?;
+            part(bytemuck::cast_slice(&code.source_map))?;
+            part(bytemuck::cast_slice(&code.handlers))?;
+            part(&code.code)?;
+        }
+        Ok(())
+    };
+    let mut checksum = XxHash3_64::new();
+    each(&mut |part| {
+        checksum.write(part);
+        Ok(())
+    })?;
+    out.write_all(&MAGIC)?;
+    out.write_all(&checksum.finish().to_ne_bytes())?;
+    each(&mut |part| out.write_all(part))
 }
 
 /// Takes items from the front of bytes.
@@ -194,7 +215,8 @@ mod tests {
         };
         let key = Key { settings: [1; 32], module: [2; 32] };
         let pieces = [piece(0, 100), piece(3, 1001), piece(4, 0)];
-        let bytes = write(&key, &pieces);
+        let mut bytes = Vec::new();
+        write(&key, &pieces, &mut bytes).expect("a vector grows");
         let again = read(&bytes, &key).expect("as it was written");
         assert_eq!(again.len(), 3);
         for (again, piece) in again.iter().zip(&pieces) {
