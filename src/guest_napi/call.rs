@@ -10,7 +10,7 @@ use super::handles::Mark;
 use super::status::{Done, Status, check};
 use crate::node::failure::{self, Failure, Kind};
 use crate::node::raw;
-use engine::{Error, VMHostContext};
+use engine::{Error, TrapCode, VMHostContext};
 use guest_memory::GuestMemory;
 use napi::sys;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -245,7 +245,7 @@ impl<'a> Call<'a> {
     }
 
     /// Runs what may run JavaScript: the guest's copies of JavaScript's bytes are brought up to date on both
-    /// sides, and nothing of a guest that died meanwhile goes on.
+    /// sides, and nothing of a guest that died meanwhile goes on, nor in a thread that is being terminated.
     pub fn javascript(&self, run: impl FnOnce() -> sys::napi_status) -> Done {
         let guest = self.guest;
         guest.copies.write_to_javascript(guest);
@@ -253,6 +253,11 @@ impl<'a> Call<'a> {
         let stack = &guest.realm.v8_stack;
         let status = if stack.is_near_end() { stack.with_all(run) } else { run() };
         guest.copies.read_from_javascript(guest);
+        let failed = [sys::Status::napi_pending_exception, sys::Status::napi_cannot_run_js].contains(&status);
+        if failed && !guest.realm.goes_on() {
+            // Real Node-API would go on in the guest, to whom this looks like any exception.
+            return Err(self.leave(TrapCode::Interrupted.into()));
+        }
         check(status)
     }
 

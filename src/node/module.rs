@@ -64,7 +64,7 @@ pub fn compile(
 ) -> napi::Result<External<Module>> {
     run(realm, || {
         let engine = engine_of(bytes, fuel, for_guest)?;
-        let go_on = || realm.goes_on.get().is_none_or(|goes_on| goes_on());
+        let go_on = || realm.goes_on();
         let compiled = Module::new_while(&engine, bytes, use_cache, &go_on);
         let failed = |error| Failure::new(Kind::Compile, format!("{what}: {error}"));
         Ok(External::new(compiled.map_err(failed)?))
@@ -82,7 +82,7 @@ pub fn compile_file(
     for_guest: bool,
 ) -> napi::Result<Option<External<Module>>> {
     run(realm, || {
-        let go_on = || realm.goes_on.get().is_none_or(|goes_on| goes_on());
+        let go_on = || realm.goes_on();
         let compiled =
             Module::of_file(&engine(fuel)?, &chooser(fuel, for_guest), Path::new(&path), use_cache, &go_on);
         let failed = |error| Failure::new(Kind::Compile, format!("{what}: {error}"));

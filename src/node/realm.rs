@@ -86,6 +86,12 @@ pub struct Realm {
 }
 
 impl Realm {
+    /// Whether JavaScript goes on, or the thread is being terminated. A pending exception stays.
+    #[cold]
+    pub fn goes_on(&self) -> bool {
+        self.goes_on.get().is_none_or(|goes_on| goes_on())
+    }
+
     /// The window's first slots, for arguments and results.
     #[inline]
     pub fn slots(&self) -> *mut ValRaw {
