@@ -128,8 +128,7 @@ impl Cache {
 
     /// Stores the functions of an incomplete module, if possible.
     pub fn store_pieces(&self, key: &Key, pieces: &[Piece]) {
-        let len: usize = pieces.iter().map(|piece| piece.code.code.len()).sum();
-        if len as u64 > self.max_bytes / 2 {
+        if pieces::written_len(pieces) as u64 > self.max_bytes / 2 {
             return;
         }
         let path = self.file(&digest(key), PIECES);

@@ -88,6 +88,19 @@ fn relocations(piece: &Piece) -> Option<Vec<Relocation>> {
     piece.code.relocs.iter().map(relocation).collect()
 }
 
+/// The most bytes that [`write`] writes for these pieces.
+pub fn written_len(pieces: &[Piece]) -> usize {
+    let each = pieces.iter().map(|Piece { code, .. }| {
+        size_of::<Record>()
+            + size_of_val(&code.source_map[..])
+            + size_of_val(&code.handlers[..])
+            + code.relocs.len() * size_of::<Relocation>()
+            + code.traps.len() * size_of::<[u32; 2]>()
+            + code.code.len()
+    });
+    size_of::<Header>() + each.sum::<usize>()
+}
+
 /// Writes the pieces. Everything is gone through twice, first for the checksum, so that nothing is copied.
 pub fn write(key: &Key, pieces: &[Piece], out: &mut dyn Write) -> io::Result<()> {
     let mut records = Vec::with_capacity(pieces.len());
@@ -217,6 +230,7 @@ mod tests {
         let pieces = [piece(0, 100), piece(3, 1001), piece(4, 0)];
         let mut bytes = Vec::new();
         write(&key, &pieces, &mut bytes).expect("a vector grows");
+        assert_eq!(bytes.len(), written_len(&pieces));
         let again = read(&bytes, &key).expect("as it was written");
         assert_eq!(again.len(), 3);
         for (again, piece) in again.iter().zip(&pieces) {
