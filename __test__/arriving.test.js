@@ -129,6 +129,21 @@ describe('a posted Module and shared Memory are of their classes at once', () =>
   });
 });
 
+test("V8's new memories are V8's, also where one was that an ended Worker had", async () => {
+  for (let k = 0; k < 10; k++) {
+    const ended = worker("parentPort.postMessage('there')", { workerData: make() });
+    await once(ended, 'message');
+    await ended.terminate();
+    globalThis.Bun?.gc(true);
+    const theirs = Array.from({ length: 10 }, () => {
+      const memory = new WebAssembly.Memory({ initial: 1, maximum: 2, shared: true });
+      expect(memory).toBeInstanceOf(wn.Memory);
+      return memory;
+    });
+    for (const memory of theirs) expect(Object.getPrototypeOf(memory)).toBe(WebAssembly.Memory.prototype);
+  }
+});
+
 describe('a posted Module is there though nobody else has it', () => {
   test('dropped while the message was on its way', () => {
     const { stdout, stderr } = child(

@@ -34,10 +34,12 @@ use napi::bindgen_prelude::{Env, External, Object, Unknown};
 use napi::{Error, JsValue, sys};
 use napi_derive::napi;
 use std::cell::{Cell, OnceCell, RefCell};
+use std::ffi::c_void;
 use std::io;
 use std::path::PathBuf;
 use std::ptr::{self, NonNull};
 use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Slots for arguments and results: a function type has at most 1000 of each.
@@ -69,6 +71,8 @@ pub struct Realm {
     /// What is asked when the environment ends, before Node lets go of the buffers over memory of others.
     pub(crate) ends: RefCell<Vec<Rc<dyn Fn()>>>,
     pub(super) set_detach_key: OnceCell<Option<SetDetachKey>>,
+    /// Set when the environment ends: a runtime need not let go of handles then.
+    pub(super) ended: Arc<AtomicBool>,
     /// Set when the first guest gets a thread of its own.
     pub(super) threads: OnceCell<Threads>,
     /// The calls under way that may take or use only so much, the innermost last.
@@ -181,6 +185,20 @@ impl Realm {
         // SAFETY: the caller's.
         Ok(unsafe { Func::from_raw(&self.store, raw) })
     }
+}
+
+/// What is set when the environment ends.
+fn follow_end(env: sys::napi_env) -> Result<Arc<AtomicBool>, Refused> {
+    unsafe extern "C" fn at_end(ended: *mut c_void) {
+        // SAFETY: counted below, and handed back once.
+        let ended = unsafe { Arc::from_raw(ended.cast_const().cast::<AtomicBool>()) };
+        ended.store(true, Ordering::Relaxed);
+    }
+    let ended = Arc::new(AtomicBool::new(false));
+    let counted = Arc::into_raw(ended.clone()).cast_mut();
+    // SAFETY: the environment of this thread, and data that the hook takes back.
+    raw::check(unsafe { sys::napi_add_env_cleanup_hook(env, Some(at_end), counted.cast()) })?;
+    Ok(ended)
 }
 
 /// An address as JavaScript holds it. It fits: V8 moves doubles as they are, and an address is
@@ -331,6 +349,7 @@ pub fn open<'env>(env: &'env Env, make_error: Unknown<'env>) -> napi::Result<Obj
         sentinel: RefCell::default(),
         ends: RefCell::default(),
         set_detach_key: OnceCell::new(),
+        ended: follow_end(env.raw()).map_err(refused)?,
         threads: OnceCell::new(),
         budgets: RefCell::default(),
         watchdog: OnceCell::new(),

@@ -6,8 +6,8 @@
 //!
 //! For the face, through Node-API. Invariants: every handle to such a memory comes with a
 //! `SharedArrayBuffer` of the handle's environment, which counts among V8's holders of the bytes. A native
-//! memory is found by the address of its bytes only while a handle lives, so while nothing else can be at
-//! that address.
+//! memory is found by the address of its bytes only while a handle lives whose environment has not ended, so
+//! while nothing else can be at that address.
 
 use super::constants::named;
 use super::failure::{Failure, Kind, run};
@@ -23,31 +23,76 @@ use once_cell::sync::Lazy;
 use std::collections::HashMap;
 use std::ptr;
 use std::rc::Rc;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 /// The shared memories of the process by the address of their bytes. Threads that got the same bytes must
 /// have one memory, so this cannot belong to a realm.
-static KNOWN: Lazy<Mutex<HashMap<usize, WeakSharedMemory>>> = Lazy::new(Mutex::default);
+static KNOWN: Lazy<Mutex<HashMap<usize, Known>>> = Lazy::new(Mutex::default);
 
-/// The memory with these bytes. If `is_new`, they have just been made, so what was known at this address is
-/// gone. Without a type only a known memory is found. V8 may not say where the bytes of an empty memory will
-/// be; then they are unknown until there are some.
-fn memory_at(base: *mut u8, length: usize, ty: Option<MemoryType>, is_new: bool) -> Option<SharedMemory> {
+struct Known {
+    memory: WeakSharedMemory,
+    /// Those of the memory's handles that may live.
+    holders: Vec<Weak<Holder>>,
+}
+
+/// What a handle keeps the bytes with.
+struct Holder {
+    /// Whether its environment has. Then the bytes may be gone though the handle is still there: Bun was seen to
+    /// leave handles of Workers as they are.
+    ended: Arc<AtomicBool>,
+}
+
+impl Known {
+    fn memory(&self) -> Option<SharedMemory> {
+        let holds = |holder: &Weak<Holder>| holder.upgrade().is_some_and(|holder| holder.holds());
+        self.holders.iter().any(holds).then(|| self.memory.upgrade()).flatten()
+    }
+}
+
+impl Holder {
+    fn holds(&self) -> bool {
+        !self.ended.load(Ordering::Relaxed)
+    }
+}
+
+fn known() -> MutexGuard<'static, HashMap<usize, Known>> {
+    KNOWN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The memory with these bytes, and what holds them from now on. If `is_new`, they have just been made, so what was
+/// known at this address is gone. Without a type only a known memory is found. V8 may not say where the bytes of an
+/// empty memory will be; then they are unknown until there are some.
+fn memory_at(
+    realm: &Realm,
+    base: *mut u8,
+    length: usize,
+    ty: Option<MemoryType>,
+    is_new: bool,
+) -> Option<(SharedMemory, Arc<Holder>)> {
     // SAFETY: V8's bytes, which each handle's host keeps (see `V8Memory`).
     let make = |ty| unsafe { SharedMemory::of_host(ty, base, length) };
+    let holder = Arc::new(Holder { ended: realm.ended.clone() });
     if base.is_null() {
-        return ty.map(make);
+        return ty.map(|ty| (make(ty), holder));
     }
-    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-    let found = known.get(&(base as usize)).and_then(WeakSharedMemory::upgrade).filter(|_| !is_new);
-    if let Some(memory) = found {
-        return Some(memory);
+    let mut all = known();
+    let found = all.get(&(base as usize)).and_then(Known::memory).filter(|_| !is_new);
+    let memory = match found {
+        Some(memory) => memory,
+        None => {
+            let memory = make(ty?);
+            all.retain(|_, known| known.memory().is_some());
+            all.insert(base as usize, Known { memory: memory.downgrade(), holders: Vec::new() });
+            memory
+        }
+    };
+    if let Some(known) = all.get_mut(&(base as usize)) {
+        known.holders.retain(|holder| holder.strong_count() > 0);
+        known.holders.push(Arc::downgrade(&holder));
     }
-    let memory = make(ty?);
-    known.retain(|_, memory| memory.upgrade().is_some());
-    known.insert(base as usize, memory.downgrade());
-    Some(memory)
+    Some((memory, holder))
 }
 
 /// Makes the handle to a shared memory whose bytes are `bytes`, a typed array over a buffer that nobody else
@@ -74,11 +119,12 @@ pub fn adopt_memory(
             _ => None,
         };
         let (base, length) = extent(realm.env, bytes.raw())?;
-        let Some(memory) = memory_at(base, length, ty, is_new) else { return Ok(None) };
+        let Some((memory, holder)) = memory_at(realm, base, length, ty, is_new) else { return Ok(None) };
         let host = V8Memory {
             env: realm.env,
             host: Reference::weak(realm.env, host.raw())?,
             _bytes: Reference::strong(realm.env, bytes.raw())?,
+            _holder: holder,
         };
         let memory = memory.with_host(&realm.store, Rc::new(host));
         memory.follow_host();
@@ -90,8 +136,8 @@ pub fn adopt_memory(
 #[napi(catch_unwind)]
 pub fn knows_memory(realm: &External<Rc<Realm>>, bytes: Unknown) -> napi::Result<bool> {
     run(realm, || {
-        let (base, length) = extent(realm.env, bytes.raw())?;
-        Ok(memory_at(base, length, None, false).is_some())
+        let (base, _) = extent(realm.env, bytes.raw())?;
+        Ok(known().get(&(base as usize)).and_then(Known::memory).is_some())
     })
 }
 
@@ -201,6 +247,7 @@ struct V8Memory {
     host: Reference,
     /// Keeps the bytes.
     _bytes: Reference,
+    _holder: Arc<Holder>,
 }
 
 impl V8Memory {
