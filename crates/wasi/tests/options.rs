@@ -167,6 +167,51 @@ fn traced(builder: WasiCtxBuilder) -> (Guest, Arc<Mutex<Vec<String>>>) {
 }
 
 #[test]
+fn a_trace_shows_all_buffers_of_a_call_as_one_text() {
+    let host = tempfile::tempdir().unwrap();
+    let (mut guest, lines) =
+        traced(WasiCtx::builder().preopen(preopen(host.path(), "/", wasi::Perms::READ_WRITE)));
+    guest.put(0x100, b"file");
+    let buffers = |guest: &mut Guest, at: u32, buffers: &[[u32; 2]]| {
+        for (place, word) in (at..).step_by(4).zip(buffers.iter().flatten()) {
+            guest.put(place, &word.to_le_bytes());
+        }
+    };
+    guest.put(0x200, b"hello world");
+    guest.put(0x240, &[b'a'; 100]);
+    // As libraries write: an empty one first, then what is in their buffer, then the new text.
+    buffers(&mut guest, 0x300, &[[0, 0], [0x200, 6], [0x206, 5], [0x1f0, 0]]);
+    buffers(&mut guest, 0x340, &[[0x240, 100], [0x240, 100]]);
+    buffers(&mut guest, 0x380, &[[0x400, 3], [0x410, 300]]);
+    let mut call = |name, args: &[u64]| call(&mut guest, name, args);
+    call(
+        "path_open",
+        &[3, 0, 0x100, 4, 1, (Rights::FD_READ | Rights::FD_WRITE | Rights::FD_SEEK).bits(), 0, 0, 16],
+    )
+    .unwrap();
+    call("fd_write", &[4, 0x300, 4, 16]).unwrap();
+    call("fd_write", &[4, 0x340, 2, 16]).unwrap();
+    call("fd_seek", &[4, 0, 0, 24]).unwrap();
+    call("fd_pread", &[4, 0x380, 2, 2, 16]).unwrap();
+    call("fd_pread", &[4, 0x380, 2, 203, 16]).unwrap();
+    call("fd_write", &[4, u64::from(u32::MAX - 8), 2, 16]).unwrap_err();
+    let lines = lines.lock().unwrap();
+    assert_eq!(lines[1], "fd_write(fd: 4, iovs: \"hello world\", iovs_len: 4) = ESUCCESS, nwritten: 11");
+    let shown = format!("\"{}\"...", "a".repeat(128));
+    assert_eq!(lines[2], format!("fd_write(fd: 4, iovs: {shown}, iovs_len: 2) = ESUCCESS, nwritten: 200"));
+    let read = format!("\"llo world{}\"...", "a".repeat(119));
+    assert_eq!(
+        lines[4],
+        format!("fd_pread(fd: 4, iovs: 0x380, iovs_len: 2, offset: 2) = ESUCCESS, iovs: {read}, nread: 209")
+    );
+    assert_eq!(
+        lines[5],
+        "fd_pread(fd: 4, iovs: 0x380, iovs_len: 2, offset: 203) = ESUCCESS, iovs: \"aaaaaaaa\", nread: 8"
+    );
+    assert!(lines[6].starts_with("fd_write(fd: 4, iovs: 0xfffffff7, iovs_len: 2) = "), "{}", lines[6]);
+}
+
+#[test]
 fn a_trace_reads_like_strace() {
     let host = tempfile::tempdir().unwrap();
     let (mut guest, lines) =

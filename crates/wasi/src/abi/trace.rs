@@ -81,7 +81,7 @@ impl Call<'_> {
                 Kind::Encoded(show) => show(word),
                 Kind::Rights => show_rights(value),
                 Kind::Path | Kind::Text => self.text(word, self.size(place)),
-                Kind::CiovecArray => self.buffers(word, SHOWN),
+                Kind::CiovecArray => self.buffers(word, self.size(place), u32::MAX),
                 Kind::InArray(format) => self.records(word, self.size(place), format),
                 Kind::IovecArray
                 | Kind::OutRecord(_)
@@ -105,7 +105,7 @@ impl Call<'_> {
             let decoded = match kind {
                 Kind::OutNumber(format) | Kind::OutRecord(format) => (format.show)(self.mem, address),
                 Kind::OutSize => self.mem.read_u32(address).map(|size| size.to_string()),
-                Kind::IovecArray => written().map(|most| self.buffers(address, most)),
+                Kind::IovecArray => written().map(|most| self.buffers(address, self.size(place), most)),
                 Kind::OutText => written().map(|used| self.text(address, used)),
                 Kind::OutDirents => written().map(|used| self.names(address, used)),
                 Kind::OutArray(format) => written().map(|count| self.records(address, count, format)),
@@ -127,13 +127,29 @@ impl Call<'_> {
         format!("\"{}\"{dots}", bytes.escape_ascii())
     }
 
-    /// The first of the buffers, up to a number of bytes.
-    fn buffers(&self, array: u32, most: u32) -> String {
-        let read = |at: Option<u32>| self.mem.read_u32(at.ok_or(AccessError::OutOfBounds)?);
-        let (Ok(address), Ok(len)) = (read(Some(array)), read(array.checked_add(4))) else {
-            return format!("0x{array:x}");
+    /// The beginning of `most` bytes of some buffers, as the one text that they are.
+    fn buffers(&self, array: u32, count: u32, most: u32) -> String {
+        /// Of as many buffers, empty ones included.
+        const BUFFERS: u32 = 64;
+        let word = |index: u32, offset: u32| {
+            let at = index.checked_mul(8).and_then(|at| array.checked_add(at)?.checked_add(offset));
+            self.mem.read_u32(at.ok_or(AccessError::OutOfBounds)?)
         };
-        self.text(address, len.min(most))
+        // One more tells whether there are more.
+        let wanted = most.min(SHOWN + 1) as usize;
+        let mut bytes = Vec::new();
+        for index in 0..count.min(BUFFERS) {
+            let part = word(index, 0).and_then(|address| {
+                let len = (word(index, 4)? as usize).min(wanted - bytes.len());
+                let mut part = vec![0; len];
+                self.mem.read_into(address, &mut part).map(|()| part)
+            });
+            let Ok(part) = part else { return format!("0x{array:x}") };
+            bytes.extend(part);
+        }
+        let is_cut = bytes.len() > SHOWN as usize || count > BUFFERS && bytes.len() < wanted;
+        bytes.truncate(SHOWN as usize);
+        format!("\"{}\"{}", bytes.escape_ascii(), if is_cut { "..." } else { "" })
     }
 
     /// The whole names of a listing, as far as they are shown.
