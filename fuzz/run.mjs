@@ -11,10 +11,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-const TARGETS = ['bytes', 'wasi', 'api'];
+const TARGETS = ['bytes', 'wasi', 'api', 'smith'];
 
 /** Compared with V8: with that of a new Node, which is nearer to the specifications. */
-const WITH_V8 = ['api'];
+const WITH_V8 = ['api', 'smith'];
 
 import { node26 } from '../benches/modules.mjs';
 
