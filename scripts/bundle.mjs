@@ -73,15 +73,15 @@ function readModules() {
 /** The text of a module as it stands in dist/, and which others it requires as soon as it runs. */
 function moduleOf(folder, source) {
   const nameOf = (path) => new URL(path, `file:///${folder}/`).pathname.slice(1).replace(/\/$/, '/index');
-  const comments = [];
-  const { body } = parse(source, { ecmaVersion: 'latest', onComment: comments });
+  const [comments, tokens] = [[], []];
+  const { body } = parse(source, { ecmaVersion: 'latest', onComment: comments, onToken: tokens });
   const needs = body
     .flatMap(({ declarations = [] }) => declarations)
     .filter(({ init }) => init?.type === 'CallExpression' && init.callee.name === 'require')
     .map(({ init }) => init.arguments[0].value)
     .filter((path) => path.startsWith('.') && !isBeside(path))
     .map(nameOf);
-  const text = without(source, comments).replace(/\brequire\('(\.[^']*)'\)/g, (_, path) =>
+  const text = without(source, comments, tokens).replace(/\brequire\('(\.[^']*)'\)/g, (_, path) =>
     isBeside(path) ? `require('../${nameOf(path)}')` : `part('${nameOf(path)}')`,
   );
   return { text, needs };
@@ -90,15 +90,23 @@ function moduleOf(folder, source) {
 /** Whether this is no module of lib/ but a file beside lib/ and dist/. */
 const isBeside = (path) => /\.(node|json)$/.test(path);
 
-/** The text without its comments, and without the lines that had nothing else. */
-function without(source, comments) {
+/** The text without its comments, and without the lines that had nothing else. The texts in it stay as they are. */
+function without(source, comments, tokens) {
+  // What ends a line of a text is hidden meanwhile.
+  const characters = source.split('');
+  for (const { type, start, end } of tokens) {
+    if (type.label !== 'template') continue;
+    for (let at = start; at < end; at++) if (source[at] === '\n') characters[at] = '\0';
+  }
+  const hidden = characters.join('');
   const ends = [0, ...comments.map(({ end }) => end)];
   const starts = [...comments.map(({ start }) => start), source.length];
   return ends
-    .map((end, index) => source.slice(end, starts[index]))
+    .map((end, index) => hidden.slice(end, starts[index]))
     .join('')
     .replace(/[ \t]+$/gm, '')
-    .replace(/^\n/gm, '');
+    .replace(/^\n/gm, '')
+    .replaceAll('\0', '\n');
 }
 
 /** Which file of dist/ a module is in, for all of them. */
