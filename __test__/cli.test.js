@@ -48,6 +48,16 @@ const PROGRAMS = {
     (func (export "_start")
       (drop (call $args_sizes_get (i32.const 0) (i32.const 4)))
       (call $proc_exit (i32.load (i32.const 0))))`,
+  // Writes until it cannot, and exits with 7 then.
+  yes: `${IMPORT('fd_write', '(param i32 i32 i32 i32) (result i32)')}
+    ${IMPORT('proc_exit', '(param i32)')}
+    (memory (export "memory") 1)
+    (func (export "_start")
+      (i32.store (i32.const 4) (i32.const 1000))
+      (loop $more
+        (br_if $more (i32.eqz (call $fd_write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))))
+      (call $proc_exit (i32.const 7)))`,
+  addon: '(func (export "napi_register_wasm_v1") (param i32 i32) (result i32) (local.get 1))',
   spin: '(memory (export "memory") 1) (func (export "_start") (loop $again (br $again)))',
   trap: '(memory (export "memory") 1) (func $deep (unreachable)) (func (export "_start") (call $deep))',
   grow: `${IMPORT('proc_exit', '(param i32)')}
@@ -100,6 +110,7 @@ beforeAll(async () => {
   const packed = fs.readFileSync(path.join(__dirname, 'guests', 'std.wasm.br'));
   fs.writeFileSync(at('std.wasm'), brotliDecompressSync(packed));
   fs.writeFileSync(at('component.wasm'), Buffer.from([0, 0x61, 0x73, 0x6d, 0x0d, 0, 1, 0]));
+  fs.writeFileSync(at('cut.wasm'), fs.readFileSync(at('cat.wasm')).subarray(0, 60));
   fs.mkdirSync(at('data'));
   fs.writeFileSync(at('data', 'file'), 'text');
 });
@@ -126,8 +137,45 @@ describe('run', () => {
     expect(stderr).not.toMatch(/\.js:/);
   });
 
-  test('a file without a command is run', () => {
+  test('a file without a command is run, with options before it or not', () => {
     expect(command(['count.wasm', 'a']).status).toBe(2);
+    expect(command(['--env', 'A=1', 'lister.wasm']).stdout).toBe('A=1\n');
+    expect(command(['--', 'count.wasm', '-a']).status).toBe(2);
+    fs.copyFileSync(at('count.wasm'), at('tool'));
+    expect(command(['./tool']).status).toBe(1);
+    expect(command(['--tiemout', '1s', 'count.wasm'])).toMatchObject({
+      status: 2,
+      stderr: expect.stringContaining('Did you mean --timeout?'),
+    });
+  });
+
+  test('a program ends when nobody reads what it prints, and nothing of ours is printed', async () => {
+    const env = { ...process.env, WASI_NATIVE_CACHE_DIR: at('cache') };
+    for (const words of [
+      ['run', 'yes.wasm'],
+      ['--help'],
+      ['run', '--help'],
+      ['inspect', 'std.wasm'],
+      ['cache', 'ls'],
+    ]) {
+      const child = spawn(process.execPath, [COMMAND, ...words], { cwd: scratch, env });
+      let stderr = '';
+      child.stderr.setEncoding('utf8').on('data', (text) => (stderr += text));
+      if (words[0] === 'run' && words[1] === 'yes.wasm') await once(child.stdout, 'data');
+      child.stdout.destroy();
+      const [code, signal] = await once(child, 'close');
+      expect([words, code, signal, stderr]).toEqual([words, words[1] === 'yes.wasm' ? 7 : 0, null, '']);
+    }
+  });
+
+  test('megabytes go through pipes as they are', () => {
+    const input = Buffer.alloc(10 << 20, Buffer.from(Array.from({ length: 251 }, (_, byte) => byte)));
+    const { status, stdout } = command(['run', 'cat.wasm'], {
+      input,
+      encoding: 'buffer',
+      maxBuffer: 20 << 20,
+    });
+    expect([status, stdout.equals(input)]).toEqual([0, true]);
   });
 
   test.each([
@@ -183,6 +231,7 @@ describe('run', () => {
     expect(listed()).toBe('');
     expect(listed('--dir', 'data')).toBe('data\n');
     expect(listed('-d', './data::/d:ro', '--mapdir', '/e::data', '--mem', '/m')).toBe('/d\n/e\n/m\n');
+    expect(listed('--dir=data::/d:rw')).toBe('/d\n');
     expect(listed('--env', 'A=1=2', '-e', 'LEVEL', '-e', 'NOT_THERE')).toBe('A=1=2\nLEVEL=3\n');
   });
 
@@ -197,6 +246,9 @@ describe('run', () => {
 
   test('a function of a library is called, with numbers of its types', () => {
     expect(command(['run', '--invoke', 'add', 'library.wasm', '2', '-5']).stdout).toBe('-3\n');
+    expect(command(['run', '--invoke', 'add', 'library.wasm', '4294967295', '-2147483648']).stdout).toBe(
+      '2147483647\n',
+    );
     expect(command(['run', '--invoke', 'wide', 'library.wasm', '9007199254740993', '1.5']).stdout).toBe(
       '9007199254740993\n1.5\n',
     );
@@ -204,6 +256,9 @@ describe('run', () => {
       ['sub', 'library.wasm'],
       ['add', 'library.wasm', '1'],
       ['add', 'library.wasm', '1', 'two'],
+      ['add', 'library.wasm', '1', '1.5'],
+      ['add', 'library.wasm', '1', '4294967296'],
+      ['wide', 'library.wasm', '18446744073709551616', '1'],
     ]) {
       expect(command(['run', '--invoke', ...words])).toMatchObject({
         status: 1,
@@ -218,7 +273,15 @@ describe('run', () => {
       [['run', '--tiemout', '1s', 'cat.wasm'], 'Did you mean --timeout?'],
       [['run', '--timeout', 'soon', 'cat.wasm'], '500ms'],
       [['run', '--max-memory', 'much', 'cat.wasm'], '256M'],
+      [['run', '--timeout', '0', 'cat.wasm'], '500ms'],
+      [['run', '--timeout', '9999h', 'cat.wasm'], 'too long'],
+      [['run', '--max-memory', '9999999T', 'cat.wasm'], '256M'],
+      [['run', '--fuel', '', 'cat.wasm'], '1000000'],
+      [['run', '--mem', '', 'cat.wasm'], '/tmp'],
       [['run', '--dir', '::/a', 'cat.wasm'], './data::/data'],
+      // As other tools have it.
+      [['run', '--dir', 'data:/d', 'cat.wasm'], './data::/data'],
+      [['run', '--dir', 'data::/d::ro', 'cat.wasm'], './data::/data:ro'],
       [['run', '--listen', 'here', 'cat.wasm'], '0.0.0.0:8080'],
       [['run'], 'file'],
     ]) {
@@ -232,6 +295,10 @@ describe('run', () => {
       ['none.wasm', 'none.wasm'],
       ['component.wasm', 'component'],
       ['library.wasm', '_start'],
+      ['none.wasm', 'cannot read none.wasm: there is no such file'],
+      ['data', 'cannot read data: it is a directory'],
+      ['cut.wasm', 'wasi-native: cut.wasm: '],
+      ['addon.wasm', 'load('],
     ]) {
       const { status, stderr } = command(['run', file]);
       expect([file, status, stderr]).toEqual([file, 1, expect.stringContaining(text)]);
@@ -308,14 +375,24 @@ describe('compile, at a terminal', () => {
   });
 });
 
-test('the cache is listed and cleaned', () => {
+test('the cache is listed by programs, and cleaned', () => {
   const env = { WASI_NATIVE_CACHE_DIR: at('own-cache') };
   expect(command(['cache', 'ls'], { env }).stdout).toMatch(/^0 B in 0 files/);
+  // Which module is in a file is noted of files that were not written just now.
+  fs.utimesSync(at('std.wasm'), 1e9, 1e9);
+  const long = Date.now() - fs.statSync(at('std.wasm')).ctimeMs;
+  if (long < 4000) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 4000 - long);
   expect(command(['compile', 'std.wasm'], { env }).status).toBe(0);
   expect(command(['cache', 'path'], { env }).stdout).toBe(`${at('own-cache')}\n`);
-  const listed = JSON.parse(command(['cache', 'ls', '--json'], { env }).stdout);
-  expect(listed.length).toBeGreaterThan(0);
-  expect(Math.max(...listed.map(({ size }) => size))).toBeGreaterThan(10_000);
+  const [listed] = JSON.parse(command(['cache', 'ls', '--json'], { env }).stdout);
+  expect(listed).toMatchObject({ paths: [at('std.wasm')], complete: true, module: expect.any(String) });
+  expect(listed.size).toBeGreaterThan(10_000);
+  expect(Math.abs(Date.now() - Date.parse(listed.used))).toBeLessThan(3_600_000);
+  const { stdout } = command(['cache', 'ls'], { env });
+  expect(stdout).toMatch(
+    /^ +SIZE {2}LAST USED +MODULE\n +[\d.]+ [KM]iB {2}\d{4}-\d\d-\d\d \d\d:\d\d {2}\/.*\/std\.wasm\n/,
+  );
+  expect(stdout.trimEnd().split('\n').at(-1)).toMatch(/^[\d.]+ [KM]iB in \d+ files at /);
   expect(command(['cache', 'clean'], { env }).stdout).toContain(`removed`);
   expect(fs.readdirSync(at('own-cache'))).toEqual([]);
   expect(command(['cache', 'path'], { env: { WASI_NATIVE_CACHE: '0' } }).status).toBe(1);
@@ -336,6 +413,19 @@ describe('inspect', () => {
     expect(report.families.flatMap(({ functions }) => functions)).toContain('path_open');
   });
 
+  test('what is no module is told with the name of its file', () => {
+    for (const [file, text] of [
+      ['none.wasm', 'cannot read none.wasm: there is no such file'],
+      ['data', 'cannot read data: it is a directory'],
+      ['cut.wasm', 'cut.wasm: '],
+    ]) {
+      for (const verb of ['inspect', 'compile']) {
+        const { status, stderr } = command([verb, file]);
+        expect([verb, status, stderr]).toEqual([verb, 1, expect.stringContaining(`wasi-native: ${text}`)]);
+      }
+    }
+  });
+
   test('a library and a component, for people', () => {
     const { stdout } = command(['inspect', 'library.wasm']);
     expect(stdout).toContain('add(i32, i32) -> (i32)');
@@ -350,7 +440,9 @@ test('--help has examples, and no values that nobody reads', () => {
   const { stdout } = command(['run', '--help']);
   expect(stdout).toContain('wasi-native run --dir ./data::/data:ro tool.wasm');
   expect(stdout).not.toContain('default:');
-  expect(command(['--help']).stdout).toContain('wasi-native tool.wasm');
+  // Its paragraphs stand apart.
+  expect(stdout).toContain('20 22\n\nThe exit code');
+  expect(command(['--help']).stdout).toContain('wasi-native --dir . tool.wasm');
 });
 
 test('--help tells of everything', () => {

@@ -6,6 +6,7 @@ const path = require('node:path');
 
 const { native, realm } = require('../native/binding');
 const { coded } = require('../util/errors');
+const { print, printLines } = require('./print');
 const { shownSize } = require('./values');
 
 function directory() {
@@ -18,8 +19,8 @@ function directory() {
   );
 }
 
-/** The files of compiled code: `{name, size, used}`, the most recently used first. */
-function entries() {
+/** The files of the cache: `{name, size}`. */
+function files() {
   let names;
   try {
     names = readdirSync(directory());
@@ -27,38 +28,56 @@ function entries() {
     if (error.code === 'ENOENT') return [];
     throw error;
   }
-  const found = names
+  return names
     .filter((name) => /\.(wncode|wnpart|wnnote|tmp)$/.test(name))
     .flatMap((name) => {
       // Another process may have removed it meanwhile.
       const stat = statSync(path.join(directory(), name), { throwIfNoEntry: false });
-      return stat === undefined ? [] : [{ name, size: stat.size, used: stat.mtime }];
+      return stat === undefined ? [] : [{ name, size: stat.size }];
     });
-  return found.sort((a, b) => b.used - a.used);
 }
 
 function printPath() {
-  console.log(directory());
+  print(`${directory()}\n`);
 }
 
 function list({ json }) {
-  const found = entries();
+  const place = directory();
+  const modules = native.cachedModules(realm).map(({ hash, paths, bytes, used, isBegun }) => ({
+    module: hash,
+    paths,
+    size: bytes,
+    used: new Date(used),
+    complete: !isBegun,
+  }));
   if (json) {
-    console.log(JSON.stringify(found, null, 2));
+    print(`${JSON.stringify(modules, null, 2)}\n`);
     return;
   }
-  for (const { name, size, used } of found) {
-    console.log(
-      `${shownSize(size).padStart(10)}  ${used.toISOString().slice(0, 16).replace('T', ' ')}  ${name}`,
-    );
-  }
-  console.log(`${shownSize(total(found))} in ${found.length} files at ${directory()}`);
+  const lines = modules.flatMap(({ module, paths, size, used, complete }) => {
+    const [first, ...others] = paths.length > 0 ? paths : [`${module}, from bytes`];
+    const state = complete ? '' : ' (not all of it is compiled yet)';
+    return [
+      `${shownSize(size).padStart(10)}  ${shownTime(used)}  ${first}${state}`,
+      ...others.map((other) => `${' '.repeat(30)}${other}`),
+    ];
+  });
+  const head = lines.length > 0 ? ['      SIZE  LAST USED         MODULE'] : [];
+  const all = files();
+  printLines([...head, ...lines, `${shownSize(total(all))} in ${all.length} files at ${place}`]);
+}
+
+/** `2026-01-31 18:30`, as clocks here show it. */
+function shownTime(date) {
+  const two = (number) => `${number}`.padStart(2, '0');
+  const day = [date.getFullYear(), date.getMonth() + 1, date.getDate()].map(two).join('-');
+  return `${day} ${two(date.getHours())}:${two(date.getMinutes())}`;
 }
 
 function clean() {
-  const found = entries();
+  const found = files();
   for (const { name } of found) rmSync(path.join(directory(), name), { force: true });
-  console.log(`removed ${shownSize(total(found))} in ${found.length} files at ${directory()}`);
+  print(`removed ${shownSize(total(found))} in ${found.length} files at ${directory()}\n`);
 }
 
 const total = (found) => found.reduce((sum, { size }) => sum + size, 0);

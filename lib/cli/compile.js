@@ -1,12 +1,15 @@
 'use strict';
 // `wasi-native compile`.
 
-const { statSync, readFileSync, writeFileSync } = require('node:fs');
+const { statSync, writeFileSync } = require('node:fs');
 const path = require('node:path');
 
 const { native, realm } = require('../native/binding');
 const { coded } = require('../util/errors');
+const { moduleOf } = require('../wasi/source');
 const { compile: compileBytes, finish } = require('../webassembly/module');
+const { about, bytesOf } = require('./file');
+const { print } = require('./print');
 const { progressBar } = require('./progress');
 const { shownSize } = require('./values');
 
@@ -18,7 +21,7 @@ async function compile(file, { output }) {
     const text = 'there is no cache to compile into (WASI_NATIVE_CACHE=0); give a file by --output';
     throw coded(Error, 'ERR_WASI_OPTION', text);
   }
-  const bytes = readFileSync(file);
+  const bytes = bytesOf(file);
   const bar = progressBar(`compiling ${path.basename(file)}`);
   let module;
   try {
@@ -27,14 +30,16 @@ async function compile(file, { output }) {
     await finish(module, WHAT);
   } catch (error) {
     bar.stop();
-    throw error;
+    throw about(file, error);
   }
   bar.end();
   if (output === undefined) {
-    console.log(`${file} is in the cache at ${directory}`);
+    // From now on the cache knows the file, too, so a program that is run by its name is not read.
+    await moduleOf(file, WHAT, {});
+    print(`${file} is in the cache at ${directory}\n`);
   } else {
     writeFileSync(output, module.serialize());
-    console.log(`${output}: ${shownSize(statSync(output).size)}; run it by --allow-precompiled`);
+    print(`${output}: ${shownSize(statSync(output).size)}; run it by --allow-precompiled\n`);
   }
 }
 

@@ -1,9 +1,12 @@
 'use strict';
 // The command line: `wasi-native run|compile|inspect|cache`.
 
+const { statSync } = require('node:fs');
+
 const { Command, CommanderError } = require('commander');
 
 const { version } = require('../../package.json');
+const { print } = require('./print');
 const values = require('./values');
 const { inWords } = require('./words');
 
@@ -15,7 +18,7 @@ Examples:
   wasi-native run --dir ./data::/data:ro tool.wasm /data/a.txt
   wasi-native inspect tool.wasm
 
-A file without a command is run: wasi-native tool.wasm`;
+Without a command a program is run: wasi-native --dir . tool.wasm a.txt`;
 
 const RUN_EXAMPLES = `
 Examples:
@@ -28,8 +31,7 @@ The exit code is the program's; 134 after a trap, 124 after the timeout, 130 aft
 
 function main([node, script, ...words]) {
   const program = command();
-  const all = words[0]?.endsWith('.wasm') ? ['run', ...words] : words;
-  program.parseAsync([node, script, ...all]).catch((error) => {
+  program.parseAsync([node, script, ...(isForRun(words[0]) ? ['run', ...words] : words)]).catch((error) => {
     if (error instanceof CommanderError) {
       process.exitCode = error.exitCode === 0 ? 0 : USAGE;
       return;
@@ -37,6 +39,15 @@ function main([node, script, ...words]) {
     console.error(`wasi-native: ${inWords(describe(error))}`);
     process.exitCode = 1;
   });
+}
+
+const COMMANDS = ['run', 'compile', 'inspect', 'cache', 'help'];
+
+/** Whether words that begin so are those of `run`: an option of it, or a program. */
+function isForRun(first) {
+  if (first === undefined || COMMANDS.includes(first)) return false;
+  if (first.startsWith('-')) return !['-h', '--help', '-V', '--version'].includes(first);
+  return first.endsWith('.wasm') || statSync(first, { throwIfNoEntry: false })?.isFile() === true;
 }
 
 /** An error as a person reads it: the stack is for bugs. */
@@ -53,6 +64,7 @@ function command() {
     .enablePositionalOptions()
     .showHelpAfterError('(--help has all options)')
     .addHelpText('after', EXAMPLES)
+    .configureOutput({ writeOut: print })
     .exitOverride();
 
   program
@@ -67,11 +79,11 @@ function command() {
     .argument('[args...]', 'its arguments')
     .option(
       '-d, --dir <host[::guest][:ro]>',
-      'hand in a directory, under the same name or another',
+      'hand in a directory, under the same name or another; with :ro only to read',
       values.dir,
     )
     .option('--mapdir <guest::host[:ro]>', 'the same, with the names the other way round', values.mapdir)
-    .option('--mem <guest>', 'hand in a directory in memory, empty at first', values.list)
+    .option('--mem <guest>', 'hand in a directory in memory, empty at first', values.guest)
     .option('-e, --env <name[=value]>', 'set a variable, or take it from the environment', values.env)
     .option('--listen <[host:]port>', 'hand in a socket that listens', values.listen)
     .option(

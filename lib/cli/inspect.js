@@ -1,11 +1,11 @@
 'use strict';
 // `wasi-native inspect`.
 
-const { readFileSync } = require('node:fs');
-
 const { native, realm } = require('../native/binding');
 const { signatureOf } = require('../native/types');
 const { compileSync, partsOf } = require('../webassembly/module');
+const { about, bytesOf } = require('./file');
+const { print, printLines } = require('./print');
 const { sectionsIn } = require('./sections');
 const { shownSize } = require('./values');
 
@@ -28,10 +28,18 @@ const FAMILIES = [
 const WASI = /^wasi_(snapshot_preview1|unstable)$/;
 
 function inspect(file, { json }) {
-  const bytes = readFileSync(file);
-  const report = describe(bytes);
-  if (json) console.log(JSON.stringify(report, null, 2));
-  else print(file, report);
+  const report = reportOn(file);
+  if (json) print(`${JSON.stringify(report, null, 2)}\n`);
+  else show(file, report);
+}
+
+function reportOn(file) {
+  const bytes = bytesOf(file);
+  try {
+    return describe(bytes);
+  } catch (error) {
+    throw about(file, error);
+  }
 }
 
 /** Everything, as plain data. */
@@ -93,7 +101,7 @@ function memoriesOf(handle) {
   return list;
 }
 
-function print(file, report) {
+function show(file, report) {
   const { kind, size, sections } = report;
   const lines = [`${file}: ${kind}, ${shownSize(size)}`];
   if (kind === 'component') {
@@ -125,8 +133,7 @@ function print(file, report) {
   for (const { name, size: bytes } of [...sections].sort((a, b) => b.size - a.size)) {
     lines.push(`  ${shownSize(bytes).padStart(10)}  ${name}`);
   }
-  // Names are the module's own, and a terminal obeys what some characters say.
-  console.log(lines.map((line) => line.replace(/\p{Cc}/gu, '\ufffd')).join('\n'));
+  printLines(lines);
 }
 
 const entry = ({ name, kind, type }) => (type === undefined ? `${name}: ${kind}` : `${name}${type}`);

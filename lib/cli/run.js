@@ -1,7 +1,7 @@
 'use strict';
 // `wasi-native run`.
 
-const { existsSync, readFileSync, statSync } = require('node:fs');
+const { existsSync, statSync } = require('node:fs');
 const { constants } = require('node:os');
 const path = require('node:path');
 
@@ -12,6 +12,8 @@ const { MemoryFS } = require('../wasi/memoryfs');
 const { WASI } = require('../wasi/wasi');
 const { Module, partsOf } = require('../webassembly/module');
 const { MODULES } = require('../native/wasi-functions');
+const { about, bytesOf } = require('./file');
+const { print } = require('./print');
 const { profiled } = require('./profile');
 const { announced } = require('./progress');
 const { inWords } = require('./words');
@@ -28,6 +30,7 @@ const STOPPING = ['SIGINT', 'SIGTERM', 'SIGHUP'];
 async function run(file, given, options) {
   const args = given[0] === '--' ? given.slice(1) : given;
   const module = await load(file, options);
+  checkProgram(file, module);
   const stopping = new AbortController();
   let signalled;
   const stop = (signal) => {
@@ -78,9 +81,20 @@ function told(error) {
 }
 
 async function load(file, { cache, fuel, allowPrecompiled }) {
-  if (allowPrecompiled) return Module.deserialize(readFileSync(file));
-  const loading = moduleOf(file, 'wasi-native run', { fuel: fuel !== undefined, cache });
-  return announced(`compiling ${path.basename(file)}`, loading);
+  try {
+    if (allowPrecompiled) return Module.deserialize(bytesOf(file));
+    const loading = moduleOf(file, 'wasi-native run', { fuel: fuel !== undefined, cache });
+    return await announced(`compiling ${path.basename(file)}`, loading);
+  } catch (error) {
+    throw about(file, error);
+  }
+}
+
+/** A native addon has nothing that a command line could call. */
+function checkProgram(file, module) {
+  if (!Module.exports(module).some(({ name }) => name === 'napi_register_wasm_v1')) return;
+  const text = `${file} is a native addon, which JavaScript loads: require('wasi-native').load('${file}')`;
+  throw coded(Error, 'ERR_WASI_OPTION', text);
 }
 
 /** The options of the `WASI` object. */
@@ -114,7 +128,7 @@ async function call(wasi, module, name, args, limits) {
   try {
     const results = await exports[name](...args.map((text, index) => number(text, params[index].name, name)));
     for (const result of Array.isArray(results) ? results : [results]) {
-      if (result !== undefined) console.log(`${result}`);
+      if (result !== undefined) print(`${result}\n`);
     }
   } finally {
     await instance.close();
@@ -145,11 +159,18 @@ function exportOf(module, name, args) {
 function number(text, type, name) {
   try {
     const value = type === 'i64' ? BigInt(text) : Number(text);
-    if (text.trim() !== '' && !Number.isNaN(value) && /^[if](32|64)$/.test(type)) return value;
+    if (text.trim() !== '' && isOf(type, value)) return value;
   } catch {
     // Told below.
   }
   throw coded(Error, 'ERR_WASI_OPTION', `--invoke: "${text}" is no ${type}, which ${name} takes`);
+}
+
+/** Whether a value is of a type, be it meant with a sign or without. */
+function isOf(type, value) {
+  if (type === 'i32') return Number.isInteger(value) && value >= -(2 ** 31) && value < 2 ** 32;
+  if (type === 'i64') return value >= -(2n ** 63n) && value < 2n ** 64n;
+  return /^f(32|64)$/.test(type) && !Number.isNaN(value);
 }
 
 module.exports = { run };

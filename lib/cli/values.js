@@ -1,9 +1,11 @@
 'use strict';
 // The values of options: text to what the library takes. Each throws what the command line shows.
 
+const { existsSync } = require('node:fs');
+
 const { InvalidArgumentError } = require('commander');
 
-/** `host`, `host::guest`, each with `:ro` at the end: added to the directories so far. */
+/** `host`, `host::guest`, each with `:ro` or `:rw` at the end: added to the directories so far. */
 function dir(text, given = {}) {
   const [place, mode] = withMode(text);
   const [host, guest = host, ...rest] = place.split('::');
@@ -18,16 +20,20 @@ function mapdir(text, given = {}) {
 }
 
 function directory(text, given, { host, guest, rest, mode }) {
-  if (!host || !guest || rest.length > 0) {
+  // Others than that have a colon alone between the names, or two before the mode.
+  const isOther =
+    [host, guest].some((name) => name?.endsWith(':')) || (/[^:]:[^:]/.test(host) && !existsSync(host));
+  if (!host || !guest || rest.length > 0 || isOther) {
     throw new InvalidArgumentError(
-      `"${text}" names no two directories; such as ./data::/data or ./data::/data:ro`,
+      `"${text}" is no directory, nor two of them; such as ./data, ./data::/data or ./data::/data:ro`,
     );
   }
   return { ...given, [guest]: { path: host, mode } };
 }
 
 function withMode(text) {
-  return text.endsWith(':ro') ? [text.slice(0, -':ro'.length), 'ro'] : [text, 'rw'];
+  const [, place, mode = 'rw'] = /^(.*?)(?::(ro|rw))?$/s.exec(text);
+  return [place, mode];
 }
 
 /** `NAME=value`, or `NAME` for the value that it has here. */
@@ -39,7 +45,12 @@ function env(text, given = {}) {
   return value === undefined ? given : { ...given, [name]: value };
 }
 
-const list = (text, given = []) => [...given, text];
+/** The name of a directory for the program. */
+function guest(text, given = []) {
+  if (text === '')
+    throw new InvalidArgumentError('it is the name of a directory for the program; such as /tmp');
+  return [...given, text];
+}
 
 /** One or several, with commas between. */
 const patterns = (text, given = []) => [...given, ...text.split(',').map((each) => each.trim())];
@@ -56,32 +67,39 @@ function listen(text, given = []) {
 
 const TIMES = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
 
+/** As long as timers go. */
+const LONGEST = 2 ** 31 - 1;
+
 /** Milliseconds. A number alone is seconds. */
 function duration(text) {
   const [, number, unit = 's'] = /^(\d+(?:\.\d+)?)(ms|s|m|h)?$/.exec(text) ?? [];
-  if (number === undefined) throw new InvalidArgumentError(`"${text}" is no time; such as 500ms, 5s or 2m`);
-  return Math.round(Number(number) * TIMES[unit]);
+  const time = Math.ceil(Number(number) * TIMES[unit]);
+  if (time > LONGEST)
+    throw new InvalidArgumentError(`"${text}" is too long; without --timeout nothing ends it`);
+  if (!(time > 0)) throw new InvalidArgumentError(`"${text}" is no time; such as 500ms, 5s or 2m`);
+  return time;
 }
 
-const SIZES = { '': 1, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30 };
+const SIZES = { '': 1, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30, T: 2 ** 40 };
 
 /** Bytes. */
 function size(text) {
-  const [, number, unit = ''] = /^(\d+(?:\.\d+)?)([KMG])?(?:i?B)?$/i.exec(text) ?? [];
-  if (number === undefined) throw new InvalidArgumentError(`"${text}" is no size; such as 65536, 256M or 1G`);
-  return Math.floor(Number(number) * SIZES[unit.toUpperCase()]);
+  const [, number, unit = ''] = /^(\d+(?:\.\d+)?)([KMGT])?(?:i?B)?$/i.exec(text) ?? [];
+  const bytes = Math.floor(Number(number) * SIZES[unit.toUpperCase()]);
+  if (Number.isSafeInteger(bytes)) return bytes;
+  throw new InvalidArgumentError(`"${text}" is no size; such as 65536, 256M or 1G`);
 }
 
 function count(text) {
-  const number = Number(text.replaceAll('_', ''));
-  if (Number.isSafeInteger(number) && number >= 0) return number;
+  const number = /^\d[\d_]*(e\d+)?$/i.test(text) ? Number(text.replaceAll('_', '')) : NaN;
+  if (Number.isSafeInteger(number)) return number;
   throw new InvalidArgumentError(`"${text}" is no number of operators; such as 1000000`);
 }
 
 /** Bytes as people read them. */
 function shownSize(bytes) {
-  const unit = ['G', 'M', 'K'].find((each) => bytes >= SIZES[each]);
+  const unit = ['T', 'G', 'M', 'K'].find((each) => bytes >= SIZES[each]);
   return unit === undefined ? `${bytes} B` : `${(bytes / SIZES[unit]).toFixed(1)} ${unit}iB`;
 }
 
-module.exports = { count, dir, duration, env, list, listen, mapdir, patterns, shownSize, size };
+module.exports = { count, dir, duration, env, guest, listen, mapdir, patterns, shownSize, size };

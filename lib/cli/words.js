@@ -8,8 +8,8 @@ const WORDS = [
   [/options\.sockets(?:\[\d+\])?/g, '--listen'],
   [/options\.(allow|deny|timeout|env|coredump)\b/g, '--$1'],
   [/`(allow|deny)`/g, '`--$1`'],
-  [/\blimits\.memory\b/g, '--max-memory'],
-  [/\blimits\.fuel\b/g, '--fuel'],
+  [/\b(?:options\.)?limits\.memory\b/g, '--max-memory'],
+  [/\b(?:options\.)?limits\.fuel\b/g, '--fuel'],
   [/For a library there is wasi\.instantiate\(\)/, 'A function of a library is called by --invoke'],
 ];
 

@@ -20,6 +20,7 @@ const native = Object.freeze({
   finishAsync: addon.finishAsync, // Makes all code of a module on other threads, under a number.
   stopCompiling: addon.stopCompiling, // Nobody waits for the compilation with this number any more.
   cacheDirectory: addon.cacheDirectory, // Where compiled code is kept; null for nowhere.
+  cachedModules: addon.cachedModules, // Of which modules it is: hash, paths, size, last use.
   serialize: addon.serialize, // A module and its code as bytes.
   deserialize: addon.deserialize, // The module of such bytes.
   imports: addon.imports, // The imports of a module, four strings each.

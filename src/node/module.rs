@@ -5,11 +5,12 @@
 
 use super::failure::{Failure, Kind, run};
 use super::realm::{Realm, engine, guest_engine, statistics};
-use engine::{CompileError, Engine, MemoryType, Module};
+use engine::{CompileError, Engine, Kept, MemoryType, Module};
 use napi::bindgen_prelude::{ArrayBuffer, Buffer, Env, External};
 use napi_derive::napi;
 use std::path::Path;
 use std::rc::Rc;
+use std::time::UNIX_EPOCH;
 
 /// The engine that compiles a module: for a guest, whose shared memories are ours, or for anybody.
 pub fn engine_of(bytes: &[u8], fuel: bool, for_guest: bool) -> Result<Engine, Failure> {
@@ -95,6 +96,32 @@ pub fn compile_file(
 pub fn cache_directory(realm: &External<Rc<Realm>>) -> Option<String> {
     let cache = realm.store.engine().cache()?;
     Some(cache.directory.to_string_lossy().into_owned())
+}
+
+/// What is kept of one module.
+#[napi(object, object_from_js = false)]
+pub struct KeptModule {
+    /// The beginning of its hash, as stacks have it.
+    pub hash: String,
+    pub paths: Vec<String>,
+    pub bytes: f64,
+    /// Milliseconds since 1970.
+    pub used: f64,
+    pub is_begun: bool,
+}
+
+/// The modules whose code is kept, the most recently used first.
+#[napi(catch_unwind)]
+pub fn cached_modules(realm: &External<Rc<Realm>>) -> Vec<KeptModule> {
+    let Some(cache) = realm.store.engine().cache() else { return Vec::new() };
+    let told = |kept: Kept| KeptModule {
+        hash: kept.module[..4].iter().map(|byte| format!("{byte:02x}")).collect(),
+        paths: kept.paths,
+        bytes: kept.bytes as f64,
+        used: kept.used.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64() * 1000.0,
+        is_begun: kept.is_begun,
+    };
+    cache.modules().into_iter().map(told).collect()
 }
 
 /// A module and its code as bytes.

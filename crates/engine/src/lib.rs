@@ -30,7 +30,7 @@ mod sys;
 mod types;
 
 pub use abi::{MemoryStyle, TrapCode};
-pub use code::Cache;
+pub use code::{Cache, Kept};
 pub use compile::OptLevel;
 pub use debug::{CodeLog, Frame, SourceFrame, demangle, log_code, source_frames};
 pub use engine::{

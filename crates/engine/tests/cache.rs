@@ -554,3 +554,44 @@ fn a_file_that_is_none_is_left_to_who_asked() {
     fs::write(&text, "no module").expect("written");
     assert!(made(&text).is_err());
 }
+
+#[test]
+fn the_cache_tells_which_modules_it_has_and_in_which_files_they_were() {
+    let directory = TempDir::new().expect("a directory");
+    let (cache, one, two) = (
+        directory.path().join("cache"),
+        directory.path().join("one.wasm"),
+        directory.path().join("two.wasm"),
+    );
+    let modules = || Cache { directory: cache.clone(), max_bytes: 1 << 30 }.modules();
+    assert_eq!(modules(), []);
+    fs::write(&one, large(42)).expect("written");
+    fs::write(&two, large(42)).expect("written");
+    settle();
+    let begun = of_file(&cache, &one);
+    of_file(&cache, &two);
+    let other = Module::new(&engine(&cache), module(43)).expect("compiles");
+    let paths = |bytes: &[u8]| {
+        let found = modules().into_iter().find(|kept| kept.module == *blake3::hash(bytes).as_bytes());
+        let kept = found.expect("it is kept");
+        assert!(kept.bytes > 1000 && kept.used.elapsed().expect("it is past").as_secs() < 100);
+        kept.paths
+    };
+    let name = |path: &Path| path.to_str().expect("text").to_owned();
+    assert_eq!(paths(&large(42)), [name(&one), name(&two)]);
+    assert_eq!(paths(&module(43)), [""; 0]);
+    // A note of which a part was changed tells nothing, and neither does what is none of ours.
+    for note in files(&cache, "wnnote") {
+        let mut changed = fs::read(&note).expect("readable");
+        *changed.last_mut().expect("it has bytes") ^= 1;
+        fs::write(&note, &changed).expect("written");
+    }
+    fs::write(cache.join("short.wncode"), "wn-code").expect("written");
+    fs::write(cache.join("other.wncode"), [b'x'; 1000]).expect("written");
+    assert_eq!(paths(&large(42)), [""; 0]);
+    assert_eq!(modules().len(), 2);
+    // What a module that is gone was read from is not told.
+    files(&cache, "wncode").iter().for_each(|file| fs::remove_file(file).expect("removed"));
+    assert_eq!(modules(), []);
+    drop((begun, other));
+}

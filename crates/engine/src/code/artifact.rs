@@ -35,7 +35,7 @@ pub struct Key {
 
 /// Code is aligned to this: a multiple of every page size of the supported machines.
 const PAGE: usize = 64 << 10;
-const MAGIC: [u8; 8] = *b"wn-code\0";
+pub const MAGIC: [u8; 8] = *b"wn-code\0";
 
 /// The parts of an artifact.
 #[derive(Clone, Copy)]
@@ -144,6 +144,15 @@ struct Header {
 }
 
 const HEADER: usize = size_of::<Header>();
+
+/// How long the beginning is that a written artifact and a file of pieces have in common.
+pub const BEGIN: usize = CHECKED + size_of::<Key>();
+
+/// The magic and the key in such a beginning.
+pub fn begin(bytes: &[u8; BEGIN]) -> ([u8; 8], Key) {
+    let (magic, key) = (&bytes[..8], &bytes[CHECKED..]);
+    (bytemuck::pod_read_unaligned(magic), bytemuck::pod_read_unaligned(key))
+}
 /// The start of the bytes covered by the checksum.
 const CHECKED: usize = 16;
 

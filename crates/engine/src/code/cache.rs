@@ -27,10 +27,10 @@ pub struct Cache {
 }
 
 /// The extensions of artifact files, of notes, and of unfinished files.
-const EXTENSION: &str = "wncode";
-const NOTE: &str = "wnnote";
+pub const EXTENSION: &str = "wncode";
+pub const NOTE: &str = "wnnote";
 /// The extension of files of incomplete modules.
-const PIECES: &str = "wnpart";
+pub const PIECES: &str = "wnpart";
 const UNFINISHED: &str = "tmp";
 /// An unfinished file of this age is abandoned.
 const ABANDONED: Duration = Duration::from_secs(60 * 60);
@@ -58,7 +58,7 @@ impl Cache {
                 if verified {
                     note_use(&note);
                 } else if state.is_settled(at) {
-                    notes::write(&note, &subject, &state, at, &key.module);
+                    notes::write(&note, &subject, &state, at, &key.module, &[]);
                 } else {
                     note_use(&path);
                 }
@@ -109,7 +109,8 @@ impl Cache {
     pub fn note_module(&self, path: &Path, state: &FileState, at: i64, module: &[u8; 32]) {
         if state.is_settled(at) && self.make_directory().is_ok() {
             let subject = digest_of_path(path);
-            notes::write(&self.file(&subject, NOTE), &subject, state, at, module);
+            let about = path.as_os_str().as_encoded_bytes();
+            notes::write(&self.file(&subject, NOTE), &subject, state, at, module, about);
         }
     }
 
@@ -240,5 +241,10 @@ fn digest(key: &Key) -> [u8; 32] {
 }
 
 fn digest_of_path(path: &Path) -> [u8; 32] {
-    *blake3::hash(&[b"path ", path.as_os_str().as_encoded_bytes()].concat()).as_bytes()
+    digest_of_path_bytes(path.as_os_str().as_encoded_bytes())
+}
+
+/// What notes about a path are about.
+pub fn digest_of_path_bytes(path: &[u8]) -> [u8; 32] {
+    *blake3::hash(&[b"path ", path].concat()).as_bytes()
 }

@@ -2,6 +2,7 @@
 
 mod artifact;
 mod cache;
+mod kept;
 mod lazy;
 mod link;
 mod notes;
@@ -11,6 +12,7 @@ pub mod registry;
 
 pub use artifact::{Artifact, Attached, Key, Refused};
 pub use cache::Cache;
+pub use kept::Kept;
 pub use lazy::{LOOPS, LazyCode, Maker};
 pub use link::link;
 pub use notes::now;

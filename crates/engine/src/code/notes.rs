@@ -2,7 +2,7 @@
 //! was written, and which module a file has.
 //!
 //! Used by `cache.rs`. A note is a small file beside the artifacts. It names the state of the file that it is
-//! about. Invariant: a note counts only if the file is in that state now, and if a later change would have given
+//! about, and one about the module in a file has that file's path at its end, for people. Invariant: a note counts only if the file is in that state now, and if a later change would have given
 //! it another one ([`FileState::is_settled`]). Like the artifacts, notes are this user's alone.
 
 use super::cache::write_whole;
@@ -34,6 +34,8 @@ struct Fact {
 }
 
 const MAGIC: [u8; 8] = *b"wn-note\0";
+/// More than a note with the longest path has.
+const LONGEST: u64 = 16 << 10;
 
 /// Nanoseconds since 1970.
 pub fn now() -> i64 {
@@ -52,13 +54,35 @@ pub fn read(path: &Path, subject: &[u8; 32], state: &FileState) -> Option<[u8; 3
     (intact && about == *subject && then == *state && state.is_settled(at)).then_some(module)
 }
 
-/// Writes a note, if possible and if it could ever count.
-pub fn write(path: &Path, subject: &[u8; 32], state: &FileState, at: i64, module: &[u8; 32]) {
+/// What a note says to people: the module, and the hash and bytes of the path that it is about, if it has one.
+pub struct Told {
+    pub module: [u8; 32],
+    pub subject: [u8; 32],
+    pub about: Vec<u8>,
+}
+
+/// What the note at `path` says, whether it counts now or not.
+pub fn tell(path: &Path) -> Option<Told> {
+    let (file, _) = sys::open_private_file(path).ok()?;
+    let mut bytes = Vec::new();
+    file.take(LONGEST).read_to_end(&mut bytes).ok()?;
+    let (note, about) = bytes.split_at_checked(size_of::<Note>())?;
+    let note: Note = bytemuck::pod_read_unaligned(note);
+    let intact = note.magic == MAGIC && note.checksum == checksum(&note.fact);
+    let Fact { subject, module, .. } = note.fact;
+    intact.then(|| Told { module, subject, about: about.to_vec() })
+}
+
+/// Writes a note, if possible and if it could ever count. `about` is for people.
+pub fn write(path: &Path, subject: &[u8; 32], state: &FileState, at: i64, module: &[u8; 32], about: &[u8]) {
     if state.is_settled(at) {
         let fact = Fact { subject: *subject, state: *state, at, module: *module };
         let note = Note { magic: MAGIC, checksum: checksum(&fact), fact };
         // Without it, the file is read the next time.
-        let _ = write_whole(path, |file| file.write_all(bytemuck::bytes_of(&note)));
+        let _ = write_whole(path, |file| {
+            file.write_all(bytemuck::bytes_of(&note))?;
+            file.write_all(about)
+        });
     }
 }
 

@@ -30,7 +30,7 @@ pub struct Piece {
     pub code: Arc<CompiledFunction>,
 }
 
-const MAGIC: [u8; 8] = *b"wn-part\0";
+pub const MAGIC: [u8; 8] = *b"wn-part\0";
 
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(C)]
