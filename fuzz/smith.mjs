@@ -177,6 +177,9 @@ function run(space, { imports, functions }, module, random, events) {
   }
 }
 
+/** A type as V8 calls it, which knows the older name alone. */
+const named = (type) => (type === 'funcref' ? 'anyfunc' : type);
+
 function importOf(space, each, random, events) {
   const { kind, params, results, type, initial, maximum, wide, mutable } = each;
   const limits = {
@@ -196,9 +199,9 @@ function importOf(space, each, random, events) {
     case 'memory':
       return new space.Memory(limits);
     case 'table':
-      return new space.Table({ ...limits, element: type === 'funcref' ? 'anyfunc' : type });
+      return new space.Table({ ...limits, element: named(type) });
     case 'tag':
-      return new space.Tag({ parameters: params });
+      return new space.Tag({ parameters: params.map(named) });
     default:
       return new space.Global(
         { value: type === 'funcref' ? 'anyfunc' : type, mutable },
