@@ -362,7 +362,7 @@ describe('compile, at a terminal', () => {
     expect(shares.length).toBeGreaterThan(1);
     expect(shares).toEqual([...shares].sort((a, b) => a - b));
     expect(shares.at(-1)).toBe(100);
-    expect(stdout.text).toMatch(/^slow\.compiled: .*; run it by --allow-precompiled\n$/);
+    expect(stdout.text).toMatch(/^slow\.compiled: .*; run it with --allow-precompiled\n$/);
   });
 
   test('there is none for what is there already, nor for a pipe', async () => {

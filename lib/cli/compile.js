@@ -39,7 +39,7 @@ async function compile(file, { output }) {
     print(`${file} is in the cache at ${directory}\n`);
   } else {
     writeFileSync(output, module.serialize());
-    print(`${output}: ${shownSize(statSync(output).size)}; run it by --allow-precompiled\n`);
+    print(`${output}: ${shownSize(statSync(output).size)}; run it with --allow-precompiled\n`);
   }
 }
 
