@@ -15,6 +15,7 @@ const documents = [
     .readdirSync(path.join(PACKAGE, 'docs'))
     .filter(isText)
     .map((name) => `docs/${name}`),
+  'examples/README.md',
 ];
 const textOf = (document) => fs.readFileSync(path.join(PACKAGE, document), 'utf8');
 const examples = documents.flatMap((document) =>
