@@ -29,7 +29,7 @@ function files() {
     throw error;
   }
   return names
-    .filter((name) => /\.(wncode|wnpart|wnnote|tmp)$/.test(name))
+    .filter((name) => /\.(wncode|wnpart|wnrest|wnnote|tmp)$/.test(name))
     .flatMap((name) => {
       // Another process may have removed it meanwhile.
       const stat = statSync(path.join(directory(), name), { throwIfNoEntry: false });

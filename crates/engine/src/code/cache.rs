@@ -3,18 +3,20 @@
 //! Used by the code that makes modules. Invariants: an artifact from here runs only if the directory and the
 //! file belong to this user, no other user can write to them, and every byte is as it was written. That the
 //! bytes are so is checked once for each state of the file, and noted (`notes.rs`). Any failure (a full disk, an unreadable directory, another process in between) only means that the module is
-//! compiled. A file is first written under another name, so a partial one is never visible.
+//! compiled. A file is first written under another name, so a partial one is never visible. Only files of pieces grow
+//! where they are, by segments that are checked on their own.
 //!
 //! Anyone who can write to the directory as this user decides which code this user's programs run. See
 //! SECURITY.md.
 
 use super::artifact::{Artifact, Attached, Key};
 use super::notes;
-use super::pieces::{self, Piece};
+use super::pieces::{self, Piece, Pieces};
 use crate::sys::{self, FileState, Mmap};
 use std::fs::{self, DirEntry, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -29,8 +31,9 @@ pub struct Cache {
 /// The extensions of artifact files, of notes, and of unfinished files.
 pub const EXTENSION: &str = "wncode";
 pub const NOTE: &str = "wnnote";
-/// The extension of files of incomplete modules.
-pub const PIECES: &str = "wnpart";
+/// The extensions of files of incomplete modules: functions that were called, and others.
+pub const CALLED: &str = "wnpart";
+pub const OTHERS: &str = "wnrest";
 const UNFINISHED: &str = "tmp";
 /// An unfinished file of this age is abandoned.
 const ABANDONED: Duration = Duration::from_secs(60 * 60);
@@ -82,7 +85,9 @@ impl Cache {
             .and_then(|()| write_whole(&self.path(artifact.key()), |file| artifact.write(attached, file)));
         if written.is_ok() {
             // They are all in the artifact.
-            let _ = fs::remove_file(self.file(&digest(artifact.key()), PIECES));
+            for extension in [CALLED, OTHERS] {
+                let _ = fs::remove_file(self.file(&digest(artifact.key()), extension));
+            }
             self.evict();
         }
         written.is_ok()
@@ -114,25 +119,53 @@ impl Cache {
         }
     }
 
-    /// The functions of an incomplete module with this key.
-    pub fn load_pieces(&self, key: &Key) -> Option<Vec<Piece>> {
-        sys::check_private_directory(&self.directory).ok()?;
-        let path = self.file(&digest(key), PIECES);
-        let (file, metadata) = sys::open_private_file(&path).ok()?;
-        let memory = Mmap::of_file(&file, usize::try_from(metadata.len()).ok()?).ok()?;
-        let pieces = pieces::read(memory.bytes_of_file(), key);
-        if pieces.is_none() {
-            let _ = fs::remove_file(&path);
-        }
-        pieces
+    /// The functions of an incomplete module with this key: those that were called, or others.
+    pub fn load_pieces(&self, key: &Key, called: bool) -> Pieces {
+        self.try_load_pieces(key, called).unwrap_or_default()
     }
 
-    /// Stores the functions of an incomplete module, if possible.
-    pub fn store_pieces(&self, key: &Key, pieces: &[Piece]) {
-        if pieces::written_len(pieces) as u64 > self.max_bytes / 2 {
-            return;
+    fn try_load_pieces(&self, key: &Key, called: bool) -> io::Result<Pieces> {
+        sys::check_private_directory(&self.directory)?;
+        let path = self.pieces(key, called);
+        let (file, metadata) = sys::open_private_file(&path)?;
+        let memory = Mmap::of_file(&file, usize::try_from(metadata.len()).unwrap_or(usize::MAX))?;
+        let mut pieces = pieces::read(&Arc::new(memory), key);
+        if !pieces.is_whole {
+            // If another process writes now, it is good later.
+            pieces.is_whole = file.try_lock().is_err();
+            // The mapping would keep the lock.
+            file.unlock()?;
         }
-        let path = self.file(&digest(key), PIECES);
+        Ok(pieces)
+    }
+
+    /// Adds functions of an incomplete module to those that are stored, if possible.
+    pub fn add_pieces(&self, key: &Key, called: bool, pieces: &[Piece]) {
+        const MEGABYTE: u64 = 1 << 20;
+        let add = || -> io::Result<()> {
+            self.make_directory()?;
+            let (file, metadata) = sys::append_private_file(&self.pieces(key, called))?;
+            // The bytes of two processes would mix. The other one has much the same to store.
+            file.try_lock()?;
+            let len = metadata.len() + pieces::written_len(pieces) as u64;
+            if len > self.max_bytes / 2 {
+                return Ok(());
+            }
+            let mut out = BufWriter::new(file);
+            pieces::write(key, pieces, &mut out)?;
+            out.flush()?;
+            if metadata.len().div_ceil(MEGABYTE) < len.div_ceil(MEGABYTE) {
+                self.evict();
+            }
+            Ok(())
+        };
+        // A part of a segment is not used, and the next reader writes the file anew.
+        let _ = add();
+    }
+
+    /// Stores functions of an incomplete module in the place of those that are stored, if possible.
+    pub fn replace_pieces(&self, key: &Key, called: bool, pieces: &[Piece]) {
+        let path = self.pieces(key, called);
         let written =
             self.make_directory().and_then(|()| write_whole(&path, |file| pieces::write(key, pieces, file)));
         if written.is_ok() {
@@ -147,6 +180,10 @@ impl Cache {
 
     fn path(&self, key: &Key) -> PathBuf {
         self.file(&digest(key), EXTENSION)
+    }
+
+    fn pieces(&self, key: &Key, called: bool) -> PathBuf {
+        self.file(&digest(key), if called { CALLED } else { OTHERS })
     }
 
     fn file(&self, digest: &[u8; 32], extension: &str) -> PathBuf {
@@ -198,7 +235,7 @@ impl OldFile {
         let path = entry.path();
         let extension = path.extension()?;
         let is_unfinished = extension == UNFINISHED;
-        if !is_unfinished && extension != EXTENSION && extension != NOTE && extension != PIECES {
+        if !is_unfinished && ![EXTENSION, NOTE, CALLED, OTHERS].iter().any(|own| extension == *own) {
             return None;
         }
         let metadata = entry.metadata().ok().filter(|metadata| metadata.is_file())?;

@@ -2,7 +2,7 @@
 //!
 //! Used by embedders. Invariant: nothing here decides what runs, and nothing is changed by looking.
 
-use super::cache::{Cache, EXTENSION, NOTE, PIECES, digest_of_path_bytes};
+use super::cache::{CALLED, Cache, EXTENSION, NOTE, OTHERS, digest_of_path_bytes};
 use super::{artifact, notes, pieces};
 use crate::sys;
 use std::collections::BTreeMap;
@@ -41,7 +41,8 @@ impl Cache {
             let Ok(used) = metadata.modified() else { continue };
             let Some(extension) = path.extension() else { continue };
             let is_note = extension == NOTE;
-            let module = if extension == EXTENSION || extension == PIECES {
+            let is_piece = extension == CALLED || extension == OTHERS;
+            let module = if extension == EXTENSION || is_piece {
                 module_of(&path)
             } else if is_note {
                 let told = notes::tell(&path);
@@ -59,7 +60,7 @@ impl Cache {
             let kept = found.entry(module).or_insert(new);
             kept.bytes += if is_note { 0 } else { metadata.len() };
             kept.used = kept.used.max(used);
-            kept.is_begun |= extension == PIECES;
+            kept.is_begun |= is_piece;
         }
         for (module, path) in paths {
             if let Some(kept) = found.get_mut(&module) {

@@ -7,8 +7,9 @@
 //! never both. A slot gets the address of a function only when its code is complete. Nothing moves or is removed
 //! while this exists. The list of functions is ordered by address and read without a lock, also in signal handlers.
 
+use super::pieces::{Made, Positions};
 use crate::abi::TrapCode;
-use crate::compile::{CompiledFunction, CompiledModule, Handler, SourceLocation};
+use crate::compile::{CompiledFunction, CompiledModule, Handler};
 use crate::error::CompileError;
 use crate::parse::info::DefinedFuncIndex;
 use crate::sys::{Mmap, page_size, plt};
@@ -66,9 +67,7 @@ pub struct Placed {
     /// Offsets of its start and end.
     range: Range<u32>,
     function: DefinedFuncIndex,
-    traps: Box<[(u32, TrapCode)]>,
-    source_map: Box<[SourceLocation]>,
-    handlers: Box<[Handler]>,
+    positions: Positions,
 }
 
 fn failed(why: &str) -> io::Error {
@@ -177,7 +176,7 @@ impl LazyCode {
     }
 
     /// Adds functions, and lets the next call of each lead to its new code.
-    pub fn place(&self, functions: &[(DefinedFuncIndex, &CompiledFunction)]) -> io::Result<()> {
+    pub fn place(&self, functions: &[(DefinedFuncIndex, Made)]) -> io::Result<()> {
         let starts = self.add(functions)?;
         for (start, (index, _)) in starts.iter().zip(functions) {
             self.set(*index, *start as *const c_void);
@@ -186,17 +185,17 @@ impl LazyCode {
     }
 
     /// Adds code of a function to which no call leads. Returns its address.
-    pub fn place_apart(&self, index: DefinedFuncIndex, code: &CompiledFunction) -> io::Result<usize> {
+    pub fn place_apart(&self, index: DefinedFuncIndex, code: Made) -> io::Result<usize> {
         self.add(&[(index, code)])?.pop().ok_or_else(|| failed("no code was added"))
     }
 
     /// Adds functions. Returns their addresses.
-    fn add(&self, functions: &[(DefinedFuncIndex, &CompiledFunction)]) -> io::Result<Vec<usize>> {
+    fn add(&self, functions: &[(DefinedFuncIndex, Made)]) -> io::Result<Vec<usize>> {
         let mut end = 0;
         let mut starts = Vec::with_capacity(functions.len());
         for (_, function) in functions {
-            let start = usize::next_multiple_of(end, alignment(function));
-            end = start + function.code.len();
+            let start = usize::next_multiple_of(end, function.alignment());
+            end = start + function.code().len();
             starts.push(start);
         }
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
@@ -207,22 +206,18 @@ impl LazyCode {
         let base = *used;
         self.write(&mut used, end, |bytes| {
             for (start, (_, function)) in starts.iter().zip(functions) {
-                let code = &mut bytes[*start..start + function.code.len()];
-                code.copy_from_slice(&function.code);
-                for reloc in &function.relocs {
-                    self.relocate(code, base + start, reloc)?;
-                }
+                let code = &mut bytes[*start..start + function.code().len()];
+                code.copy_from_slice(function.code());
+                function.relocate(|reloc| self.relocate(code, base + start, reloc))?;
             }
             Ok(())
         })?;
         for (place, (start, (index, function))) in starts.iter().zip(functions).enumerate() {
             let start = base + start;
             let placed = Box::new(Placed {
-                range: start as u32..(start + function.code.len()) as u32,
+                range: start as u32..(start + function.code().len()) as u32,
                 function: *index,
-                traps: function.traps.as_slice().into(),
-                source_map: function.source_map.as_slice().into(),
-                handlers: function.handlers.as_slice().into(),
+                positions: Positions::of(function),
             });
             self.placed[known + place].store(Box::into_raw(placed), Ordering::Release);
         }
@@ -231,7 +226,7 @@ impl LazyCode {
             let Some(watcher) = self.watcher.get() else { break };
             // SAFETY: the code was just written, is readable, and stays.
             let code = unsafe {
-                std::slice::from_raw_parts(self.memory.start().add(base + start), function.code.len())
+                std::slice::from_raw_parts(self.memory.start().add(base + start), function.code().len())
             };
             watcher(*index, code);
         }
@@ -325,25 +320,21 @@ impl LazyCode {
     /// The trap code for a fault of the instruction at this offset.
     pub fn trap_at(&self, offset: u32) -> Option<TrapCode> {
         let (placed, inside) = self.at(offset)?;
-        let place = placed.traps.binary_search_by_key(&inside, |(at, _)| *at).ok()?;
-        placed.traps.get(place).map(|(_, code)| *code)
+        placed.positions.trap_at(inside)
     }
 
     /// The handler of the call that returns to this offset.
     pub fn handler_at(&self, offset: u32) -> Option<Handler> {
         // A call may be the last instruction of its function.
         let (placed, before) = self.at(offset.checked_sub(1)?)?;
-        let place = placed.handlers.binary_search_by_key(&(before + 1), |handler| handler.call).ok()?;
-        let handler = placed.handlers.get(place)?;
-        Some(Handler { call: offset, handler: placed.range.start + handler.handler, ..*handler })
+        let handler = placed.positions.handler_at(before + 1)?;
+        Some(Handler { call: offset, handler: placed.range.start + handler.handler, ..handler })
     }
 
     /// The function at this offset, and the offset of its operator in the module's binary.
     pub fn location_at(&self, offset: u32) -> Option<(DefinedFuncIndex, Option<u32>)> {
         let (placed, inside) = self.at(offset)?;
-        let after = placed.source_map.partition_point(|at| at.code <= inside);
-        let at = after.checked_sub(1).and_then(|place| placed.source_map.get(place));
-        Some((placed.function, at.map(|at| at.wasm)))
+        Some((placed.function, placed.positions.location_at(inside)))
     }
 }
 

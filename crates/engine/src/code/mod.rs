@@ -17,4 +17,4 @@ pub use lazy::{LOOPS, LazyCode, Maker};
 pub use link::link;
 pub use notes::now;
 pub use object::CodeObject;
-pub use pieces::Piece;
+pub use pieces::{Made, Piece, Pieces};

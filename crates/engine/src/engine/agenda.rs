@@ -3,11 +3,13 @@
 //! Plain data of `lazy.rs`, which locks it and does the work. Invariant: each function is begun at most once in each
 //! tier.
 
+use crate::code::{Made, Piece};
 use crate::compile::{CompiledFunction, Tier, Worker};
 use crate::error::CompileError;
 use crate::parse::info::{DefinedFuncIndex, ModuleInfo};
 use crate::progress::Tally;
 use cranelift_entity::PrimaryMap;
+use std::cmp::Reverse;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,9 +19,9 @@ pub struct Agenda {
     pub functions: PrimaryMap<DefinedFuncIndex, Function>,
     /// Functions that may be called soon, and how many calls they are away.
     pub likely: VecDeque<(DefinedFuncIndex, usize)>,
-    /// Functions that were called, in the order of their first calls.
-    pub called: VecDeque<DefinedFuncIndex>,
-    /// All functions, the largest last.
+    /// Functions that were called, in the order of their first calls, and then the large ones of them.
+    called: [VecDeque<DefinedFuncIndex>; 2],
+    /// All functions, the smallest last.
     pub all: Vec<DefinedFuncIndex>,
     /// The number of functions without better code.
     pub left: usize,
@@ -31,11 +33,12 @@ pub struct Agenda {
     pub failed: Option<CompileError>,
     /// Hot loops, by function and offset of the operator in the module.
     pub loops: HashMap<(DefinedFuncIndex, u32), Loop>,
-    /// Those for which no code is made yet.
-    pub hot: VecDeque<(DefinedFuncIndex, u32)>,
+    /// Those for which no code is made yet, and then those in large functions.
+    hot: [VecDeque<(DefinedFuncIndex, u32)>; 2],
     /// First calls so far.
     pub steps: usize,
     pub workers: Vec<Worker>,
+    begun: Instant,
     /// When the functions made so far are stored next.
     pub store: Store,
 }
@@ -47,18 +50,35 @@ pub struct Store {
     pub interval: Duration,
     /// Whether anything was made since the last time.
     pub changed: bool,
-    /// The number of functions that a guest waited for since then.
-    pub waited_for: usize,
+    /// Whether the trampolines are stored.
+    pub trampolines: bool,
+    /// What is stored of functions that were not called.
+    pub others: Others,
+}
+
+/// The functions that earlier processes have made, but none has called.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Others {
+    /// They are not needed yet.
+    NotLoaded,
+    Loading,
+    Loaded,
 }
 
 #[derive(Clone, Default)]
 pub struct Function {
-    /// The code of the first tier.
-    pub first: Option<Arc<CompiledFunction>>,
+    /// The code of the first tier, until it is stored.
+    pub first: Option<Made>,
+    /// The tier of the code that is stored for a function that was called.
+    pub stored: Option<Tier>,
+    /// Whether it is stored as one that was not called.
+    pub stored_apart: bool,
     /// The tier of the code that a call leads to.
     pub placed: Option<Tier>,
     /// Whether a thread compiles it in the first tier.
     pub making: bool,
+    /// Whether one of its loops turned often.
+    pub hot: bool,
     pub best: Best,
 }
 
@@ -68,7 +88,7 @@ pub enum Best {
     #[default]
     Missing,
     Making,
-    Made(Arc<CompiledFunction>),
+    Made(Made),
     /// It is in the whole artifact.
     Linked,
 }
@@ -85,10 +105,20 @@ pub enum Loop {
 pub enum Job {
     Loop(DefinedFuncIndex, u32),
     First(DefinedFuncIndex, usize),
+    /// Storing is due.
+    Store,
     Best(DefinedFuncIndex),
+    /// To load what earlier processes have made.
+    Others,
     Link(Vec<Arc<CompiledFunction>>),
 }
 
+/// A function of more bytes than this takes long to compile, so the others come first. A process that ends soon has
+/// made these then, and leaves them to the next one.
+const LARGE: usize = 16 << 10;
+/// It is compiled when the module is there for this time for each of its bytes, which is twice what that takes. Whoever
+/// calls a function meanwhile waits for it, and a process that ends soon compiles it in vain.
+const DUE: Duration = Duration::from_micros(3);
 /// When the functions made so far are first stored.
 const FIRST_STORE: Duration = Duration::from_millis(40);
 
@@ -96,13 +126,14 @@ impl Agenda {
     /// The agenda of a module of which nothing is made yet.
     pub fn new(info: &Arc<ModuleInfo>, tally: &Arc<Tally>) -> Agenda {
         let mut all: Vec<DefinedFuncIndex> = info.bodies.keys().collect();
-        all.sort_by_key(|index| info.bodies[*index].len());
+        all.sort_by_key(|index| Reverse(info.bodies[*index].len()));
         let functions = info.bodies.keys().map(|_| Function::default()).collect();
-        Agenda {
+        // The largest function is the main loop of many programs. When it is called, it should be made.
+        let largest = all.first().copied();
+        let mut agenda = Agenda {
             functions,
             likely: VecDeque::new(),
-            // The largest function is the main loop of many programs. When it is called, it should be made.
-            called: all.last().copied().into_iter().collect(),
+            called: Default::default(),
             left: all.len(),
             tally: tally.clone(),
             info: info.clone(),
@@ -110,24 +141,84 @@ impl Agenda {
             linking: false,
             failed: None,
             loops: HashMap::new(),
-            hot: VecDeque::new(),
+            hot: Default::default(),
             steps: 0,
             workers: Vec::new(),
+            begun: Instant::now(),
             store: Store {
                 next: Instant::now() + FIRST_STORE,
                 interval: FIRST_STORE,
                 changed: false,
-                waited_for: 0,
+                trampolines: false,
+                others: Others::NotLoaded,
             },
+        };
+        largest.into_iter().for_each(|index| agenda.called(index));
+        agenda
+    }
+
+    fn is_large(&self, index: DefinedFuncIndex) -> bool {
+        self.info.bodies[index].len() > LARGE
+    }
+
+    /// A function was called for the first time.
+    pub fn called(&mut self, index: DefinedFuncIndex) {
+        let large = self.is_large(index);
+        self.called[usize::from(large)].push_back(index);
+    }
+
+    /// A loop of a function turns often. Returns whether there is something to do now that was not there before.
+    pub fn hot(&mut self, index: DefinedFuncIndex, at: u32) -> bool {
+        let large = usize::from(self.is_large(index));
+        let function = &mut self.functions[index];
+        // If it is called again soon, it needs no code that begins at the loop.
+        if self.failed.is_none() && !matches!(function.best, Best::Made(_) | Best::Linked) {
+            if !std::mem::replace(&mut function.hot, true) {
+                self.called[large].push_front(index);
+            }
+            return false;
         }
+        self.loops.insert((index, at), Loop::Missing);
+        self.hot[large].push_back((index, at));
+        true
+    }
+
+    fn is_due(&self, index: DefinedFuncIndex) -> bool {
+        self.begun.elapsed() >= DUE * self.info.bodies[index].len() as u32
+    }
+
+    /// The next function that was called and is small, or else is due.
+    fn next_due(&mut self) -> Option<DefinedFuncIndex> {
+        self.called[0].pop_front().or_else(|| {
+            let next = *self.called[1].front()?;
+            self.is_due(next).then(|| self.called[1].pop_front()).flatten()
+        })
+    }
+
+    /// For tests: the next function that was called.
+    pub fn next_called(&mut self) -> Option<DefinedFuncIndex> {
+        self.called.iter_mut().find_map(VecDeque::pop_front)
+    }
+
+    /// Everything is made.
+    pub fn clear(&mut self) {
+        (self.likely, self.called) = Default::default();
+        self.workers = Vec::new();
     }
 
     /// What to do next.
     pub fn next(&mut self) -> Option<Job> {
-        if let Some((index, at)) = self.hot.pop_front() {
+        let goes_on = self.failed.is_none() && !self.linking;
+        if let Some((index, at)) = self.hot[0].pop_front() {
             return Some(Job::Loop(index, at));
         }
-        if self.failed.is_some() || self.linking {
+        if let Some((index, at)) = self.hot[1].front().copied()
+            && (!goes_on || self.is_due(index))
+        {
+            self.hot[1].pop_front();
+            return Some(Job::Loop(index, at));
+        }
+        if !goes_on {
             return None;
         }
         while let Some((index, away)) = self.likely.pop_front() {
@@ -137,7 +228,19 @@ impl Agenda {
                 return Some(Job::First(index, away));
             }
         }
-        while let Some(index) = self.called.pop_front().or_else(|| self.all.pop()) {
+        if self.store.changed && Instant::now() >= self.store.next {
+            return Some(Job::Store);
+        }
+        while let Some(index) = self.next_due() {
+            if let Some(job) = self.begin_best(index) {
+                return Some(job);
+            }
+        }
+        if self.store.others == Others::NotLoaded {
+            self.store.others = Others::Loading;
+            return Some(Job::Others);
+        }
+        while let Some(index) = self.all.pop() {
             if let Some(job) = self.begin_best(index) {
                 return Some(job);
             }
@@ -146,7 +249,7 @@ impl Agenda {
             return None;
         }
         let made = self.functions.values().filter_map(|function| match &function.best {
-            Best::Made(made) => Some(made.clone()),
+            Best::Made(made) => Some(made.compiled()),
             _ => None,
         });
         let made: Vec<_> = made.collect();
@@ -165,7 +268,7 @@ impl Agenda {
         })
     }
 
-    pub fn made_best(&mut self, index: DefinedFuncIndex, made: Arc<CompiledFunction>) {
+    pub fn made_best(&mut self, index: DefinedFuncIndex, made: Made) {
         let function = &mut self.functions[index];
         if matches!(function.best, Best::Made(_) | Best::Linked) {
             return;
@@ -174,5 +277,31 @@ impl Agenda {
         self.left -= 1;
         self.tally.add(self.info.bodies[index].len());
         self.store.changed = true;
+    }
+
+    /// What was made of functions since it was last asked: of those that were called, and of others.
+    pub fn take_unstored(&mut self) -> [Vec<Piece>; 2] {
+        self.store.changed = false;
+        self.store.interval *= 2;
+        self.store.next = Instant::now() + self.store.interval;
+        let [mut called, mut others] = [Vec::new(), Vec::new()];
+        for (index, function) in self.functions.iter_mut() {
+            let (tier, code) = match (&function.best, function.first.take()) {
+                (Best::Made(best), _) => (Tier::Best, best.clone()),
+                (_, Some(first)) => (Tier::First, first),
+                _ => continue,
+            };
+            let piece = Piece { index, tier, code };
+            if function.placed.is_some() {
+                if function.stored.is_none_or(|stored| stored < tier) {
+                    function.stored = Some(tier);
+                    called.push(piece);
+                }
+            } else if self.store.others == Others::Loaded && !function.stored_apart {
+                function.stored_apart = true;
+                others.push(piece);
+            }
+        }
+        [called, others]
     }
 }

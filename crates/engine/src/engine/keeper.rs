@@ -1,14 +1,15 @@
 //! Keeps what is made of a module for later processes, in the cache.
 //!
-//! Used by `Module` and by `lazy.rs`. Until a module is complete, the cache has two files for it: the functions that are
-//! compiled, which is written several times, and the module itself in the form of an artifact without code, which is
-//! written once. That says that the module is valid, and a later process reads and validates nothing. The complete
-//! artifact takes the place of both. Invariant: whoever keeps has validated the module, and its hash is that in the key.
+//! Used by `Module` and by `lazy.rs`. Until a module is complete, the cache has three files for it. One has the module
+//! itself, in the form of an artifact without code: it says that the module is valid, and a later process reads and
+//! validates nothing. Two have functions that are compiled, and grow: those that were called, with which a later process
+//! begins, and others, which it needs when it makes all of them. The complete artifact takes the place of these files.
+//! Invariant: whoever keeps has validated the module, and its hash is that in the key.
 
 use super::Engine;
 use super::module::image_of;
 use crate::bytes::ModuleBytes;
-use crate::code::{Artifact, Attached, Cache, Key, Piece};
+use crate::code::{Artifact, Attached, Cache, Key, Piece, Pieces};
 use crate::parse::info::ModuleInfo;
 use std::fs::File;
 use std::sync::Arc;
@@ -23,6 +24,8 @@ pub struct Keeper {
     pub bytes: ModuleBytes,
     /// Whether the cache has the module without code.
     is_begun: AtomicBool,
+    /// Whether what is kept next takes the place of a file: of others, and of functions that were called.
+    replaces: [AtomicBool; 2],
 }
 
 /// The key of the artifact without code.
@@ -42,7 +45,14 @@ impl Keeper {
         is_begun: bool,
     ) -> Keeper {
         let is_begun = AtomicBool::new(is_begun);
-        Keeper { cache: cache.cloned(), key: engine.key(hash), info, bytes, is_begun }
+        Keeper {
+            cache: cache.cloned(),
+            key: engine.key(hash),
+            info,
+            bytes,
+            is_begun,
+            replaces: Default::default(),
+        }
     }
 
     /// The module with this hash without code, and its file, if an earlier process has kept it.
@@ -50,16 +60,32 @@ impl Keeper {
         engine.cache()?.load(&begun_key(&engine.key(hash)), false)
     }
 
-    /// The functions that earlier processes have compiled.
-    pub fn pieces(&self) -> Vec<Piece> {
-        self.cache.as_ref().and_then(|cache| cache.load_pieces(&self.key)).unwrap_or_default()
+    /// The functions that earlier processes have compiled: those that were called, or others. If their file cannot grow,
+    /// they should be given to [`Keeper::keep`] with the first others.
+    pub fn pieces(&self, called: bool) -> Pieces {
+        let pieces = self.cache.as_ref().map(|cache| cache.load_pieces(&self.key, called));
+        let pieces = pieces.unwrap_or_default();
+        self.replaces[usize::from(called)].store(!pieces.can_grow(), Ordering::Relaxed);
+        pieces
     }
 
-    /// Keeps these functions in the place of those from before.
-    pub fn keep(&self, pieces: &[Piece]) {
+    /// Keeps these functions, too.
+    pub fn keep(&self, called: bool, pieces: &[Piece]) {
         let Some(cache) = &self.cache else { return };
-        cache.store_pieces(&self.key, pieces);
-        if !self.is_begun.swap(true, Ordering::Relaxed)
+        if pieces.is_empty() {
+            return;
+        }
+        if self.replaces[usize::from(called)].swap(false, Ordering::Relaxed) {
+            cache.replace_pieces(&self.key, called, pieces);
+        } else {
+            cache.add_pieces(&self.key, called, pieces);
+        }
+    }
+
+    /// Keeps the module without code, unless the cache has it. This takes as long as it takes to write the module.
+    pub fn begin(&self) {
+        if let Some(cache) = &self.cache
+            && !self.is_begun.swap(true, Ordering::Relaxed)
             && let Ok(empty) = Artifact::empty(begun_key(&self.key))
         {
             // Without it, a later process validates the module again.

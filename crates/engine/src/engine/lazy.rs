@@ -7,12 +7,12 @@
 //! is compiled at most once in each tier, whoever asks. Its better code is never replaced by the other. Nothing
 //! goes on when nobody holds the module any more.
 
-use super::agenda::{Agenda, Best, Function, Job, Loop};
+use super::agenda::{Agenda, Best, Function, Job, Loop, Others};
 use super::keeper::Keeper;
 use super::{Engine, Tiers};
 use crate::abi::offsets::VMOffsets;
 use crate::bytes::ModuleBytes;
-use crate::code::{self, CodeObject, LazyCode, Maker, Piece};
+use crate::code::{self, CodeObject, LazyCode, Made, Maker, Piece};
 use crate::compile::{CompiledFunction, CompiledModule, ModuleEnvironment, Tier, Worker};
 use crate::error::CompileError;
 use crate::parse::info::{DefinedFuncIndex, ModuleInfo};
@@ -55,8 +55,6 @@ pub(crate) struct LazyModule {
 const FORESIGHT: usize = 2;
 /// The number of better functions that are put into use together.
 const TOGETHER: usize = 16;
-/// With less code, storing takes less than a millisecond.
-const QUICKLY_STORED: usize = 64 << 10;
 /// How long a guest waits for a function that another thread compiles, before it does so itself.
 const PATIENCE: Duration = Duration::from_millis(40);
 
@@ -84,11 +82,14 @@ impl LazyModule {
             tunables: engine.tunables(),
             loop_turns: 0,
         };
-        let (pieces, made): (Vec<Piece>, Vec<Piece>) =
-            keeper.pieces().into_iter().partition(|piece| piece.index.index() < info.bodies.len());
-        compiler.know_trampolines(&info, made.into_iter().map(|piece| (piece.index.index(), piece.code)));
+        let kept = keeper.pieces(true);
+        let (is_kept, mut pieces) = (kept.can_grow(), kept.all);
+        let made = pieces.split_off(&(info.bodies.len() as u32));
+        let mut agenda = Agenda::new(&info, &tally);
+        agenda.store.trampolines = is_kept && !made.is_empty();
+        let made = made.into_values().map(|piece| (piece.index.index(), piece.code.compiled()));
+        compiler.know_trampolines(&info, made);
         let trampolines = compiler.trampolines_only(&module, engine.threads(), stop)?;
-        let agenda = Agenda::new(&info, &tally);
         let code = LazyCode::new(&trampolines)
             .map_err(|error| CompileError::general(format!("no room for the module's code: {error}")))?;
         let lazy = Arc::new_cyclic(|own| LazyModule {
@@ -109,7 +110,7 @@ impl LazyModule {
             storing: Mutex::new(()),
         });
         lazy.code.set_maker(lazy.own.clone());
-        lazy.begin_with(pieces)?;
+        lazy.begin_with(pieces.into_values().collect(), is_kept)?;
         if engine.config().tiers != Tiers::Stepped {
             for _ in 0..pool::background_threads() {
                 let lazy = lazy.clone();
@@ -120,82 +121,82 @@ impl LazyModule {
     }
 
     /// Uses what another process has made.
-    fn begin_with(&self, pieces: Vec<Piece>) -> Result<(), CompileError> {
+    fn begin_with(&self, pieces: Vec<Piece>, is_kept: bool) -> Result<(), CompileError> {
         let mut agenda = self.lock();
-        for tier in [Tier::First, Tier::Best] {
-            let mut used = Vec::new();
-            for piece in pieces.iter().filter(|piece| piece.tier == tier) {
-                let Some(function) = agenda.functions.get_mut(piece.index) else { continue };
-                match tier {
-                    Tier::First => function.first = Some(piece.code.clone()),
-                    Tier::Best if matches!(function.best, Best::Missing) => {
-                        agenda.made_best(piece.index, piece.code.clone());
+        let [mut first, mut best] = [Vec::new(), Vec::new()];
+        for Piece { index, tier, code } in pieces {
+            let stored = is_kept.then_some(tier);
+            let Some(function) = agenda.functions.get_mut(index) else { continue };
+            function.stored = stored;
+            match tier {
+                Tier::First => {
+                    if !is_kept {
+                        function.first = Some(code.clone());
                     }
-                    Tier::Best => continue,
+                    agenda.called(index);
+                    first.push((index, code));
                 }
-                if piece.used {
-                    used.push((piece.index, piece.code.clone()));
-                    if tier == Tier::First {
-                        agenda.called.push_back(piece.index);
-                    }
+                Tier::Best => {
+                    agenda.made_best(index, code.clone());
+                    best.push((index, code));
                 }
             }
-            self.place(&mut agenda, &used, tier)?;
         }
-        Ok(())
+        agenda.store.changed = !is_kept;
+        self.place(&mut agenda, &first, Tier::First)?;
+        self.place(&mut agenda, &best, Tier::Best)
     }
 
-    /// Stores what is made so far, if it is time to, and no other thread does.
-    fn store(&self) {
-        let is_time = {
-            let store = &self.lock().store;
-            store.changed && Instant::now() >= store.next
-        };
-        if is_time && let Ok(storing) = self.storing.try_lock() {
-            self.store_all(&storing);
+    /// Takes what other processes have made of functions that none has called.
+    fn load_others(&self) {
+        let kept = self.keeper.pieces(false);
+        let (is_kept, all) = (kept.can_grow(), kept.all);
+        let mut agenda = self.lock();
+        let changed = agenda.store.changed;
+        for Piece { index, code, .. } in all.into_values() {
+            let Some(function) = agenda.functions.get_mut(index) else { continue };
+            function.stored_apart = is_kept;
+            // Another thread may make it now, in vain.
+            agenda.made_best(index, code);
         }
+        agenda.store.changed = changed || !is_kept;
+        agenda.store.others = Others::Loaded;
     }
 
-    /// Stores what is made so far, if that takes no time or a later process would otherwise wait for much of it again.
+    /// Stores what is made so far. Call this when a program ends: the process may end with it.
     pub fn keep_progress(&self) {
         if self.whole.get().is_some() {
             return;
         }
         let storing = self.storing.lock().unwrap_or_else(PoisonError::into_inner);
-        let agenda = self.lock();
-        let used = agenda.functions.values().filter(|function| function.placed.is_some()).count();
-        let is_much = agenda.store.waited_for > used / 16;
-        let is_quick = agenda.store.changed && self.info.code_len() < QUICKLY_STORED;
-        drop(agenda);
-        if is_much || is_quick {
-            self.store_all(&storing);
+        self.store(&storing);
+        self.begin(&storing);
+    }
+
+    /// Stores the module without code, unless that is done.
+    fn begin(&self, _storing: &MutexGuard<'_, ()>) {
+        if self.whole.get().is_none() {
+            self.keeper.begin();
         }
     }
 
-    fn store_all(&self, _storing: &MutexGuard<'_, ()>) {
+    /// Stores what was made since the last time.
+    fn store(&self, _storing: &MutexGuard<'_, ()>) {
         let mut agenda = self.lock();
-        (agenda.store.changed, agenda.store.waited_for) = (false, 0);
-        let pieces = agenda.functions.iter().filter_map(|(index, function)| {
-            let used = function.placed.is_some();
-            let piece = |tier, code: &Arc<_>| Piece { index, tier, used, code: Arc::clone(code) };
-            match &function.best {
-                Best::Made(best) => Some(piece(Tier::Best, best)),
-                _ => function.first.as_ref().map(|first| piece(Tier::First, first)),
-            }
-        });
-        let trampolines = self.trampolines.functions.iter().enumerate().filter_map(|(index, code)| {
-            let (index, code) = (DefinedFuncIndex::new(index), code.clone()?);
-            Some(Piece { index, tier: Tier::Best, used: true, code })
-        });
-        let pieces: Vec<Piece> = pieces.chain(trampolines).collect();
-        let linked = self.whole.get().is_some() || agenda.linking;
-        drop(agenda);
-        if !linked {
-            self.keeper.keep(&pieces);
+        // Everything is stored soon.
+        if self.whole.get().is_some() || agenda.linking {
+            return;
         }
-        let mut agenda = self.lock();
-        agenda.store.interval *= 2;
-        agenda.store.next = Instant::now() + agenda.store.interval;
+        let [mut called, others] = agenda.take_unstored();
+        if !std::mem::replace(&mut agenda.store.trampolines, true) {
+            called.extend(self.trampolines.functions.iter().enumerate().filter_map(|(index, code)| {
+                let (index, code) = (DefinedFuncIndex::new(index), Made::Compiled(code.clone()?));
+                Some(Piece { index, tier: Tier::Best, code })
+            }));
+        }
+        drop(agenda);
+        self.keeper.keep(true, &called);
+        self.keeper.keep(false, &others);
     }
 
     /// The code to begin with.
@@ -278,6 +279,7 @@ impl LazyModule {
         if agenda.functions[index].placed.is_some() {
             return Ok(());
         }
+        let made = Made::Compiled(made);
         if tier == Tier::Best {
             agenda.made_best(index, made.clone());
         }
@@ -294,13 +296,13 @@ impl LazyModule {
     fn place(
         &self,
         agenda: &mut Agenda,
-        made: &[(DefinedFuncIndex, Arc<CompiledFunction>)],
+        made: &[(DefinedFuncIndex, Made)],
         tier: Tier,
     ) -> Result<(), CompileError> {
         let code: Vec<_> = made
             .iter()
             .filter(|(index, _)| agenda.functions[*index].placed.is_none_or(|placed| placed < tier))
-            .map(|(index, function)| (*index, &**function))
+            .cloned()
             .collect();
         if code.is_empty() {
             return Ok(());
@@ -322,12 +324,13 @@ impl LazyModule {
             let mut worker = Worker::new();
             loop {
                 let mut agenda = self.lock();
-                let Some(index) = agenda.called.pop_front() else { break };
+                let Some(index) = agenda.next_called() else { break };
                 if agenda.begin_best(index).is_none() {
                     continue;
                 }
                 drop(agenda);
                 let (made, _) = self.compile(&mut worker, index, Tier::Best)?;
+                let made = Made::Compiled(made);
                 let mut agenda = self.lock();
                 agenda.made_best(index, made.clone());
                 self.place(&mut agenda, &[(index, made)], Tier::Best)?;
@@ -344,7 +347,6 @@ impl LazyModule {
             if self.abandoned.load(Ordering::Relaxed) || stopped() {
                 break;
             }
-            self.store();
             let mut agenda = self.lock();
             if better.len() >= TOGETHER {
                 // If there is no room, the quick code stays in use until everything is linked.
@@ -360,11 +362,20 @@ impl LazyModule {
                     // An error is reported when the function is called.
                     let _ = self.made_first(&mut self.lock(), index, made, away);
                 }
+                Job::Store => {
+                    if let Ok(storing) = self.storing.try_lock() {
+                        self.store(&storing);
+                        // No guest waits for this thread now.
+                        self.begin(&storing);
+                    }
+                }
+                Job::Others => self.load_others(),
                 Job::Best(index) => {
                     let made = self.compile(&mut worker, index, Tier::Best);
                     let mut agenda = self.lock();
                     match made {
                         Ok((made, _)) => {
+                            let made = Made::Compiled(made);
                             agenda.made_best(index, made.clone());
                             if agenda.functions[index].placed.is_some() {
                                 better.push((index, made));
@@ -395,7 +406,7 @@ impl LazyModule {
     fn make_loop(&self, worker: &mut Worker, index: DefinedFuncIndex, at: u32) -> Option<usize> {
         let compiler = self.engine.compiler();
         let made = compiler.compile_from_loop(worker, &self.environment(), &self.bytes, index, at).ok()?;
-        let address = self.code.place_apart(index, &made).ok()?;
+        let address = self.code.place_apart(index, Made::Compiled(Arc::new(made))).ok()?;
         self.lock().loops.insert((index, at), Loop::Made(address));
         Some(address)
     }
@@ -423,10 +434,9 @@ impl LazyModule {
         for index in self.info.bodies.keys() {
             self.code.set(index, whole.function(index));
             agenda.functions[index] =
-                Function { first: None, placed: Some(Tier::Best), making: false, best: Best::Linked };
+                Function { placed: Some(Tier::Best), best: Best::Linked, ..Function::default() };
         }
-        (agenda.likely, agenda.called) = Default::default();
-        agenda.workers = Vec::new();
+        agenda.clear();
         drop(agenda);
         self.changed.notify_all();
         if let Some(artifact) = whole.artifact() {
@@ -476,16 +486,15 @@ impl Maker for LazyModule {
             None if agenda.loops.len() == code::LOOPS => return None,
             None => {}
         }
-        agenda.loops.insert((index, at), Loop::Missing);
         if self.engine.config().tiers == Tiers::Stepped {
+            agenda.loops.insert((index, at), Loop::Missing);
             drop(agenda);
             return with_stack(|| Ok(self.make_loop(&mut Worker::new(), index, at))).ok()?;
         }
-        agenda.hot.push_back((index, at));
-        agenda.called.push_front(index);
+        let is_new = agenda.hot(index, at);
         drop(agenda);
         // The threads that made the module's functions may have ended.
-        if let Some(lazy) = self.own.upgrade() {
+        if is_new && let Some(lazy) = self.own.upgrade() {
             pool::spawn_background(move || lazy.work(&|| false));
         }
         None
@@ -520,8 +529,7 @@ impl Maker for LazyModule {
         let mut agenda = self.lock();
         agenda.workers.push(worker);
         self.made_first(&mut agenda, index, made, 0)?;
-        agenda.called.push_back(index);
-        agenda.store.waited_for += 1;
+        agenda.called(index);
         let late = agenda.store.changed && Instant::now() > agenda.store.next + agenda.store.interval;
         if self.engine.config().tiers == Tiers::Stepped {
             agenda.steps += 1;
@@ -531,7 +539,9 @@ impl Maker for LazyModule {
         } else if late {
             // The threads in the background have no time.
             drop(agenda);
-            self.store();
+            if let Ok(storing) = self.storing.try_lock() {
+                self.store(&storing);
+            }
         }
         Ok(())
     }
@@ -594,8 +604,7 @@ mod tests {
             for function in [3, 5, 7] {
                 lazy.make(index(function)).expect("compiles");
             }
-            lazy.lock().store.next = Instant::now();
-            lazy.store();
+            lazy.keep_progress();
         }
         let engine = engine(Tiers::Stepped, Some(cache));
         let module = Module::new(&engine, &bytes).expect("valid");

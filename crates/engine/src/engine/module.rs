@@ -186,8 +186,8 @@ impl Module {
         self.0.is_kept || self.0.lazy.is_some()
     }
 
-    /// Keeps what is compiled of the module for later processes, if much was since the last time. Call this when a
-    /// program ends: the process may end with it.
+    /// Keeps what is compiled of the module for later processes. Call this when a program ends: the process may end with
+    /// it.
     pub fn keep_progress(&self) {
         if let Some(lazy) = &self.0.lazy {
             lazy.keep_progress();

@@ -64,12 +64,23 @@ pub fn open_without_waiting(path: &Path) -> io::Result<File> {
 pub fn open_private_file(path: &Path) -> io::Result<(File, Metadata)> {
     // Without O_NONBLOCK opening a pipe would block.
     let file = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)?;
+    checked(file)
+}
+
+fn checked(file: File) -> io::Result<(File, Metadata)> {
     let metadata = file.metadata()?;
     if !metadata.is_file() {
         return Err(refused("it is no file"));
     }
     check(&metadata)?;
     Ok((file, metadata))
+}
+
+/// Opens a file that is written at its end, or creates it, and how it was. Otherwise as [`open_private_file`].
+pub fn append_private_file(path: &Path) -> io::Result<(File, Metadata)> {
+    let mut options = OpenOptions::new();
+    options.append(true).create(true).mode(0o600).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+    checked(options.open(path)?)
 }
 
 /// Creates a new file that is private to this user.
