@@ -27,6 +27,9 @@ use wasmtime_internal_jit_icache_coherence as icache;
 /// The address space for one module: as much as a near call reaches. Only pages in use take memory.
 const SPACE: usize = (2 << 30) - (64 << 10);
 
+/// With more bytes than this, making the pages at once is cheaper than when each is first written.
+const MANY: usize = 64 << 10;
+
 /// Whoever compiles the functions of a module.
 pub trait Maker: Send + Sync {
     /// Gives a function code, for a guest that calls it.
@@ -163,6 +166,9 @@ impl LazyCode {
             .filter(|end| *end <= self.memory.len())
             .ok_or_else(|| failed("no near call would reach more code of this module"))?;
         self.memory.make_writable(start..end)?;
+        if len > MANY {
+            self.memory.populate(start..end);
+        }
         // Whatever happens next, these pages are not used again.
         *used = end;
         // SAFETY: the range is inside our mapping, was made writable, and nobody else knows of it.

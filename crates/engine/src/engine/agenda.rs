@@ -21,8 +21,8 @@ pub struct Agenda {
     pub likely: VecDeque<(DefinedFuncIndex, usize)>,
     /// Functions that were called, in the order of their first calls, and then the large ones of them.
     called: [VecDeque<DefinedFuncIndex>; 2],
-    /// All functions, the smallest last.
-    pub all: Vec<DefinedFuncIndex>,
+    /// All functions, the smallest last. Sorted when they are first needed.
+    all: Option<Vec<DefinedFuncIndex>>,
     /// The number of functions without better code.
     pub left: usize,
     /// The same in bytes, for those who watch.
@@ -125,19 +125,17 @@ const FIRST_STORE: Duration = Duration::from_millis(40);
 impl Agenda {
     /// The agenda of a module of which nothing is made yet.
     pub fn new(info: &Arc<ModuleInfo>, tally: &Arc<Tally>) -> Agenda {
-        let mut all: Vec<DefinedFuncIndex> = info.bodies.keys().collect();
-        all.sort_by_key(|index| Reverse(info.bodies[*index].len()));
         let functions = info.bodies.keys().map(|_| Function::default()).collect();
         // The largest function is the main loop of many programs. When it is called, it should be made.
-        let largest = all.first().copied();
+        let largest = info.bodies.keys().max_by_key(|index| info.bodies[*index].len());
         let mut agenda = Agenda {
             functions,
             likely: VecDeque::new(),
             called: Default::default(),
-            left: all.len(),
+            left: info.bodies.len(),
             tally: tally.clone(),
             info: info.clone(),
-            all,
+            all: None,
             linking: false,
             failed: None,
             loops: HashMap::new(),
@@ -195,6 +193,16 @@ impl Agenda {
         })
     }
 
+    /// The next function, called or not.
+    fn next_of_all(&mut self) -> Option<DefinedFuncIndex> {
+        let all = self.all.get_or_insert_with(|| {
+            let mut all: Vec<DefinedFuncIndex> = self.info.bodies.keys().collect();
+            all.sort_by_key(|index| Reverse(self.info.bodies[*index].len()));
+            all
+        });
+        all.pop()
+    }
+
     /// For tests: the next function that was called.
     pub fn next_called(&mut self) -> Option<DefinedFuncIndex> {
         self.called.iter_mut().find_map(VecDeque::pop_front)
@@ -240,7 +248,7 @@ impl Agenda {
             self.store.others = Others::Loading;
             return Some(Job::Others);
         }
-        while let Some(index) = self.all.pop() {
+        while let Some(index) = self.next_of_all() {
             if let Some(job) = self.begin_best(index) {
                 return Some(job);
             }

@@ -19,6 +19,7 @@ use crate::compile::{Compiler, OptLevel};
 use crate::error::CompileError;
 use crate::pages::Pool;
 use crate::parse::FEATURES;
+use crate::pool;
 use crate::sys::Mmap;
 use crate::types::{SharedFuncType, TypeId};
 use making::Modules;
@@ -93,10 +94,9 @@ pub enum TrapMode {
 
 impl Default for Config {
     fn default() -> Config {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Config {
             opt_level: OptLevel::Speed,
-            threads: cores.min(8),
+            threads: pool::cores().min(8),
             features: FEATURES,
             memory: None,
             shared_memory: None,

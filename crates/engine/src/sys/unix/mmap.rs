@@ -171,6 +171,17 @@ impl Mmap {
         self.protect(range, libc::PROT_READ | libc::PROT_WRITE)
     }
 
+    /// Has the system make writable pages now that would be made one by one when they are first written, if it can.
+    pub fn populate(&self, range: Range<usize>) {
+        #[cfg(all(target_os = "linux", not(miri)))]
+        if range.end <= self.len {
+            // SAFETY: the range is inside our own mapping, and its contents stay as they are. A failure changes nothing.
+            unsafe {
+                os::madvise(self.start().add(range.start).cast(), range.len(), libc::MADV_POPULATE_WRITE);
+            }
+        }
+    }
+
     /// Makes pages readable and executable, and no longer writable.
     pub fn make_executable(&self, range: Range<usize>) -> io::Result<()> {
         self.protect(range, libc::PROT_READ | libc::PROT_EXEC)
