@@ -115,6 +115,34 @@ test('process.exit() ends a build with its code, at whatever time', () => {
   }
 });
 
+test('a module goes on when a program keeps one of its functions alone', () => {
+  // The object with its exports is nobody's then, and Rust's modules end their threads with that.
+  const code = `${HEAD}
+    const { ZenEngine } = load('@gorules/zen-engine');
+    const collect = async () => {
+      for (let k = 0; k < 5; k++) {
+        gc();
+        await new Promise((resolve) => setTimeout(resolve, 5));
+      }
+    };
+    const loader = async () => {
+      await collect();
+      throw new Error('there is none');
+    };
+    for (let k = 0; k < 3; k++) {
+      const evaluated = new ZenEngine({ loader }).evaluate('none', {});
+      await collect();
+      console.log(await evaluated.catch((error) => error instanceof Error));
+    }`;
+  const { status, signal, stdout, stderr } = child(code, { flags: ['--expose-gc'], load: false });
+  expect({ status, signal, stdout, stderr }).toEqual({
+    status: 0,
+    signal: null,
+    stdout: 'true\ntrue\ntrue\n',
+    stderr: '',
+  });
+});
+
 test('bytes of a module that another thread has taken stay what they are when their Worker ends', () => {
   // Where V8 lets them be taken; elsewhere they are copied. Half of them lie in a memory that threads share.
   const worker = `${HEAD}
@@ -279,6 +307,30 @@ onLinux('nothing is left behind', () => {
     const growth = run(`${HEAD}${MEASURE}
       const { once } = require('node:events');
       const one = (closed) => once(new Worker(${JSON.stringify(worker)}, { eval: true, workerData: closed }), 'exit');
+      const rounds = async (count) => {
+        for (let k = 0; k < count; k += 2) {
+          const codes = await Promise.all([one(true), one(false)]);
+          if (codes.flat().some((code) => code !== 0)) throw new Error('a Worker ended with ' + codes);
+        }
+      };
+      await rounds(10);
+      await report(() => rounds(100));`);
+    expectNothing(growth);
+  });
+
+  test('by 100 Workers with instances, buffers over their memories, and programs, none of which is closed', () => {
+    const bytes =
+      'new Uint8Array([0, 97, 115, 109, 1, 0, 0, 0, 5, 3, 1, 0, 16, 7, 10, 1, 6, 109, 101, 109, 111, 114, 121, 2, 0])';
+    const worker = `
+      const wn = require(${JSON.stringify(PACKAGE)});
+      const { workerData } = require('node:worker_threads');
+      const instance = new wn.Instance(new wn.Module(${bytes}));
+      if (workerData) new Uint8Array(instance.exports.memory.buffer).fill(1);
+      const wasi = new wn.WASI({ version: 'preview1', preopens: { '/': '.' } });
+      globalThis.kept = [instance, wasi, wasi.getImportObject()];`;
+    const growth = run(`${HEAD}${MEASURE}
+      const { once } = require('node:events');
+      const one = (data) => once(new Worker(${JSON.stringify(worker)}, { eval: true, workerData: data }), 'exit');
       const rounds = async (count) => {
         for (let k = 0; k < count; k += 2) {
           const codes = await Promise.all([one(true), one(false)]);

@@ -20,11 +20,7 @@ const ONCE = ['types.test.js', 'ruby.test.js', 'glue-large.test.js'];
 
 /** Not run under Bun, and why. */
 const NOT_UNDER_BUN = {
-  'guest-threads.test.js':
-    'it ends no Worker whose wasm loops, and calls from the threads of an instance were seen to wait for ever',
-  'native-endings.test.js':
-    'a process that ends in a callback of a module was seen to wait for ever, its Workers leave a thread and three ' +
-    'descriptors each, and bytes that were transferred are used again when the Worker ends that they came from',
+  'guest-threads.test.js': 'calls of JavaScript from the threads of an instance were seen to wait for ever',
 };
 
 /** Milliseconds that a file of tests may take under Bun. */

@@ -9,11 +9,10 @@ let isReady = false;
 function prepareThread() {
   if (isReady) return;
   isReady = true;
-  // Bun's threads end in their own way, and it has no V8.
-  if (process.versions.bun !== undefined) return;
   const { isMainThread } = require('node:worker_threads');
-  if (isMainThread) native.followStack(realm, stackSize());
-  else native.endWithWorker(realm, () => {});
+  if (!isMainThread) native.endWithWorker(realm, () => {});
+  // Bun has no V8.
+  else if (process.versions.bun === undefined) native.followStack(realm, stackSize());
 }
 
 /** The kilobytes of stack that V8 uses in the main thread. */

@@ -20,6 +20,7 @@ use std::collections::HashSet;
 use std::ffi::c_void;
 use std::ptr::{self, NonNull};
 use std::rc::{Rc, Weak};
+use std::thread::{self, ThreadId};
 
 #[derive(Default)]
 pub struct Externals {
@@ -28,6 +29,7 @@ pub struct Externals {
 }
 
 struct External {
+    thread: ThreadId,
     guest: Weak<Guest>,
     /// Both keep the bytes.
     memory: Memory,
@@ -69,6 +71,7 @@ pub fn over(
     let start = call.memory().address(address, len as usize)?;
     let memory = guest.memory_handle().ok_or(Status::GENERIC_FAILURE)?;
     let external = External {
+        thread: thread::current().id(),
         guest: Rc::downgrade(&guest),
         pin: memory.pin(),
         memory,
@@ -135,9 +138,13 @@ fn copy(call: &Call<'_>, start: *mut u8, len: u32, kind: Kind) -> Result<sys::na
     Ok(value)
 }
 
-/// The bytes are gone.
+/// The bytes are gone. Bun tells so on whatever thread had them last: then they are nobody's, and stay.
 unsafe extern "C" fn on_gone(env: sys::napi_env, _: *mut c_void, external: *mut c_void) {
     raw::contained(|| {
+        // SAFETY: it is there until the host has given it back on the thread of its guest.
+        if unsafe { (*external.cast::<External>()).thread } != thread::current().id() {
+            return;
+        }
         let _scope = raw::HandleScope::open(env);
         // SAFETY: the host gives back once what it was given.
         let external = unsafe { Box::from_raw(external.cast::<External>()) };

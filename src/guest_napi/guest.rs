@@ -58,6 +58,9 @@ pub struct Guest {
     /// What `napi_get_last_error_info` tells.
     pub last_status: Cell<i32>,
     pub references: References,
+    /// What the guest exports, as long as it lives: a program keeps a function of it alone, and modules take the end of
+    /// this object for their own. `require` keeps that of any addon.
+    pub(super) exports: RefCell<Vec<Reference>>,
     pub copies: Copies,
     pub externals: Externals,
     pub deferreds: RefCell<Slab<sys::napi_deferred>>,
@@ -130,6 +133,7 @@ impl Guest {
             numbers: Cell::new(0),
             last_status: Cell::new(0),
             references: References::default(),
+            exports: RefCell::default(),
             copies: Copies::default(),
             externals: Externals::default(),
             deferreds: RefCell::default(),
@@ -145,6 +149,11 @@ impl Guest {
             statics: Default::default(),
             file_name,
         })
+    }
+
+    /// Keeps an object that the guest exports, until it is closed. What is no object cannot go.
+    pub fn keep_exports(&self, value: sys::napi_value) {
+        self.exports.borrow_mut().extend(Reference::strong(self.host, value).ok());
     }
 
     /// Takes the instance over.
@@ -380,6 +389,7 @@ impl Guest {
         self.malloc.set(None);
         self.free.set(None);
         self.references.release(self.host);
+        self.exports.take();
         self.copies.abandon(self);
         self.statics.forget();
         self.reject_promises();

@@ -8,6 +8,7 @@ use super::elsewhere::{self, ForThreads};
 use super::functions;
 use super::guest::{Guest, GuestRef, Live};
 use super::outside::{Guests, Hurry, Outside};
+use crate::node::buffers;
 use crate::node::failure::{Failure, Kind, run};
 use crate::node::instance::ProgramLimits;
 use crate::node::raw;
@@ -18,6 +19,7 @@ use engine::{
     Val, ValType,
 };
 use host::team::{Tank, Team, TeamPlan};
+use host::watchdog::Watchdog;
 use napi::bindgen_prelude::{Env, External, Object, Unknown};
 use napi::sys;
 use napi_derive::napi;
@@ -103,8 +105,11 @@ fn follow_environment(guest: &Rc<Guest>) -> Result<(), Failure> {
         raw::contained(|| {
             // SAFETY: counted below, and handed back once.
             let guest = unsafe { Rc::from_raw(guest.cast_const().cast::<Guest>()) };
+            buffers::settle_all(&guest.realm);
             let hurry = guest.outside().map(|outside| Arc::new(Hurry(outside.clone())));
-            if let (Some(hurry), Ok(watchdog)) = (&hurry, guest.realm.watchdog()) {
+            // Not the realm's, which would stay where the runtime keeps the realm.
+            let watchdog = Watchdog::start();
+            if let (Some(hurry), Ok(watchdog)) = (&hurry, &watchdog) {
                 let watched: sync::Weak<Hurry> = Arc::downgrade(hurry);
                 watchdog.watch(Hurry::deadline(), watched);
             }
@@ -209,7 +214,11 @@ fn start(guest: &Rc<Guest>, what: &str) -> Result<sys::napi_value, Failure> {
     })?;
     let result = call(&register, &[guest.env.get(), handle])?;
     check_pending(guest)?;
-    Ok(guest.handles.get(result).unwrap_or(exports))
+    let given = guest.handles.get(result).unwrap_or(exports);
+    for value in [exports, given] {
+        guest.keep_exports(value);
+    }
+    Ok(given)
 }
 
 /// What the guest has thrown goes on as it is.

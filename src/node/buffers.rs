@@ -26,6 +26,7 @@ use std::collections::{HashMap, HashSet};
 use std::ffi::c_void;
 use std::ptr::{self, NonNull};
 use std::rc::{Rc, Weak};
+use std::thread::{self, ThreadId};
 
 /// The buffers over the memories of a realm.
 #[derive(Default)]
@@ -34,14 +35,18 @@ pub struct Buffers {
     current: HashMap<usize, NonNull<Owner>>,
     /// All buffers whose bytes are still pinned.
     all: HashSet<NonNull<Owner>>,
+    /// Whether the environment ends, and they were looked at for that.
+    settled: bool,
 }
 
 /// What a buffer holds. It has two finalizers: that of the `ArrayBuffer` object, and that of the bytes,
 /// which may live longer or less long. The last of the two drops the owner.
 struct Owner {
+    thread: ThreadId,
     realm: Rc<Realm>,
     memory: Memory,
-    pin: Pin,
+    /// `None` when the runtime has let go of the bytes at the end of the environment.
+    pin: Cell<Option<Pin>>,
     /// The memory's generation when the buffer was made.
     generation: u64,
     /// Weak.
@@ -88,6 +93,14 @@ impl Owner {
         self.memory.generation() != self.generation
     }
 
+    /// Gives the memory back: the environment has ended, and the runtime has let go of the bytes. Bun does not tell
+    /// of the object any more.
+    fn unpin(&self) {
+        if self.pin.take().is_some() {
+            self.memory.weak_group().release_memories();
+        }
+    }
+
     /// Whether nobody but the memory can have the bytes.
     fn is_settled(&self) -> bool {
         self.bytes_gone.get() || self.detached.get()
@@ -123,9 +136,10 @@ fn live_buffer(realm: &Realm, memory: &Memory) -> Option<sys::napi_value> {
 fn new_buffer(realm: &Rc<Realm>, memory: &Memory) -> Result<sys::napi_value, Failure> {
     let length = memory.byte_len();
     let owner = NonNull::from(Box::leak(Box::new(Owner {
+        thread: thread::current().id(),
         realm: realm.clone(),
         memory: memory.clone(),
-        pin: memory.pin(),
+        pin: Cell::new(Some(memory.pin())),
         generation: memory.generation(),
         buffer: None,
         locked: Cell::new(false),
@@ -236,6 +250,8 @@ unsafe extern "C" fn object_gone(_: sys::napi_env, owner: *mut c_void, _: *mut c
     unsafe { gone(owner, |owner| &owner.object_gone) };
 }
 
+/// Bun tells on whatever thread had the bytes last. Then they stay.
+///
 /// # Safety
 /// `owner` is one whose finalizer for this has not run before.
 unsafe fn gone(owner: *mut c_void, which: fn(&Owner) -> &Cell<bool>) {
@@ -244,7 +260,13 @@ unsafe fn gone(owner: *mut c_void, which: fn(&Owner) -> &Cell<bool>) {
         {
             // SAFETY: it is dropped only once both finalizers have run.
             let owner = unsafe { owner.as_ref() };
+            if owner.thread != thread::current().id() {
+                return;
+            }
             which(owner).set(true);
+            if owner.bytes_gone.get() && owner.realm.buffers.borrow().settled {
+                owner.unpin();
+            }
             if !(owner.is_made.get() && owner.bytes_gone.get() && owner.object_gone.get()) {
                 return;
             }
@@ -408,20 +430,31 @@ unsafe extern "C" fn at_end(_: sys::napi_env, _: *mut c_void, watched: *mut c_vo
         // SAFETY: made in `watch_end`, and handed back once.
         let watched = unsafe { Box::from_raw(watched.cast::<Weak<Realm>>()) };
         let Some(realm) = watched.upgrade() else { return };
-        if !is_ending(realm.env) {
-            return;
+        if is_ending(realm.env) {
+            settle_all(&realm);
         }
-        let owners: Vec<NonNull<Owner>> = realm.buffers.borrow().all.iter().copied().collect();
-        for owner in owners {
-            // SAFETY: no other finalizer runs here, so the owners of the list live.
-            let owner = unsafe { owner.as_ref() };
-            if settle(&realm, owner).is_err() {
-                owner.memory.abandon(&owner.pin);
-            }
-        }
-        let ends: Vec<Rc<dyn Fn()>> = realm.ends.borrow().clone();
-        ends.iter().for_each(|end| end());
     });
+}
+
+/// The environment ends: looks whose bytes others may have, before the runtime lets go of all buffers. The sentinel
+/// is the first to tell under Node. Bun runs the cleanup hooks before all finalizers.
+pub fn settle_all(realm: &Realm) {
+    if std::mem::replace(&mut realm.buffers.borrow_mut().settled, true) {
+        return;
+    }
+    let owners: Vec<NonNull<Owner>> = realm.buffers.borrow().all.iter().copied().collect();
+    for owner in owners {
+        // SAFETY: no finalizer runs here, so the owners of the list live.
+        let owner = unsafe { owner.as_ref() };
+        if settle(realm, owner).is_err()
+            && let Some(pin) = owner.pin.take()
+        {
+            owner.memory.abandon(&pin);
+            owner.pin.set(Some(pin));
+        }
+    }
+    let ends: Vec<Rc<dyn Fn()>> = realm.ends.borrow().clone();
+    ends.iter().for_each(|end| end());
 }
 
 /// Whether the environment lets no JavaScript run any more.

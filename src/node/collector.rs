@@ -110,6 +110,11 @@ impl Realm {
         self.collector.collect_at.set(worth(self.store.bytes()));
     }
 
+    /// Gives all memories back but those with buffers whose bytes others may have: the environment has ended.
+    pub fn release_memories(&self) {
+        self.collector.watched.take().iter().for_each(|watched| watched.group.release_memories());
+    }
+
     fn tell_collector(&self, bytes: i64) {
         let mut all = 0;
         // The status can be ignored: the call fails only for null.

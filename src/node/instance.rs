@@ -16,6 +16,7 @@ use napi::bindgen_prelude::{Env, External, FromNapiRef, ToNapiValue, Uint32Array
 use napi::{JsValue, ValueType};
 use napi_derive::napi;
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// What an instance may have; what is not given is not limited.
 #[napi(object)]
@@ -65,7 +66,7 @@ impl ProgramLimits {
 
 /// For a program of the `WASI` object with this template.
 #[napi(catch_unwind)]
-pub fn program_limits(limits: EngineLimits, template: &External<Template>) -> External<ProgramLimits> {
+pub fn program_limits(limits: EngineLimits, template: &External<Arc<Template>>) -> External<ProgramLimits> {
     let limits = limits.limits();
     let budget = Budget::counted(limits.total_bytes, template.metrics.memory.clone());
     External::new(ProgramLimits { limits, budget })

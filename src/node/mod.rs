@@ -26,6 +26,7 @@
 //! - [`workers`]: lets a Worker that is terminated end wasm that loops
 //! - [`options`]: WASI options to a context; the only place with ambient authority
 //! - [`wasi`]: the WASI functions as JavaScript sees them
+//! - [`descriptors`]: those of programs, which go with the environment
 //! - [`v8_stack`]: V8's stack limit, for JavaScript that wasm calls
 //!
 //! Invariant: state belongs to a realm, and a realm to one Node environment, so workers and repeated loads
@@ -44,6 +45,7 @@ mod carrier;
 mod collector;
 mod compiling;
 mod constants;
+mod descriptors;
 mod exceptions;
 pub mod failure;
 pub mod instance;

@@ -9,8 +9,9 @@ use super::realm::Realm;
 use napi::sys;
 use std::ffi::c_void;
 use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
 use std::ptr;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub trait Message: Send + 'static {
@@ -42,7 +43,8 @@ impl<M: Message> Queue<M> {
     /// environment ends and the queue is closed.
     pub fn open(realm: &Rc<Realm>, then: impl FnOnce() + 'static) -> Result<Arc<Queue<M>>, Failure> {
         let env = realm.env;
-        let context = Rc::into_raw(realm.clone()).cast_mut().cast::<c_void>();
+        // A weak count, because a runtime need not let go of the function when the environment ends.
+        let context = Rc::downgrade(realm).into_raw().cast_mut().cast::<c_void>();
         let mut function = ptr::null_mut();
         // SAFETY: `env` is live. The count of the realm that `context` is goes back in
         // `release_realm`, which Node calls when the function goes.
@@ -61,7 +63,7 @@ impl<M: Message> Queue<M> {
                 &mut function,
             );
             if let Err(refused) = raw::check(made) {
-                drop(Rc::from_raw(context.cast::<Realm>()));
+                drop(Weak::from_raw(context.cast::<Realm>()));
                 return Err(refused.into());
             }
             raw::check(sys::napi_unref_threadsafe_function(env, function))?;
@@ -115,7 +117,7 @@ impl<M: Message> Queue<M> {
 
 unsafe extern "C" fn release_realm(_: sys::napi_env, context: *mut c_void, _: *mut c_void) {
     // SAFETY: the count taken in `open`, handed back once.
-    raw::contained(|| drop(unsafe { Rc::from_raw(context.cast::<Realm>()) }));
+    raw::contained(|| drop(unsafe { Weak::from_raw(context.cast_const().cast::<Realm>()) }));
 }
 
 unsafe extern "C" fn on_teardown<M: Message>(hook: *mut c_void) {
@@ -137,7 +139,9 @@ unsafe extern "C" fn on_message<M: Message>(
     if env.is_null() {
         return;
     }
-    // SAFETY: the realm whose count `open` gave to the function.
-    let realm = unsafe { &*context.cast::<Realm>() };
-    guard(realm, || message.deliver(realm));
+    // SAFETY: the weak count that `open` gave to the function, which keeps it.
+    let realm = unsafe { ManuallyDrop::new(Weak::from_raw(context.cast_const().cast::<Realm>())) };
+    if let Some(realm) = realm.upgrade() {
+        guard(&realm, || message.deliver(&realm));
+    }
 }

@@ -16,6 +16,7 @@ use super::call::{Handles, HeldSlot};
 use super::collector::Collector;
 use super::compiling::Compilations;
 use super::constants::constants;
+use super::descriptors::Descriptors;
 use super::exceptions::Exceptions;
 use super::failure::{self, Failure};
 use super::raw::{self, Reference, Refused};
@@ -38,7 +39,7 @@ use std::ffi::c_void;
 use std::io;
 use std::path::PathBuf;
 use std::ptr::{self, NonNull};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -65,6 +66,7 @@ pub struct Realm {
     /// `store.memory_growths()` when the buffers were last looked at.
     growths: Cell<u64>,
     pub(super) collector: Collector,
+    pub(super) descriptors: Descriptors,
     pub(super) buffers: RefCell<Buffers>,
     /// Both for `buffers.rs`: what tells of the environment's end, and V8's function for detach keys.
     pub(super) sentinel: RefCell<Option<Reference>>,
@@ -77,8 +79,8 @@ pub struct Realm {
     pub(super) threads: OnceCell<Threads>,
     /// The calls under way that may take or use only so much, the innermost last.
     pub(super) budgets: RefCell<Vec<Arc<Budget>>>,
-    /// Ends calls that take too long. Set when the first call may take only so long.
-    pub(super) watchdog: OnceCell<Watchdog>,
+    /// Ends calls that take too long: from when the first call may take only so long, until the environment ends.
+    watchdog: RefCell<Option<Rc<Watchdog>>>,
     /// In a Worker: as long as this is held, wasm is asked whether to go on.
     pub(super) asked: OnceCell<Asked>,
     /// In a Worker: whether JavaScript goes on, or the thread is being terminated.
@@ -136,12 +138,21 @@ impl Realm {
     }
 
     /// What ends calls that take too long.
-    pub fn watchdog(&self) -> io::Result<&Watchdog> {
-        if let Some(watchdog) = self.watchdog.get() {
-            return Ok(watchdog);
+    pub fn watchdog(&self) -> io::Result<Rc<Watchdog>> {
+        let mut watchdog = self.watchdog.borrow_mut();
+        if let Some(watchdog) = &*watchdog {
+            return Ok(watchdog.clone());
         }
-        let started = Watchdog::start()?;
-        Ok(self.watchdog.get_or_init(|| started))
+        Ok(watchdog.insert(Rc::new(Watchdog::start()?)).clone())
+    }
+
+    /// The environment ends. What the process has for the realm goes now: a runtime need not run the finalizers that
+    /// would let the realm go, and Bun does not.
+    fn end(&self) {
+        super::buffers::settle_all(self);
+        self.watchdog.take();
+        self.descriptors.let_go();
+        self.release_memories();
     }
 
     /// A number that nothing else of this realm has; not 0.
@@ -187,18 +198,29 @@ impl Realm {
     }
 }
 
-/// What is set when the environment ends.
-fn follow_end(env: sys::napi_env) -> Result<Arc<AtomicBool>, Refused> {
-    unsafe extern "C" fn at_end(ended: *mut c_void) {
-        // SAFETY: counted below, and handed back once.
-        let ended = unsafe { Arc::from_raw(ended.cast_const().cast::<AtomicBool>()) };
-        ended.store(true, Ordering::Relaxed);
+/// Has the realm end with its environment.
+fn follow_end(realm: &Rc<Realm>) -> Result<(), Refused> {
+    struct End {
+        ended: Arc<AtomicBool>,
+        realm: Weak<Realm>,
     }
-    let ended = Arc::new(AtomicBool::new(false));
-    let counted = Arc::into_raw(ended.clone()).cast_mut();
+    unsafe extern "C" fn at_end(end: *mut c_void) {
+        raw::contained(|| {
+            // SAFETY: made below, and handed back once.
+            let end = unsafe { Box::from_raw(end.cast::<End>()) };
+            end.ended.store(true, Ordering::Relaxed);
+            if let Some(realm) = end.realm.upgrade() {
+                realm.end();
+            }
+        });
+    }
+    let end = Box::into_raw(Box::new(End { ended: realm.ended.clone(), realm: Rc::downgrade(realm) }));
     // SAFETY: the environment of this thread, and data that the hook takes back.
-    raw::check(unsafe { sys::napi_add_env_cleanup_hook(env, Some(at_end), counted.cast()) })?;
-    Ok(ended)
+    let added = unsafe { sys::napi_add_env_cleanup_hook(realm.env, Some(at_end), end.cast()) };
+    raw::check(added).inspect_err(|_| {
+        // SAFETY: nobody else has it.
+        drop(unsafe { Box::from_raw(end) });
+    })
 }
 
 /// An address as JavaScript holds it. It fits: V8 moves doubles as they are, and an address is
@@ -345,19 +367,21 @@ pub fn open<'env>(env: &'env Env, make_error: Unknown<'env>) -> napi::Result<Obj
         letters: RefCell::default(),
         growths: Cell::new(0),
         collector: Collector::default(),
+        descriptors: Descriptors::default(),
         buffers: RefCell::default(),
         sentinel: RefCell::default(),
         ends: RefCell::default(),
         set_detach_key: OnceCell::new(),
-        ended: follow_end(env.raw()).map_err(refused)?,
+        ended: Arc::default(),
         threads: OnceCell::new(),
         budgets: RefCell::default(),
-        watchdog: OnceCell::new(),
+        watchdog: RefCell::default(),
         asked: OnceCell::new(),
         goes_on: OnceCell::new(),
         compilations: OnceCell::new(),
         guests: OnceCell::new(),
     });
+    follow_end(&realm).map_err(refused)?;
     let callback = realm.held_slot.get_or_init(|| HeldSlot::take(&realm)).callback();
     let call = raw::function(env.raw(), c"call", callback, realm.clone()).map_err(refused)?;
     let mut opened = Object::new(env)?;

@@ -5,6 +5,7 @@
 //! that `wasi.start()` was given.
 
 use super::buffers::copied;
+use super::descriptors::Holder;
 use super::failure::{Failure, Kind, guard, run};
 use super::objects::as_memory;
 use super::options::{ProgramOptions, Template, WasiOptions};
@@ -62,6 +63,18 @@ pub struct Program {
     pub metrics: Arc<Metrics>,
 }
 
+impl Holder for WasiCtx {
+    fn let_go(&self) {
+        self.end();
+    }
+}
+
+impl Holder for Template {
+    fn let_go(&self) {
+        self.close();
+    }
+}
+
 /// What the programs of a `WASI` object are made of. `memories` are the file systems of those
 /// preopens that name no directory, in order.
 #[napi(catch_unwind)]
@@ -70,21 +83,25 @@ pub fn wasi_template<'env>(
     realm: &External<Rc<Realm>>,
     options: WasiOptions,
     memories: Vec<Unknown<'env>>,
-) -> napi::Result<External<Template>> {
+) -> napi::Result<External<Arc<Template>>> {
     let memories = memories.iter().map(|value| {
         // SAFETY: a handle of this callback's scope; what is no `External<MemoryFs>` is refused.
         let fs = unsafe { External::<MemoryFs>::from_napi_ref(env.raw(), value.raw()) }?;
         Ok(MemoryFs::clone(fs))
     });
     let memories = memories.collect::<napi::Result<Vec<MemoryFs>>>()?;
-    run(realm, || Ok(External::new(Template::new(options, memories)?)))
+    run(realm, || {
+        let template = Arc::new(Template::new(options, memories)?);
+        realm.descriptors.follow(&template);
+        Ok(External::new(template))
+    })
 }
 
 /// Throws if there can be no such program.
 #[napi(catch_unwind)]
 pub fn check_template(
     realm: &External<Rc<Realm>>,
-    template: &External<Template>,
+    template: &External<Arc<Template>>,
     options: ProgramOptions,
 ) -> napi::Result<()> {
     run(realm, || template.check(&options))
@@ -105,7 +122,7 @@ pub struct ProgramMetrics {
 }
 
 #[napi(catch_unwind)]
-pub fn wasi_metrics(template: &External<Template>) -> ProgramMetrics {
+pub fn wasi_metrics(template: &External<Arc<Template>>) -> ProgramMetrics {
     let metrics = &template.metrics;
     let milliseconds = |time: Duration| time.as_secs_f64() * 1e3;
     let calls: Vec<_> = metrics.calls.calls().collect();
@@ -125,13 +142,13 @@ pub fn wasi_metrics(template: &External<Template>) -> ProgramMetrics {
 
 /// Where the directories of the preopens lie that were opened, in order.
 #[napi(catch_unwind)]
-pub fn opened_paths(template: &External<Template>) -> Vec<Option<String>> {
+pub fn opened_paths(template: &External<Arc<Template>>) -> Vec<Option<String>> {
     template.opened_paths()
 }
 
 /// Closes the directories and sockets that programs would get.
 #[napi(catch_unwind)]
-pub fn close_template(template: &External<Template>) {
+pub fn close_template(template: &External<Arc<Template>>) {
     template.close();
 }
 
@@ -139,12 +156,16 @@ pub fn close_template(template: &External<Template>) {
 #[napi(catch_unwind)]
 pub fn wasi_context(
     realm: &External<Rc<Realm>>,
-    template: &External<Template>,
+    template: &External<Arc<Template>>,
     options: ProgramOptions,
     lines: Option<&External<TraceLines>>,
 ) -> napi::Result<External<Program>> {
     let lines = lines.map(|lines| TraceLines::clone(lines));
-    run(realm, || Ok(External::new(template.program(&options, lines)?)))
+    run(realm, || {
+        let program = template.program(&options, lines)?;
+        realm.descriptors.follow(&program.ctx);
+        Ok(External::new(program))
+    })
 }
 
 #[napi(catch_unwind)]
@@ -228,7 +249,7 @@ pub fn wasi_grants(context: &External<Program>) -> String {
 /// What becomes of imports, given as module, name, module, name: for each `granted`, `refused`,
 /// `stubbed`, or `unknown` where there is no such WASI function.
 #[napi(catch_unwind)]
-pub fn wasi_report(template: &External<Template>, imports: Vec<String>) -> Vec<&'static str> {
+pub fn wasi_report(template: &External<Arc<Template>>, imports: Vec<String>) -> Vec<&'static str> {
     let pairs = imports.chunks_exact(2).map(|pair| (pair[0].as_str(), pair[1].as_str()));
     let report = template.policy.report(pairs);
     report

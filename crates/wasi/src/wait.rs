@@ -4,7 +4,7 @@
 //! interrupted, a context stays interrupted until that is cleared, and every wait in it ends at once.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::alloc::vec_for;
@@ -38,25 +38,44 @@ impl Interrupt {
 /// interrupt.
 #[derive(Default)]
 pub struct Waiter {
-    interrupt: OnceLock<Arc<Interrupt>>,
+    interrupt: Mutex<Option<Arc<Interrupt>>>,
+    /// Whether there is one: most contexts have none, and their calls do not lock.
+    armed: AtomicBool,
 }
 
 impl Waiter {
+    fn lock(&self) -> MutexGuard<'_, Option<Arc<Interrupt>>> {
+        self.interrupt.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub fn interrupt(&self) -> Result<Arc<Interrupt>, Errno> {
-        if let Some(existing) = self.interrupt.get() {
+        let mut interrupt = self.lock();
+        if let Some(existing) = &*interrupt {
             return Ok(existing.clone());
         }
         let new = Arc::new(Interrupt { event: sys::Event::new()?, fired: AtomicBool::new(false) });
-        Ok(self.interrupt.get_or_init(|| new).clone())
+        self.armed.store(true, Ordering::Release);
+        Ok(interrupt.insert(new).clone())
+    }
+
+    /// Lets go of the interrupt: no wait ends by it from now on.
+    pub fn disarm(&self) {
+        let mut interrupt = self.lock();
+        self.armed.store(false, Ordering::Release);
+        interrupt.take();
+    }
+
+    fn present(&self) -> Option<Arc<Interrupt>> {
+        if self.is_armed() { self.lock().clone() } else { None }
     }
 
     /// Whether waits have to watch for an interrupt.
     pub fn is_armed(&self) -> bool {
-        self.interrupt.get().is_some()
+        self.armed.load(Ordering::Acquire)
     }
 
     pub fn check(&self) -> Result<(), Error> {
-        match self.interrupt.get() {
+        match self.present() {
             Some(interrupt) if interrupt.has_fired() => Err(Ending::Interrupted.into()),
             _ => Ok(()),
         }
@@ -104,7 +123,7 @@ impl Waiter {
         timeout: Option<Duration>,
         found: &mut Vec<Readiness>,
     ) -> Result<(), Error> {
-        match self.interrupt.get() {
+        match self.present() {
             None => sys::wait(interests, timeout, found)?,
             Some(interrupt) => {
                 let mut all = vec_for(interests.len() + 1)?;

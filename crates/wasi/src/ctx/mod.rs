@@ -133,6 +133,13 @@ impl WasiCtx {
         self.table.clear();
     }
 
+    /// Closes all descriptors, also that of the interrupt: for a program that nobody runs any more, though
+    /// somebody may hold its context for ever.
+    pub fn end(&self) {
+        self.close();
+        self.waiter.disarm();
+    }
+
     /// The descriptors that are open now, for [`WasiCtx::restore`].
     pub fn kept(&self) -> KeptTable {
         self.table.kept()
