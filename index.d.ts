@@ -1115,7 +1115,10 @@ export interface ThreadMemory extends MemoryAccess {}
 
 /** What {@link load} takes: of {@link WASIOptions} all that says what the module may reach. */
 export interface LoadOptions extends Omit<WASIOptions, 'version' | 'returnOnExit'> {
-  /** Functions and objects that the module imports beside those of WASI. */
+  /**
+   * Functions and objects that a library imports beside those of WASI. A native module, which imports Node-API, gets
+   * none: `ERR_INVALID_ARG_VALUE`, as with `alloc` and `free`.
+   */
   imports?: Imports;
   /**
    * The export that allocates memory for arguments: `(size)`, `(size, alignment)`, or

@@ -392,6 +392,17 @@ describe('loading', () => {
     fs.rmSync(path.dirname(file), { recursive: true });
   });
 
+  test('options for libraries are refused', async () => {
+    const wanted = { name: 'TypeError', code: 'ERR_INVALID_ARG_VALUE' };
+    for (const options of [{ imports: { env: { log() {} } } }, { alloc: 'malloc' }, { free: 'free' }]) {
+      const message = expect.stringContaining(`options.${Object.keys(options)[0]}`);
+      const refused = expect.objectContaining({ ...wanted, message });
+      expect(() => load(BYTES, options)).toThrow(refused);
+      await expect(loadAsync(BYTES, options)).rejects.toEqual(refused);
+    }
+    load(BYTES, { imports: {} }).close();
+  });
+
   test('each load is a module of its own', () => {
     const [one, other] = [addon(), addon()];
     one.keep({ of: 'one' }, 1);

@@ -15,7 +15,9 @@ const { MODULES } = require('../native/wasi-functions');
 const check = require('../util/validate');
 const { filePath, isURL } = require('../util/web');
 const { MOST_WORKERS, guest } = require('./napi');
-const { reactor } = require('./reactor');
+
+/** A native module is loaded without what libraries need. */
+const reactors = () => require('./reactor');
 
 /** The library in a file or in bytes, ready to be called. */
 function load(source, options = {}) {
@@ -67,6 +69,7 @@ function kindOf(parts, what) {
 
 const loaders = {
   guest(module, parts, options, what) {
+    checkGuestOptions(options);
     return guest(parts, programFor(parts, options), options, what);
   },
 
@@ -74,13 +77,24 @@ const loaders = {
     const wasi = programFor(parts, options);
     try {
       const { instance } = wasi.instantiateSync(module, imports);
-      return reactor(instance, { alloc, free }, () => wasi.close());
+      return reactors().reactor(instance, { alloc, free }, () => wasi.close());
     } catch (error) {
       wasi.close();
       throw error;
     }
   },
 };
+
+/** Refuses what is for libraries alone: a native module would go on without it. */
+function checkGuestOptions(options) {
+  for (const name of ['imports', 'alloc', 'free']) {
+    const value = options[name];
+    if (value === undefined || (name === 'imports' && Object.keys(value).length === 0)) continue;
+    const advice = name === 'imports' ? '; hand functions to what it exports instead' : '';
+    const text = `is for libraries, and this is a native module, which imports Node-API${advice}`;
+    throw check.invalidValue(`options.${name}`, value, text);
+  }
+}
 
 /**
  * What a library may reach: nothing but standard output and error, unless its options say more. Node's own

@@ -9,10 +9,15 @@ let isReady = false;
 function prepareThread() {
   if (isReady) return;
   isReady = true;
-  const { isMainThread } = require('node:worker_threads');
-  if (!isMainThread) native.endWithWorker(realm, () => {});
+  if (isWorker()) native.endWithWorker(realm, () => {});
   // Bun has no V8.
   else if (process.versions.bun === undefined) native.followStack(realm, stackSize());
+}
+
+/** Node has this mark in Workers. To load `node:worker_threads` for it would take longer than all else here. */
+function isWorker() {
+  if (process.versions.bun === undefined) return process.chdir.disabled === true;
+  return !require('node:worker_threads').isMainThread;
 }
 
 /** The kilobytes of stack that V8 uses in the main thread. */
