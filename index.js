@@ -7,7 +7,6 @@ const part = bundled();
 part('native/binding');
 // What a program does to V8's namespace later does not reach us.
 part('webassembly/v8');
-const { tag } = part('util/webidl');
 
 /** All of lib/, which scripts/bundle.mjs makes dist/ of: `part` gives one of its modules. */
 function bundled() {
@@ -74,7 +73,7 @@ for (const name of NAMES) {
   Object.defineProperty(exported, name, { get, set: define, enumerable: true, configurable: true });
 }
 // The package itself may stand for the global, too.
-tag(exported, 'WebAssembly');
+Object.defineProperty(exported, Symbol.toStringTag, { value: 'WebAssembly', configurable: true });
 
 // It is not read back: tools that run a package in their own way keep something else there.
 module.exports = exported;

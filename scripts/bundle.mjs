@@ -26,9 +26,10 @@ const dist = join(root, 'dist');
  */
 const FILES = {
   // What `require` loads.
-  native: ['native/binding', 'util/webidl', 'webassembly/v8'],
-  // The rest of the edge to native code. Stacks are told by these two files which of their lines are glue.
-  edge: (name) => name.startsWith('native/'),
+  native: ['native/binding', 'webassembly/v8'],
+  // The rest of the edge to native code, and what everything else needs. Stacks are told by these two files which of
+  // their lines are glue.
+  edge: (name) => name.startsWith('native/') || ['util/errors', 'util/webidl'].includes(name),
   // What a program needs that runs on a thread of its own.
   programs: ['wasi/wasi'],
   // What a native module needs beside that.

@@ -3,7 +3,6 @@
 // argument window that both sides see. Nothing else looks at the addon.
 
 const { addon } = require('./addon');
-const { makeError } = require('./errors');
 const { logCode } = require('./perf');
 
 /** The native calls. Most take the realm first. */
@@ -152,6 +151,11 @@ const native = Object.freeze({
   followStack: addon.followStack, // Lets JavaScript that wasm calls have the whole stack of the main thread.
   endWithWorker: addon.endWithWorker, // Lets the end of a Worker end its wasm.
 });
+
+/** Makes the errors that native code throws. How is loaded for the first one. */
+function makeError(kind, message, frames) {
+  return require('./errors').makeError(kind, message, frames, makeError);
+}
 
 logCode(addon);
 const { realm, window, offset, slots, call, constants } = addon.open(makeError);

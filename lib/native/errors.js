@@ -55,12 +55,12 @@ function isUncatchable(value) {
   return typeof value === 'object' && value !== null && uncatchable.has(value);
 }
 
-/** Makes an error; `frames` are the wasm frames of its stack. */
-function makeError(kind, message, frames) {
+/** Makes an error; `frames` are the wasm frames of its stack, which begins below the function `top`. */
+function makeError(kind, message, frames, top) {
   const { isCatchable, hasFrames, make } = KINDS[kind];
   const error = make(message);
   if (hasFrames) {
-    Error.captureStackTrace(error, makeError);
+    Error.captureStackTrace(error, top);
     addFrames(error, frames);
   }
   if (!isCatchable) uncatchable.add(error);
