@@ -207,3 +207,123 @@ test.each([1, 2, 3])(
     expect(JSON.parse(stdout).status).toBeGreaterThan(1000);
   },
 );
+
+/** Where threads find what they pass, and where they count: those that are done, and calls that went well. */
+const [WORDS, DONE] = [204800, 208000];
+const PASSED = [
+  0, 1, 1, 1, 1, 2, 3, 4, 5, 6, 7, 8, 16, 64, 100, 1000, 2000, 5000, 65535, 131071, 131072, 262140, 262143,
+  262144, 0x7fffffff, 0x80000000, 0xfffffff0, 0xfffffffc, 0xffffffff, 0x01000000, 0x01000001, 0x02000000,
+];
+/** Functions that threads may call, with the number of their parameters. */
+const FOR_THREADS = {
+  napi_call_threadsafe_function: 3,
+  napi_acquire_threadsafe_function: 1,
+  napi_release_threadsafe_function: 2,
+  napi_get_threadsafe_function_context: 2,
+};
+
+/**
+ * A module whose threads call every function with whatever there is, `rounds` times. It exports an array: memory from
+ * 200000 on, and a function that starts a thread.
+ */
+async function hostileThreads(rounds) {
+  const called = [
+    ...FUNCTIONS,
+    ...Object.entries(FOR_THREADS).map(([name, count]) => ({ name, params: Array(count).fill('i32') })),
+  ];
+  const isVoid = (name) =>
+    ['napi_fatal_error', 'napi_module_register', '_emnapi_async_send_js'].includes(name) ||
+    (name.startsWith('_emnapi') && !/create_function|is_main|open_handle_scope|get_filename|_js$/.test(name));
+  const index = (name) => called.findIndex((each) => each.name === name);
+  const pick = {
+    i32: '(call $pick)',
+    i64: '(i64.extend_i32_s (call $pick))',
+    f64: '(f64.convert_i32_s (call $pick))',
+  };
+  // Only the realm's thread has Node-API's values, whatever another one passes.
+  const mayWork = (name) => name in FOR_THREADS || !/^(napi|node_api)_/.test(name);
+  const calls = called.map(({ name, params }, k) => {
+    const call = `(call $f${k} ${params.map((type) => pick[type]).join(' ')})`;
+    if (isVoid(name)) return call;
+    if (mayWork(name)) return `(drop ${call})`;
+    return `(if (i32.eqz ${call}) (then (drop (i32.atomic.rmw.add (i32.const ${DONE + 4}) (i32.const 1)))))`;
+  });
+  const words = PASSED.map((word) =>
+    [0, 8, 16, 24].map((by) => `\\${((word >>> by) & 255).toString(16).padStart(2, '0')}`).join(''),
+  );
+  const make = (name, args) => `(drop (call $f${index(name)} (local.get 0) ${args} (i32.const 2000)))`;
+  const put = (place) => `(drop (call $f${index('napi_set_element')} (local.get 0) (local.get 1)
+    (i32.const ${place}) (i32.load (i32.const 2000))))`;
+  return wat(`(module
+    (import "env" "memory" (memory 4 4 shared))
+    (import "wasi" "thread-spawn" (func $spawn (param i32) (result i32)))
+    ${called
+      .map(
+        ({ name, params }, k) =>
+          `(import "env" "${name}" (func $f${k} (param ${params.join(' ')}) ${isVoid(name) ? '' : '(result i32)'}))`,
+      )
+      .join('\n')}
+    (export "memory" (memory 0))
+    (table (export "__indirect_function_table") 8 funcref)
+    (elem (i32.const 1) $start $execute $call_js)
+    (data (i32.const ${WORDS}) "${words.join('')}")
+    (global $state (mut i32) (i32.const 1))
+    (func $pick (result i32)
+      (global.set $state (i32.add (i32.mul (global.get $state) (i32.const 1664525)) (i32.const 1013904223)))
+      (i32.load (i32.add (i32.const ${WORDS})
+        (i32.shl (i32.rem_u (i32.shr_u (global.get $state) (i32.const 8)) (i32.const ${PASSED.length})) (i32.const 2)))))
+    (func $execute (param i32))
+    (func $call_js (param i32 i32 i32 i32))
+    (func $start (param i32 i32) (result i32) (drop (call $spawn (i32.const 0))) (i32.const 0))
+    (func (export "wasi_thread_start") (param $id i32) (param i32)
+      (local $round i32)
+      (global.set $state (i32.mul (local.get $id) (i32.const 7919)))
+      (loop $again
+        ${calls.join('\n')}
+        (local.set $round (i32.add (local.get $round) (i32.const 1)))
+        (br_if $again (i32.lt_u (local.get $round) (i32.const ${rounds}))))
+      (drop (i32.atomic.rmw.add (i32.const ${DONE}) (i32.const 1))))
+    (func (export "malloc") (param i32) (result i32) (i32.const 100000))
+    (func (export "free") (param i32))
+    (func (export "napi_register_wasm_v1") (param i32 i32) (result i32)
+      ${make('napi_create_external_arraybuffer', '(i32.const 200000) (i32.const 40000) (i32.const 0) (i32.const 0)')}
+      ${put(0)}
+      ${make('napi_create_function', '(i32.const 0) (i32.const 0) (i32.const 1) (i32.const 0)')}
+      ${put(1)}
+      ${make('napi_create_string_utf8', '(i32.const 0) (i32.const 0)')}
+      (drop (call $f${index('napi_create_threadsafe_function')} (local.get 0) (i32.const 0) (i32.const 0)
+        (i32.load (i32.const 2000)) (i32.const 0) (i32.const 1) (i32.const 0) (i32.const 0) (i32.const 0)
+        (i32.const 3) (i32.const 2000)))
+      (local.get 1)))`);
+}
+
+test('threads that call everything with wrong arguments reach nothing, while JavaScript goes on', async () => {
+  const code = `
+    const other = wn.load(bytes.addon);
+    for (let round = 0; round < 5; round++) {
+      const m = wn.load(bytes.addon);
+      const counts = new Uint32Array(m[0], ${DONE - 200000}, 2);
+      for (let k = 0; k < 4; k++) m[1]();
+      while (counts[0] < 4) {
+        gc();
+        await new Promise((resolve) => setTimeout(resolve, 5));
+      }
+      if (counts[1] !== 0) throw new Error(counts[1] + ' calls went well');
+      m.close();
+    }
+    // In the middle of it.
+    const last = wn.load(bytes.addon);
+    for (let k = 0; k < 4; k++) last[1]();
+    if (last.close() !== undefined) throw new Error('close');
+    other[1]();
+    console.log(other[0].byteLength);
+    process.exit(0);`;
+  const modules = { addon: await hostileThreads(200) };
+  const { stdout, stderr, status, signal } = child(code, { flags: ['--expose-gc'], modules });
+  expect({ signal, status, stdout, stderr: stderr.slice(-2000) }).toEqual({
+    signal: null,
+    status: 0,
+    stdout: '40000\n',
+    stderr: '',
+  });
+});
