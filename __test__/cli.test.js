@@ -432,7 +432,13 @@ describe('inspect', () => {
     expect(stdout).toContain('features: multi-value');
     // A name of the module must not reach the terminal as it is.
     expect(stdout).not.toContain('\u001b');
-    expect(command(['inspect', 'component.wasm']).stdout).toContain('component');
+    // Two core modules of a header each, and an alias.
+    const core = [1, 8, 0, 0x61, 0x73, 0x6d, 1, 0, 0, 0];
+    const parts = [0, 0x61, 0x73, 0x6d, 0x0d, 0, 1, 0, ...core, ...core, 6, 1, 0];
+    fs.writeFileSync(at('parts.wasm'), Buffer.from(parts));
+    const ofComponent = command(['inspect', 'parts.wasm']).stdout;
+    expect(ofComponent).toContain('parts.wasm: component, 31 B\n');
+    expect(ofComponent).toContain('sections:\n        20 B  core module, 2 of them\n         3 B  alias\n');
   });
 });
 

@@ -105,7 +105,7 @@ function show(file, report) {
   const { kind, size, sections } = report;
   const lines = [`${file}: ${kind}, ${shownSize(size)}`];
   if (kind === 'component') {
-    lines.push('wasi-native runs core modules; a component has some inside, which other tools take out');
+    lines.push('wasi-native runs core modules; a component has some inside, which `jco transpile` takes out');
   } else {
     const { capabilities, families, imports, exports, memories, features } = report;
     const others = imports.filter(({ module }) => !WASI.test(module));
@@ -130,10 +130,20 @@ function show(file, report) {
     );
   }
   lines.push('', 'sections:');
-  for (const { name, size: bytes } of [...sections].sort((a, b) => b.size - a.size)) {
-    lines.push(`  ${shownSize(bytes).padStart(10)}  ${name}`);
+  for (const [name, sizes] of byName(sections)) {
+    const many = sizes.length > 1 ? `, ${sizes.length} of them` : '';
+    lines.push(`  ${shownSize(sum(sizes)).padStart(10)}  ${name}${many}`);
   }
   printLines(lines);
+}
+
+const sum = (sizes) => sizes.reduce((all, size) => all + size, 0);
+
+/** Sections of the same name together, as components have many: `[name, sizes]`, the largest first. */
+function byName(sections) {
+  const found = new Map();
+  for (const { name, size } of sections) found.set(name, [...(found.get(name) ?? []), size]);
+  return [...found].sort(([, a], [, b]) => sum(b) - sum(a));
 }
 
 const entry = ({ name, kind, type }) => (type === undefined ? `${name}: ${kind}` : `${name}${type}`);

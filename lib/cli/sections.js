@@ -8,6 +8,13 @@ const NAMES = [
   'data count', 'tag',
 ];
 
+/** The same of components. */
+// prettier-ignore
+const OF_COMPONENTS = [
+  'custom', 'core module', 'core instance', 'core type', 'component', 'instance', 'alias', 'type', 'canonical function',
+  'start', 'import', 'export', 'value',
+];
+
 /** Bytes before the first section: the magic and the version. */
 const HEADER = 8;
 
@@ -21,14 +28,14 @@ function sectionsIn(bytes) {
     const [size, start] = unsigned(bytes, at + 1);
     const end = start + size;
     if (!(end <= bytes.length)) break;
-    list.push({ name: isComponent ? `section ${id}` : nameOf(bytes, id, start), size: end - at });
+    list.push({ name: nameOf(bytes, id, start, isComponent ? OF_COMPONENTS : NAMES), size: end - at });
     at = end;
   }
   return { isComponent, list };
 }
 
-function nameOf(bytes, id, start) {
-  if (id !== 0) return NAMES[id] ?? `section ${id}`;
+function nameOf(bytes, id, start, names) {
+  if (id !== 0) return names[id] ?? `section ${id}`;
   const [length, at] = unsigned(bytes, start);
   return `custom "${bytes.toString('utf8', at, at + length)}"`;
 }
