@@ -18,11 +18,6 @@ const NODES = [20, 22, 24, 26];
 /** Say the same under every runtime, and take many seconds. */
 const ONCE = ['types.test.js', 'ruby.test.js', 'glue-large.test.js'];
 
-/** Not run under Bun, and why. */
-const NOT_UNDER_BUN = {
-  'guest-threads.test.js': 'calls of JavaScript from the threads of an instance were seen to wait for ever',
-};
-
 /** Milliseconds that a file of tests may take under Bun. */
 const BUN_FILE = 180_000;
 
@@ -87,8 +82,7 @@ function jest(node, first) {
  */
 function bunTest(bun) {
   const differs = JSON.parse(readFileSync('__test__/bun.json', 'utf8'));
-  for (const [file, why] of Object.entries(NOT_UNDER_BUN)) console.log(`not run: ${file}: ${why}`);
-  const isTest = (file) => file.endsWith('.test.js') && !ONCE.includes(file) && !(file in NOT_UNDER_BUN);
+  const isTest = (file) => file.endsWith('.test.js') && !ONCE.includes(file);
   const files = readdirSync('__test__').filter(isTest);
   const chosen = files.filter((file) => toJest.length === 0 || toJest.some((part) => file.includes(part)));
   return chosen.map((file) => bunFile(bun, file, differs[file] ?? {})).every(Boolean);
