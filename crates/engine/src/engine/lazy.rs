@@ -624,6 +624,47 @@ mod tests {
     }
 
     #[test]
+    fn processes_add_what_they_make_and_what_one_left_half_written_is_written_anew() {
+        if !crate::sys::plt::HAS_PLT {
+            return;
+        }
+        let directory = std::env::temp_dir().join(format!("wasi-native-added-{}", std::process::id()));
+        let cache = Cache { directory: directory.clone(), max_bytes: 1 << 30 };
+        let bytes = chain(20);
+        let index = DefinedFuncIndex::new;
+        let file = || {
+            let files = std::fs::read_dir(&directory).expect("it exists").flatten().map(|entry| entry.path());
+            let mut files = files.filter(|path| path.extension().is_some_and(|own| own == "wnpart"));
+            files.next().expect("there is one")
+        };
+        // Each process calls one function. Returns which it has begun with.
+        let process = |called: u32| {
+            let module = Module::new(&engine(Tiers::Stepped, Some(cache.clone())), &bytes).expect("valid");
+            let lazy = module.0.lazy.clone().expect("it is not complete");
+            let agenda = lazy.lock();
+            let begun = agenda.functions.iter().filter(|(_, function)| function.placed.is_some());
+            let begun: Vec<u32> = begun.map(|(index, _)| index.as_u32()).collect();
+            drop(agenda);
+            lazy.make(index(called as usize)).expect("compiles");
+            module.keep_progress();
+            begun
+        };
+        let mut len = 0;
+        for (number, called) in [3, 5, 7].into_iter().enumerate() {
+            assert_eq!(process(called), [3, 5, 7][..number]);
+            let longer = file().metadata().expect("it is there").len();
+            assert!(longer > len, "it has grown");
+            len = longer;
+        }
+        let written = std::fs::read(file()).expect("it can be read");
+        std::fs::write(file(), &written[..written.len() - 3]).expect("it can be written");
+        assert_eq!(process(9), [3, 5], "what is before the damage is good");
+        assert_eq!(process(11), [3, 5, 9]);
+        assert_eq!(process(13), [3, 5, 9, 11]);
+        std::fs::remove_dir_all(&directory).expect("it can be removed");
+    }
+
+    #[test]
     fn a_module_that_was_begun_is_not_read_or_validated_again() {
         if !crate::sys::plt::HAS_PLT {
             return;
