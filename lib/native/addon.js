@@ -8,7 +8,8 @@ const PLATFORMS = ['linux-x64-gnu', 'linux-x64-musl', 'linux-arm64-gnu', 'linux-
 /** The names of this platform: Linux has two C libraries, and only the addon for the right one can be opened. */
 function platforms() {
   const system = `${process.platform}-${process.arch}`;
-  return process.platform === 'linux' ? [`${system}-gnu`, `${system}-musl`] : [system];
+  const abis = { linux: ['-gnu', '-musl'], win32: ['-gnu'] }[process.platform] ?? [''];
+  return abis.map((abi) => system + abi);
 }
 
 function load() {
@@ -35,6 +36,8 @@ function load() {
           return require('../../wasi-native.linux-arm64-musl.node');
         case 'package linux-arm64-musl':
           return require('wasi-native-linux-arm64-musl');
+        case 'built win32-x64-gnu': // There is no package of it: scripts/test-windows.mjs builds it.
+          return require('../../wasi-native.win32-x64-gnu.node');
       }
     } catch (error) {
       isForbidden ||= error.code === 'ERR_DLOPEN_DISABLED';

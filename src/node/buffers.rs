@@ -15,6 +15,7 @@
 
 use super::failure::{Failure, Kind, run};
 use super::objects::as_memory;
+use super::platform::symbol;
 use super::raw::{self, HandleScope, Reference, Refused};
 use super::realm::Realm;
 use engine::{Extern, Memory, Pin};
@@ -345,11 +346,7 @@ fn set_detach_key(realm: &Realm, buffer: sys::napi_value) -> Option<SetDetachKey
         if !bears_keys(realm.env) {
             return None;
         }
-        // SAFETY: a look-up of a name, which ends with a zero.
-        let found = unsafe { libc::dlsym(libc::RTLD_DEFAULT, SET_DETACH_KEY.as_ptr()) };
-        if found.is_null() || !handles_are_slots(realm.env, buffer) {
-            return None;
-        }
+        let found = symbol(SET_DETACH_KEY).filter(|_| handles_are_slots(realm.env, buffer))?;
         // SAFETY: the name tells the parameters. A handle of Node-API is V8's own, a pointer to a
         // slot, which is what V8 passes for both.
         Some(unsafe { std::mem::transmute::<*mut c_void, SetDetachKey>(found) })

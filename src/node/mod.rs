@@ -53,6 +53,8 @@ mod memfs;
 mod module;
 mod objects;
 mod options;
+mod pipes;
+mod platform;
 mod profile;
 pub mod queue;
 pub mod raw;

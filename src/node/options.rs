@@ -4,18 +4,16 @@
 //! reach is decided here, from what the user wrote, and nowhere else. Nothing is taken from the process: no
 //! argument, no variable, no directory that the options do not name.
 
-use super::failure::{Failure, Kind, run};
-use super::realm::Realm;
+use super::failure::{Failure, Kind};
+use super::platform::{duplicate, path_of_directory, socket_handle};
 use super::wasi::{Program, TraceLines};
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use host::Metrics;
-use napi::bindgen_prelude::{BigInt, External, Uint8Array};
+use napi::bindgen_prelude::{BigInt, Uint8Array};
 use napi_derive::napi;
 use std::io::{self, Write};
 use std::net::{TcpListener, TcpStream};
-use std::os::fd::{AsFd, BorrowedFd};
-use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use wasi::{
     BuildError, Errno, Grant, MemoryFs, OutputBuffer, OwnedHandle, Perms, Policy, Preopen, Stdio, TracedCall,
@@ -189,7 +187,7 @@ impl Template {
         let opened = self.lock();
         let mounts = opened.as_ref().map_or(&[][..], |opened| &opened.mounts);
         let path = |mount: &Mount| match mount {
-            Mount::Host(preopen) => path_of(preopen.dir.as_fd()),
+            Mount::Host(preopen) => path_of_directory(&preopen.dir),
             Mount::Memory { .. } => None,
         };
         mounts.iter().map(path).collect()
@@ -401,100 +399,21 @@ fn preopen(guest: &str, host: &str, perms: Perms) -> Result<Preopen, Failure> {
     Ok(Preopen { dir, guest_path: guest.to_string(), perms })
 }
 
-/// The path of what is open, as the kernel has it. `None` if it is not text, or lies where this process
-/// cannot see it.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-fn path_of(opened: BorrowedFd<'_>) -> Option<String> {
-    use std::os::fd::AsRawFd;
-    let path = std::fs::read_link(format!("/proc/self/fd/{}", opened.as_raw_fd())).ok()?;
-    path.is_absolute().then(|| path.into_os_string().into_string().ok())?
-}
-
-#[cfg(target_vendor = "apple")]
-fn path_of(opened: BorrowedFd<'_>) -> Option<String> {
-    rustix::fs::getpath(opened).ok()?.into_string().ok()
-}
-
-#[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
-fn path_of(_: BorrowedFd<'_>) -> Option<String> {
-    None
-}
-
-/// The same for a descriptor of Node's.
-#[napi(catch_unwind)]
-pub fn descriptor_path(descriptor: i32) -> Option<String> {
-    path_of(duplicate(descriptor).ok()?.as_fd())
-}
-
 /// Makes a listener or a connection, as a path is opened: by this process.
 fn socket(index: usize, wanted: &SocketOption) -> Result<OwnedHandle, Failure> {
     let (what, made) = match (wanted.descriptor, &wanted.listen, &wanted.connect) {
         (Some(descriptor), ..) => (format!("use descriptor {descriptor}"), duplicate(descriptor)),
         (None, Some(AddressOption { host, port }), _) => {
             let listener = TcpListener::bind((host.as_str(), *port));
-            (format!("listen on {host}, port {port}"), listener.map(OwnedHandle::from))
+            (format!("listen on {host}, port {port}"), listener.and_then(socket_handle))
         }
         (None, None, Some(AddressOption { host, port })) => {
             let connection = TcpStream::connect((host.as_str(), *port));
-            (format!("connect to {host}, port {port}"), connection.map(OwnedHandle::from))
+            (format!("connect to {host}, port {port}"), connection.and_then(socket_handle))
         }
         (None, None, None) => return Err(Failure::new(Kind::Internal, "a socket that is none")),
     };
     made.map_err(|error| refused(format!("options.sockets[{index}]: cannot {what}: {error}")))
-}
-
-#[cfg(unix)]
-fn duplicate(descriptor: i32) -> io::Result<OwnedHandle> {
-    // SAFETY: the number is the user's, not negative, and only passed to the kernel, which
-    // refuses it if no descriptor has it.
-    unsafe { BorrowedFd::borrow_raw(descriptor) }.try_clone_to_owned()
-}
-
-/// The descriptors of a pipe: `[read, write]`.
-#[cfg(unix)]
-#[napi(catch_unwind)]
-pub fn pipe(realm: &External<Rc<Realm>>) -> napi::Result<Vec<i32>> {
-    use std::os::fd::IntoRawFd;
-    run(realm, || {
-        let (read, write) = io::pipe().map_err(|error| {
-            Failure::new(Kind::Resource, format!("cannot make a pipe for a standard stream: {error}"))
-        })?;
-        Ok(vec![read.into_raw_fd(), write.into_raw_fd()])
-    })
-}
-
-/// Closes an end of a pipe whose duplicate a program has. (`fs.close` would warn, in a worker, of a
-/// descriptor that it has not opened.)
-#[cfg(unix)]
-#[napi(catch_unwind)]
-pub fn close_pipe(end: i32) {
-    use std::os::fd::FromRawFd;
-    // SAFETY: the face got the number from `pipe`, and has no other use for it.
-    drop(unsafe { OwnedHandle::from_raw_fd(end) });
-}
-
-/// How many bytes are in a pipe whose reading end is ours; -1 if there are none and nobody is left to write
-/// some.
-#[cfg(unix)]
-#[napi(catch_unwind)]
-pub fn pipe_pending(end: i32) -> f64 {
-    use rustix::event::{PollFd, PollFlags, Timespec, poll};
-    use std::os::fd::BorrowedFd;
-    // SAFETY: the face asks while it has the end open.
-    let end = unsafe { BorrowedFd::borrow_raw(end) };
-    // A writer writes before it hangs up, so the hang-up is asked for first.
-    let mut asked = [PollFd::new(&end, PollFlags::IN)];
-    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
-    let is_over = poll(&mut asked, Some(&at_once)).is_ok() && asked[0].revents().contains(PollFlags::HUP);
-    match rustix::io::ioctl_fionread(end).unwrap_or(0) {
-        0 if is_over => -1.0,
-        bytes => bytes as f64,
-    }
-}
-
-#[cfg(not(unix))]
-fn duplicate(_: i32) -> io::Result<OwnedHandle> {
-    Err(io::Error::new(io::ErrorKind::Unsupported, "descriptors other than 0, 1 and 2"))
 }
 
 fn refused(message: String) -> Failure {

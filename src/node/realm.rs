@@ -19,6 +19,7 @@ use super::constants::constants;
 use super::descriptors::Descriptors;
 use super::exceptions::Exceptions;
 use super::failure::{self, Failure};
+use super::platform;
 use super::raw::{self, Reference, Refused};
 use super::threads::Threads;
 use super::types::Letters;
@@ -295,21 +296,9 @@ fn cache() -> Result<Option<Cache>, CompileError> {
     let directory = match given("WASI_NATIVE_CACHE_DIR") {
         // Where the process is may change.
         Some(directory) => std::path::absolute(directory).ok(),
-        None => user_cache_directory(&given).map(|directory| directory.join("wasi-native")),
+        None => platform::user_cache_directory(&given).map(|directory| directory.join("wasi-native")),
     };
     Ok(directory.map(|directory| Cache { directory, max_bytes: MAX_BYTES }))
-}
-
-#[cfg(target_os = "macos")]
-fn user_cache_directory(_: &dyn Fn(&str) -> Option<PathBuf>) -> Option<PathBuf> {
-    std::env::home_dir().map(|home| home.join("Library/Caches"))
-}
-
-/// As the XDG Base Directory Specification has it.
-#[cfg(not(target_os = "macos"))]
-fn user_cache_directory(given: &dyn Fn(&str) -> Option<PathBuf>) -> Option<PathBuf> {
-    let home = || std::env::home_dir().map(|home| home.join(".cache"));
-    given("XDG_CACHE_HOME").filter(|path| path.is_absolute()).or_else(home).filter(|path| path.is_absolute())
 }
 
 /// The value that a variable of the environment names; `None` where it is not set.

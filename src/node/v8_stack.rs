@@ -12,12 +12,13 @@
 //! V8's own.
 
 use super::failure::run;
+use super::platform::symbol;
 use super::realm::Realm;
 use engine::stack_bounds;
 use napi::bindgen_prelude::External;
 use napi_derive::napi;
 use std::cell::{Cell, OnceCell};
-use std::ffi::{CStr, c_void};
+use std::ffi::c_void;
 use std::mem::transmute;
 use std::rc::Rc;
 
@@ -116,17 +117,4 @@ fn limits(size: usize) -> Option<StackLimits> {
     let usual = start.saturating_sub(START).saturating_sub(size);
     let lowest = (stack.start + RESERVE).max(usual.saturating_sub(MOST));
     (!isolate.is_null()).then_some(StackLimits { set, isolate, usual, lowest })
-}
-
-/// The address of what the process itself exports by this name.
-#[cfg(unix)]
-fn symbol(name: &CStr) -> Option<*mut c_void> {
-    // SAFETY: a look-up by a name that ends with NUL.
-    let address = unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) };
-    (!address.is_null()).then_some(address)
-}
-
-#[cfg(not(unix))]
-fn symbol(_: &CStr) -> Option<*mut c_void> {
-    None
 }

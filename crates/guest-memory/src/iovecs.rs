@@ -4,17 +4,17 @@
 
 use std::io;
 use std::marker::PhantomData;
-use std::os::fd::BorrowedFd;
 use std::ptr;
 
-use crate::{Error, GuestMemory, unix};
+use crate::sys::{self, Handle};
+use crate::{Error, GuestMemory};
 
 /// Checked buffers in guest memory. They may overlap each other. The copies
 /// are then done in order.
 pub struct IoVecs<'a> {
-    inline: [unix::RawIoVec; IoVecs::INLINE],
+    inline: [sys::RawIoVec; IoVecs::INLINE],
     /// Used instead of `inline` when the buffers do not fit there.
-    heap: Vec<unix::RawIoVec>,
+    heap: Vec<sys::RawIoVec>,
     count: usize,
     total: usize,
     /// Whether these are all the buffers that the guest gave.
@@ -33,7 +33,7 @@ impl<'a> IoVecs<'a> {
     #[inline]
     fn empty() -> IoVecs<'a> {
         IoVecs {
-            inline: [unix::raw_iovec(ptr::null_mut(), 0); IoVecs::INLINE],
+            inline: [sys::raw_iovec(ptr::null_mut(), 0); IoVecs::INLINE],
             heap: Vec::new(),
             count: 0,
             total: 0,
@@ -48,7 +48,7 @@ impl<'a> IoVecs<'a> {
         if len == 0 {
             return Ok(());
         }
-        let entry = unix::raw_iovec(base, len);
+        let entry = sys::raw_iovec(base, len);
         if let Some(slot) = self.inline.get_mut(self.count) {
             *slot = entry;
         } else {
@@ -65,23 +65,23 @@ impl<'a> IoVecs<'a> {
     }
 
     #[inline]
-    fn entries(&self) -> &[unix::RawIoVec] {
+    fn entries(&self) -> &[sys::RawIoVec] {
         self.inline.get(..self.count).unwrap_or(&self.heap)
     }
 
     /// As many buffers as the host accepts in one call. The guest's next call
     /// moves the rest.
     #[inline]
-    fn for_host(&self) -> &[unix::RawIoVec] {
+    fn for_host(&self) -> &[sys::RawIoVec] {
         let entries = self.entries();
-        entries.get(..unix::MOST).unwrap_or(entries)
+        entries.get(..sys::MOST).unwrap_or(entries)
     }
 
     /// Whether the host can take all buffers of the guest in one call, as it
     /// must for a message that cannot be sent in parts.
     #[inline]
     pub fn is_one_message(&self) -> bool {
-        self.complete && self.count <= unix::MOST
+        self.complete && self.count <= sys::MOST
     }
 
     /// The total bytes of all buffers.
@@ -95,7 +95,7 @@ impl<'a> IoVecs<'a> {
     pub fn scatter(&self, from: &[u8]) -> usize {
         let mut rest = from;
         for entry in self.entries() {
-            let (base, len) = unix::iovec_parts(entry);
+            let (base, len) = sys::iovec_parts(entry);
             let (now, later) = rest.split_at(len.min(rest.len()));
             // SAFETY: `push` was given a checked range of at least `len`
             // bytes, and host bytes never overlap it.
@@ -110,7 +110,7 @@ impl<'a> IoVecs<'a> {
         let mut left = limit.min(self.total);
         into.try_reserve(left).map_err(|_| Error::OutOfMemory)?;
         for entry in self.entries() {
-            let (base, len) = unix::iovec_parts(entry);
+            let (base, len) = sys::iovec_parts(entry);
             let len = len.min(left);
             let old = into.len();
             // SAFETY: `push` was given a checked source range. `reserve` made
@@ -128,7 +128,7 @@ impl<'a> IoVecs<'a> {
     pub fn gather_into(&self, into: &mut [u8]) {
         let mut done = 0;
         for entry in self.entries() {
-            let (base, len) = unix::iovec_parts(entry);
+            let (base, len) = sys::iovec_parts(entry);
             let rest = into.get_mut(done..).unwrap_or_default();
             let len = len.min(rest.len());
             // SAFETY: `push` was given a checked source range of at least `len`
@@ -140,39 +140,47 @@ impl<'a> IoVecs<'a> {
 
     /// `readv` into the buffers.
     #[inline]
-    pub fn read_from(&self, fd: BorrowedFd<'_>) -> io::Result<usize> {
+    pub fn read_from(&self, fd: Handle<'_>) -> io::Result<usize> {
         // SAFETY: here and below, every entry is a checked range that stays
         // mapped for `'a`, and on our side only the kernel accesses it.
-        unsafe { unix::readv(fd, self.for_host()) }
+        unsafe { sys::readv(fd, self.for_host()) }
     }
 
     #[inline]
-    pub fn write_to(&self, fd: BorrowedFd<'_>) -> io::Result<usize> {
+    pub fn write_to(&self, fd: Handle<'_>) -> io::Result<usize> {
         // SAFETY: as in `read_from`, these are checked ranges of guest memory.
-        unsafe { unix::writev(fd, self.for_host()) }
+        unsafe { sys::writev(fd, self.for_host()) }
+    }
+
+    /// Writes at the end of a file that was opened to append to, or has been told since. Elsewhere as
+    /// [`IoVecs::write_to`].
+    #[inline]
+    pub fn append_to(&self, fd: Handle<'_>) -> io::Result<usize> {
+        // SAFETY: as in `read_from`, these are checked ranges of guest memory.
+        unsafe { sys::append(fd, self.for_host()) }
     }
 
     #[inline]
-    pub fn read_from_at(&self, fd: BorrowedFd<'_>, offset: u64) -> io::Result<usize> {
+    pub fn read_from_at(&self, fd: Handle<'_>, offset: u64) -> io::Result<usize> {
         // SAFETY: as in `read_from`, these are checked ranges of guest memory.
-        unsafe { unix::preadv(fd, self.for_host(), offset) }
+        unsafe { sys::preadv(fd, self.for_host(), offset) }
     }
 
     #[inline]
-    pub fn write_to_at(&self, fd: BorrowedFd<'_>, offset: u64) -> io::Result<usize> {
+    pub fn write_to_at(&self, fd: Handle<'_>, offset: u64) -> io::Result<usize> {
         // SAFETY: as in `read_from`, these are checked ranges of guest memory.
-        unsafe { unix::pwritev(fd, self.for_host(), offset) }
+        unsafe { sys::pwritev(fd, self.for_host(), offset) }
     }
 
     /// `recvmsg`. Also returns whether a datagram was truncated.
-    pub fn receive(&self, fd: BorrowedFd<'_>, peek: bool, wait_all: bool) -> io::Result<(usize, bool)> {
+    pub fn receive(&self, fd: Handle<'_>, peek: bool, wait_all: bool) -> io::Result<(usize, bool)> {
         // SAFETY: as in `read_from`, these are checked ranges of guest memory.
-        unsafe { unix::recvmsg(fd, self.for_host(), peek, wait_all) }
+        unsafe { sys::recvmsg(fd, self.for_host(), peek, wait_all) }
     }
 
-    pub fn send(&self, fd: BorrowedFd<'_>) -> io::Result<usize> {
+    pub fn send(&self, fd: Handle<'_>) -> io::Result<usize> {
         // SAFETY: as in `read_from`, these are checked ranges of guest memory.
-        unsafe { unix::sendmsg(fd, self.for_host()) }
+        unsafe { sys::sendmsg(fd, self.for_host()) }
     }
 }
 

@@ -19,9 +19,13 @@
 
 mod iovecs;
 mod large;
-mod text;
 #[cfg(unix)]
-mod unix;
+#[path = "unix.rs"]
+mod sys;
+#[cfg(windows)]
+#[path = "windows.rs"]
+mod sys;
+mod text;
 
 pub use iovecs::IoVecs;
 pub use text::GuestText;

@@ -6,6 +6,8 @@
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
+pub type Handle<'a> = BorrowedFd<'a>;
+
 pub type RawIoVec = libc::iovec;
 
 /// `IOV_MAX`: the most buffers that the vectored calls accept, on every Unix that we know.
@@ -155,6 +157,9 @@ pub unsafe fn pwritev(fd: BorrowedFd<'_>, entries: &[RawIoVec], offset: u64) -> 
         _ => unsafe { libc::pwritev(fd, entries.as_ptr(), count(entries)?, at) },
     })
 }
+
+/// The kernel knows which files are appended to.
+pub use writev as append;
 
 fn message(entries: &[RawIoVec]) -> libc::msghdr {
     // SAFETY: all zero is a valid message without name, control data or buffers.

@@ -50,7 +50,7 @@ impl Cache {
         let at = notes::now();
         let path = self.path(key);
         let (file, metadata) = sys::open_private_file(&path).ok()?;
-        let (note, subject, state) = (path.with_extension(NOTE), digest(key), FileState::of(&metadata));
+        let (note, subject, state) = (path.with_extension(NOTE), digest(key), FileState::of(&file).ok()?);
         let verified = notes::read(&note, &subject, &state).is_some();
         if verified_only && !verified {
             return None;

@@ -16,6 +16,7 @@ use crate::abi::{MemoryStyle, Tunables};
 use crate::error::CompileError;
 use crate::parse::info::*;
 use crate::pool::{self, Stop};
+use crate::sys::GROWS_IN_ORDER;
 use crate::sys::arch::REQUIRED_FLAG;
 use crate::types::{FuncType, ValType};
 use cranelift_codegen::control::ControlPlane;
@@ -104,7 +105,8 @@ fn target(
         ("regalloc_algorithm", register_allocator),
         ("preserve_frame_pointers", "true"),
         ("is_pic", "false"),
-        ("enable_probestack", "false"),
+        ("enable_probestack", if GROWS_IN_ORDER { "true" } else { "false" }),
+        ("probestack_strategy", "inline"),
         ("enable_verifier", if cfg!(debug_assertions) { "true" } else { "false" }),
         // Results that do not fit in registers are returned in memory that the caller provides.
         ("enable_multi_ret_implicit_sret", "true"),

@@ -76,7 +76,7 @@ pub fn make(
     let engine = choose(&bytes)?;
     let module = making::make(&engine, Given::Own(bytes.into()), use_cache, go_on)?;
     // Whoever wrote the file while it was read has changed its state.
-    let unchanged = file.metadata().is_ok_and(|metadata| FileState::of(&metadata) == state);
+    let unchanged = FileState::of(&file).is_ok_and(|now| now == state);
     if let Some(cache) = cache.filter(|_| unchanged && module.may_be_kept()) {
         cache.note_module(path, &state, at, module.hash());
     }
@@ -96,11 +96,11 @@ fn find(engine: &Engine, hash: &[u8; 32]) -> Option<Module> {
 
 fn open(path: &Path) -> io::Result<(File, FileState)> {
     let file = crate::sys::open_without_waiting(path)?;
-    let metadata = file.metadata()?;
-    if !metadata.is_file() {
+    if !file.metadata()?.is_file() {
         return Err(io::ErrorKind::Unsupported.into());
     }
-    Ok((file, FileState::of(&metadata)))
+    let state = FileState::of(&file)?;
+    Ok((file, state))
 }
 
 /// The bytes of a file, and how many there are. Of too many for a module only some are read.

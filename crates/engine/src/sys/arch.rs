@@ -19,6 +19,46 @@ pub const VENEER_SIZE: usize = 0;
 #[cfg(target_arch = "aarch64")]
 pub const VENEER_SIZE: usize = 24;
 
+/// The registers of a C function's integer arguments.
+#[cfg(all(target_arch = "x86_64", not(windows)))]
+macro_rules! argument {
+    (0) => {
+        "rdi"
+    };
+    (1) => {
+        "rsi"
+    };
+    (2) => {
+        "rdx"
+    };
+    (3) => {
+        "rcx"
+    };
+}
+#[cfg(all(target_arch = "x86_64", windows))]
+macro_rules! argument {
+    (0) => {
+        "rcx"
+    };
+    (1) => {
+        "rdx"
+    };
+    (2) => {
+        "r8"
+    };
+    (3) => {
+        "r9"
+    };
+}
+#[cfg(target_arch = "x86_64")]
+pub(super) use argument;
+
+/// Bytes above the return address that a C function may use as its own.
+#[cfg(all(target_arch = "x86_64", not(windows)))]
+pub(super) const SHADOW: usize = 0;
+#[cfg(all(target_arch = "x86_64", windows))]
+pub(super) const SHADOW: usize = 32;
+
 /// Continues at `pc` with the given stack and frame pointers, and with `payload` in the register of an
 /// exception's payload. Compiled code uses it to jump to the handler of the innermost entry trampoline after
 /// a host function failed, or to the handler of a wasm frame after a throw.
@@ -29,7 +69,12 @@ pub const VENEER_SIZE: usize = 24;
 #[cfg(target_arch = "x86_64")]
 #[unsafe(naked)]
 pub unsafe extern "C" fn resume(pc: usize, sp: usize, fp: usize, payload: usize) -> ! {
-    naked_asm!("mov rsp, rsi", "mov rbp, rdx", "mov rax, rcx", "jmp rdi")
+    naked_asm!(
+        concat!("mov rsp, ", argument!(1)),
+        concat!("mov rbp, ", argument!(2)),
+        concat!("mov rax, ", argument!(3)),
+        concat!("jmp ", argument!(0)),
+    )
 }
 
 /// As on x86-64.
@@ -96,8 +141,10 @@ pub unsafe extern "C" fn ask() {
         "movaps [rsp + 224], xmm14",
         "movaps [rsp + 240], xmm15",
         "cld",
-        "mov rdi, rbp",
+        concat!("mov ", argument!(0), ", rbp"),
+        "sub rsp, {shadow}",
         "call [rax + {asked}]",
+        "add rsp, {shadow}",
         "test rax, rax",
         "jnz 2f",
         "movaps xmm0, [rsp]",
@@ -136,12 +183,13 @@ pub unsafe extern "C" fn ask() {
         "pop rbp",
         "ret 128",
         "2:",
-        "mov rdi, [rax]",
-        "mov rsi, [rax + 8]",
-        "mov rdx, [rax + 16]",
-        "mov rcx, [rax + 24]",
+        concat!("mov ", argument!(0), ", [rax]"),
+        concat!("mov ", argument!(1), ", [rax + 8]"),
+        concat!("mov ", argument!(2), ", [rax + 16]"),
+        concat!("mov ", argument!(3), ", [rax + 24]"),
         "jmp {resume}",
         asked = const offset_of!(Asking, asked),
+        shadow = const SHADOW,
         resume = sym resume,
     )
 }
@@ -264,13 +312,18 @@ pub unsafe extern "C" fn with_preserved_registers(
         "push r13",
         "push r14",
         "push r15",
+        // Windows preserves these two as well, and vector registers, in which no reference is.
+        "push rdi",
+        "push rsi",
         "sub rsp, 8",
-        "mov rax, rdi",
-        "mov rdi, rsi",
-        "mov rsi, rsp",
+        concat!("mov rax, ", argument!(0)),
+        concat!("mov ", argument!(0), ", ", argument!(1)),
+        concat!("mov ", argument!(1), ", rsp"),
+        "sub rsp, {shadow}",
         "call rax",
         "leave",
         "ret",
+        shadow = const SHADOW,
     )
 }
 
@@ -356,8 +409,8 @@ mod tests {
     fn a_value_that_is_in_a_preserved_register_alone_is_found() {
         unsafe extern "C" fn look(data: *mut c_void, from: *const u64) {
             assert_eq!(from.addr() % 16, 0);
-            // SAFETY: six registers and a word for alignment are on the stack at `from`.
-            let words = unsafe { std::slice::from_raw_parts(from, 7) };
+            // SAFETY: eight registers and a word for alignment are on the stack at `from`.
+            let words = unsafe { std::slice::from_raw_parts(from, 9) };
             // SAFETY: `data` is the vector below.
             unsafe { (*data.cast::<Vec<u64>>()).extend_from_slice(words) };
         }

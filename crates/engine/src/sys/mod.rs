@@ -14,5 +14,10 @@ mod unix;
 #[cfg(unix)]
 pub use unix::*;
 
-#[cfg(not(unix))]
+#[cfg(windows)]
+mod windows;
+#[cfg(windows)]
+pub use windows::*;
+
+#[cfg(not(any(unix, windows)))]
 compile_error!("wasi-native has no sys/ for this operating system yet: see docs/architecture.md");

@@ -6,6 +6,8 @@
 //! of a word.
 
 #[cfg(all(target_arch = "x86_64", not(miri)))]
+use super::arch::{SHADOW, argument};
+#[cfg(all(target_arch = "x86_64", not(miri)))]
 use core::arch::naked_asm;
 use core::ffi::c_void;
 use core::sync::atomic::{AtomicPtr, Ordering};
@@ -104,10 +106,12 @@ pub unsafe extern "C" fn first_call() {
         "movups [rsp + 80], xmm5",
         "movups [rsp + 96], xmm6",
         "movups [rsp + 112], xmm7",
-        "mov rdi, r11",
-        "mov rsi, rbp",
+        concat!("mov ", argument!(0), ", r11"),
+        concat!("mov ", argument!(1), ", rbp"),
         "cld",
+        "sub rsp, {shadow}",
         "call qword ptr [rip + {make}]",
+        "add rsp, {shadow}",
         "test rax, rax",
         "jnz 2f",
         "movups xmm0, [rsp]",
@@ -131,12 +135,13 @@ pub unsafe extern "C" fn first_call() {
         "sub r11, {back}",
         "jmp r11",
         "2:",
-        "mov rdi, [rax]",
-        "mov rsi, [rax + 8]",
-        "mov rdx, [rax + 16]",
-        "mov rcx, [rax + 24]",
+        concat!("mov ", argument!(0), ", [rax]"),
+        concat!("mov ", argument!(1), ", [rax + 8]"),
+        concat!("mov ", argument!(2), ", [rax + 16]"),
+        concat!("mov ", argument!(3), ", [rax + 24]"),
         "jmp {resume}",
         make = sym MAKE,
+        shadow = const SHADOW,
         back = const RETURN,
         resume = sym super::arch::resume,
     )

@@ -187,6 +187,7 @@ impl OpenFile {
                 self.require_one_message(from)?;
                 if self.flags().contains(Fdflags::APPEND) {
                     host.position.leave_to(handle)?;
+                    return Ok(from.append_to(handle)?);
                 }
                 let at = |offset| Ok(from.write_to_at(handle, offset)?);
                 host.position.transfer(at, || Ok(from.write_to(handle)?))

@@ -12,6 +12,10 @@
 mod unix;
 #[cfg(unix)]
 pub use unix::*;
+#[cfg(windows)]
+mod windows;
+#[cfg(windows)]
+pub use windows::*;
 
 /// How `path_open` wants a file opened.
 #[derive(Clone, Copy, Debug, Default)]

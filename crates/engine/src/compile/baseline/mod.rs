@@ -27,6 +27,7 @@ use crate::abi::offsets;
 use crate::abi::{MemoryStyle, TrapCode};
 use crate::error::CompileError;
 use crate::parse::info::*;
+use crate::sys::{GROWS_IN_ORDER, page_size};
 use crate::types::FuncType;
 use asm::*;
 use calls::{Arg, args_of};
@@ -186,6 +187,10 @@ impl Baseline<'_> {
         }
         self.stubs();
         let frame = (FRAME_HEADER + 8 * self.values.most_places() as i32 + 15) & !15;
+        // This tier does not touch the pages of a frame in their order.
+        if GROWS_IN_ORDER && frame as usize >= page_size() {
+            return Err(Refused::Unknown);
+        }
         for patch in patches {
             self.asm.patch(patch, -frame);
         }

@@ -14,7 +14,7 @@ pub use perf::{monotonic_nanoseconds, name_for_perf, open_shared_log, thread_id}
 pub use private::*;
 pub use sampling::{Thread, install_sampling_handler};
 pub use signals::install_fault_handler;
-pub use stack::stack_bounds;
+pub use stack::{GROWS_IN_ORDER, stack_bounds};
 
 /// Keeps this library mapped for the rest of the process. Node closes an addon when the last of its
 /// environments ends, but the fault handler must stay callable.

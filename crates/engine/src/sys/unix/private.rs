@@ -102,15 +102,16 @@ pub struct FileState {
 }
 
 impl FileState {
-    pub fn of(metadata: &Metadata) -> FileState {
+    pub fn of(file: &File) -> io::Result<FileState> {
+        let metadata = file.metadata()?;
         let nanos = |seconds: i64, nanos: i64| seconds.saturating_mul(1_000_000_000).saturating_add(nanos);
-        FileState {
+        Ok(FileState {
             device: metadata.dev(),
             inode: metadata.ino(),
             size: metadata.size(),
             modified: nanos(metadata.mtime(), metadata.mtime_nsec()),
             changed: nanos(metadata.ctime(), metadata.ctime_nsec()),
-        }
+        })
     }
 
     /// Whether a change after this moment would have given the file another state. The clock of a file system

@@ -3,6 +3,9 @@
 use std::cell::Cell;
 use std::ops::Range;
 
+/// Whether the system makes a stack's pages in order, from the top: then no function may leave one out.
+pub const GROWS_IN_ORDER: bool = false;
+
 /// The address range of the current thread's stack. Of the main thread the C library knows it only from a list of
 /// all mappings, which takes tens of microseconds, so each thread asks once.
 pub fn stack_bounds() -> Range<usize> {

@@ -59,8 +59,8 @@ impl Listing {
     pub fn peek(&mut self) -> Result<Option<DirEntry<'_>>, Errno> {
         if self.at >= self.batch.len() {
             self.clear();
-            let Listing { dir, inode, batch, names, .. } = self;
-            let any = sys::read_directory(dir, *inode, |DirEntry { next, ino, filetype, name }| {
+            let Listing { dir, inode, batch, names, cookie, .. } = self;
+            let any = sys::read_directory(dir, *cookie, *inode, |DirEntry { next, ino, filetype, name }| {
                 let start = names.len();
                 names.try_reserve(name.len()).map_err(|_| Errno::Nomem)?;
                 names.extend_from_slice(name);

