@@ -261,12 +261,23 @@ pub fn open_without_waiting(path: &Path) -> io::Result<File> {
 /// Opens a file for reading, if it is private to this user and not a link.
 pub fn open_private_file(path: &Path) -> io::Result<(File, Metadata)> {
     let file = OpenOptions::new().read(true).custom_flags(FILE_FLAG_OPEN_REPARSE_POINT).open(path)?;
+    checked(file)
+}
+
+fn checked(file: File) -> io::Result<(File, Metadata)> {
     let metadata = file.metadata()?;
     if !metadata.is_file() || is_link(&metadata) {
         return Err(refused("it is no file"));
     }
     check(&file)?;
     Ok((file, metadata))
+}
+
+/// Opens a file that is written at its end, or creates it, and how it was. Otherwise as [`open_private_file`].
+pub fn append_private_file(path: &Path) -> io::Result<(File, Metadata)> {
+    let mut options = OpenOptions::new();
+    options.append(true).create(true).custom_flags(FILE_FLAG_OPEN_REPARSE_POINT);
+    checked(options.open(path)?)
 }
 
 /// Creates a new file in a directory that is private to this user: the file has the directory's rights.
