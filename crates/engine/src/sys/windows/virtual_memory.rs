@@ -160,6 +160,10 @@ impl Mmap {
         })
     }
 
+    /// Has the system make writable pages now that would be made one by one when they are first written, if it can.
+    /// Windows has no such call for them.
+    pub fn populate(&self, _: Range<usize>) {}
+
     /// Makes pages readable and executable, and no longer writable.
     pub fn make_executable(&self, range: Range<usize>) -> io::Result<()> {
         self.each(range, |start, len| protect(start, len, PAGE_EXECUTE_READ))
