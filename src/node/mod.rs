@@ -27,6 +27,8 @@
 //! - [`options`]: WASI options to a context; the only place with ambient authority
 //! - [`wasi`]: the WASI functions as JavaScript sees them
 //! - [`descriptors`]: those of programs, which go with the environment
+//! - [`pipes`]: descriptors of Node's, and pipes between its streams and programs
+//! - [`platform`]: what differs by operating system
 //! - [`v8_stack`]: V8's stack limit, for JavaScript that wasm calls
 //!
 //! Invariant: state belongs to a realm, and a realm to one Node environment, so workers and repeated loads
