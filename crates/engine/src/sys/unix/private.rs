@@ -1,5 +1,6 @@
 //! Files and directories that only this user can write to.
 
+use crate::sys::FileState;
 use std::fs::{DirBuilder, File, Metadata, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
@@ -88,19 +89,6 @@ pub fn create_private_file(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create_new(true).mode(0o600).custom_flags(libc::O_NOFOLLOW).open(path)
 }
 
-/// Which file something is, and in which state. Every change of its contents or attributes changes the state:
-/// the system sets the time of change, and nobody can set it back.
-#[derive(Clone, Copy, Default, Debug, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
-#[repr(C)]
-pub struct FileState {
-    device: u64,
-    inode: u64,
-    size: u64,
-    /// Nanoseconds since 1970, as a note needs them for its own time.
-    modified: i64,
-    changed: i64,
-}
-
 impl FileState {
     pub fn of(file: &File) -> io::Result<FileState> {
         let metadata = file.metadata()?;
@@ -112,13 +100,5 @@ impl FileState {
             modified: nanos(metadata.mtime(), metadata.mtime_nsec()),
             changed: nanos(metadata.ctime(), metadata.ctime_nsec()),
         })
-    }
-
-    /// Whether a change after this moment would have given the file another state. The clock of a file system
-    /// has steps, so of a file that was changed just before nobody can tell.
-    pub fn is_settled(&self, now: i64) -> bool {
-        /// The longest step of the file systems in use (FAT), and a little for clocks that differ.
-        const STEP: i64 = 3_000_000_000;
-        self.changed.saturating_add(STEP) < now && self.modified.saturating_add(STEP) < now
     }
 }

@@ -1,5 +1,6 @@
 //! Files and directories that only this user can write to, as their access control lists say.
 
+use crate::sys::FileState;
 use std::ffi::c_void;
 use std::fs::{File, Metadata, OpenOptions};
 use std::io;
@@ -285,19 +286,6 @@ pub fn create_private_file(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create_new(true).open(path)
 }
 
-/// Which file something is, and in which state. Every change of its contents or attributes changes the state:
-/// the system sets the time of change. Only a program that means to deceive can set that back.
-#[derive(Clone, Copy, Default, Debug, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
-#[repr(C)]
-pub struct FileState {
-    device: u64,
-    inode: u64,
-    size: u64,
-    /// Nanoseconds since 1970, as a note needs them for its own time.
-    modified: i64,
-    changed: i64,
-}
-
 impl FileState {
     pub fn of(file: &File) -> io::Result<FileState> {
         /// 1970 in the system's own time: steps of 100 ns since 1601.
@@ -319,13 +307,5 @@ impl FileState {
             modified: nanos(times.LastWriteTime),
             changed: nanos(times.ChangeTime),
         })
-    }
-
-    /// Whether a change after this moment would have given the file another state. The clock of a file system
-    /// has steps, so of a file that was changed just before nobody can tell.
-    pub fn is_settled(&self, now: i64) -> bool {
-        /// The longest step of the file systems in use (FAT), and a little for clocks that differ.
-        const STEP: i64 = 3_000_000_000;
-        self.changed.saturating_add(STEP) < now && self.modified.saturating_add(STEP) < now
     }
 }
