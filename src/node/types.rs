@@ -2,7 +2,8 @@
 //!
 //! For this room, and through Node-API for the face. A signature in JavaScript is a string with a letter
 //! for each value. The types of [`NAMED`] have the letters that stand there. References to less than all
-//! functions or all values have letters among the characters for private use, which a realm gives out.
+//! functions or all values have letters among the characters for private use, which a realm gives out. Those of
+//! types that a module made take two places of a JavaScript string, which is read by characters.
 //! Invariant: such a letter stands for one type as long as anything has that type. When the type is gone
 //! the letter is free for another one, of which `null` is a value or not as before, so what the face
 //! remembers of letters stays true.
@@ -31,7 +32,6 @@ pub const NAMED: [(&str, char, ValType); 7] = [
 pub const EXOTIC: char = 'x';
 
 const FIRST: u32 = 0xe000;
-const LAST: u32 = 0xf8ff;
 
 /// The other references that name no type of a module. Each has a letter of its own.
 const ABSTRACT: [RefType; 6] = {
@@ -48,10 +48,13 @@ const ABSTRACT: [RefType; 6] = {
     ]
 };
 
-/// The first letter for a type of functions that a module made: even places are not null.
-const CONCRETE: u32 = FIRST + 16;
+/// The first letter for a type of functions that a module made, and the last: even places are not null.
+const CONCRETE: u32 = 0xf_0000;
+const LAST: u32 = 0x10_fffd;
 /// Of either kind.
 const PLACES: u32 = (LAST + 1 - CONCRETE) / 2;
+/// With fewer letters than this, nobody looks for types that are gone.
+const FEW: usize = 1000;
 
 /// The types of functions that have letters in a realm, by `nullable`.
 #[derive(Default)]
@@ -62,6 +65,8 @@ struct Kind {
     types: Vec<TypeId>,
     places: HashMap<TypeId, u32>,
     free: Vec<u32>,
+    /// How many of them were in use when those that are gone were last looked for.
+    used: usize,
     /// How often there was no letter since one was free. Looking through all types does not pay each time.
     refused: u32,
 }
@@ -71,9 +76,13 @@ impl Kind {
         if let Some(place) = self.places.get(&ty) {
             return Some(*place);
         }
-        if self.free.is_empty() && self.types.len() as u32 == PLACES {
-            self.refused = self.refused.wrapping_add(1);
-            if self.refused % 256 == 1 {
+        if self.free.is_empty() {
+            if self.types.len() as u32 == PLACES {
+                self.refused = self.refused.wrapping_add(1);
+                if self.refused % 256 == 1 {
+                    self.sweep();
+                }
+            } else if self.types.len() >= FEW.max(2 * self.used) {
                 self.sweep();
             }
         }
@@ -102,6 +111,7 @@ impl Kind {
             }
             alive
         });
+        self.used = self.places.len();
     }
 }
 
