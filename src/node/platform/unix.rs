@@ -4,7 +4,7 @@ use cap_std::fs::Dir;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::ffi::{CStr, c_void};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd};
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, IntoRawFd};
 use std::path::PathBuf;
 use wasi::OwnedHandle;
 
@@ -69,7 +69,8 @@ pub fn path_of_directory(directory: &Dir) -> Option<String> {
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn kernel_path(opened: BorrowedFd<'_>) -> Option<String> {
-    let path = std::fs::read_link(format!("/proc/self/fd/{}", opened.as_raw_fd())).ok()?;
+    let number = std::os::fd::AsRawFd::as_raw_fd(&opened);
+    let path = std::fs::read_link(format!("/proc/self/fd/{number}")).ok()?;
     path.is_absolute().then(|| path.into_os_string().into_string().ok())?
 }
 

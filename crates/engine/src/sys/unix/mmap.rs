@@ -173,12 +173,14 @@ impl Mmap {
 
     /// Has the system make writable pages now that would be made one by one when they are first written, if it can.
     pub fn populate(&self, range: Range<usize>) {
+        if range.end > self.len {
+            return;
+        }
+        // SAFETY: the range is inside our own mapping, and its contents stay as they are. A failure changes nothing.
         #[cfg(all(target_os = "linux", not(miri)))]
-        if range.end <= self.len {
-            // SAFETY: the range is inside our own mapping, and its contents stay as they are. A failure changes nothing.
-            unsafe {
-                os::madvise(self.start().add(range.start).cast(), range.len(), libc::MADV_POPULATE_WRITE);
-            }
+        unsafe {
+            let start = self.start().add(range.start).cast();
+            libc::madvise(start, range.len(), libc::MADV_POPULATE_WRITE);
         }
     }
 
