@@ -63,7 +63,7 @@ impl Mmap {
     /// The contents of a mapping that [`Mmap::of_file`] made.
     pub fn bytes_of_file(&self) -> &[u8] {
         // SAFETY: the mapping is private and readable, and no method makes pages of a file inaccessible. The file
-        // is only ever replaced as a whole.
+        // is only ever replaced as a whole, or grows after its end.
         unsafe { std::slice::from_raw_parts(self.start(), self.len) }
     }
 
