@@ -118,6 +118,7 @@ describe('a posted Module and shared Memory are of their classes at once', () =>
       return false;
     }
   })();
+  // Without such memories V8 has none that could arrive.
   (hasWide ? test : test.skip)('with BigInts, if its addresses are 64 bits wide', () => {
     const memory = new wn.Memory({ address: 'i64', initial: 1n, maximum: 3n, shared: true });
     const clone = structuredClone(memory);
@@ -210,6 +211,7 @@ test('nothing else is cloned or posted', async () => {
   port1.close();
 });
 
+// Where V8 has no such buffers there is nothing to grow.
 const growable = WebAssembly.Memory.prototype.toResizableBuffer === undefined ? test.skip : test;
 growable('a shared memory has buffers that grow with it, where V8 has them', () => {
   const { memory, module } = make();

@@ -249,6 +249,20 @@ onLinux('nothing is left behind', () => {
     expect(Object.fromEntries(more)).toEqual({});
   };
 
+  /** What 100 Workers leave, two at a time, of which one has `true` for its data and the other has `false`. */
+  const workersLeave = (worker) =>
+    run(`${HEAD}${MEASURE}
+      const { once } = require('node:events');
+      const one = (data) => once(new Worker(${JSON.stringify(worker)}, { eval: true, workerData: data }), 'exit');
+      const rounds = async (count) => {
+        for (let k = 0; k < count; k += 2) {
+          const codes = await Promise.all([one(true), one(false)]);
+          if (codes.flat().some((code) => code !== 0)) throw new Error('a Worker ended with ' + codes);
+        }
+      };
+      await rounds(10);
+      await report(() => rounds(100));`);
+
   test('by 10,000 calls of two packages, with bytes, texts, objects, errors and promises', () => {
     const growth = run(`${HEAD}${MEASURE}
       const [crc32, snappy] = [load('@node-rs/crc32'), load('@napi-rs/snappy')];
@@ -304,18 +318,7 @@ onLinux('nothing is left behind', () => {
           snappy.close();
         }
       })();`;
-    const growth = run(`${HEAD}${MEASURE}
-      const { once } = require('node:events');
-      const one = (closed) => once(new Worker(${JSON.stringify(worker)}, { eval: true, workerData: closed }), 'exit');
-      const rounds = async (count) => {
-        for (let k = 0; k < count; k += 2) {
-          const codes = await Promise.all([one(true), one(false)]);
-          if (codes.flat().some((code) => code !== 0)) throw new Error('a Worker ended with ' + codes);
-        }
-      };
-      await rounds(10);
-      await report(() => rounds(100));`);
-    expectNothing(growth);
+    expectNothing(workersLeave(worker));
   });
 
   test('by 100 Workers with instances, buffers over their memories, and programs, none of which is closed', () => {
@@ -328,17 +331,6 @@ onLinux('nothing is left behind', () => {
       if (workerData) new Uint8Array(instance.exports.memory.buffer).fill(1);
       const wasi = new wn.WASI({ version: 'preview1', preopens: { '/': '.' } });
       globalThis.kept = [instance, wasi, wasi.getImportObject()];`;
-    const growth = run(`${HEAD}${MEASURE}
-      const { once } = require('node:events');
-      const one = (data) => once(new Worker(${JSON.stringify(worker)}, { eval: true, workerData: data }), 'exit');
-      const rounds = async (count) => {
-        for (let k = 0; k < count; k += 2) {
-          const codes = await Promise.all([one(true), one(false)]);
-          if (codes.flat().some((code) => code !== 0)) throw new Error('a Worker ended with ' + codes);
-        }
-      };
-      await rounds(10);
-      await report(() => rounds(100));`);
-    expectNothing(growth);
+    expectNothing(workersLeave(worker));
   });
 });

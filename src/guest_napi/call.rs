@@ -256,6 +256,7 @@ impl<'a> Call<'a> {
         let failed = [sys::Status::napi_pending_exception, sys::Status::napi_cannot_run_js].contains(&status);
         if failed && !guest.realm.goes_on() {
             // Real Node-API would go on in the guest, to whom this looks like any exception.
+            guest.left.set(true);
             return Err(self.leave(TrapCode::Interrupted.into()));
         }
         check(status)

@@ -38,6 +38,8 @@ pub struct Guest {
     pub env: Cell<u32>,
     /// The same while Node-API answers the guest: not while its allocator runs for us.
     answers: Cell<Option<u32>>,
+    /// Whether it was left in the middle of a call, because its thread is being terminated.
+    pub left: Cell<bool>,
     /// `None` when the guest is closed.
     live: RefCell<Option<Live>>,
     malloc: Cell<Option<NonNull<VMFuncRef>>>,
@@ -121,6 +123,7 @@ impl Guest {
             host: realm.env,
             env: Cell::new(0),
             answers: Cell::new(Some(0)),
+            left: Cell::default(),
             live: RefCell::new(None),
             malloc: Cell::new(None),
             free: Cell::new(None),
@@ -381,8 +384,11 @@ impl Guest {
         if self.is_entered() {
             return false;
         }
-        super::lifetime::run_end(self);
-        super::tsfn::finish_all(self);
+        // One that was left in the middle is in no state to go on.
+        if !self.left.get() {
+            super::lifetime::run_end(self);
+            super::tsfn::finish_all(self);
+        }
         self.end_threads();
         self.die(why, true);
         self.thread_safe.borrow_mut().clear();

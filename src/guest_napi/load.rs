@@ -105,6 +105,8 @@ fn follow_environment(guest: &Rc<Guest>) -> Result<(), Failure> {
         raw::contained(|| {
             // SAFETY: counted below, and handed back once.
             let guest = unsafe { Rc::from_raw(guest.cast_const().cast::<Guest>()) };
+            // A hook has none of its own. If there can be none, no more can be done for the guest's handles.
+            let _scope = raw::HandleScope::open(guest.host);
             buffers::settle_all(&guest.realm);
             let hurry = guest.outside().map(|outside| Arc::new(Hurry(outside.clone())));
             // Not the realm's, which would stay where the runtime keeps the realm.

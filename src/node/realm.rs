@@ -150,6 +150,8 @@ impl Realm {
     /// The environment ends. What the process has for the realm goes now: a runtime need not run the finalizers that
     /// would let the realm go, and Bun does not.
     fn end(&self) {
+        // A hook has none of its own.
+        let _scope = raw::HandleScope::open(self.env);
         super::buffers::settle_all(self);
         self.watchdog.take();
         self.descriptors.let_go();

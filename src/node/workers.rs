@@ -45,8 +45,9 @@ pub fn end_with_worker(realm: &External<Rc<Realm>>, nothing: Unknown<'_>) -> nap
         let owner = Rc::downgrade(realm);
         let go_on: Rc<dyn Fn() -> bool> = Rc::new(move || {
             let Some(realm) = owner.upgrade() else { return false };
-            realm.refresh_buffers();
+            // Wasm that runs while the environment ends was not called by JavaScript, which would have a scope.
             let Ok(_scope) = HandleScope::open(env) else { return false };
+            realm.refresh_buffers();
             // A guest that has thrown runs on until it returns. Node calls nothing as long as that is pending.
             let pending = raw::take_exception(env);
             let goes_on = nothing.get().is_some_and(|nothing| raw::call(env, nothing, &[]).is_ok());
