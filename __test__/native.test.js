@@ -11,6 +11,8 @@ const { child, wat } = require('./helpers');
 
 const BYTES = brotliDecompressSync(fs.readFileSync(path.join(__dirname, 'guests', 'addon.wasm.br')));
 const addon = () => load(BYTES);
+/** A published module that begins with 64 MB. */
+const SHARING = '@node-rs/argon2-wasm32-wasi/argon2.wasm32-wasi.wasm';
 const m = addon();
 
 /** What a call throws: name, code and message. */
@@ -390,6 +392,67 @@ describe('loading', () => {
     expect(load(file).host()).toBe(`${release} ${version} ${api} ${url}`);
     expect((await loadAsync(new URL(url))).host()).toMatch(/a%20b\.wasm$/);
     fs.rmSync(path.dirname(file), { recursive: true });
+  });
+
+  test('a path alone loads what options that say nothing load, and fails as they do', async () => {
+    const folder = fs.mkdtempSync(path.join(require('node:os').tmpdir(), 'native-'));
+    const files = {
+      'addon.wasm': BYTES,
+      'no-extension': BYTES,
+      'library.wasm': await wat('(module (func (export "five") (result i32) (i32.const 5)))'),
+      'program.wasm': await wat('(module (memory (export "memory") 1) (func (export "_start")))'),
+      'component.wasm': Buffer.from([0, 0x61, 0x73, 0x6d, 0x0d, 0, 1, 0]),
+      'wrong.wasm': Buffer.from('no module'),
+    };
+    for (const [name, bytes] of Object.entries(files)) fs.writeFileSync(path.join(folder, name), bytes);
+    const found = (source, ...options) => {
+      try {
+        const made = load(source, ...options);
+        const names = Reflect.ownKeys(made).map(String);
+        made.close();
+        return names;
+      } catch (error) {
+        return [error.constructor.name, error.code, error.message];
+      }
+    };
+    for (const name of [...Object.keys(files), 'missing.wasm', '.', 'nul\0.wasm']) {
+      const file = path.join(folder, name);
+      const expected = found(file, { env: {} });
+      expect(expected.length).toBeGreaterThan(2);
+      expect(found(file)).toEqual(expected);
+      expect(found(file, {})).toEqual(expected);
+      // It stands in messages as it was given.
+      const near = path.relative(process.cwd(), folder);
+      expect(found(path.join(near, name))).toEqual(
+        expected.map((each) => each?.replace(folder, near) ?? each),
+      );
+    }
+    fs.rmSync(folder, { recursive: true });
+  });
+
+  test('a module that is given nothing gets what options that say nothing come to', () => {
+    const part = require('../dist/native.js');
+    const { template, program, threads } = part('load/index').NOTHING;
+    const parsed = part('wasi/options').parse({ version: 'preview1', stdin: 'ignore' });
+    expect(parsed.native).toEqual(template);
+    expect(parsed.program).toEqual(program);
+    expect(parsed.threadLimits.threads).toBe(threads);
+  });
+
+  test('V8 does not collect for the memories of modules, which it cannot give back', () => {
+    // Each of them begins with 64 MB.
+    const sharing = path.join(__dirname, '..', 'scripts/packages/wasm/node_modules', SHARING);
+    const { stdout, stderr } = child(`
+      const { PerformanceObserver, constants } = require('node:perf_hooks');
+      const large = [constants.NODE_PERFORMANCE_GC_MAJOR, constants.NODE_PERFORMANCE_GC_INCREMENTAL];
+      const seen = [];
+      const observer = new PerformanceObserver((list) => seen.push(...list.getEntries()));
+      observer.observe({ entryTypes: ['gc'] });
+      const modules = Array.from({ length: 8 }, () => wn.load(${JSON.stringify(sharing)}));
+      await new Promise((resolve) => setTimeout(resolve, 500));
+      console.log(modules.length, seen.filter(({ detail }) => large.includes(detail.kind)).length);
+    `);
+    expect(stdout + stderr).toBe('8 0\n');
   });
 
   test('options for libraries are refused', async () => {

@@ -26,14 +26,16 @@ const dist = join(root, 'dist');
  */
 const FILES = {
   // What `require` loads.
-  native: ['native/binding', 'webassembly/v8'],
+  native: ['native/binding', 'native/thread', 'webassembly/v8'],
   // The rest of the edge to native code, and what everything else needs. Stacks are told by these two files which of
   // their lines are glue.
   edge: (name) => name.startsWith('native/') || ['util/errors', 'util/webidl'].includes(name),
   // What a program needs that runs on a thread of its own.
   programs: ['wasi/wasi'],
-  // What a native module needs beside that.
-  load: ['load/index'],
+  // What a native module needs, which none of the others.
+  guests: ['load/index'],
+  // What libraries need, and native modules with options, beside what programs do.
+  load: ['load/others'],
   // All the others.
   rest: () => true,
 };

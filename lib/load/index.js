@@ -1,122 +1,82 @@
 'use strict';
-// `load` and `loadAsync`: what a module is decides what it becomes.
+// `load` and `loadAsync`.
+//
+// Most native modules are given a path and nothing else. What they need is here and in `napi`: the options that others
+// have, and the classes of WASI and of WebAssembly, take longer to parse than a native module takes to load.
 
+const { resolve } = require('node:path');
 const { pathToFileURL } = require('node:url');
 
-const { coded } = require('../util/errors');
-const { CAPABILITIES, checkImports, checkKeys } = require('../util/keys');
-const { partsOf } = require('../webassembly/module');
-const { roleOf } = require('../wasi/role');
-const { expectLater, moduleOf, moduleOfSync } = require('../wasi/source');
-const { WASI } = require('../wasi/wasi');
-const { Deadline, checkDeadline } = require('../util/deadline');
-const { native } = require('../native/binding');
-const { MODULES } = require('../native/wasi-functions');
-const check = require('../util/validate');
-const { filePath, isURL } = require('../util/web');
-const { MOST_WORKERS, guest } = require('./napi');
+const { native, realm } = require('../native/binding');
+const { prepareThread } = require('../native/thread');
+const { guest, isGuest } = require('./napi');
 
-/** A native module is loaded without what libraries need. */
-const reactors = () => require('./reactor');
+const others = () => require('./others');
 
 /** The library in a file or in bytes, ready to be called. */
 function load(source, options = {}) {
   const what = 'load()';
-  checkOptions('load', options);
-  return open(
-    moduleOfSync(source, what, { ...options, forGuest: true }),
-    { ...options, url: urlOf(source) },
-    what,
-  );
+  if (!isPlainPath(source) || !isNothing(options)) return others().load(source, options, what);
+  prepareThread();
+  const handle = native.compileFile(realm, what, resolve(source), false, true, true);
+  // What cannot be read is read there, for the error.
+  if (handle === null) return others().load(source, options, what);
+  if (!isGuest(handle)) return others().loadCompiled(handle, what);
+  return guest(handle, givenNothing(), { url: pathToFileURL(source).href }, what);
 }
 
 /** The same, compiled beside JavaScript. */
 async function loadAsync(source, options = {}) {
-  const what = 'loadAsync()';
-  expectLater(source);
-  checkOptions('loadAsync', options);
-  const deadline = new Deadline({ signal: options.signal }, what);
-  try {
-    const forGuest = true;
-    const module = await deadline.of(moduleOf(source, what, { ...options, forGuest }, deadline.passed));
-    return open(module, { ...options, url: urlOf(await source) }, what);
-  } finally {
-    deadline.end();
-  }
+  return others().loadAsync(source, options);
 }
 
-function open(module, options, what) {
-  const parts = partsOf(module, what);
-  const kind = kindOf(parts, what);
-  if (kind === 'command') {
-    const text = `${what}: the module is a program: it exports _start. `;
-    throw coded(Error, 'ERR_WASI_NO_LIBRARY', `${text}Run it with new WASI({ version: 'preview1' }).run()`);
-  }
-  return loaders[kind](module, parts, options, what);
+/** Whether this names a file, and is no URL. A colon may come after the letter of a drive. */
+function isPlainPath(source) {
+  return typeof source === 'string' && source !== '' && !source.includes(':', 2);
 }
 
-/** Where a module comes from, if that is told: it may ask. */
-function urlOf(source) {
-  const path = filePath(source, 'source') ?? (typeof source === 'string' ? source : undefined);
-  if (path !== undefined) return pathToFileURL(path).href;
-  return isURL(source) ? source.href : '';
+/** Whether options say nothing, and neither does the process: see `parse` of `wasi/options`. */
+function isNothing(options) {
+  if (typeof options !== 'object' || options === null || Array.isArray(options)) return false;
+  for (const key in options) if (key !== undefined) return false;
+  return process.permission === undefined && process.env.WASI_NATIVE_TRACE === undefined;
 }
 
-/** `'guest'` for a module that asks for Node-API, else `'command'` or `'library'`. */
-function kindOf(parts, what) {
-  return native.isNapiGuest(parts.handle) ? 'guest' : roleOf(parts, what, 'ERR_WASI_NO_LIBRARY');
-}
-
-const loaders = {
-  guest(module, parts, options, what) {
-    checkGuestOptions(options);
-    return guest(parts, programFor(parts, options), options, what);
+/** What `new WASI({ stdin: 'ignore' })` has for native code. */
+const NOTHING = {
+  template: {
+    preopens: [],
+    sockets: [],
+    deny: [],
+    limits: { output: 16 * 1024 * 1024 },
+    traceToStderr: false,
+    fullTrace: false,
+    countCalls: false,
   },
-
-  library(module, parts, { imports, alloc, free, ...options }) {
-    const wasi = programFor(parts, options);
-    try {
-      const { instance } = wasi.instantiateSync(module, imports);
-      return reactors().reactor(instance, { alloc, free }, () => wasi.close());
-    } catch (error) {
-      wasi.close();
-      throw error;
-    }
+  program: {
+    args: [],
+    env: [],
+    // Standard output and error, because there a panic says why.
+    stdio: [
+      { kind: 'ignore', descriptor: 0 },
+      { kind: 'descriptor', descriptor: 1 },
+      { kind: 'descriptor', descriptor: 2 },
+    ],
   },
+  threads: 256,
 };
 
-/** Refuses what is for libraries alone: a native module would go on without it. */
-function checkGuestOptions(options) {
-  for (const name of ['imports', 'alloc', 'free']) {
-    const value = options[name];
-    if (value === undefined || (name === 'imports' && Object.keys(value).length === 0)) continue;
-    const advice = name === 'imports' ? '; hand functions to what it exports instead' : '';
-    const text = `is for libraries, and this is a native module, which imports Node-API${advice}`;
-    throw check.invalidValue(`options.${name}`, value, text);
-  }
+function givenNothing() {
+  const { template, program, threads } = NOTHING;
+  const made = native.wasiTemplate(realm, template, []);
+  return {
+    program: () => ({
+      context: native.wasiContext(realm, made, program),
+      limits: native.programLimits({ threads }, made),
+      threadLimit: threads,
+    }),
+    close: () => native.closeTemplate(made),
+  };
 }
 
-/**
- * What a library may reach: nothing but standard output and error, unless its options say more. Node's own
- * class would give it standard input as well.
- */
-function programFor(parts, options) {
-  const wanted = new Set(parts.imports().map(({ module }) => module));
-  const version = Object.keys(MODULES).find((key) => wanted.has(MODULES[key])) ?? 'preview1';
-  const given = Object.entries(options).filter(([key]) => CAPABILITIES.includes(key));
-  return new WASI({ stdin: 'ignore', ...Object.fromEntries(given), version });
-}
-
-function checkOptions(kind, options) {
-  check.isObject(options, 'options');
-  checkKeys(kind, options, 'options');
-  checkImports(options.imports ?? {}, 'options.imports');
-  checkDeadline(options);
-  const { threads, asyncWorkPoolSize } = options;
-  if (threads !== undefined) check.isInteger(threads, 'options.threads', 0, 65535);
-  if (asyncWorkPoolSize !== undefined) {
-    check.isInteger(asyncWorkPoolSize, 'options.asyncWorkPoolSize', 0, MOST_WORKERS);
-  }
-}
-
-module.exports = { load, loadAsync };
+module.exports = { NOTHING, load, loadAsync };

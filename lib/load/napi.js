@@ -2,36 +2,39 @@
 // Node-API guests: a module with an addon's imports becomes the addon's exports.
 
 const { native, realm } = require('../native/binding');
-const { coded } = require('../util/errors');
-const { programHere } = require('../wasi/wasi');
 
 /** The most threads that do asynchronous work of one module. */
 const MOST_WORKERS = 1024;
 
+/** Whether a module, of which this is the handle, is a guest. */
+const isGuest = (handle) => native.isNapiGuest(handle);
+
 /**
  * What a guest exports: its `module.exports`. Beside that, not enumerable and only where the guest has nothing
- * of these names: `close()`, and `Symbol.dispose`.
+ * of these names: `close()`, and `Symbol.dispose`. `given` is what it may reach: `program()` makes that, and `close()`
+ * lets go of what that is made of.
  */
-function guest(parts, wasi, { url, threads, asyncWorkPoolSize }, what) {
+function guest(module, given, { url, threads, asyncWorkPoolSize }, what) {
   let exports;
   let handle;
   let context;
   try {
-    const { program, limits, threadLimit } = programHere(wasi);
+    const program = given.program();
     ({ context } = program);
-    const wanted = { url, threads: threads ?? threadLimit, pool: asyncWorkPoolSize ?? poolSize() };
-    ({ exports, guest: handle } = native.loadGuest(realm, what, parts.handle, context, limits, wanted));
+    const wanted = { url, threads: threads ?? program.threadLimit, pool: asyncWorkPoolSize ?? poolSize() };
+    ({ exports, guest: handle } = native.loadGuest(realm, what, module, context, program.limits, wanted));
   } catch (error) {
-    wasi.close();
+    given.close();
     throw error;
   }
   const close = () => {
     if (!native.closeGuest(realm, handle)) {
+      const { coded } = require('../util/errors');
       const text = 'the module runs; close it when its call has returned';
       throw coded(Error, 'ERR_WASI_BUSY', `close(): ${text}`);
     }
     native.closeWasi(context);
-    wasi.close();
+    given.close();
   };
   const canHave = (typeof exports === 'object' && exports !== null) || typeof exports === 'function';
   if (canHave && Object.isExtensible(exports)) {
@@ -49,4 +52,4 @@ function poolSize() {
   return Number.isNaN(size) ? 4 : Math.min(Math.max(size, 1), MOST_WORKERS);
 }
 
-module.exports = { MOST_WORKERS, guest };
+module.exports = { MOST_WORKERS, guest, isGuest };

@@ -363,6 +363,7 @@ module.exports = {
   compileFileSync,
   compileSync,
   compileToParts,
+  describeParts,
   finish,
   isModule,
   moduleFor,

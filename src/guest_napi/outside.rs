@@ -105,6 +105,13 @@ impl Guests {
         }))
     }
 
+    /// The bytes that the memories of guests have, of those that are not closed.
+    pub fn bytes(&self) -> usize {
+        let alive = self.alive.borrow();
+        let memories = alive.values().filter_map(|guest| guest.upgrade()?.memory_handle());
+        memories.map(|memory| memory.byte_len()).sum()
+    }
+
     /// Makes what a guest has outside of the realm's thread. `pool` is how many threads do its asynchronous work.
     pub fn enroll(&self, guest: &Rc<Guest>, waits: Option<Arc<Interrupt>>, pool: usize) -> Arc<Outside> {
         let number = self.last.get().wrapping_add(1);

