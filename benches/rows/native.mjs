@@ -21,7 +21,7 @@ const ROUNDS = 12;
 /** Of small calls: so many that some are not disturbed. */
 const MANY = 300;
 /** Processes of each side. */
-const STARTS = 5;
+const STARTS = 7;
 
 /** Where an addon is: what each side loads. */
 function places(name, twin = name, binding = name) {
@@ -129,6 +129,9 @@ const loading = (then) => `
   const [side, path, typescript] = process.argv.slice(1);
   const resident = () => Number(readFileSync('/proc/self/status', 'latin1').match(/^VmRSS:\\s+(\\d+)/m)[1]);
   const now = () => Number(process.hrtime.bigint());
+  // What they need themselves is no part of it.
+  now();
+  resident();
   const ours = side === 'ours' ? require(${JSON.stringify(PACKAGE)}) : undefined;
   (async () => {
     const start = now();
@@ -142,24 +145,35 @@ const loading = (then) => `
 
 const FIRST = {
   crc32: 'm.crc32("hello");',
+  xxhash: 'm.xxh32("hello");',
   snappy: 'await m.compress(Buffer.alloc(1000)); told.first = now() - begin;',
   argon2: 'await m.hash("password", { memoryCost: 1024 }); told.first = now() - begin;',
   'oxc-parser': 'await m.parse("a.js", "let a = 5"); told.first = now() - begin;',
 };
 
+/** How long a process stays until all code of a module is in the cache, and notes about it are, in milliseconds. */
+const STAYS = 5000;
+
 async function processes(wanted) {
   if (!wanted('load')) return;
   const directory = mkdtempSync(join(tmpdir(), 'wasi-native-'));
-  const env = { ...process.env, WASI_NATIVE_CACHE_DIR: join(directory, 'cache') };
-  const run = async (code, side, path, cold = false) => {
-    const variables = cold ? { ...env, WASI_NATIVE_CACHE: '0' } : env;
+  let last = 0;
+  const run = async (code, side, path, cache = 'cache') => {
+    const env = { ...process.env, WASI_NATIVE_CACHE_DIR: join(directory, cache) };
     const words = ['--no-warnings', '-e', code, side, path];
-    return JSON.parse((await promisify(execFile)(process.execPath, words, { env: variables })).stdout);
+    const start = wall();
+    const { stdout } = await promisify(execFile)(process.execPath, words, { env });
+    return { ...JSON.parse(stdout || '{}'), whole: wall() - start };
   };
   const tables = {
     load: [(told) => told.load, 'Loading, the code in the cache', undefined],
     cold: [(told) => told.load, 'Loading, an empty cache', undefined],
-    first: [(told) => told.first, 'The first asynchronous call after that', undefined],
+    first: [(told) => told.first, 'The first asynchronous call after that, the code in the cache', undefined],
+    whole: [
+      (told) => told.whole,
+      'A process that loads it and calls it once, the code in the cache',
+      undefined,
+    ],
     resident: [(told) => told.resident, 'Resident memory of the process after loading', memory],
   };
   const least = {};
@@ -168,14 +182,12 @@ async function processes(wanted) {
       const code = loading(FIRST[name]);
       const places = ADDONS[name];
       // Compiled, then found good, then noted: the clock of the file system must have moved on in between.
-      for (let round = 0; round < 3; round++) {
-        await run(code, 'ours', places.ours);
-        await new Promise((resolve) => setTimeout(resolve, 3500));
-      }
+      const stays = loading(`${FIRST[name]} await new Promise((done) => setTimeout(done, ${STAYS}));`);
+      for (let round = 0; round < 3; round++) await run(stays, 'ours', places.ours);
       for (let round = 0; round < STARTS; round++) {
         for (const side of SIDES) {
           const told = await run(code, side, places[side]);
-          const cold = side === 'ours' ? await run(code, side, places[side], true) : told;
+          const cold = side === 'ours' ? await run(code, side, places[side], `cold-${last++}`) : told;
           for (const [key, [figure]] of Object.entries(tables)) {
             const found = figure(key === 'cold' ? cold : told);
             if (found === undefined) continue;
