@@ -59,6 +59,10 @@ class Heap {
   /** The address of the scratch area, and how much of it is used. */
   #scratch = 0;
   #used = 0;
+  /** Addresses and sizes of what calls that are under way had no room for in the scratch area. */
+  extra = [];
+  /** The bytes of the value that was put into the memory last. */
+  length = 0;
   /** The library was closed: nothing of it is called any more. */
   closed = false;
   /** The trap that ended it: its memory is as the trap left it. */
@@ -136,6 +140,23 @@ class Heap {
   /** Gives back what was taken since `mark`. */
   unwind(mark) {
     this.#used = mark;
+  }
+
+  /** The address of `size` new bytes, for the call that is under way. */
+  allocateExtra(size) {
+    const address = this.allocate(size);
+    this.extra.push(address, Math.max(size, 1));
+    return address;
+  }
+
+  /**
+   * Frees what was allocated so since there were `before` entries. Without a way to free, a library is one whose
+   * allocator forgets all by itself; after a trap nobody knows what its allocator would do.
+   */
+  release(before) {
+    const gone = this.extra.splice(before);
+    if (!this.canFree || this.trap !== undefined) return;
+    for (let k = 0; k < gone.length; k += 2) this.free(gone[k], gone[k + 1]);
   }
 
   /** The address of `size` bytes of the scratch area; 0 if they are not there. */

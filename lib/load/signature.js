@@ -73,29 +73,47 @@ function typed(heap, name, f, signature) {
   });
   const lift = liftOf(plan.result, heap, what, freeResult);
   const { length } = steps;
+  const call = length === 1 && !area ? callWithOne(f, steps[0]) : callWithAny(f, steps, area);
   const wrapper = (...given) => {
     heap.check();
     if (given.length < length) throw missing(name, length, given.length);
     const mark = heap.mark;
-    /** Addresses and sizes of what the scratch area had no room for. */
-    const allocated = [];
-    const args = [];
+    const before = heap.extra.length;
     try {
-      const place = area ? room(heap, AREA, allocated) : 0;
-      if (area) args.push(place);
-      for (let k = 0; k < length; k++) steps[k](heap, given[k], args, allocated);
-      const returned = args.length === 1 ? f(args[0]) : args.length === 2 ? f(args[0], args[1]) : f(...args);
-      return lift(returned, place);
+      return call(heap, given, lift);
     } catch (error) {
       // After a trap nothing of the library can be relied on, its allocator least.
       if (ENDS.has(error?.code)) heap.trap = error;
       throw error;
     } finally {
-      if (allocated.length > 0 && heap.trap === undefined) release(heap, allocated);
+      if (heap.extra.length > before) heap.release(before);
       heap.unwind(mark);
     }
   };
   return Object.defineProperties(wrapper, { name: { value: name }, length: { value: length } });
+}
+
+/** The function of one parameter, which most are: with no list of arguments. */
+function callWithOne(f, { lower, hasLength }) {
+  return (heap, given, lift) => {
+    const word = lower(heap, given[0]);
+    return lift(hasLength ? f(word, heap.length) : f(word));
+  };
+}
+
+function callWithAny(f, steps, area) {
+  return (heap, given, lift) => {
+    const args = [];
+    const place = area ? room(heap, AREA) : 0;
+    if (area) args.push(place);
+    for (let k = 0; k < steps.length; k++) {
+      const { lower, hasLength } = steps[k];
+      args.push(lower(heap, given[k]));
+      if (hasLength) args.push(heap.length);
+    }
+    const returned = args.length === 1 ? f(args[0]) : args.length === 2 ? f(args[0], args[1]) : f(...args);
+    return lift(returned, place);
+  };
 }
 
 function missing(name, length, count) {
@@ -104,12 +122,9 @@ function missing(name, length, count) {
 }
 
 /** The address of so many bytes that the call alone uses. */
-function room(heap, size, allocated) {
+function room(heap, size) {
   const taken = heap.take(size);
-  if (taken !== 0) return taken;
-  const address = heap.allocate(size);
-  allocated.push(address, Math.max(size, 1));
-  return address;
+  return taken !== 0 ? taken : heap.allocateExtra(size);
 }
 
 // ---- what the signature says
@@ -202,11 +217,11 @@ function unlike(what, { params, results }, types, result) {
 
 // ---- parameters
 
+// A step has `lower`, which makes the word that is passed for a value. With `hasLength` another one follows: the bytes
+// of the value, which are in `heap.length` then.
+
 function numberStep({ lower }, argument) {
-  return (heap, value, args, allocated) => {
-    args.push(lower(value, argument));
-    return allocated;
-  };
+  return { lower: (heap, value) => lower(value, argument), hasLength: false };
 }
 
 /** Puts a text or bytes into the library's memory. The host frees it, unless the function takes it over. */
@@ -214,7 +229,7 @@ function textStep(type, form, argument, freeParams) {
   const isText = type !== 'bytes';
   const end = form === 'nul' ? 1 : 0;
   const place = freeParams ? room : (heap, size) => heap.allocate(size);
-  return (heap, value, args, allocated) => {
+  const lower = (heap, value) => {
     let length;
     let address;
     if (isText) {
@@ -228,23 +243,21 @@ function textStep(type, form, argument, freeParams) {
       }
       // A unit of UTF-16 has at most three bytes in UTF-8.
       const size = value.length <= SHORT && freeParams ? 3 * value.length : Buffer.byteLength(value);
-      address = place(heap, size + end, allocated);
+      address = place(heap, size + end);
       const bytes = heap.checked(address, address + size + end, argument);
       length = writeText(bytes, address, value);
       if (end !== 0) bytes[address + length] = 0;
     } else {
       const source = toView(value, argument, heap);
       length = source.byteLength;
-      address = place(heap, length, allocated);
+      address = place(heap, length);
       heap.checked(address, address + length, argument).set(source, address);
     }
-    if (form === 'packed') {
-      args.push((BigInt(address) << 32n) | BigInt(length));
-    } else {
-      args.push(address);
-      if (form === 'pair') args.push(length);
-    }
+    if (form === 'packed') return (BigInt(address) << 32n) | BigInt(length);
+    heap.length = length;
+    return address;
   };
+  return { lower, hasLength: form === 'pair' };
 }
 
 /** Writes a text as UTF-8, with U+FFFD for what is none, and returns its bytes. */
@@ -268,12 +281,6 @@ function toView(value, argument, heap) {
     throw check.invalidType(argument, 'an instance of Uint8Array, another view, or an ArrayBuffer', value);
   }
   return bytes.buffer === heap.bytes().buffer ? Buffer.from(bytes) : bytes;
-}
-
-/** Without a way to free, a library is one whose allocator forgets all by itself. */
-function release(heap, allocated) {
-  if (!heap.canFree) return;
-  for (let k = 0; k < allocated.length; k += 2) heap.free(allocated[k], allocated[k + 1]);
 }
 
 // ---- results
@@ -316,13 +323,28 @@ function copy(bytes, start, end) {
   return Buffer.from(bytes.subarray(start, end));
 }
 
+/** A text of UTF-8. Short ones are put together of pieces: one call for eight units, and no more joints than needed. */
 function readText(bytes, start, end) {
-  if (end - start > SHORT) return bytes.toString('utf8', start, end);
+  const otherwise = () => bytes.toString('utf8', start, end);
+  if (end - start > SHORT) return otherwise();
   let text = '';
-  for (let k = start; k < end; k++) {
-    const byte = bytes[k];
-    if (byte > 0x7f) return bytes.toString('utf8', start, end);
-    text += String.fromCharCode(byte);
+  let at = start;
+  for (; at + 8 <= end; at += 8) {
+    const [a, b, c, d] = [bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]];
+    const [e, f, g, h] = [bytes[at + 4], bytes[at + 5], bytes[at + 6], bytes[at + 7]];
+    if ((a | b | c | d | e | f | g | h) > 0x7f) return otherwise();
+    text += String.fromCharCode(a, b, c, d, e, f, g, h);
+  }
+  if (at + 4 <= end) {
+    const [a, b, c, d] = [bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]];
+    if ((a | b | c | d) > 0x7f) return otherwise();
+    text += String.fromCharCode(a, b, c, d);
+    at += 4;
+  }
+  for (; at < end; at++) {
+    const unit = bytes[at];
+    if (unit > 0x7f) return otherwise();
+    text += String.fromCharCode(unit);
   }
   return text;
 }
