@@ -56,6 +56,14 @@ export const nativeKernel = (name) =>
 /** The addon in C that calls across Node-API are compared with. */
 export const addon = () => compileNative('addon.node', [here('native/addon.c')], ['-shared', '-fPIC']);
 
+/** The addon in C of the tests, for this machine. `headers` has `node_api.h`. */
+export const testAddon = (headers) =>
+  compileNative(
+    'test-addon.node',
+    [here('../__test__/guests/addon.c')],
+    [`-I${headers}`, '-DNODE_GYP_MODULE_NAME=addon', '-shared', '-fPIC', '-w'],
+  );
+
 /** SQLite as the crate libsqlite3-sys ships it, with a few exports that use all of it. */
 export function sqlite() {
   const project = join(cache, 'sqlite');

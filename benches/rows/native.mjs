@@ -9,6 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { brotliDecompressSync } from 'node:zlib';
 
+import { testAddon } from '../modules.mjs';
 import { Table, memory } from '../table.mjs';
 
 const require = createRequire(import.meta.url);
@@ -49,7 +50,37 @@ const ADDONS = {
   ),
 };
 
-const load = (side, path) => (side === 'ours' ? require('../..').load(path) : require(path));
+const load = (side, addon) => {
+  if (addon === IN_C) return inC[side]();
+  const path = ADDONS[addon][side];
+  return side === 'ours' ? require('../..').load(path) : require(path);
+};
+
+/** An addon in C, which nobody has published. */
+const IN_C = 'addon.c';
+const bytesInC = () => brotliDecompressSync(readFileSync(join(PACKAGE, '__test__/guests/addon.wasm.br')));
+const inC = {
+  ours: () => require('../..').load(bytesInC()),
+  native: () => require(testAddon(join(packages, 'native/node_modules/node-api-headers/include'))),
+  emnapi() {
+    const from = createRequire(join(packages, 'wasm/package.json'));
+    const { instantiateNapiModuleSync } = from('@emnapi/core');
+    const { getDefaultContext } = from('@emnapi/runtime');
+    const wasi = new (require('node:wasi').WASI)({ version: 'preview1' });
+    const module = new WebAssembly.Module(bytesInC());
+    const lacking = () => {
+      throw new Error('emnapi has no such function');
+    };
+    const overwriteImports = (imports) => {
+      for (const { module: from, name } of WebAssembly.Module.imports(module))
+        imports[from][name] ??= lacking;
+      return imports;
+    };
+    const options = { context: getDefaultContext(), wasi, overwriteImports };
+    const { napiModule } = instantiateNapiModuleSync(module, options);
+    return napiModule.exports;
+  },
+};
 
 const small = Buffer.alloc(16, 1);
 const large = Buffer.alloc(64 << 20, 3);
@@ -58,6 +89,7 @@ const text = Buffer.from('a text that can be made shorter, again and again. '.re
 /** A name, what it is called, whose it is, a call, and how often it is made at a time. */
 const CALLS = [
   ['crc32', 'crc32 of 16 bytes', 'crc32', (m) => m.crc32(small), 1000],
+  ['add', 'the sum of two numbers, in C', IN_C, (m) => m.add(1, 2), 1000],
   ['crc32-text', 'crc32 of 5 characters', 'crc32', (m) => m.crc32('hello'), 1000],
   ['xxh32', 'xxh32 of 16 bytes', 'xxhash', (m) => m.xxh32(small, 0), 1000],
   ['xxh64', 'xxh64 of 16 bytes', 'xxhash', (m) => m.xxh64(small, 0n), 1000],
@@ -101,7 +133,7 @@ async function calls(title, notes, rows, rounds, clock, wanted) {
     const modules = {};
     for (const side of SIDES) {
       try {
-        modules[side] = { ...load(side, ADDONS[addon][side]) };
+        modules[side] = { ...load(side, addon) };
         call(modules[side]);
         times[side] = Infinity;
       } catch (error) {

@@ -26,7 +26,8 @@ pub struct Activation {
     pub mark: Mark,
     /// What the guest passes as `napi_callback_info`; 0 if it was not called by JavaScript.
     pub number: u32,
-    pub arguments: Option<Arguments>,
+    /// In a frame that is on the stack for as long as this one; null if it was not called by JavaScript.
+    arguments: *const Arguments,
 }
 
 /// What JavaScript called with.
@@ -47,7 +48,7 @@ impl Arguments {
 impl Guest {
     /// Runs `body` inside a new activation and lets go what was made in it.
     #[inline(always)]
-    pub fn activate<T>(&self, arguments: Option<Arguments>, body: impl FnOnce(&Activation) -> T) -> T {
+    pub fn activate<T>(&self, arguments: Option<&Arguments>, body: impl FnOnce(&Activation) -> T) -> T {
         struct Inside<'a>(&'a Guest, &'a Activation);
         impl Drop for Inside<'_> {
             #[inline(always)]
@@ -69,6 +70,7 @@ impl Guest {
         }
         let number = if arguments.is_some() { self.next_number() } else { 0 };
         let outer = self.activation.get();
+        let arguments = arguments.map_or(ptr::null(), ptr::from_ref);
         let activation = Activation { outer, mark: self.handles.mark(), number, arguments };
         self.activation.set(&activation);
         if outer.is_null()
@@ -97,7 +99,8 @@ impl Guest {
         // SAFETY: as in `current`, for all of the list.
         while let Some(activation) = unsafe { next.as_ref() } {
             if activation.number == number {
-                return activation.arguments.as_ref().ok_or(Status::INVALID_ARG);
+                // SAFETY: whoever opened the activation has lent them until it is over.
+                return unsafe { activation.arguments.as_ref() }.ok_or(Status::INVALID_ARG);
             }
             next = activation.outer;
         }

@@ -62,7 +62,7 @@ unsafe extern "C" fn on_call(env: sys::napi_env, info: sys::napi_callback_info) 
     // SAFETY: JavaScript runs, so the environment has not ended.
     let guest = unsafe { &*callback.guest };
     // A panic here is a bug in us. The guest's state may be half done, so it ends.
-    let called = catch_unwind(AssertUnwindSafe(|| call(guest, func, arguments)));
+    let called = catch_unwind(AssertUnwindSafe(|| call(guest, func, &arguments)));
     called.unwrap_or_else(|_| {
         let text = "calling a function of a module panicked".to_string();
         super::call::throw(guest, engine::Error::Internal(text));
@@ -71,7 +71,7 @@ unsafe extern "C" fn on_call(env: sys::napi_env, info: sys::napi_callback_info) 
 }
 
 #[inline(always)]
-fn call(guest: &Guest, func: NonNull<VMFuncRef>, arguments: Arguments) -> sys::napi_value {
+fn call(guest: &Guest, func: NonNull<VMFuncRef>, arguments: &Arguments) -> sys::napi_value {
     if guest.is_dead() {
         failure::throw(&guest.realm, guest.dead_error());
         return ptr::null_mut();
@@ -268,7 +268,7 @@ unsafe fn on_access(
     let func = callback.func;
     // SAFETY: as in `on_call`.
     let guest = unsafe { &*callback.guest };
-    catch_unwind(AssertUnwindSafe(|| self::call(guest, func, arguments))).unwrap_or(ptr::null_mut())
+    catch_unwind(AssertUnwindSafe(|| self::call(guest, func, &arguments))).unwrap_or(ptr::null_mut())
 }
 
 pub fn napi_define_properties(call: &Call<'_>, object: u32, count: u32, descriptors: u32) -> Done {
@@ -353,15 +353,17 @@ fn give_arguments(call: &Call<'_>, arguments: &Arguments, argv: u32, room: u32) 
     if arguments.count > Arguments::FIRST && room as usize > Arguments::FIRST {
         return give_many_arguments(call, arguments, argv, room);
     }
-    let handles = &call.guest.handles;
-    let memory = call.memory();
-    // The host has filled the rest of these with undefined.
-    for (place, value) in (0..room).zip(&arguments.first) {
-        memory.write_u32(argv + 4 * place, handles.push(*value)?)?;
+    let (handles, memory) = (&call.guest.handles, call.memory());
+    let given = arguments.count.min(room as usize).min(Arguments::FIRST);
+    let passed = arguments.first.get(..given).unwrap_or_default();
+    let first = handles.push_all(passed)?;
+    let given = given as u32;
+    for place in 0..given {
+        memory.write_u32(argv + 4 * place, first + place)?;
     }
-    if room as usize > Arguments::FIRST {
+    if room > given {
         let undefined = handles.push(raw::undefined(call.host())?)?;
-        for place in Arguments::FIRST as u32..room {
+        for place in given..room {
             memory.write_u32(argv + 4 * place, undefined)?;
         }
     }

@@ -5,6 +5,7 @@
 //! host scopes that are open. A callback's values are cut off when it returns, those of a scope when it
 //! is closed, and scopes close in the reverse order of opening, whatever the guest asks for: V8 needs that.
 
+use super::call::Arguments;
 use super::status::{Done, Status, check};
 use napi::sys;
 use std::cell::RefCell;
@@ -63,8 +64,22 @@ impl Handles {
         Ok(values.len() as u32)
     }
 
+    /// The guest's numbers for some values: the first of them, which the others follow.
+    #[inline(always)]
+    pub fn push_all(&self, some: &[sys::napi_value]) -> Result<u32, Status> {
+        let mut values = self.values.borrow_mut();
+        if values.capacity() - values.len() < some.len() {
+            Handles::make_room(&mut values)?;
+        }
+        let first = values.len() as u32 + 1;
+        values.extend_from_slice(some);
+        Ok(first)
+    }
+
+    /// Makes room for as many as a call has arguments.
     #[cold]
     fn make_room(values: &mut Vec<sys::napi_value>) -> Done {
+        const { assert!(Arguments::FIRST < 64) };
         if values.len() >= MOST || values.try_reserve(values.len().max(64)).is_err() {
             return Err(Status::GENERIC_FAILURE);
         }
