@@ -5,18 +5,20 @@ const { existsSync, statSync } = require('node:fs');
 const { constants } = require('node:os');
 const path = require('node:path');
 
-const { signatureOf } = require('../native/types');
 const { coded } = require('../util/errors');
 const { moduleOf } = require('../wasi/source');
-const { MemoryFS } = require('../wasi/memoryfs');
 const { WASI } = require('../wasi/wasi');
 const { Module, partsOf } = require('../webassembly/module');
-const { MODULES } = require('../native/wasi-functions');
+const { MODULES } = require('../native/wasi-modules');
 const { about, bytesOf } = require('./file');
 const { print } = require('./print');
-const { profiled } = require('./profile');
 const { announced } = require('./progress');
 const { inWords } = require('./words');
+
+// Loaded where they are used: few people ask for them.
+const memories = () => require('../wasi/memoryfs');
+const profiles = () => require('./profile');
+const types = () => require('../native/types');
 
 /** How the process ends when the program does not end by itself: as shells and `timeout` have it. */
 const TRAPPED = 128 + constants.signals.SIGABRT;
@@ -48,7 +50,7 @@ async function run(file, given, options) {
       if (invoke !== undefined) await call(wasi, module, invoke, args, limits);
       else process.exitCode = (await wasi.run(module, limits)).code;
     };
-    await (profile === undefined ? running() : profiled(profile, running));
+    await (profile === undefined ? running() : profiles().profiled(profile, running));
   } catch (error) {
     if (signalled !== undefined) process.exitCode = 128 + constants.signals[signalled];
     else if (!ended(error, options)) throw error;
@@ -106,7 +108,7 @@ function settings(module, name, args, options) {
     ...(maxMemory === undefined ? {} : { memory: maxMemory }),
     ...(fuel === undefined ? {} : { fuel }),
   };
-  const inMemory = Object.fromEntries(mem.map((guest) => [guest, new MemoryFS()]));
+  const inMemory = Object.fromEntries(mem.map((guest) => [guest, new (memories().MemoryFS)()]));
   return {
     version: wanted.has(MODULES.unstable) ? 'unstable' : 'preview1',
     args: invoke === undefined ? [name, ...args] : [name],
@@ -123,7 +125,7 @@ function settings(module, name, args, options) {
 
 /** Calls an export of a library, and prints what it returns: a line for each value. */
 async function call(wasi, module, name, args, limits) {
-  const { params } = signatureOf(exportOf(module, name, args));
+  const { params } = types().signatureOf(exportOf(module, name, args));
   const { exports, instance } = await wasi.spawn(module, {}, limits);
   try {
     const results = await exports[name](...args.map((text, index) => number(text, params[index].name, name)));
@@ -149,7 +151,7 @@ function exportOf(module, name, args) {
       `--invoke: the module exports no function "${name}"; it exports ${names}`,
     );
   }
-  const { params } = signatureOf(found.type);
+  const { params } = types().signatureOf(found.type);
   if (params.length === args.length) return found.type;
   const types = params.map((type) => type.name).join(', ');
   const text = `--invoke: ${name}(${types}) takes ${params.length} arguments, not ${args.length}`;

@@ -5,12 +5,13 @@ const { pathToFileURL } = require('node:url');
 
 const { coded } = require('../util/errors');
 const { CAPABILITIES, checkImports, checkKeys } = require('../util/keys');
-const { describeParts, moduleFor, partsOf } = require('../webassembly/module');
+const { describeParts } = require('../webassembly/compiling');
+const { moduleFor, partsOf } = require('../webassembly/module');
 const { roleOf } = require('../wasi/role');
 const { expectLater, moduleOf, moduleOfSync } = require('../wasi/source');
 const { WASI, programHere } = require('../wasi/wasi');
 const { Deadline, checkDeadline } = require('../util/deadline');
-const { MODULES } = require('../native/wasi-functions');
+const { MODULES } = require('../native/wasi-modules');
 const check = require('../util/validate');
 const { filePath, isURL } = require('../util/web');
 const { MOST_WORKERS, guest, isGuest } = require('./napi');

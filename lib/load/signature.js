@@ -19,7 +19,7 @@ const { recordOf } = require('../native/functions');
 const { signatureOf } = require('../native/types');
 const { coded } = require('../util/errors');
 const check = require('../util/validate');
-const { toBytes } = require('../util/webidl');
+const { toBytes } = require('../util/conversions');
 
 /** Texts up to this many units are converted here, which is faster than a call of native code. */
 const SHORT = 32;

@@ -3,11 +3,7 @@
 
 const { native } = require('./binding');
 const { wasiFunction } = require('./functions');
-
-/** The module of WASI functions for each version. */
-const MODULES = { preview1: 'wasi_snapshot_preview1', unstable: 'wasi_unstable' };
-
-const EXTENSIONS = 'wasi_native_ext';
+const { EXTENSIONS } = require('./wasi-modules');
 
 /** Module, name and signature of each WASI function, in the order of their numbers. */
 let described;
@@ -95,8 +91,6 @@ function wasiImportsParts(value) {
 }
 
 module.exports = {
-  EXTENSIONS,
-  MODULES,
   addFunctions,
   standFor,
   wasiFunctionParts,

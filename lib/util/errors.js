@@ -1,7 +1,8 @@
 'use strict';
 // The error classes of the package, and errors with codes.
 
-const { settle } = require('./webidl');
+// Loaded where it is used: when there is an error.
+const webidl = () => require('./webidl');
 
 /** A class like the native errors: callable without `new`, its name on the prototype. */
 function errorClass(name) {
@@ -10,7 +11,7 @@ function errorClass(name) {
       const target = new.target || constructor;
       const args = options === undefined ? [] : [options];
       const error = Reflect.construct(Error, [message, ...args], target);
-      settle(error, target, constructor);
+      webidl().settle(error, target, constructor);
       Error.captureStackTrace(error, target);
       return error;
     },

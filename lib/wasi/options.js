@@ -4,10 +4,10 @@
 const path = require('node:path');
 
 const { checkKeys } = require('../util/keys');
+const { MODULES } = require('../native/wasi-modules');
 const { checkDirectory, checkSymlinks, checkWritten, maySymlink } = require('./permission');
 const { parseStdio } = require('./stdio');
 const check = require('../util/validate');
-const { MODULES } = require('../native/wasi-functions');
 const { filePath, isURL } = require('../util/web');
 
 // Loaded where they are used: most programs have neither.

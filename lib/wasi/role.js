@@ -1,8 +1,10 @@
 'use strict';
 // What a module is to WASI, told by its exports: a command, which is run once, or a library.
 
-const { signatureOf } = require('../native/types');
 const { coded } = require('../util/errors');
+
+// Loaded where it is used: to say what is wrong.
+const types = () => require('../native/types');
 
 /** For each export that WASI gives a meaning: what it must be. */
 const MEANINGS = { _start: 'function', _initialize: 'function', memory: 'memory' };
@@ -28,7 +30,7 @@ function roleOf(parts, what, code) {
 
 /** A signature as people write it. */
 function signature(type) {
-  const { params, results } = signatureOf(type);
+  const { params, results } = types().signatureOf(type);
   const names = (types) => types.map(({ name }) => name).join(', ');
   return `(${names(params)}) -> (${names(results)})`;
 }

@@ -2,20 +2,22 @@
 // Programs on threads of their own: `WASI.run` and `WASI.spawn`.
 
 const { constants, native, realm } = require('../native/binding');
-const { EXTENSIONS, wasiFunctionParts } = require('../native/wasi-functions');
 const { Exit } = require('../util/errors');
 const { checkImports, checkKeys } = require('../util/keys');
 const check = require('../util/validate');
 const { checkGiven, checkThreads, isThreadSpawn, refuse } = require('../webassembly/imports');
 const { Deadline, checkDeadline } = require('../util/deadline');
+const { EXTENSIONS } = require('../native/wasi-modules');
 const { parseProgram } = require('./options');
 const { ThreadProgram } = require('./program');
 const { commandOf, roleOf } = require('./role');
 const { partsOfSource } = require('./source');
-const { GuestThread, ThreadInstance } = require('./thread');
+const { GuestThread } = require('./thread');
 
-// Loaded where it is used: few programs are given globals.
+// Loaded where they are used: few programs are given imports, and those that are run have nobody to call them.
 const instances = () => require('../webassembly/instance');
+const threadInstances = () => require('./thread-instance');
+const wasiFunctions = () => require('../native/wasi-functions');
 
 /** What guests with threads of their own get from native code, as its numbers. */
 const MEMORY = constants.ofThreads.indexOf('memory');
@@ -40,7 +42,7 @@ function importsOf({ parts, what, moduleName, context, imports }) {
     }
     if (wanted.kind === 'function') {
       if (typeof given !== 'function') refuse({ what }, wanted, 'a function', given);
-      const wasi = wasiFunctionParts(given);
+      const wasi = wasiFunctions().wasiFunctionParts(given);
       if (wasi === undefined) return { call: given, type: wanted.type };
       // What another program waits for on behalf of this one ends with this one.
       return native.wasiImport(realm, wasi.context, what, wasi.module, wasi.name, context);
@@ -76,8 +78,8 @@ class Launch {
   }
 
   /**
-   * Starts it. `planOf(parts)` tells what the guest is to do; `data` and `end` are for its instance, which
-   * is returned with its module and its guest.
+   * Starts it. `planOf(parts)` tells what the guest is to do; `data` and `end` are for its instance. Returned are its
+   * guest, and its module, which is made for who asks for it.
    */
   async start(source, programOptions, imports, planOf, { data, end, forGuest } = {}) {
     const { parsed, moduleName } = this.#wasi;
@@ -100,9 +102,12 @@ class Launch {
       { limits, threads: limits.threads, coredump, ...plan },
       deadline,
     ));
-    const instance = (guest.instance = new ThreadInstance(guest, parts, { data, program, end }));
+    guest.makeInstance = () => {
+      const { ThreadInstance } = threadInstances();
+      return new ThreadInstance(guest, parts, { data, program, end });
+    };
     deadline.onPassed = (reason) => this.fail(reason);
-    return { module, instance, guest };
+    return { module, guest };
   }
 
   /** The program cannot go on. */
@@ -187,7 +192,8 @@ async function spawn(wasi, source, imports = {}, options = {}) {
       data: options.data,
       end,
     });
-    const { module, instance, guest } = started;
+    const { module, guest } = started;
+    const { instance } = guest;
     guest.streams = launch.program.streams;
     guest.ended.finally(() => deadline.end()).catch(() => {});
     await guest.ready;

@@ -7,21 +7,14 @@ const { isAnyArrayBuffer, isPromise } = require('node:util/types');
 
 const { native } = require('../native/binding');
 const { coded } = require('../util/errors');
-const {
-  compileFile,
-  compileFileSync,
-  compileSync,
-  compileToParts,
-  isModule,
-  moduleFor,
-  partsOf,
-} = require('../webassembly/module');
+const { compileBytes, compileBytesSync, compileFile, compileFileSync } = require('../webassembly/compiling');
 const { checkFile, isOn } = require('./permission');
 const check = require('../util/validate');
 const { filePath, isBlob, isResponse, isURL } = require('../util/web');
 
-// Loaded where it is used: native code reads most files.
+// Loaded where they are used: native code reads most files, and few programs are given as modules, or wanted as such.
 const promises = () => require('node:fs/promises');
+const modules = () => require('../webassembly/module');
 
 /** Keeps a promise of a program from ending the process if it fails before anybody waits for it. */
 function expectLater(source) {
@@ -42,9 +35,9 @@ async function partsOfSource(given, what, { fuel = false, cache, forGuest } = {}
   const source = await given;
   if (!isModule(source)) {
     const parts = await compiled(source, what, { fuel, cache }, passed, forGuest);
-    return { parts, module: () => moduleFor(parts) };
+    return { parts, module: () => modules().moduleFor(parts) };
   }
-  const parts = partsOf(source);
+  const parts = modules().partsOf(source);
   if (fuel && !native.countsFuel(parts.handle)) {
     const text = 'options.limits.fuel is given, but the module does not count its operators: ';
     throw coded(Error, 'ERR_WASI_OPTION', `${text}compile it with compile(bytes, { fuel: true })`);
@@ -56,7 +49,7 @@ async function partsOfSource(given, what, { fuel = false, cache, forGuest } = {}
 // it cannot read is read here, for the error, and for whoever has put something else in the place of `fs`.
 
 async function compiled(source, what, options, passed, forGuest) {
-  const compile = (bytes) => compileToParts(bytes, what, options, passed, forGuest);
+  const compile = (bytes) => compileBytes(bytes, what, options, passed, forGuest);
   const path = pathOf(source);
   if (path === undefined) return compile(await bytesOf(source, what, passed));
   const found = isOn() ? undefined : await compileFile(resolve(path), what, options, passed, forGuest);
@@ -67,9 +60,14 @@ async function compiled(source, what, options, passed, forGuest) {
 function moduleOfSync(source, what, { cache, forGuest } = {}) {
   if (isModule(source)) return source;
   const path = pathOf(source);
-  if (path === undefined) return compileSync(bytesOfSync(source), what, { cache }, undefined, forGuest);
+  const compile = (bytes) => compileBytesSync(bytes, what, { cache }, forGuest);
+  if (path === undefined) return modules().moduleFor(compile(bytesOfSync(source)));
   const found = isOn() ? undefined : compileFileSync(resolve(path), what, { cache }, forGuest);
-  return found ?? compileSync(fileBytesSync(path, what), what, { cache }, undefined, forGuest);
+  return modules().moduleFor(found ?? compile(fileBytesSync(path, what)));
+}
+
+function isModule(source) {
+  return typeof source !== 'string' && modules().isModule(source);
 }
 
 function bytesOfSync(source) {

@@ -6,8 +6,6 @@
 // way and makes either side wait for the other. A closed end is what POSIX programs know as the end of a
 // file, or as EPIPE.
 
-const { AsyncLocalStorage } = require('node:async_hooks');
-const fs = require('node:fs');
 const { isAnyArrayBuffer } = require('node:util/types');
 
 const { native, realm } = require('../native/binding');
@@ -16,12 +14,9 @@ const check = require('../util/validate');
 const { fromWeb, isBlob, isReadableStream, isWritableStream } = require('../util/web');
 
 // Loaded where they are used: most programs have the descriptors of this process.
-const net = () => require('node:net');
+const pipes = () => require('./pipes');
 const stream = () => require('node:stream');
 const decoder = () => require('node:string_decoder');
-
-/** The streams whose callback runs in this asynchronous context, where nothing can wait for it. */
-const delivering = new AsyncLocalStorage();
 
 /** What may be written as a string, and what it comes to. */
 const WORDS = { inherit: 'descriptor', ignore: 'ignore', pipe: 'capture' };
@@ -107,7 +102,7 @@ function parseOutput(value, name) {
   if (typeof value?.write === 'function' && typeof value.on === 'function') {
     const write = (chunk) =>
       new Promise((resolve, reject) => {
-        value.write(chunk, (error) => (error ? reject(new Closed(error)) : resolve()));
+        value.write(chunk, (error) => (error ? reject(new (pipes().Closed)(error)) : resolve()));
       });
     return { kind: 'sink', open: () => ({ write, closed: () => value.destroyed }) };
   }
@@ -143,16 +138,9 @@ function callback(splitter, take) {
 function locked(stream) {
   const writer = stream.getWriter();
   const closed = (error) => {
-    throw new Closed(error);
+    throw new (pipes().Closed)(error);
   };
   return { write: (chunk) => writer.write(chunk).catch(closed), release: () => writer.releaseLock() };
-}
-
-/** A writable stream takes no more: the program is told, by EPIPE. */
-class Closed extends Error {
-  constructor(cause) {
-    super('the stream is closed', { cause });
-  }
 }
 
 /** Splits output into lines, without their ends. */
@@ -205,11 +193,11 @@ class Streams {
     const [read, write] = native.pipe(realm);
     if (sink === undefined) {
       this.#guestEnds.push(read);
-      this.#sources.push(feed(stream.stream, write, fail));
+      this.#sources.push(pipes().feed(stream.stream, write, fail));
       return { kind: 'descriptor', descriptor: read };
     }
     this.#guestEnds.push(write);
-    this.#sinks.push(drain(sink, read, fail, this));
+    this.#sinks.push(pipes().drain(sink, read, fail, this));
     return { kind: 'descriptor', descriptor: write };
   }
 
@@ -237,136 +225,4 @@ class Streams {
   }
 }
 
-// While a program is at work its thread holds the event loop, so the pipes need not hold it. A program that
-// only waits to be called must not keep the process alive by its pipes.
-
-/** This side of a pipe. */
-function pipeEnd(options) {
-  if (process.versions.bun === undefined) return new (net().Socket)(options).unref();
-  // Bun's sockets take no pipe. Its streams of files do, but to read they hold a thread of its pool for each
-  // pipe, and nobody could count the bytes that such a thread has just taken.
-  const { fd } = options;
-  if (options.readable) return new Polled(fd);
-  const file = fs.createWriteStream(null, { fd });
-  return Object.assign(file, { ref: () => file, unref: () => file });
-}
-
-/** The longest pause between two looks at a pipe, in milliseconds. */
-const LONGEST_PAUSE = 16;
-
-/** The reading end of a pipe that is looked at from time to time: the part of `net.Socket` used here. */
-class Polled {
-  bytesRead = 0;
-  #descriptor;
-  #isHeld = false;
-  #wake = () => {};
-
-  constructor(descriptor) {
-    this.#descriptor = descriptor;
-  }
-
-  async *[Symbol.asyncIterator]() {
-    for (let pause = 1; this.#descriptor !== undefined;) {
-      const pending = native.pipePending(this.#descriptor);
-      if (pending < 0) return;
-      if (pending > 0) {
-        const chunk = Buffer.allocUnsafe(Math.min(pending, 1 << 16));
-        const count = fs.readSync(this.#descriptor, chunk, 0, chunk.length);
-        this.bytesRead += count;
-        pause = 1;
-        yield chunk.subarray(0, count);
-      } else {
-        await this.#sleep(pause);
-        pause = Math.min(2 * pause, LONGEST_PAUSE);
-      }
-    }
-  }
-
-  #sleep(pause) {
-    return new Promise((resolve) => {
-      const timer = setTimeout(resolve, pause);
-      if (!this.#isHeld) timer.unref();
-      this.#wake = () => (clearTimeout(timer), resolve());
-    });
-  }
-
-  ref() {
-    this.#isHeld = true;
-    this.#wake();
-  }
-
-  destroy() {
-    if (this.#descriptor !== undefined) native.closePipe(this.#descriptor);
-    this.#descriptor = undefined;
-    this.#wake();
-  }
-}
-
-/** Moves what a readable stream gives into a pipe. */
-function feed(source, descriptor, fail) {
-  const socket = pipeEnd({ fd: descriptor, readable: false, writable: true });
-  const failed = (error) => {
-    socket.destroy();
-    fail(error);
-  };
-  // A source that was destroyed without an end is an end all the same.
-  const ended = () => socket.end();
-  const stop = () => {
-    source.unpipe(socket);
-    source.off('error', failed);
-    source.off('close', ended);
-    socket.destroy();
-  };
-  source.on('error', failed);
-  source.on('close', ended);
-  // The program has closed its end: it wants no more.
-  socket.on('error', stop);
-  if (source.errored) fail(source.errored);
-  else if (source.destroyed || source.readableEnded) socket.end();
-  else source.pipe(socket);
-  return { stop };
-}
-
-/** Moves what comes out of a pipe to a writable stream or a callback, as fast as that takes it. */
-function drain({ write, end, closed, release }, descriptor, fail, streams) {
-  const socket = pipeEnd({ fd: descriptor, readable: true, writable: false });
-  let stopped = false;
-  /** Bytes, all of which have gone where they belong, or never will. */
-  let delivered = 0;
-  let waiting = [];
-  const deliver = (count) => {
-    delivered += count;
-    const still = waiting.filter(({ until, resolve }) => until > delivered || resolve());
-    waiting = still;
-  };
-  const flushed = () => {
-    if (delivered === Infinity) return undefined;
-    const until = socket.bytesRead + Math.max(native.pipePending(descriptor), 0);
-    return until > delivered ? new Promise((resolve) => waiting.push({ until, resolve })) : undefined;
-  };
-  const done = (async () => {
-    try {
-      for await (const chunk of socket) {
-        if (closed?.()) return;
-        await delivering.run(streams, () => write(chunk));
-        deliver(chunk.length);
-      }
-      await end?.();
-    } catch (error) {
-      // `stop` ends the loop with an error, too, which is nobody's.
-      if (!(error instanceof Closed) && !stopped) fail(error);
-    } finally {
-      deliver(Infinity);
-      socket.destroy();
-      release?.();
-    }
-  })();
-  const stop = () => {
-    stopped = true;
-    deliver(Infinity);
-    socket.destroy();
-  };
-  return { done, flushed, stop, hold: () => socket.ref() };
-}
-
-module.exports = { Streams, delivering, parseStdio };
+module.exports = { Streams, parseStdio };

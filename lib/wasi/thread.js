@@ -1,24 +1,21 @@
 'use strict';
-// Instances on threads of their own, as JavaScript has them.
+// Guests on threads of their own: what they are told, and what they tell. What a host has of one is its instance
+// (thread-instance.js).
 //
 // Each guest has a number. Native code tells of what happens by that number (`deliver`), always on
 // this thread, with arguments and results in the window. While a guest waits for an import, calls
 // that the import makes go to it at once and come in between; calls by anybody else wait until
 // the guest has done what was asked before. The asynchronous context tells which are which.
 
-const { constants, i32, inOrder, native, realm } = require('../native/binding');
-const { within } = require('../native/caller');
-const { callSite, withSite } = require('../util/call-site');
+const { constants, inOrder, native, realm } = require('../native/binding');
 const { Deadline } = require('../util/deadline');
 const { coded } = require('../util/errors');
-const { checkCall, checkFuel, exported } = require('./calls');
-const { MemoryAccess } = require('./memory-access');
-const { delivering } = require('./stdio');
-const { Pool, guestGroup } = require('../native/references');
-const { signatureOf, typeNamed } = require('../native/types');
-const { list } = require('../native/wrappers');
-const check = require('../util/validate');
-const { closeable } = require('../util/webidl');
+
+// Loaded where they are used: a command that imports nothing of JavaScript's is not called and calls nobody.
+const context = () => require('../native/caller').within;
+const guestValues = () => require('./guest-values');
+const pipes = () => require('./pipes');
+const types = () => require('../native/types');
 
 /** Guests with something under way, by their numbers. Only their users keep the others. */
 const busy = new Map();
@@ -30,8 +27,8 @@ class GuestThread {
   ready;
   /** Resolves when the thread has ended; rejects if that was not in order. */
   ended;
-  /** What `caller()` gives in its imports. */
-  instance;
+  /** Makes what a host has of it. */
+  makeInstance;
   /** Where its output goes. */
   streams;
 
@@ -50,7 +47,9 @@ class GuestThread {
   /** What is to be left of the fuel from the next call on. */
   #refuel;
   #deadline;
-  #values = new GuestValues();
+  #instance;
+  /** What its values are converted by, once there are any. */
+  #converter;
   #onReady;
   #onEnd;
 
@@ -65,7 +64,7 @@ class GuestThread {
       native.openThreads(realm, deliver);
       isOpen = true;
     }
-    this.#imports = imports.map(({ call, type }) => call && { call, ...signatureOf(type) });
+    this.#imports = imports.map(({ call, type }) => call && { call, ...types().signatureOf(type) });
     this.#deadline = deadline;
     if (plan.command === undefined) {
       this.ready = new Promise((resolve, reject) => (this.#onReady = { resolve, reject }));
@@ -78,6 +77,15 @@ class GuestThread {
     const wanted = { ...plan, milliseconds: deadline.left };
     this.#handle = native.startThread(realm, this.#number, module.handle, program, handles, wanted);
     this.#begin();
+  }
+
+  /** What a host has of it, and `caller()` gives in its imports. */
+  get instance() {
+    return (this.#instance ??= this.makeInstance());
+  }
+
+  get #values() {
+    return (this.#converter ??= new (guestValues().GuestValues)());
   }
 
   /** Calls the function at a place among the exports, which may take so long and use so much fuel. */
@@ -107,7 +115,7 @@ class GuestThread {
 
   /** The import of this guest that waits in this context. */
   #frame() {
-    const frame = within.getStore();
+    const frame = context().getStore();
     return frame?.guest === this && frame.isOpen ? frame : undefined;
   }
 
@@ -120,7 +128,7 @@ class GuestThread {
     }
     const number = this.#lastCall++ >>> 0;
     // A call from the callback that gets the output cannot wait for the output.
-    const flush = delivering.getStore() !== this.streams;
+    const flush = pipes().delivering.getStore() !== this.streams;
     const done = new Promise((resolve, reject) => {
       const call = { results, deadline, flush, resolve, reject };
       this.#calls.set(number, call);
@@ -182,7 +190,7 @@ class GuestThread {
     let returned;
     try {
       const args = this.#values.load(params);
-      returned = within.run(frame, () => call(...args));
+      returned = context().run(frame, () => call(...args));
     } catch (error) {
       this.#fail(frame, error);
       return;
@@ -231,7 +239,7 @@ class GuestThread {
    * them, and what it sends comes here before its answer.
    */
   #sweep() {
-    if (this.#over !== undefined || !this.#values.beginSweep()) return;
+    if (this.#over !== undefined || !this.#converter?.beginSweep()) return;
     this.#begin();
     native.sweepThread(this.#handle);
   }
@@ -260,8 +268,7 @@ class GuestThread {
     frame.isOpen = false;
     let values;
     try {
-      const given = results.length < 2 ? [value] : list(value, results.length);
-      values = this.#values.convert(results, given);
+      values = this.#values.convertReturned(results, value);
     } catch (error) {
       this.#fail(frame, error);
       return;
@@ -313,55 +320,6 @@ function rest(number) {
   if (busy.delete(number) && busy.size === 0) native.holdEventLoop(realm, false);
 }
 
-/** The values that go to one guest and come back. */
-class GuestValues {
-  #pool = new Pool();
-  #holder = { group: guestGroup(this.#pool) };
-  /** The numbers of host values that were handed out while the guest looks for those it holds. */
-  #since = null;
-
-  convert(types, values) {
-    return types.map((type, k) => {
-      if (isBound(type)) throw new TypeError('a function reference cannot go to another thread');
-      return type.convert(values[k], this.#holder);
-    });
-  }
-
-  /** Leaves converted values in the window. */
-  store(types, values) {
-    types.forEach((type, k) => {
-      type.store(k, values[k], this.#holder);
-      if (type.isHostValue) this.#since?.add(i32[4 * k]);
-    });
-  }
-
-  load(types) {
-    return types.map((type, k) => {
-      if (isBound(type)) throw new TypeError('a function reference cannot leave its thread');
-      return type.load(k, this.#holder);
-    });
-  }
-
-  /** Whether it is time to look which host values the guest holds; `endSweep` must follow then. */
-  beginSweep() {
-    if (this.#since !== null || !this.#pool.isFull) return false;
-    this.#since = new Set();
-    return true;
-  }
-
-  /** Lets go of what the guest does not hold: of nothing, if that could not be told. */
-  endSweep(held) {
-    if (held === undefined) this.#pool.limit *= 2;
-    else this.#pool.keepOnly(new Set([...held, ...this.#since]));
-    this.#since = null;
-  }
-}
-
-/** Whether values of the type belong to one thread. */
-function isBound(type) {
-  return type.isTyped || type === typeNamed('funcref');
-}
-
 /** Called by native code: what happened to the guest with this number. */
 function deliver(number, what, index, last) {
   // A guest that nobody waits for has ended.
@@ -385,112 +343,4 @@ const CLOSED = {
   },
 };
 
-/**
- * An exported memory of an instance on another thread. Its bytes can be copied while the instance
- * rests: no call is under way, or it waits for an import. Otherwise `ERR_WASI_BUSY` is thrown.
- */
-class ThreadMemory extends MemoryAccess {
-  constructor(guest, memory) {
-    super({
-      size: () => guest.memorySize(memory),
-      read: (offset, length) => guest.readMemory(memory, offset, length),
-      write: (offset, bytes) => guest.writeMemory(memory, offset, bytes),
-    });
-  }
-
-  /** There is none here: the bytes belong to another thread, which writes them at any time. */
-  get buffer() {
-    const text = 'the memory of an instance with a thread of its own has no buffer here';
-    throw coded(Error, 'ERR_WASI_OPTION', `${text}: use its methods read(), readString() and write()`);
-  }
-}
-
-/** The exports of a guest: functions return promises. Tables, globals and tags stay behind. */
-function exportsOf(guest, module) {
-  let memories = 0;
-  const entries = module.exports().map(({ name, kind, type }, place) => {
-    if (kind === 'memory') return [name, new ThreadMemory(guest, memories++)];
-    if (kind !== 'function') return [name, undefined];
-    const what = `the call of "${name}"`;
-    const signature = signatureOf(type);
-    const called = (...args) => withSite(callSite(called), guest.call(place, signature, args, what));
-    calls.set(called, (args, options, entry) =>
-      withSite(callSite(entry), guest.call(place, signature, args, what, options)),
-    );
-    Object.defineProperty(called, 'name', { value: name });
-    return [name, Object.defineProperty(called, 'length', { value: signature.params.length })];
-  });
-  const exports = Object.fromEntries(entries.filter(([, value]) => value !== undefined));
-  return Object.freeze(Object.setPrototypeOf(exports, null));
-}
-
-/** The same functions as `call(args, options, entry)`. */
-const calls = new WeakMap();
-
-/** An instance on a thread of its own. Its exports return promises. */
-class ThreadInstance {
-  /** Whatever the host wants to know of it where an import asks `caller()`. */
-  data;
-  exports;
-  #guest;
-  #module;
-  #program;
-  #end;
-
-  constructor(guest, module, { data, program, end }) {
-    this.data = data;
-    this.exports = exportsOf(guest, module);
-    this.#guest = guest;
-    this.#module = module;
-    this.#program = program;
-    this.#end = end;
-  }
-
-  /** The memory that it exports as `memory`, or the only one; undefined if there is none. */
-  get memory() {
-    const { memory } = this.exports;
-    if (memory instanceof ThreadMemory) return memory;
-    const memories = Object.values(this.exports).filter((value) => value instanceof ThreadMemory);
-    return memories.length === 1 ? memories[0] : undefined;
-  }
-
-  /** Calls an export, which may take so long and use so much fuel. The instance goes on after that. */
-  async call(name, args = [], options = {}) {
-    const called = exported(this.exports, name);
-    checkCall(args, options);
-    if (options.fuel !== undefined) checkFuel(this.#module);
-    return calls.get(called)(args, options, this.call);
-  }
-
-  /** Has it be as it was when it could first be called, when all that was asked before is done. */
-  async reset() {
-    return this.#guest.reset();
-  }
-
-  /** The operators that it may still pass; Infinity if they are not limited. From the next call on. */
-  get fuel() {
-    const { fuel } = this.#guest;
-    return fuel > Number.MAX_SAFE_INTEGER ? Infinity : fuel;
-  }
-
-  set fuel(fuel) {
-    checkFuel(this.#module);
-    if (fuel !== Infinity) check.isInteger(fuel, 'fuel', 0, Number.MAX_SAFE_INTEGER);
-    this.#guest.fuel = fuel;
-  }
-
-  /** What was captured of its output, and not taken yet: `{stdout, stderr}`. */
-  takeOutput() {
-    return this.#program.takeOutput();
-  }
-
-  /** Ends it, whatever it does: calls under way are rejected with `ERR_WASI_CLOSED`. */
-  close() {
-    this.#guest.stop(CLOSED.reason);
-    this.#end?.();
-  }
-}
-
-closeable(ThreadInstance);
-
-module.exports = { GuestThread, ThreadInstance };
+module.exports = { CLOSED, GuestThread };

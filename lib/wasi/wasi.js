@@ -3,12 +3,11 @@
 
 const { native, realm } = require('../native/binding');
 const { callSite, withSite } = require('../util/call-site');
-const { here } = require('../native/caller');
 const { Exit, LinkError, coded, notStarted } = require('../util/errors');
 const { checkGiven, isThreadSpawn } = require('../webassembly/imports');
 const { checkImports, checkKeys } = require('../util/keys');
-const { Module, isModule, partsOf } = require('../webassembly/module');
 const { bufferOf, importsOf } = require('../webassembly/v8');
+const { EXTENSIONS, MODULES } = require('../native/wasi-modules');
 const { parse } = require('./options');
 const { Program } = require('./program');
 const { run, spawn } = require('./run');
@@ -16,13 +15,15 @@ const { roleOf } = require('./role');
 const { expectLater, moduleOf } = require('./source');
 const { checkOpened, checkWasi, isOn } = require('./permission');
 const check = require('../util/validate');
-const { EXTENSIONS, MODULES, addFunctions, standFor, withOurs } = require('../native/wasi-functions');
 const { closeable } = require('../util/webidl');
 
-// Loaded where they are used: who only calls `run` has no instances on this thread.
+// Loaded where they are used: who only calls `run` has no modules of JavaScript's, and no instances on this thread.
+const callers = () => require('../native/caller');
 const instances = () => require('../webassembly/instance');
-const memories = () => require('../webassembly/memory');
 const libraries = () => require('./library');
+const memories = () => require('../webassembly/memory');
+const modules = () => require('../webassembly/module');
+const wasiFunctions = () => require('../native/wasi-functions');
 
 /** A program of a `WASI` object for a module on this thread that is no instance of JavaScript's: `{program, limits}`. */
 let programHere;
@@ -100,14 +101,19 @@ class WASI {
     const tell = trace && (() => made.takeLines().forEach((line) => trace(line)));
     const flush = output && (tell ? () => (output.flush(), tell()) : output.flush);
     const after = (name) => (name === 'fd_write' && flush ? flush : tell);
-    addFunctions(realm, context, places, { view: () => this.#bytes(), after, limits, threads });
+    wasiFunctions().addFunctions(realm, context, places, {
+      view: () => this.#bytes(),
+      after,
+      limits,
+      threads,
+    });
     if (!returnOnExit && imports.proc_exit !== undefined) {
       // The process ends in the call itself, before any JavaScript could catch it.
       const exit = (code) => {
         output?.end();
         process.exit(code);
       };
-      imports.proc_exit = standFor(exit, imports.proc_exit);
+      imports.proc_exit = wasiFunctions().standFor(exit, imports.proc_exit);
     }
     // Calls from JavaScript and from V8's instances are refused, too: they have no memory before.
     native.holdWasi(context, !this.#started);
@@ -148,16 +154,17 @@ class WASI {
     checkImports(imports, 'imports');
     check.isObject(options, 'options');
     checkKeys('instantiateSync', options, 'options');
+    const { Module, isModule } = modules();
     return this.#instantiate(isModule(source) ? source : new Module(source), imports, options);
   }
 
   #instantiate(module, imports, { data }) {
     const what = 'WASI.instantiate()';
     this.#checkOnThisThread();
-    const parts = partsOf(module, what);
+    const parts = modules().partsOf(module, what);
     const role = roleOf(parts, what, 'ERR_WASI_NO_LIBRARY');
     const { context } = this.#here();
-    const importObject = withOurs(this.getImportObject(), imports);
+    const importObject = wasiFunctions().withOurs(this.getImportObject(), imports);
     const startsThreads = parts.imports().some(isThreadSpawn) && imports.wasi === undefined;
     if (startsThreads && role !== 'command') {
       const text = `${what}: the module is a library that starts threads (wasi.thread-spawn)`;
@@ -234,6 +241,7 @@ class WASI {
   /** What a module asks for: what of it this program is granted, what not, and what is not ours. */
   capabilities(module) {
     const what = 'WASI.capabilities()';
+    const { isModule, partsOf } = modules();
     if (!isModule(module) && !isV8Module(module)) {
       throw check.invalidType('module', 'an instance of Module, of wasi-native or of V8', module);
     }
@@ -352,7 +360,7 @@ class WASI {
    */
   #bytes() {
     // An instance that was made here calls for itself, whichever was the first.
-    const memory = libraries().libraryMemory(here.owner?.instance) ?? this.#memory;
+    const memory = libraries().libraryMemory(callers().here.owner?.instance) ?? this.#memory;
     if (memory === null) throw notStarted();
     const handle = memories().handleWithoutBuffer(memory);
     if (handle !== undefined) return handle;
@@ -394,7 +402,6 @@ function callWithThreads(call, team) {
 }
 
 function isV8Module(value) {
-  if (isModule(value)) return false;
   try {
     importsOf(value);
     return true;

@@ -9,7 +9,8 @@ const { fromAnywhere, sweep, toReference } = require('../native/references');
 const { typeNamed } = require('../native/types');
 const { left, note } = require('../native/stack');
 const { eternalTag, homeOf, tagFor, tagParts } = require('./tag');
-const { describe, isObject, privateParts, settle, toUint32, uncloneable } = require('../util/webidl');
+const { toUint32 } = require('../util/conversions');
+const { describe, isObject, privateParts, settle, uncloneable } = require('../util/webidl');
 
 const { native, realm, i32, TARGET } = binding;
 

@@ -15,18 +15,8 @@ const {
   toLimits: limitsOf,
 } = require('./shared');
 const { bufferOf, toFixedLength, toResizable } = require('./v8');
-const {
-  describe,
-  fromAddress,
-  isObject,
-  isWide,
-  privateParts,
-  recognize,
-  settle,
-  toAddress,
-  toLimits,
-  uncloneable,
-} = require('../util/webidl');
+const { fromAddress, isWide, toAddress, toLimits } = require('../util/conversions');
+const { describe, isObject, privateParts, recognize, settle, uncloneable } = require('../util/webidl');
 
 /** How many pages there may be: at most, and to be declared. */
 const NARROW = { size: 65536, type: 65536 };

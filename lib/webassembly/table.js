@@ -5,17 +5,8 @@ const { native, realm } = require('../native/binding');
 const { coded } = require('../util/errors');
 const { Existing, Group, objectAt } = require('../native/group');
 const { pass, typeNamed, typeOf } = require('../native/types');
-const {
-  describe,
-  fromAddress,
-  isObject,
-  isWide,
-  privateParts,
-  settle,
-  toAddress,
-  toLimits,
-  uncloneable,
-} = require('../util/webidl');
+const { fromAddress, isWide, toAddress, toLimits } = require('../util/conversions');
+const { describe, isObject, privateParts, settle, uncloneable } = require('../util/webidl');
 
 /**
  * The private parts of a Table: its native `handle`, the `type` of its elements, whether indices
