@@ -18,7 +18,7 @@ const { inWords } = require('./words');
 // Loaded where they are used: few people ask for them.
 const memories = () => require('../wasi/memoryfs');
 const profiles = () => require('./profile');
-const types = () => require('../native/types');
+const valueTypes = () => require('../native/types');
 
 /** How the process ends when the program does not end by itself: as shells and `timeout` have it. */
 const TRAPPED = 128 + constants.signals.SIGABRT;
@@ -125,7 +125,7 @@ function settings(module, name, args, options) {
 
 /** Calls an export of a library, and prints what it returns: a line for each value. */
 async function call(wasi, module, name, args, limits) {
-  const { params } = types().signatureOf(exportOf(module, name, args));
+  const { params } = valueTypes().signatureOf(exportOf(module, name, args));
   const { exports, instance } = await wasi.spawn(module, {}, limits);
   try {
     const results = await exports[name](...args.map((text, index) => number(text, params[index].name, name)));
@@ -151,7 +151,7 @@ function exportOf(module, name, args) {
       `--invoke: the module exports no function "${name}"; it exports ${names}`,
     );
   }
-  const { params } = types().signatureOf(found.type);
+  const { params } = valueTypes().signatureOf(found.type);
   if (params.length === args.length) return found.type;
   const types = params.map((type) => type.name).join(', ');
   const text = `--invoke: ${name}(${types}) takes ${params.length} arguments, not ${args.length}`;

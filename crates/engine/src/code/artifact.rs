@@ -104,7 +104,9 @@ impl Layout {
     /// The layout of the same artifact when it is written.
     fn with(mut self, attached: &Attached<'_>) -> Layout {
         let image = self.range(Section::Text).end.next_multiple_of(PAGE);
-        let module = image + attached.image.len().next_multiple_of(8);
+        // Pages of the file can stand for those of a large module in memory.
+        let alignment = if attached.module.len() < ModuleBytes::PAGED { 8 } else { PAGE };
+        let module = (image + attached.image.len()).next_multiple_of(alignment);
         self.0[Section::Image as usize] = [image, image + attached.image.len()].map(|at| at as u64);
         self.0[Section::Module as usize] = [module, module + attached.module.len()].map(|at| at as u64);
         self
@@ -301,6 +303,11 @@ impl Artifact {
         out.write_all(&MAGIC)?;
         out.write_all(&checksum.finish().to_ne_bytes())?;
         parts.iter().try_for_each(|part| out.write_all(part))
+    }
+
+    /// Where [`Artifact::write`] writes the module's binary, in bytes from the start.
+    pub fn module_at(&self, attached: &Attached<'_>) -> u64 {
+        self.layout.with(attached).range(Section::Module).start as u64
     }
 
     /// The number of bytes that [`Artifact::write`] writes.

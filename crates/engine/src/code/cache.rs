@@ -75,10 +75,10 @@ impl Cache {
         }
     }
 
-    /// Stores an artifact, if possible. Returns whether it did.
-    pub fn store(&self, artifact: &Artifact, attached: &Attached<'_>) -> bool {
+    /// Stores an artifact, if possible, and returns its file.
+    pub fn store(&self, artifact: &Artifact, attached: &Attached<'_>) -> Option<File> {
         if artifact.written_len(attached) as u64 > self.max_bytes / 2 {
-            return false;
+            return None;
         }
         let written = self
             .make_directory()
@@ -90,7 +90,7 @@ impl Cache {
             }
             self.evict();
         }
-        written.is_ok()
+        written.ok()
     }
 
     /// Removes an artifact.
@@ -257,15 +257,15 @@ fn note_use(path: &Path) {
 }
 
 /// Writes a file that is not visible before it is complete.
-pub fn write_whole(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+pub fn write_whole(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<File> {
     static WRITTEN: AtomicU32 = AtomicU32::new(0);
     let number = WRITTEN.fetch_add(1, Ordering::Relaxed);
     let unfinished = path.with_extension(format!("{}-{number}.{UNFINISHED}", std::process::id()));
     let written = (|| {
         let mut file = BufWriter::new(sys::create_private_file(&unfinished)?);
         write(&mut file)?;
-        file.flush()?;
-        fs::rename(&unfinished, path)
+        let file = file.into_inner()?;
+        fs::rename(&unfinished, path).map(|()| file)
     })();
     if written.is_err() {
         let _ = fs::remove_file(&unfinished);

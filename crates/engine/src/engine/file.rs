@@ -7,13 +7,14 @@
 use super::Engine;
 use super::making::{self, Given};
 use super::module::Module;
+use crate::bytes::ModuleBytes;
 use crate::code::now;
 use crate::error::CompileError;
 use crate::parse;
 use crate::pool::{self, Stop};
 use crate::sys::FileState;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -77,7 +78,7 @@ pub fn make(
     let Ok((bytes, len)) = read(&mut file) else { return Ok(None) };
     parse::check_len(len)?;
     let engine = choose(&bytes)?;
-    let module = making::make(&engine, Given::Own(bytes.into()), use_cache, go_on)?;
+    let module = making::make(&engine, Given::Own(bytes), use_cache, go_on)?;
     // Whoever wrote the file while it was read has changed its state.
     let unchanged = FileState::of(&file).is_ok_and(|now| now == state);
     if let Some(cache) = cache.filter(|_| unchanged && module.may_be_kept()) {
@@ -106,13 +107,9 @@ fn open(path: &Path) -> io::Result<(File, FileState)> {
     Ok((file, state))
 }
 
-/// The bytes of a file, and how many there are. Of too many for a module only some are read.
-fn read(file: &mut File) -> io::Result<(Vec<u8>, u64)> {
+/// The bytes of a file, and how many there are. Of too many for a module none are read.
+fn read(file: &mut File) -> io::Result<(ModuleBytes, u64)> {
     let len = file.metadata()?.len();
-    let mut bytes = Vec::new();
-    if parse::check_len(len).is_ok() {
-        bytes.try_reserve_exact(len as usize + 1).map_err(io::Error::from)?;
-        file.take(len + 1).read_to_end(&mut bytes)?;
-    }
-    Ok((bytes, len))
+    let wanted = if parse::check_len(len).is_ok() { len as usize } else { 0 };
+    Ok((ModuleBytes::read(file, wanted)?, len))
 }

@@ -89,19 +89,23 @@ impl Keeper {
             && let Ok(empty) = Artifact::empty(begun_key(&self.key))
         {
             // Without it, a later process validates the module again.
-            let _ = cache.store(&empty, &self.attached(&image_of(&self.info, &self.bytes)));
+            store(cache, &empty, &self.info, &self.bytes);
         }
     }
 
     /// Keeps everything.
     pub fn keep_whole(&self, artifact: &Artifact) {
         let Some(cache) = &self.cache else { return };
-        if cache.store(artifact, &self.attached(&image_of(&self.info, &self.bytes))) {
+        if store(cache, artifact, &self.info, &self.bytes) {
             cache.remove(&begun_key(&self.key));
         }
     }
+}
 
-    fn attached<'a>(&'a self, image: &'a [u8]) -> Attached<'a> {
-        Attached { image, module: &self.bytes }
-    }
+/// Stores an artifact with what belongs to its module, whose bytes are in the file from then on.
+pub fn store(cache: &Cache, artifact: &Artifact, info: &ModuleInfo, bytes: &ModuleBytes) -> bool {
+    let attached = Attached { image: &image_of(info, bytes), module: bytes };
+    let Some(file) = cache.store(artifact, &attached) else { return false };
+    bytes.rest_on(&file, artifact.module_at(&attached));
+    true
 }

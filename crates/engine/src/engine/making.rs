@@ -77,13 +77,11 @@ impl Given<'_> {
         match self {
             Given::Own(bytes) => Ok((bytes, hash)),
             Given::Borrowed(bytes) => {
-                let mut copy = Vec::new();
-                copy.try_reserve_exact(bytes.len()).map_err(|_| {
+                let copy = ModuleBytes::read(&mut &*bytes, bytes.len()).map_err(|_| {
                     CompileError::general(format!("no memory for a module of {} bytes", bytes.len()))
                 })?;
-                copy.extend_from_slice(bytes);
                 let hash = *blake3::hash(&copy).as_bytes();
-                Ok((copy.into(), hash))
+                Ok((copy, hash))
             }
         }
     }

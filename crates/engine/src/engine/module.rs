@@ -2,7 +2,7 @@
 
 use super::Engine;
 use super::file::{self, FileResult, Reading};
-use super::keeper::Keeper;
+use super::keeper::{self, Keeper};
 use super::lazy::LazyModule;
 use super::making::{self, Compiling, Given};
 use crate::abi::offsets::VMOffsets;
@@ -235,10 +235,7 @@ impl Module {
         let compiled = compiler.compile(&info, &bytes, &offsets, tunables, threads, stop)?;
         let artifact = code::link(&compiler.isa, &compiled, engine.key(&hash))?;
         count(engine);
-        let written = cache.is_some_and(|cache| {
-            let image = image_of(&info, &bytes);
-            cache.store(&artifact, &Attached { image: &image, module: &bytes })
-        });
+        let written = cache.is_some_and(|cache| keeper::store(cache, &artifact, &info, &bytes));
         let kept = if written { Kept::Written } else { Kept::Nowhere };
         Ok(Module::assemble(engine, bytes, hash, info, offsets, artifact, kept))
     }

@@ -283,7 +283,7 @@ pub fn append_private_file(path: &Path) -> io::Result<(File, Metadata)> {
 
 /// Creates a new file in a directory that is private to this user: the file has the directory's rights.
 pub fn create_private_file(path: &Path) -> io::Result<File> {
-    OpenOptions::new().write(true).create_new(true).open(path)
+    OpenOptions::new().read(true).write(true).create_new(true).open(path)
 }
 
 impl FileState {
