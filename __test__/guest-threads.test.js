@@ -258,6 +258,54 @@ test('an instance with a thread of its own starts others, which call functions o
   expect(await thrown()).toMatchObject({ message: 'told' });
 });
 
+describe('threads of an instance that nobody waits for', () => {
+  const module = async (body) =>
+    wn.compile(
+      await wat(`(module
+        (import "env" "memory" (memory 1 2 shared))
+        (import "wasi" "thread-spawn" (func $spawn (param i32) (result i32)))
+        (import "env" "ask" (func $ask (param i32) (result i32)))
+        (func (export "wasi_thread_start") (param i32 i32)
+          ;; The call that starts the thread is over by then.
+          (drop (memory.atomic.wait32 (i32.const 8) (i32.const 0) (i64.const 50000000)))
+          ${body})
+        (func (export "begin") (param i32) (result i32) (call $spawn (local.get 0)))
+        (func (export "answer") (result i32) (i32.atomic.load (i32.const 16)))
+        (func (export "twice") (param i32) (result i32) (i32.mul (i32.const 2) (local.get 0)))
+        (export "memory" (memory 0)))`),
+    );
+
+  test('call functions of JavaScript, which call the instance', async () => {
+    const wasi = new wn.WASI({ version: 'preview1' });
+    const asking = await module('(i32.atomic.store (i32.const 16) (call $ask (local.get 1)))');
+    let asked;
+    const ask = async (number) => {
+      const twice = await exports.twice(number);
+      setTimeout(asked, 50);
+      return twice + 1;
+    };
+    const { exports, instance } = await wasi.spawn(asking, { env: { ask } });
+    for (const number of [20, 30]) {
+      const done = new Promise((resolve) => (asked = resolve));
+      expect(await exports.begin(number)).toBeGreaterThan(0);
+      await done;
+      expect(await exports.answer()).toBe(2 * number + 1);
+    }
+    instance.close();
+  });
+
+  test('end it when they fail, and later calls are told why', async () => {
+    const wasi = new wn.WASI({ version: 'preview1' });
+    const { exports } = await wasi.spawn(await module('unreachable'), { env: { ask: () => 0 } });
+    expect(await exports.begin(1)).toBeGreaterThan(0);
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    await expect(exports.answer()).rejects.toMatchObject({
+      code: 'ERR_WASI_TRAP',
+      message: expect.stringMatching(/unreachable/),
+    });
+  });
+});
+
 test('what is wrong with the imports of a program with threads is said', async () => {
   const own = await wn.compile(
     await wat(`(module (import "wasi" "thread-spawn" (func (param i32) (result i32)))

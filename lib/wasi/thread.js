@@ -19,6 +19,8 @@ const types = () => require('../native/types');
 
 /** Guests with something under way, by their numbers. Only their users keep the others. */
 const busy = new Map();
+/** All that have not ended, as weak references: their threads go on while nobody waits for the guest. */
+const guests = new Map();
 let last = 0;
 let isOpen = false;
 
@@ -76,6 +78,7 @@ class GuestThread {
     const handles = imports.map((given) => (given.call === undefined ? given : null));
     const wanted = { ...plan, milliseconds: deadline.left };
     this.#handle = native.startThread(realm, this.#number, module.handle, program, handles, wanted);
+    guests.set(this.#number, new WeakRef(this));
     this.#begin();
   }
 
@@ -255,6 +258,7 @@ class GuestThread {
     for (const { reject } of this.#calls.values()) reject(this.#over.reason);
     this.#calls.clear();
     this.#hasEnded = true;
+    guests.delete(this.#number);
     this.#pending = 0;
     rest(this.#number);
     this.#onReady?.reject(this.#over.reason);
@@ -322,9 +326,10 @@ function rest(number) {
 
 /** Called by native code: what happened to the guest with this number. */
 function deliver(number, what, index, last) {
-  // A guest that nobody waits for has ended.
-  const guest = busy.get(number);
-  if (guest !== undefined) EVENTS[what](guest, index, last);
+  const guest = busy.get(number) ?? guests.get(number)?.deref();
+  // One that nobody has any more ends.
+  if (guest === undefined) guests.delete(number);
+  else EVENTS[what](guest, index, last);
 }
 
 /** What `deliver` does, in the order of native code's numbers. */
