@@ -194,7 +194,9 @@ async function processes(wanted) {
     const env = { ...process.env, WASI_NATIVE_CACHE_DIR: join(directory, cache) };
     const words = ['--no-warnings', '-e', code, side, path];
     const start = wall();
-    const { stdout } = await promisify(execFile)(process.execPath, words, { env });
+    // emnapi's Workers take some processes down at their end, when all has been told.
+    const told = (error) => (error.stdout ? error : Promise.reject(error));
+    const { stdout } = await promisify(execFile)(process.execPath, words, { env }).catch(told);
     return { ...JSON.parse(stdout || '{}'), whole: wall() - start };
   };
   const tables = {
