@@ -1,8 +1,8 @@
 'use strict';
-// Standard streams of a program: what an option means, and who moves the bytes.
+// Standard streams of a program: what an option means, and the streams of one run.
 //
 // Native code handles bytes, captured output and descriptors. Streams and callbacks have a pipe of the
-// operating system between a program on its own thread and this event loop. The kernel bounds what is under
+// operating system between a program on its own thread and this event loop (pipes.js). The kernel bounds what is under
 // way and makes either side wait for the other. A closed end is what POSIX programs know as the end of a
 // file, or as EPIPE.
 
