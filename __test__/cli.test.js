@@ -313,8 +313,16 @@ test('a compiled file is run if that is allowed', () => {
   expect(command(['run', '--allow-precompiled', 'count.compiled', 'a', 'b']).status).toBe(3);
   expect(command(['run', 'count.compiled'])).toMatchObject({
     status: 1,
-    stderr: expect.stringContaining('wasi-native'),
+    stderr: expect.stringMatching(/^wasi-native: count\.compiled: .*--allow-precompiled/),
   });
+});
+
+test('a file that cannot be written is named, with the reason', () => {
+  const reason = 'wasi-native: cannot write nowhere/out: there is no such directory\n';
+  const refused = { status: 1, stdout: '', stderr: reason.replaceAll('/', path.sep) };
+  const place = path.join('nowhere', 'out');
+  expect(command(['compile', 'count.wasm', '-o', place])).toEqual(expect.objectContaining(refused));
+  expect(command(['run', '--profile', place, 'count.wasm'])).toEqual(expect.objectContaining(refused));
 });
 
 describe('compile, at a terminal', () => {

@@ -1,14 +1,14 @@
 'use strict';
 // `wasi-native compile`.
 
-const { statSync, writeFileSync } = require('node:fs');
+const { statSync } = require('node:fs');
 const path = require('node:path');
 
 const { native, realm } = require('../native/binding');
 const { coded } = require('../util/errors');
 const { moduleOf } = require('../wasi/source');
 const { compile: compileBytes, finish } = require('../webassembly/module');
-const { about, bytesOf } = require('./file');
+const { about, bytesOf, writeFile } = require('./file');
 const { print } = require('./print');
 const { progressBar } = require('./progress');
 const { shownSize } = require('./values');
@@ -38,7 +38,7 @@ async function compile(file, { output }) {
     await moduleOf(file, WHAT, {});
     print(`${file} is in the cache at ${directory}\n`);
   } else {
-    writeFileSync(output, module.serialize());
+    writeFile(output, module.serialize());
     print(`${output}: ${shownSize(statSync(output).size)}; run it with --allow-precompiled\n`);
   }
 }

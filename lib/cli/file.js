@@ -1,7 +1,7 @@
 'use strict';
-// The module that the command line is about: what is wrong with it is told with the name of its file.
+// The files that the command line is about: what is wrong with one is told with its name.
 
-const { readFileSync } = require('node:fs');
+const { readFileSync, writeFileSync } = require('node:fs');
 
 const { coded } = require('../util/errors');
 const { inWords } = require('./words');
@@ -11,6 +11,14 @@ const REASONS = {
   ENOENT: 'there is no such file',
   EISDIR: 'it is a directory',
   EACCES: 'this user may not read it',
+};
+
+/** Why one cannot be written. */
+const REFUSALS = {
+  ENOENT: 'there is no such directory',
+  ENOTDIR: 'there is no such directory',
+  EISDIR: 'it is a directory',
+  EACCES: 'this user may not write there',
 };
 
 /** An error that reading or compiling a file threw, as it is told of this file. Others stay as they are. */
@@ -31,4 +39,13 @@ function bytesOf(file) {
   }
 }
 
-module.exports = { about, bytesOf };
+/** Writes a file. */
+function writeFile(file, data) {
+  try {
+    writeFileSync(file, data);
+  } catch (error) {
+    throw coded(Error, error.code, `cannot write ${file}: ${REFUSALS[error.code] ?? error.message}`);
+  }
+}
+
+module.exports = { about, bytesOf, writeFile };

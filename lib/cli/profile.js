@@ -2,11 +2,11 @@
 // `wasi-native run --profile`: what V8's profiler writes, of guests. Chrome's and Firefox's profilers open it, and
 // editors.
 
-const { writeFileSync } = require('node:fs');
 const path = require('node:path');
 const { pathToFileURL } = require('node:url');
 
 const { native, realm } = require('../native/binding');
+const { writeFile } = require('./file');
 
 /** Microseconds from one sample to the next, as V8 has it. */
 const INTERVAL = 1000;
@@ -14,7 +14,7 @@ const INTERVAL = 1000;
 /** Runs something, and writes a profile of all guests that ran meanwhile, however it ends. */
 async function profiled(file, running) {
   // A file that cannot be written is told before the program has run for an hour.
-  writeFileSync(file, '');
+  writeFile(file, '');
   native.startProfile(realm, INTERVAL);
   try {
     return await running();
@@ -42,7 +42,7 @@ function write(file, { functions, places, threads, duration }) {
   const { dir, name, ext } = path.parse(file);
   const files = shown.map((thread, index) => {
     const place = index === 0 ? file : path.join(dir, `${name}.${index + 1}${ext}`);
-    writeFileSync(place, JSON.stringify(profileOf(thread, frames, duration)));
+    writeFile(place, JSON.stringify(profileOf(thread, frames, duration)));
     return place;
   });
   const samples = shown.reduce((sum, thread) => sum + thread.samples.length, 0);

@@ -12,7 +12,12 @@ pub fn explain(bytes: &[u8]) -> Option<String> {
             "there are no bytes: the module is empty, as a file is that was not written to its end".into(),
         );
     }
-    const FORMATS: [(&[u8], &str); 7] = [
+    const FORMATS: [(&[u8], &str); 8] = [
+        (
+            b"wn-code\0",
+            "it is a module compiled ahead of time: run it with --allow-precompiled, or give its bytes to \
+             Module.deserialize(), if whoever made it may run any code here",
+        ),
         (b"\x1f\x8b", "it is compressed with gzip: decompress it first, for example with zlib.gunzipSync()"),
         (b"\x28\xb5\x2f\xfd", "it is compressed with zstd: decompress it first"),
         (b"PK\x03\x04", "it is a zip archive: take the .wasm file out of it"),
