@@ -32,18 +32,19 @@ export const fail = (name) => void failed.push(name);
 
 /**
  * Runs the programs with an addon that was built here, which is put where such an addon is looked for:
- * `run(words)` gives `{status, printed}`.
+ * `run(words)` gives `{status, printed}`. Runs `others` as well, which are as those above.
  */
-export function runPrograms(built, name, run) {
+export function runPrograms(built, name, run, others = {}) {
   const addon = join(root, name);
   copyFileSync(built, addon);
   try {
-    for (const [program, [words, expected]] of Object.entries(PROGRAMS)) {
+    for (const [program, [words, expected]] of Object.entries({ ...PROGRAMS, ...others })) {
       if (!isWanted(program)) continue;
       const { status, printed } = run(words);
       const isGood = status === 0 && expected.test(printed);
       if (!isGood) fail(program);
-      console.log(isGood ? `ok    ${program}` : `FAIL  ${program}: ${status}\n${printed}`);
+      const tests = /^Tests: .*/m.exec(printed)?.[0] ?? '';
+      console.log(isGood ? `ok    ${program} ${tests}` : `FAIL  ${program}: ${status}\n${printed}`);
     }
   } finally {
     rmSync(addon);

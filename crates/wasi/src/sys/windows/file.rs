@@ -3,10 +3,10 @@
 use std::fs::{File, TryLockError};
 use std::io::{Seek, SeekFrom};
 
-use super::stat::is_on_disk;
+use super::stat::{fstat, is_on_disk};
 use crate::errno::Errno;
 use crate::sys::{BorrowedHandle, LockKind};
-use crate::types::{Advice, Fdflags, Whence};
+use crate::types::{Advice, Fdflags, Filetype, Whence};
 
 /// The open file once more, for what std does to files: position and locks are the same.
 pub(super) fn file(handle: BorrowedHandle<'_>) -> Result<File, Errno> {
@@ -70,6 +70,10 @@ pub use sync as datasync;
 /// Takes, changes or gives up the lock of an open file; `EAGAIN` if somebody
 /// else's is in the way.
 pub fn try_lock(handle: BorrowedHandle<'_>, kind: Option<LockKind>) -> Result<(), Errno> {
+    // Windows locks bytes, of which a directory has none.
+    if fstat(handle)?.filetype == Filetype::Directory {
+        return Err(Errno::Notsup);
+    }
     let file = file(handle)?;
     // A lock is not changed but taken beside the other. To have none is no error.
     let _ = file.unlock();
