@@ -1,9 +1,10 @@
 //! Machine code of a module that runs before all of its functions are compiled.
 //!
 //! Made by the code that makes modules, filled by whoever compiles a function, read by the registry. All is in one
-//! range of address space: the slots of a procedure linkage table (see `sys/plt.rs`), the table, then functions in
+//! range of address space: the slots of a procedure linkage table (see `sys/plt/`), the table, then functions in
 //! the order in which they were made. Every call of a function of the module leads through the table, so the same
-//! output of the compiler serves here and in an artifact. Invariants: a page is first written, then executable, and
+//! output of the compiler serves here and in an artifact. Where a near call reaches less than a module may need, there
+//! are further tables between the functions, with the same slots. Invariants: a page is first written, then executable, and
 //! never both. A slot gets the address of a function only when its code is complete. Nothing moves or is removed
 //! while this exists. The list of functions is ordered by address and read without a lock, also in signal handlers.
 
@@ -24,8 +25,11 @@ use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError, Weak};
 use wasmtime_internal_jit_icache_coherence as icache;
 
-/// The address space for one module: as much as a near call reaches. Only pages in use take memory.
+/// The address space for one module. Only pages in use take memory.
 const SPACE: usize = (2 << 30) - (64 << 10);
+
+/// How far a function may be from the start of the newest table. Unit tests have many tables.
+const REACH: usize = if cfg!(test) { 64 << 10 } else { plt::REACH };
 
 /// With more bytes than this, making the pages at once is cheaper than when each is first written.
 const MANY: usize = 64 << 10;
@@ -54,15 +58,26 @@ pub struct LazyCode {
     memory: Mmap,
     /// The number of the module's own functions.
     functions: usize,
-    /// Offset of the table. The slots are before it.
+    /// Offset of the first table. The slots are before it.
     table: usize,
-    /// Offset of the end of what is written. Whoever holds the lock adds code.
-    used: Mutex<usize>,
+    /// Bytes of a table with the trampolines after it.
+    table_len: usize,
+    /// Whoever holds the lock adds code.
+    written: Mutex<Written>,
     /// The first `known` of them are set.
     placed: Box<[AtomicPtr<Placed>]>,
     known: AtomicUsize,
-    /// Offsets of the libcall trampolines, and then of the other ones, as in [`CompiledModule::functions`].
+    /// Where the libcall trampolines are, and then the other ones, as in [`CompiledModule::functions`]. Offsets from the
+    /// start of a table.
     trampolines: Vec<u32>,
+}
+
+/// What of the range is written.
+struct Written {
+    /// Offset of the end.
+    end: usize,
+    /// Offset of the newest table.
+    table: usize,
 }
 
 /// One function in the range.
@@ -97,7 +112,8 @@ impl LazyCode {
             memory,
             functions,
             table,
-            used: Mutex::new(table),
+            table_len: 0,
+            written: Mutex::new(Written { end: table, table }),
             placed,
             known: AtomicUsize::new(0),
             trampolines: Vec::new(),
@@ -107,13 +123,13 @@ impl LazyCode {
         for trampoline in compiled.functions[functions..].iter().flatten() {
             let start = end.next_multiple_of(alignment(trampoline));
             end = start + trampoline.code.len();
-            starts.push((table + start) as u32);
+            starts.push(start as u32);
         }
         let mut used = table;
         code.write(&mut used, end, |bytes| {
             plt::write(bytes, functions, table);
             for (start, trampoline) in starts.iter().zip(compiled.functions[functions..].iter().flatten()) {
-                let start = *start as usize - table;
+                let start = *start as usize;
                 bytes[start..start + trampoline.code.len()].copy_from_slice(&trampoline.code);
                 if !trampoline.relocs.is_empty() {
                     return Err(failed("a trampoline calls another function"));
@@ -121,8 +137,8 @@ impl LazyCode {
             }
             Ok(())
         })?;
-        code.trampolines = starts;
-        code.used = Mutex::new(used);
+        (code.trampolines, code.table_len) = (starts, end);
+        code.written = Mutex::new(Written { end: used, table });
         let first = plt::first_call as *const () as usize;
         let starts = (0..functions).map(|index| code.address(table + plt::without_code(index)));
         for (place, address) in [first].into_iter().chain(starts).enumerate() {
@@ -152,7 +168,13 @@ impl LazyCode {
         unsafe { &*self.memory.start().cast::<AtomicU64>().add(place) }
     }
 
-    /// Appends `len` bytes, which `fill` writes, and makes them executable.
+    /// Appends `len` bytes after `used`, which `fill` writes, and makes them executable.
+    ///
+    /// Another thread may call them as soon as this returns. On aarch64 that needs three things. What was written is
+    /// cleaned out of the data cache: the system does so when it makes pages executable that never were. No instruction
+    /// cache has old bytes: `clear_cache`. No processor has fetched old instructions: `pipeline_flush_mt`, which on Linux
+    /// is a `membarrier` that synchronises all cores; where there is none, no processor can have fetched from pages that
+    /// were not executable.
     fn write(
         &self,
         used: &mut usize,
@@ -204,17 +226,20 @@ impl LazyCode {
             end = start + function.code().len();
             starts.push(start);
         }
-        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         let known = self.known.load(Ordering::Relaxed);
         if known + functions.len() > self.placed.len() {
             return Err(failed("a function was compiled too often"));
         }
-        let base = *used;
-        self.write(&mut used, end, |bytes| {
+        if written.end + end - written.table > REACH {
+            self.repeat_table(&mut written)?;
+        }
+        let Written { end: base, table } = *written;
+        self.write(&mut written.end, end, |bytes| {
             for (start, (_, function)) in starts.iter().zip(functions) {
                 let code = &mut bytes[*start..start + function.code().len()];
                 code.copy_from_slice(function.code());
-                function.relocate(|reloc| self.relocate(code, base + start, reloc))?;
+                function.relocate(|reloc| self.relocate(code, base + start, table, reloc))?;
             }
             Ok(())
         })?;
@@ -239,35 +264,64 @@ impl LazyCode {
         Ok(starts.iter().map(|start| self.address(base + start)).collect())
     }
 
+    /// Appends another table, for the calls of what comes after it.
+    fn repeat_table(&self, written: &mut Written) -> io::Result<()> {
+        let table = written.end;
+        self.write(&mut written.end, self.table_len, |bytes| {
+            let trampolines = plt::entry(self.functions)..self.table_len;
+            // SAFETY: the first table was written when this was made, is readable, and never changes.
+            let first = unsafe {
+                std::slice::from_raw_parts(self.memory.start().add(self.table).cast::<u8>(), self.table_len)
+            };
+            plt::write(bytes, self.functions, table);
+            bytes[trampolines.clone()].copy_from_slice(&first[trampolines]);
+            Ok(())
+        })?;
+        written.table = table;
+        Ok(())
+    }
+
     /// Lets the next call of a function lead to this code.
     pub fn set(&self, index: DefinedFuncIndex, code: *const c_void) {
         self.slot(plt::FIRST_SLOT + index.index()).store(code.addr() as u64, Ordering::Release);
     }
 
-    /// Applies a relocation in the code of a function that starts at the offset `start`.
-    fn relocate(&self, code: &mut [u8], start: usize, reloc: &ModuleReloc) -> io::Result<()> {
+    /// Applies a relocation in the code of a function that starts at the offset `start`, and calls through the table at
+    /// the offset `table`.
+    fn relocate(&self, code: &mut [u8], start: usize, table: usize, reloc: &ModuleReloc) -> io::Result<()> {
         let target = match reloc.name {
             ModuleRelocTarget::User { namespace: 0, index } => {
                 match (index as usize).checked_sub(self.functions) {
-                    None => Some(self.table + plt::entry(index as usize)),
+                    None => Some(plt::entry(index as usize)),
                     Some(libcall) => self.trampolines.get(libcall).map(|start| *start as usize),
                 }
             }
             _ => None,
         };
-        let target = target.ok_or_else(|| failed("a call of an unknown function"))?;
+        let target = table + target.ok_or_else(|| failed("a call of an unknown function"))?;
+        let at = reloc.offset as usize;
+        let distance = target as i64 + reloc.addend - (start + at) as i64;
+        let place = at.checked_add(4).and_then(|end| code.get_mut(at..end));
+        let place = place.ok_or_else(|| failed("a call outside of its function"))?;
+        let far = || failed("a call that is not near");
         match reloc.kind {
             Reloc::X86CallPCRel4 | Reloc::X86PCRel4 => {
-                let at = reloc.offset as usize;
-                let distance = target as i64 + reloc.addend - (start + at) as i64;
-                let distance = i32::try_from(distance).map_err(|_| failed("a call that is not near"))?;
-                let place =
-                    code.get_mut(at..at + 4).ok_or_else(|| failed("a call outside of its function"))?;
+                let distance = i32::try_from(distance).map_err(|_| far())?;
                 place.copy_from_slice(&distance.to_le_bytes());
-                Ok(())
             }
-            _ => Err(failed("an unknown relocation")),
+            // The lower 26 bits of the instruction are the distance in instructions.
+            Reloc::Arm64Call => {
+                const BITS: u32 = (1 << 26) - 1;
+                let words = distance / 4;
+                if distance % 4 != 0 || !(-(1 << 25)..1 << 25).contains(&words) {
+                    return Err(far());
+                }
+                let call = u32::from_le_bytes([place[0], place[1], place[2], place[3]]) & !BITS;
+                place.copy_from_slice(&(call | words as u32 & BITS).to_le_bytes());
+            }
+            _ => return Err(failed("an unknown relocation")),
         }
+        Ok(())
     }
 
     /// The code to call a function at, now and later.
@@ -275,11 +329,13 @@ impl LazyCode {
         self.address(self.table + plt::entry(index.index())) as *const c_void
     }
 
-    /// Gives the function code whose entry in the table holds this address.
-    pub fn make(&self, entry: usize) -> Result<(), CompileError> {
+    /// Gives the function code that is called without: see [`plt::Make`].
+    pub fn make(&self, called: usize) -> Result<(), CompileError> {
         let unknown = || CompileError::general("a call of a function that no module has");
-        let offset = entry.checked_sub(self.address(self.table)).ok_or_else(unknown)?;
-        let index = plt::function_at(offset).filter(|index| *index < self.functions).ok_or_else(unknown)?;
+        let offset = called.checked_sub(self.address(0)).ok_or_else(unknown)?;
+        let index = plt::function_at(offset, self.table)
+            .filter(|index| *index < self.functions)
+            .ok_or_else(unknown)?;
         self.maker.get().and_then(Weak::upgrade).ok_or_else(unknown)?.make(DefinedFuncIndex::new(index))
     }
 
@@ -292,7 +348,7 @@ impl LazyCode {
     /// The address of a trampoline by its index in [`CompiledModule::functions`].
     pub fn trampoline(&self, function: u32) -> Option<usize> {
         let place = (function as usize).checked_sub(self.functions)?;
-        self.trampolines.get(place).map(|offset| self.address(*offset as usize))
+        self.trampolines.get(place).map(|offset| self.address(self.table + *offset as usize))
     }
 
     /// All addresses that code may have.
@@ -302,7 +358,7 @@ impl LazyCode {
 
     /// Bytes of code.
     pub fn len(&self) -> usize {
-        *self.used.lock().unwrap_or_else(PoisonError::into_inner) - self.table
+        self.written.lock().unwrap_or_else(PoisonError::into_inner).end - self.table
     }
 
     /// The function at this offset of the range, and the offset in it.

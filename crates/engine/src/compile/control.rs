@@ -97,6 +97,7 @@ impl FuncTranslator<'_> {
         self.stacks.operands.extend(params);
         self.push_frame(FrameKind::Loop { header }, ty);
         self.env.poll(&mut self.builder);
+        self.leave_when_hot();
         if self.env.module.tunables.fuel {
             self.env.check_fuel(&mut self.builder);
         }

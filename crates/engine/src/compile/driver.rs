@@ -7,7 +7,7 @@ use super::compiled::*;
 use super::environ::ModuleEnvironment;
 use super::signatures::{is_native, loop_signature, wasm_signature};
 use super::trampolines::Trampoline;
-use super::translate::{self, Has};
+use super::translate::{self, Form, Has};
 use super::{baseline, constants, limits};
 use crate::abi::TrapCode;
 use crate::abi::libcalls::Libcall;
@@ -17,7 +17,7 @@ use crate::error::CompileError;
 use crate::parse::info::*;
 use crate::pool::{self, Stop};
 use crate::sys::GROWS_IN_ORDER;
-use crate::sys::arch::REQUIRED_FLAG;
+use crate::sys::arch::{HAS_BASELINE, REFUSED_FLAG, REQUIRED_FLAG};
 use crate::types::{FuncType, ValType};
 use cranelift_codegen::control::ControlPlane;
 use cranelift_codegen::isa::{self, OwnedTargetIsa};
@@ -62,7 +62,7 @@ pub struct Compiler {
     /// For functions above [`limits::CAREFULLY_ALLOCATED`].
     quick_isa: OwnedTargetIsa,
     /// `quick_isa` without optimisation: the optimiser searches all surrounding blocks for each value. For
-    /// functions above [`limits::CAREFULLY_ALLOCATED_BLOCKS`].
+    /// functions above [`limits::CAREFULLY_ALLOCATED_BLOCKS`], and for those that a caller waits for.
     plain_isa: OwnedTargetIsa,
     known: KnownTrampolines,
 }
@@ -128,10 +128,17 @@ fn no_code(reason: &dyn std::fmt::Display) -> CompileError {
 impl Compiler {
     /// A compiler for the host machine.
     pub fn new(opt_level: OptLevel) -> Result<Compiler, CompileError> {
-        Compiler::for_machine(&cranelift_native::builder().map_err(|reason| no_code(&reason))?, opt_level)
+        Compiler::for_machine(cranelift_native::builder().map_err(|reason| no_code(&reason))?, opt_level)
     }
 
-    pub(super) fn for_machine(machine: &isa::Builder, opt_level: OptLevel) -> Result<Compiler, CompileError> {
+    pub(super) fn for_machine(
+        mut machine: isa::Builder,
+        opt_level: OptLevel,
+    ) -> Result<Compiler, CompileError> {
+        if let Some(flag) = REFUSED_FLAG {
+            machine.set(flag, "false").map_err(|error| no_code(&error))?;
+        }
+        let machine = &machine;
         let isa = target(machine, opt_level, "backtracking")?;
         // Without it Cranelift calls the C library for rounding, and compiled code must not depend on symbols
         // of the process.
@@ -169,7 +176,7 @@ impl Compiler {
         stop: &Stop<'_>,
     ) -> Result<CompiledModule, CompileError> {
         let module = ModuleEnvironment { isa: &*self.isa, info, offsets, tunables, loop_turns: 0 };
-        let jobs: Vec<Job> = info.bodies.keys().map(|index| Job::Body(index, None)).collect();
+        let jobs: Vec<Job> = info.bodies.keys().map(|index| Job::Body(index, Form::Best)).collect();
         let made = run(&jobs, &module, self, bytes, threads, stop)?;
         self.complete(&module, made.into_iter().map(Arc::new).collect(), threads, stop)
     }
@@ -238,14 +245,31 @@ impl Compiler {
         index: DefinedFuncIndex,
         tier: Tier,
     ) -> Result<(CompiledFunction, Tier), CompileError> {
-        let range = module.info.bodies[index].clone();
-        let ty = module.info.func_type(module.info.func_index(index)).ty();
         if tier == Tier::First
-            && let Some(made) = baseline::compile(module, ty, &bytes[range.clone()], range.start)?
+            && let Some(made) = self.compile_first(worker, module, bytes, index)?
         {
             return Ok((made, Tier::First));
         }
-        Ok((worker.run(&Job::Body(index, None), index.index(), module, self, bytes)?, Tier::Best))
+        let best = Job::Body(index, Form::Best);
+        Ok((worker.run(&best, index.index(), module, self, bytes)?, Tier::Best))
+    }
+
+    /// What the first tier is: a translator of our own, or where that does not know the processor, Cranelift in its
+    /// quickest settings. `None` if it leaves the function to the other tier.
+    fn compile_first(
+        &self,
+        worker: &mut Worker,
+        module: &ModuleEnvironment<'_>,
+        bytes: &[u8],
+        index: DefinedFuncIndex,
+    ) -> Result<Option<CompiledFunction>, CompileError> {
+        if !HAS_BASELINE {
+            let first = Job::Body(index, Form::First);
+            return worker.run(&first, index.index(), module, self, bytes).map(Some);
+        }
+        let range = module.info.bodies[index].clone();
+        let ty = module.info.func_type(module.info.func_index(index)).ty();
+        baseline::compile(module, ty, &bytes[range.clone()], range.start)
     }
 
     /// Compiles one function so that it begins at a loop, whose operator is at the offset `at` in the module. Such
@@ -258,7 +282,7 @@ impl Compiler {
         index: DefinedFuncIndex,
         at: u32,
     ) -> Result<CompiledFunction, CompileError> {
-        worker.run(&Job::Body(index, Some(at)), index.index(), module, self, bytes)
+        worker.run(&Job::Body(index, Form::FromLoop(at)), index.index(), module, self, bytes)
     }
 
     /// The code of trampolines. Compiles those that are not cached.
@@ -395,8 +419,7 @@ fn libcalls_of(functions: &[Option<Arc<CompiledFunction>>], first: usize) -> Vec
 }
 
 pub(super) enum Job {
-    /// A function, perhaps from a loop on, by the offset of the loop's operator in the module.
-    Body(DefinedFuncIndex, Option<u32>),
+    Body(DefinedFuncIndex, Form),
     Trampoline(Trampoline),
 }
 
@@ -492,7 +515,8 @@ impl Worker {
         // A panic here is a bug in the engine or in Cranelift. It must not abort the process.
         let compiled = catch_unwind(AssertUnwindSafe(|| {
             let offset = self.translate(job, place, module, bytes)?;
-            let compiled = self.compile(compiler, offset)?;
+            let quickly = matches!(job, Job::Body(_, Form::First));
+            let compiled = self.compile(compiler, offset, quickly)?;
             Ok(self.collect(&compiled, place))
         }));
         compiled.unwrap_or_else(|_| {
@@ -514,17 +538,17 @@ impl Worker {
         let func = &mut self.context.func;
         func.name = ir::UserFuncName::user(0, place as u32);
         match job {
-            Job::Body(index, from_loop) => {
+            Job::Body(index, form) => {
                 let ty = module.info.func_type(module.info.func_index(*index)).ty();
-                func.signature = if from_loop.is_some() { loop_signature(ty) } else { wasm_signature(ty) };
+                func.signature =
+                    if form.from_loop().is_some() { loop_signature(ty) } else { wasm_signature(ty) };
                 if module.tunables.signals {
                     limit_stack(func);
                 }
                 let range = module.info.bodies[*index].clone();
                 let offset = range.start;
                 let builder = &mut self.builder;
-                self.has =
-                    translate::translate(module, ty, &bytes[range], offset, *from_loop, func, builder)?;
+                self.has = translate::translate(module, ty, &bytes[range], offset, *form, func, builder)?;
                 Ok(offset)
             }
             Job::Trampoline(trampoline) => {
@@ -541,10 +565,11 @@ impl Worker {
         &mut self,
         compiler: &Compiler,
         offset: usize,
+        quickly: bool,
     ) -> Result<CompiledCode, CompileError> {
         let dfg = &self.context.func.dfg;
         let (blocks, values) = (dfg.num_blocks(), dfg.num_values());
-        let isa = if blocks > limits::CAREFULLY_ALLOCATED_BLOCKS {
+        let isa = if quickly || blocks > limits::CAREFULLY_ALLOCATED_BLOCKS {
             &*compiler.plain_isa
         } else if values > limits::CAREFULLY_ALLOCATED {
             &*compiler.quick_isa

@@ -8,6 +8,7 @@
 use super::driver::*;
 use super::environ::ModuleEnvironment;
 use super::trampolines::Trampoline;
+use super::translate::Form;
 use crate::abi::libcalls::Libcall;
 use crate::abi::offsets::VMOffsets;
 use crate::abi::{MemoryStyle, Tunables};
@@ -34,7 +35,7 @@ fn compiler() -> Compiler {
     for feature in ["has_cmpxchg16b", "has_sse3", "has_ssse3", "has_sse41", "has_sse42", "has_popcnt"] {
         builder.enable(feature).expect("a feature of x86-64");
     }
-    Compiler::for_machine(&builder, OptLevel::Speed).expect("settings that Cranelift knows")
+    Compiler::for_machine(builder, OptLevel::Speed).expect("settings that Cranelift knows")
 }
 
 /// The settings in the first line of a file.
@@ -72,7 +73,7 @@ fn show(
     let offset = worker.translate(job, place, module, bytes).expect("translates");
     worker.context.set_disasm(true);
     let ir = worker.context.func.display().to_string();
-    let code = worker.compile(compiler, offset).expect("compiles").vcode.expect("was asked for");
+    let code = worker.compile(compiler, offset, false).expect("compiles").vcode.expect("was asked for");
     writeln!(text, ";;\n;; {title}").expect("a string grows");
     for line in ir.lines().chain([""]).chain(code.lines()) {
         writeln!(text, "{}", format!(";; {line}").trim_end()).expect("a string grows");
@@ -121,7 +122,7 @@ fn generated_code_is_what_was_reviewed() {
         let mut made = String::new();
         for (place, index) in info.bodies.keys().enumerate() {
             let title = format!("function {}", info.func_index(index).as_u32());
-            show(&mut made, &title, &Job::Body(index, None), place, &module, &compiler, &bytes);
+            show(&mut made, &title, &Job::Body(index, Form::Best), place, &module, &compiler, &bytes);
         }
         wrong.extend(check(path, source, expected, &made).err());
     }

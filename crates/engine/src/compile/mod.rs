@@ -19,6 +19,7 @@ mod exceptions;
 mod golden;
 mod limits;
 mod loop_entry;
+mod loop_exit;
 mod numeric;
 mod ranges;
 mod signatures;

@@ -7,6 +7,7 @@
 use super::bounds::{self, HeapAccess};
 use super::environ::{FuncEnvironment, ModuleEnvironment, index};
 use super::loop_entry::LoopEntry;
+use super::loop_exit::LoopExits;
 use super::signatures::*;
 use super::stack::*;
 use super::{atomics, limits, numeric, simd};
@@ -25,7 +26,7 @@ pub(super) enum Callee {
     Indirect(ir::SigRef, Value),
 }
 
-struct Local {
+pub(super) struct Local {
     variable: Variable,
     /// The number of blocks at the last use.
     blocks: usize,
@@ -35,7 +36,7 @@ pub(super) struct FuncTranslator<'a> {
     pub builder: FunctionBuilder<'a>,
     pub env: FuncEnvironment<'a>,
     pub(super) stacks: Stacks,
-    locals: Vec<Local>,
+    pub(super) locals: Vec<Local>,
     /// The number of entries in the definition tables of all locals.
     definitions: usize,
     /// Whether control can reach the next operator.
@@ -45,7 +46,9 @@ pub(super) struct FuncTranslator<'a> {
     pub(super) has: Has,
     /// In a function that begins at a loop, what is to be known of it.
     pub(super) entry: Option<LoopEntry>,
-    ty: &'a FuncType,
+    /// In the first tier, how its loops are left.
+    pub(super) exits: Option<LoopExits>,
+    pub(super) ty: &'a FuncType,
     /// The offset of the current operator in the module.
     pub(super) at: u32,
 }
@@ -58,15 +61,34 @@ pub(super) struct Has {
     pub a_dispatch: bool,
 }
 
+/// What the code of a function is to be.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// What `Tier::Best` is.
+    Best,
+    /// That, but it begins at the loop whose operator is at this offset in the module.
+    FromLoop(u32),
+    /// What `Tier::First` is, where Cranelift makes it.
+    First,
+}
+
+impl Form {
+    pub fn from_loop(self) -> Option<u32> {
+        match self {
+            Form::FromLoop(at) => Some(at),
+            Form::Best | Form::First => None,
+        }
+    }
+}
+
 /// Translates a function body into `func`, whose name and signature are set. `bytes` is the body, found at
-/// `offset` in the module. With `from_loop` the function begins at the loop whose operator is at that offset in the
-/// module.
+/// `offset` in the module.
 pub(super) fn translate(
     module: &ModuleEnvironment<'_>,
     ty: &FuncType,
     bytes: &[u8],
     offset: usize,
-    from_loop: Option<u32>,
+    form: Form,
     func: &mut ir::Function,
     context: &mut FunctionBuilderContext,
 ) -> Result<Has, CompileError> {
@@ -78,7 +100,8 @@ pub(super) fn translate(
     builder.set_srcloc(SourceLoc::new(offset as u32));
     let vmctx = builder.block_params(entry)[0];
     let mut env = FuncEnvironment::new(module, builder.func, vmctx);
-    let loop_entry = from_loop.map(|at| LoopEntry::new(&mut builder, &mut env, at));
+    let loop_entry = form.from_loop().map(|at| LoopEntry::new(&mut builder, &mut env, at));
+    let exits = (form == Form::First).then(|| LoopExits::new(&mut builder, module.loop_turns));
     let translator = FuncTranslator {
         builder,
         env,
@@ -89,13 +112,14 @@ pub(super) fn translate(
         uncounted: 0,
         has: Has::default(),
         entry: loop_entry,
+        exits,
         ty,
         at: offset as u32,
     };
     let body = FunctionBody::new(BinaryReader::new(bytes, offset as u64));
     // Fuel is counted at the head of a loop, where it may end the program. A function that begins at a loop keeps the
     // constructs of its text, by whose offset the loop is found.
-    let unroll = bytes.len() <= limits::UNROLLED && !module.tunables.fuel && from_loop.is_none();
+    let unroll = bytes.len() <= limits::UNROLLED && !module.tunables.fuel && form == Form::Best;
     translator.body(entry, &body, unroll)
 }
 
@@ -210,7 +234,7 @@ impl<'a> FuncTranslator<'a> {
 
     /// Records a use of a local. For each local the builder keeps a table with an entry for each block up to
     /// the current one.
-    fn local(&mut self, index: u32) -> Variable {
+    pub(super) fn local(&mut self, index: u32) -> Variable {
         let local = &mut self.locals[index as usize];
         let blocks = self.builder.func.dfg.num_blocks();
         self.definitions += blocks - local.blocks;

@@ -13,6 +13,17 @@ pub const REQUIRED_FLAG: Option<&str> = Some("has_sse41");
 #[cfg(any(target_arch = "aarch64", miri))]
 pub const REQUIRED_FLAG: Option<&str> = None;
 
+/// A processor feature that is not used even where there is one. Backtraces, the search for handlers and profiles take
+/// return addresses from frames as they are, so compiled code does not sign them, which Cranelift's defaults for macOS ask
+/// for.
+#[cfg(target_arch = "x86_64")]
+pub const REFUSED_FLAG: Option<&str> = None;
+#[cfg(target_arch = "aarch64")]
+pub const REFUSED_FLAG: Option<&str> = Some("sign_return_address");
+
+/// Whether `compile/baseline/` makes code for this processor.
+pub const HAS_BASELINE: bool = cfg!(target_arch = "x86_64");
+
 /// Bytes that cranelift-jit may need after a function for each call in it.
 #[cfg(target_arch = "x86_64")]
 pub const VENEER_SIZE: usize = 0;

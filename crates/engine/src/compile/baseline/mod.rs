@@ -132,7 +132,7 @@ pub fn compile(
     offset: usize,
 ) -> Result<Option<CompiledFunction>, CompileError> {
     let tunables = &module.tunables;
-    if !cfg!(target_arch = "x86_64") || !tunables.signals || tunables.fuel || ty.results.len() > 1 {
+    if !tunables.signals || tunables.fuel || ty.results.len() > 1 {
         return Ok(None);
     }
     let mut function = Baseline {

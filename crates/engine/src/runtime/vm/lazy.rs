@@ -1,7 +1,7 @@
 //! Calls of functions that have no code yet.
 //!
 //! `Store::new` installs [`make`], which the entries of a lazy module's procedure linkage table call
-//! (`sys/plt.rs`). Invariant: the stack is as if wasm had called a host function.
+//! (`sys/plt/`). Invariant: the stack is as if wasm had called a host function.
 
 use super::traps;
 use super::vmcontext::VMStoreContext;
@@ -15,15 +15,15 @@ use std::ptr;
 ///
 /// # Safety
 /// Called by `sys::plt::first_call`.
-pub(crate) unsafe extern "C" fn make(entry: usize, frame: *const [usize; 2]) -> *const [usize; 4] {
+pub(crate) unsafe extern "C" fn make(called: usize, frame: *const [usize; 2]) -> *const [usize; 4] {
     let vm = traps::current();
     // SAFETY: wasm is running, so the current store is its store, and its plain fields are this thread's. The frame
     // is that of our caller.
     unsafe { ((*vm).exit_fp, (*vm).exit_pc) = (frame as usize, (*frame)[1]) };
     // A panic must not unwind through wasm.
     let made = catch_unwind(AssertUnwindSafe(|| {
-        // SAFETY: the entry belongs to the module of the called function, which its instance keeps alive.
-        unsafe { registry::with_code_at(entry, |code| code.make(entry)) }
+        // SAFETY: the address is in the code of the called function's module, which its instance keeps alive.
+        unsafe { registry::with_code_at(called, |code| code.make(called)) }
     }));
     let error = match made {
         Ok(Some(Ok(()))) => return ptr::null(),
