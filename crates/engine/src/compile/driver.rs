@@ -541,7 +541,7 @@ impl Worker {
             Job::Body(index, form) => {
                 let ty = module.info.func_type(module.info.func_index(*index)).ty();
                 func.signature =
-                    if form.from_loop().is_some() { loop_signature(ty) } else { wasm_signature(ty) };
+                    if form.first_loop().is_some() { loop_signature(ty) } else { wasm_signature(ty) };
                 if module.tunables.signals {
                     limit_stack(func);
                 }

@@ -73,7 +73,7 @@ pub(super) enum Form {
 }
 
 impl Form {
-    pub fn from_loop(self) -> Option<u32> {
+    pub fn first_loop(self) -> Option<u32> {
         match self {
             Form::FromLoop(at) => Some(at),
             Form::Best | Form::First => None,
@@ -100,7 +100,7 @@ pub(super) fn translate(
     builder.set_srcloc(SourceLoc::new(offset as u32));
     let vmctx = builder.block_params(entry)[0];
     let mut env = FuncEnvironment::new(module, builder.func, vmctx);
-    let loop_entry = form.from_loop().map(|at| LoopEntry::new(&mut builder, &mut env, at));
+    let loop_entry = form.first_loop().map(|at| LoopEntry::new(&mut builder, &mut env, at));
     let exits = (form == Form::First).then(|| LoopExits::new(&mut builder, module.loop_turns));
     let translator = FuncTranslator {
         builder,
