@@ -21,7 +21,7 @@ const sizes = {
 export default {
   title: 'Hot compute: C kernels, and SQLite',
   notes: ['gcc -O2: the same C, compiled for this machine.'],
-  peers: ['node', 'wasmtime', 'gcc -O2'],
+  peers: ['node', 'node 26', 'wasmtime', 'gcc -O2'],
   rows: Object.entries(sizes).map(([name, size]) => ({
     name,
     // V8 optimises while a function runs hot.

@@ -195,3 +195,79 @@ fn what_is_too_much_for_the_first_tier_runs_in_the_other() {
     );
     assert_same_in_all_tiers(&branches, &[0, 3]);
 }
+
+/// Small functions that the optimising tier inlines in each other, with a trap, an import and a libcall in the
+/// innermost one. `main` calls by two ways that differ in their call's place alone.
+const SMALL: &str = r#"(module
+    (import "" "host" (func $host (param i32)))
+    (memory 1)
+    (func $leaf (param i32) (result i32)
+        (i32.load8_u (i32.mul (local.get 0) (i32.const 0x8000))))
+    (func $divide (param i32 i32) (result i32)
+        (i32.div_u (local.get 0) (local.get 1)))
+    (func $import (param i32) (result i32)
+        (call $host (local.get 0))
+        (local.get 0))
+    (func $fill (param i32) (result i32)
+        (memory.fill (local.get 0) (i32.const 0) (i32.const 8))
+        (i32.const 0))
+    (func $middle (param i32 i32) (result i32)
+        (block (block (block (block (br_table 0 1 2 3 (local.get 1)))
+            (return (call $leaf (local.get 0))))
+            (return (call $divide (i32.const 6) (local.get 0))))
+            (return (call $import (local.get 0))))
+        (call $fill (i32.shl (local.get 0) (i32.const 20))))
+    (func $down (param i32 i32) (result i32)
+        (if (result i32) (i32.eqz (local.get 0))
+            (then (call $middle (i32.const 3) (local.get 1)))
+            (else (call $down (i32.sub (local.get 0) (i32.const 1)) (local.get 1)))))
+    (func (export "main") (param $arg i32) (param $what i32) (param $way i32) (result i32)
+        (local $turns i32)
+        (loop $again (result i32)
+            (if (result i32) (i32.eq (local.get $way) (i32.const 2))
+                (then (call $down (local.get $arg) (local.get $what)))
+                (else (if (result i32) (local.get $way)
+                    (then (call $middle (local.get $arg) (local.get $what)))
+                    (else (call $middle (local.get $arg) (local.get $what))))))
+            (local.set $turns (i32.add (local.get $turns) (i32.const 1)))
+            (drop)
+            (br_if $again (i32.lt_u (local.get $turns) (i32.const 3)))
+            (local.get $turns))))"#;
+
+#[test]
+fn stacks_name_functions_that_are_inlined() {
+    let bytes = encode(SMALL);
+    let stacks = |tiers: Tiers| {
+        let engine = Engine::new(&Config { tiers, ..Config::default() }).expect("an engine");
+        let module = Module::new(&engine, &bytes).expect("valid");
+        let mut stacks = Vec::new();
+        for (arg, what, way) in (0..12).flat_map(|i| (0..4).map(move |what| (i / 3, what, i % 3))) {
+            let store = Store::new(&engine).expect("a store");
+            let thrower = encode(r#"(module (func $thrower (export "f") unreachable))"#);
+            let thrower = Module::new(&engine, thrower).expect("valid");
+            let thrower = Instance::new(&store, &thrower, &[]).expect("links");
+            let Some(Extern::Func(thrower)) = thrower.export("f") else { panic!("f is exported") };
+            // Its trap goes on through the wasm that called the host.
+            let host =
+                Func::new(&store, FuncType::new([ValType::I32], []), move |_| thrower.call(&[]).map(drop));
+            let instance = Instance::new(&store, &module, &[Extern::Func(host)]).expect("links");
+            let Some(Extern::Func(main)) = instance.export("main") else { panic!("main is exported") };
+            let seen = match main.call(&[Val::I32(arg), Val::I32(what), Val::I32(way)]) {
+                Ok(results) => format!("{results:?}"),
+                Err(Error::Trap(trap)) => {
+                    let frame = |frame: &Frame| (frame.func_index, frame.name.clone(), frame.wasm_offset);
+                    format!("{:?} {:?}", trap.code, trap.backtrace.iter().map(frame).collect::<Vec<_>>())
+                }
+                Err(other) => format!("{other:?}"),
+            };
+            stacks.push(format!("{arg} {what} {way}: {seen}"));
+        }
+        stacks
+    };
+    // The first tier inlines nothing.
+    let expected = stacks(Tiers::Lazy { from: 0 });
+    assert!(expected.iter().any(|stack| stack.contains("leaf") && stack.contains("middle")), "{expected:?}");
+    for tiers in [Tiers::Eager, Tiers::Stepped] {
+        assert_eq!(stacks(tiers), expected);
+    }
+}

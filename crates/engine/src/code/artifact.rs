@@ -368,19 +368,17 @@ impl Artifact {
         handlers.get(place).copied()
     }
 
-    /// The function at this offset, and the offset of its operator in the module's binary. `None` if it is not
-    /// one of the module's `bodies` functions.
-    pub fn location_at(&self, offset: u32, bodies: usize) -> Option<(DefinedFuncIndex, Option<u32>)> {
+    /// The function at this offset, and where in the module's binary the instruction comes from: see
+    /// `CompiledFunction::source_map`. `None` if it is not one of the module's `bodies` functions.
+    pub fn location_at(&self, offset: u32, bodies: usize) -> Option<(DefinedFuncIndex, &[SourceLocation])> {
         let functions = self.functions();
         let place = functions.partition_point(|start| *start <= offset).checked_sub(1)?;
         if place >= bodies {
             return None;
         }
-        let map = self.source_map();
-        let after = map.partition_point(|at| at.code <= offset);
-        let at = after.checked_sub(1).and_then(|place| map.get(place));
-        let at = at.filter(|at| at.code >= functions[place]);
-        Some((DefinedFuncIndex::new(place), at.map(|at| at.wasm)))
+        let at = SourceLocation::at(self.source_map(), offset);
+        let own = at.first().is_some_and(|at| at.code >= functions[place]);
+        Some((DefinedFuncIndex::new(place), if own { at } else { &[] }))
     }
 
     pub fn trampolines(&self) -> &[TypeTrampoline] {

@@ -10,7 +10,7 @@
 
 use super::pieces::{Made, Positions};
 use crate::abi::TrapCode;
-use crate::compile::{CompiledFunction, CompiledModule, Handler};
+use crate::compile::{CompiledFunction, CompiledModule, Handler, SourceLocation};
 use crate::error::CompileError;
 use crate::parse::info::DefinedFuncIndex;
 use crate::sys::{Mmap, page_size, plt};
@@ -393,8 +393,9 @@ impl LazyCode {
         Some(Handler { call: offset, handler: placed.range.start + handler.handler, ..handler })
     }
 
-    /// The function at this offset, and the offset of its operator in the module's binary.
-    pub fn location_at(&self, offset: u32) -> Option<(DefinedFuncIndex, Option<u32>)> {
+    /// The function at this offset, and where in the module's binary the instruction comes from: see
+    /// `CompiledFunction::source_map`.
+    pub fn location_at(&self, offset: u32) -> Option<(DefinedFuncIndex, &[SourceLocation])> {
         let (placed, inside) = self.at(offset)?;
         Some((placed.function, placed.positions.location_at(inside)))
     }

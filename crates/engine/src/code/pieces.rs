@@ -250,14 +250,13 @@ impl Positions {
         handlers.get(place).copied()
     }
 
-    /// The offset of the operator in the module's binary that the instruction at this offset is of.
-    pub fn location_at(&self, offset: u32) -> Option<u32> {
+    /// Where in the module's binary the instruction at this offset comes from: see [`CompiledFunction::source_map`].
+    pub fn location_at(&self, offset: u32) -> &[SourceLocation] {
         let source_map = match self {
             Positions::Own { source_map, .. } => source_map,
             Positions::Stored(stored) => stored.part::<SourceLocation>(&stored.source_map),
         };
-        let after = source_map.partition_point(|at| at.code <= offset);
-        after.checked_sub(1).and_then(|place| source_map.get(place)).map(|at| at.wasm)
+        SourceLocation::at(source_map, offset)
     }
 }
 
@@ -451,7 +450,8 @@ mod tests {
             assert_eq!((again.index, again.tier), (piece.index, piece.tier));
             let positions = Positions::of(&again.code);
             assert_eq!(positions.trap_at(3), Some(TrapCode::Unreachable));
-            assert_eq!((positions.location_at(2), positions.location_at(4)), (None, Some(11)));
+            assert_eq!(positions.location_at(2), []);
+            assert_eq!(positions.location_at(4), piece.code.compiled().source_map);
             assert_eq!(positions.handler_at(5).map(|handler| handler.handler), Some(6));
             let (again, piece) = (again.code.compiled(), piece.code.compiled());
             assert_eq!((&again.code, relocations(&again)), (&piece.code, relocations(&piece)));

@@ -8,9 +8,10 @@ use super::artifact::Artifact;
 use super::lazy::LazyCode;
 use crate::abi::TrapCode;
 use crate::bytes::ModuleBytes;
+use crate::compile::SourceLocation;
 use crate::debug::{DebugInfo, Frame};
 use crate::error::CompileError;
-use crate::parse::info::{EntityIndex, FuncIndex, ModuleInfo};
+use crate::parse::info::{DefinedFuncIndex, EntityIndex, FuncIndex, ModuleInfo};
 use std::ops::Range;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering, fence};
@@ -80,8 +81,8 @@ impl CodeInfo {
 
     /// The import that the call at `pc` calls by name: its module and its name.
     pub fn import_called_at(&self, pc: usize) -> Option<(&str, &str)> {
-        let offset = self.frame_at(pc)?.wasm_offset?;
-        let (opcode, rest) = self.bytes.get(usize::try_from(offset).ok()?..)?.split_first()?;
+        let offset = self.location_at(pc)?.1.last()?.wasm;
+        let (opcode, rest) = self.bytes.get(offset as usize..)?.split_first()?;
         if *opcode != CALL {
             return None;
         }
@@ -101,22 +102,34 @@ impl CodeInfo {
         }
     }
 
-    /// The guest code at `pc`. `None` in a trampoline. For a return address pass the address minus one, which
-    /// is in the call.
-    pub fn frame_at(&self, pc: usize) -> Option<Frame> {
+    /// Where in the module the instruction at `pc` comes from: the function whose code it is, and offsets in the
+    /// module, as in `CompiledFunction::source_map`.
+    fn location_at(&self, pc: usize) -> Option<(DefinedFuncIndex, &[SourceLocation])> {
         let offset = self.offset(pc)?;
-        let (function, wasm_offset) = match &self.code {
+        match &self.code {
             Code::Artifact(artifact) => artifact.location_at(offset, self.module.num_bodies()),
             Code::Lazy(code) => code.location_at(offset),
-        }?;
-        let index = self.module.func_index(function);
-        Some(Frame {
-            func_index: index.as_u32(),
-            name: self.module.function_name(&self.bytes, index),
-            wasm_offset: wasm_offset.map(u64::from),
-            entry: 0,
-            debug: self.debug.clone(),
-        })
+        }
+    }
+
+    /// The guest code at `pc`: a function, and before it those that are inlined there, the innermost first. None in a
+    /// trampoline. For a return address pass the address minus one, which is in the call.
+    pub fn frames_at(&self, pc: usize) -> Vec<Frame> {
+        let Some((function, places)) = self.location_at(pc) else { return Vec::new() };
+        let frame = |function, wasm: Option<u32>| {
+            let index = self.module.func_index(function);
+            Frame {
+                func_index: index.as_u32(),
+                name: self.module.function_name(&self.bytes, index),
+                wasm_offset: wasm.map(u64::from),
+                entry: 0,
+                debug: self.debug.clone(),
+            }
+        };
+        let inlined = places.iter().skip(1).rev();
+        let inlined =
+            inlined.filter_map(|at| Some(frame(self.module.function_at(at.wasm as usize)?, Some(at.wasm))));
+        inlined.chain([frame(function, places.first().map(|at| at.wasm))]).collect()
     }
 }
 

@@ -61,6 +61,7 @@ impl FuncTranslator<'_> {
         let info = self.env.module.info;
         let params = info.func_type(callee).ty().params.len();
         match info.defined_func(callee) {
+            Some(defined) if !tail && self.inline(callee, defined) => return,
             Some(defined) => {
                 let args = self.call_args(self.env.vmctx(), params);
                 let callee = self.env.callee(&mut self.builder, callee, defined);

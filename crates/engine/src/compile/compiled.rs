@@ -13,7 +13,8 @@ pub struct CompiledFunction {
     /// Instructions that may fault, in order.
     pub traps: Vec<(u32, TrapCode)>,
     /// For calls and instructions that may fault, in code order. Such instructions up to the next entry
-    /// belong to the same operator.
+    /// belong to the same operator. Of an operator of an inlined function there are several entries with the same
+    /// `code`: the calls that it is inlined by, the outermost first, then itself.
     pub source_map: Vec<SourceLocation>,
     /// Calls that catch exceptions, in order of the code.
     pub handlers: Vec<Handler>,
@@ -25,6 +26,15 @@ pub struct CompiledFunction {
 pub struct SourceLocation {
     pub code: u32,
     pub wasm: u32,
+}
+
+impl SourceLocation {
+    /// The entries of a source map for the instruction at this offset in the code.
+    pub fn at(map: &[SourceLocation], offset: u32) -> &[SourceLocation] {
+        let after = map.partition_point(|at| at.code <= offset);
+        let Some(last) = after.checked_sub(1).and_then(|place| map.get(place)) else { return &[] };
+        &map[map.partition_point(|at| at.code < last.code)..after]
+    }
 }
 
 /// Where a call continues when it throws an exception.

@@ -226,6 +226,9 @@ impl FuncTranslator<'_> {
     }
 
     pub(super) fn return_(&mut self, results: usize) {
+        if let Some(end) = self.inlined.end(self.stacks.control.len()) {
+            return self.br(end, results);
+        }
         let values = self.take_args(results);
         self.builder.ins().return_(&values);
         self.reachable = false;

@@ -197,10 +197,8 @@ fn append(function: &mut CompiledFunction, site: usize, way: &Way) {
         for (offset, code) in mine {
             let code_offset = new as u32 + (offset - *at as u32);
             traps.push((code_offset, *code));
-            let next = function.source_map.partition_point(|known| known.code <= *offset);
-            if let Some(known) = next.checked_sub(1).map(|place| function.source_map[place]) {
-                source_map.push(SourceLocation { code: code_offset, wasm: known.wasm });
-            }
+            let known = SourceLocation::at(&function.source_map, *offset).iter();
+            source_map.extend(known.map(|known| SourceLocation { code: code_offset, wasm: known.wasm }));
         }
     }
     let distance = start as i64 - site as i64;

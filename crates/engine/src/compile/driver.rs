@@ -5,6 +5,7 @@
 
 use super::compiled::*;
 use super::environ::ModuleEnvironment;
+use super::inline::Places;
 use super::signatures::{is_native, loop_signature, wasm_signature};
 use super::trampolines::Trampoline;
 use super::translate::{self, Form, Has};
@@ -428,8 +429,9 @@ pub struct Worker {
     pub(super) context: Context,
     builder: FunctionBuilderContext,
     registers: regalloc2::Ctx,
-    /// What the function that was last translated has.
+    /// What the function that was last translated has, and what is inlined in it.
     has: Has,
+    places: Places,
 }
 
 fn run(
@@ -500,6 +502,7 @@ impl Worker {
             builder: FunctionBuilderContext::new(),
             registers: regalloc2::Ctx::default(),
             has: Has::default(),
+            places: Places::default(),
         }
     }
 
@@ -545,14 +548,12 @@ impl Worker {
                 if module.tunables.signals {
                     limit_stack(func);
                 }
-                let range = module.info.bodies[*index].clone();
-                let offset = range.start;
                 let builder = &mut self.builder;
-                self.has = translate::translate(module, ty, &bytes[range], offset, *form, func, builder)?;
-                Ok(offset)
+                (self.has, self.places) = translate::translate(module, bytes, *index, *form, func, builder)?;
+                Ok(module.info.bodies[*index].start)
             }
             Job::Trampoline(trampoline) => {
-                self.has = Has::default();
+                (self.has, self.places) = Default::default();
                 func.signature = trampoline.signature(module.isa);
                 trampoline.translate(module.isa, func, &mut self.builder);
                 Ok(0)
@@ -622,7 +623,7 @@ impl Worker {
                 .iter()
                 .filter_map(|trap| Some((trap.offset, TrapCode::from_clif(trap.code)?)))
                 .collect(),
-            source_map: source_map(buffer),
+            source_map: source_map(buffer, &self.places),
         };
         #[cfg(target_arch = "x86_64")]
         if self.has.a_dispatch {
@@ -633,21 +634,24 @@ impl Worker {
 }
 
 /// The module offsets of the instructions that a frame can be at: calls, and instructions that may fault.
-fn source_map(buffer: &MachBufferFinalized<Final>) -> Vec<SourceLocation> {
+fn source_map(buffer: &MachBufferFinalized<Final>, places: &Places) -> Vec<SourceLocation> {
     let faulting = buffer.traps().iter().map(|trap| trap.offset);
     let mut asked: Vec<u32> = faulting.chain(buffer.call_sites().map(|site| site.ret_addr - 1)).collect();
     asked.sort_unstable();
     let known: Vec<_> = buffer.get_srclocs_sorted().iter().filter(|known| !known.loc.is_default()).collect();
     let mut map: Vec<SourceLocation> = Vec::new();
     let mut next = 0;
+    let mut last = None;
     for code in asked {
         while known.get(next).is_some_and(|known| known.start <= code) {
             next += 1;
         }
         let Some(at) = next.checked_sub(1).and_then(|place| known.get(place)) else { continue };
-        let wasm = at.loc.bits();
-        if map.last().is_none_or(|last| last.wasm != wasm) {
-            map.push(SourceLocation { code, wasm });
+        let location = at.loc.bits();
+        if last.replace(location) != Some(location) {
+            let first = map.len();
+            map.extend(places.of(location).map(|wasm| SourceLocation { code, wasm }));
+            map[first..].reverse();
         }
     }
     map

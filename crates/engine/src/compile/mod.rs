@@ -17,6 +17,7 @@ mod environ;
 mod exceptions;
 #[cfg(all(test, target_arch = "x86_64"))]
 mod golden;
+mod inline;
 mod limits;
 mod loop_entry;
 mod loop_exit;

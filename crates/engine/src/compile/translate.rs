@@ -6,6 +6,7 @@
 
 use super::bounds::{self, HeapAccess};
 use super::environ::{FuncEnvironment, ModuleEnvironment, index};
+use super::inline::{Inlined, Places};
 use super::loop_entry::LoopEntry;
 use super::loop_exit::LoopExits;
 use super::signatures::*;
@@ -27,9 +28,10 @@ pub(super) enum Callee {
 }
 
 pub(super) struct Local {
-    variable: Variable,
+    pub variable: Variable,
+    pub ty: ir::Type,
     /// The number of blocks at the last use.
-    blocks: usize,
+    pub blocks: usize,
 }
 
 pub(super) struct FuncTranslator<'a> {
@@ -37,6 +39,7 @@ pub(super) struct FuncTranslator<'a> {
     pub env: FuncEnvironment<'a>,
     pub(super) stacks: Stacks,
     pub(super) locals: Vec<Local>,
+    pub(super) inlined: Inlined<'a>,
     /// The number of entries in the definition tables of all locals.
     definitions: usize,
     /// Whether control can reach the next operator.
@@ -49,8 +52,10 @@ pub(super) struct FuncTranslator<'a> {
     /// In the first tier, how its loops are left.
     pub(super) exits: Option<LoopExits>,
     pub(super) ty: &'a FuncType,
-    /// The offset of the current operator in the module.
+    /// The offset in the module of the current operator of the function's own body.
     pub(super) at: u32,
+    /// The offset in the module of the current operator.
+    pub(super) operator_at: u32,
 }
 
 /// What decides how a function is compiled.
@@ -81,17 +86,21 @@ impl Form {
     }
 }
 
-/// Translates a function body into `func`, whose name and signature are set. `bytes` is the body, found at
-/// `offset` in the module.
+/// Translates the body of a function of the module `bytes` into `func`, whose name and signature are set.
 pub(super) fn translate(
     module: &ModuleEnvironment<'_>,
-    ty: &FuncType,
     bytes: &[u8],
-    offset: usize,
+    function: DefinedFuncIndex,
     form: Form,
     func: &mut ir::Function,
     context: &mut FunctionBuilderContext,
-) -> Result<Has, CompileError> {
+) -> Result<(Has, Places), CompileError> {
+    let ty = module.info.func_type(module.info.func_index(function)).ty();
+    let range = module.info.bodies[function].clone();
+    let offset = range.start;
+    // The first tier leaves its loops with the locals of the function alone.
+    let inlined = Inlined::new(bytes, range.len(), form != Form::First);
+    let bytes = &bytes[range];
     let mut builder = FunctionBuilder::new(func, context);
     let entry = builder.create_block();
     builder.append_block_params_for_function_params(entry);
@@ -107,6 +116,7 @@ pub(super) fn translate(
         env,
         stacks: Stacks::default(),
         locals: Vec::new(),
+        inlined,
         definitions: 0,
         reachable: true,
         uncounted: 0,
@@ -115,6 +125,7 @@ pub(super) fn translate(
         exits,
         ty,
         at: offset as u32,
+        operator_at: offset as u32,
     };
     let body = FunctionBody::new(BinaryReader::new(bytes, offset as u64));
     // Fuel is counted at the head of a loop, where it may end the program. A function that begins at a loop keeps the
@@ -123,8 +134,25 @@ pub(super) fn translate(
     translator.body(entry, &body, unroll)
 }
 
+/// The type of a declared local.
+pub(super) fn local_type(ty: wasmparser::ValType) -> ir::Type {
+    match ty {
+        wasmparser::ValType::I32 => types::I32,
+        wasmparser::ValType::I64 => types::I64,
+        wasmparser::ValType::F32 => types::F32,
+        wasmparser::ValType::F64 => types::F64,
+        wasmparser::ValType::V128 => VECTOR,
+        wasmparser::ValType::Ref(_) => REFERENCE,
+    }
+}
+
 impl<'a> FuncTranslator<'a> {
-    fn body(mut self, entry: ir::Block, body: &FunctionBody<'_>, unroll: bool) -> Result<Has, CompileError> {
+    fn body(
+        mut self,
+        entry: ir::Block,
+        body: &FunctionBody<'_>,
+        unroll: bool,
+    ) -> Result<(Has, Places), CompileError> {
         if !self.env.module.tunables.signals {
             self.env.check_stack(&mut self.builder);
         }
@@ -168,12 +196,14 @@ impl<'a> FuncTranslator<'a> {
             }
         }
         self.builder.finalize(self.env.module.isa.frontend_config());
-        Ok(self.has)
+        Ok((self.has, self.inlined.places))
     }
 
     /// Translates an operator at this offset in the module, except the last one of the function.
     pub(super) fn any_operator(&mut self, op: &Operator<'_>, offset: u64, results: usize) {
-        self.builder.set_srcloc(SourceLoc::new(offset as u32));
+        self.operator_at = offset as u32;
+        let place = self.inlined.place(self.operator_at);
+        self.builder.set_srcloc(SourceLoc::new(place));
         if self.reachable {
             self.operator(op, results);
         } else {
@@ -193,14 +223,7 @@ impl<'a> FuncTranslator<'a> {
         }
         for declared in body.get_locals_reader()? {
             let (count, ty) = declared?;
-            let ty = match ty {
-                wasmparser::ValType::I32 => types::I32,
-                wasmparser::ValType::I64 => types::I64,
-                wasmparser::ValType::F32 => types::F32,
-                wasmparser::ValType::F64 => types::F64,
-                wasmparser::ValType::V128 => VECTOR,
-                wasmparser::ValType::Ref(_) => REFERENCE,
-            };
+            let ty = local_type(ty);
             let zero = self.zero(ty);
             for _ in 0..count {
                 let value = match &mut self.entry {
@@ -219,7 +242,7 @@ impl<'a> FuncTranslator<'a> {
     fn declare_local(&mut self, ty: ir::Type, value: Value) {
         let local = self.builder.declare_var(ty);
         self.builder.def_var(local, value);
-        self.locals.push(Local { variable: local, blocks: 0 });
+        self.locals.push(Local { variable: local, ty, blocks: 0 });
     }
 
     /// Whether compiling the IR emitted so far would take too much memory or time.
@@ -303,7 +326,7 @@ impl<'a> FuncTranslator<'a> {
         }
     }
 
-    fn zero(&mut self, ty: ir::Type) -> Value {
+    pub(super) fn zero(&mut self, ty: ir::Type) -> Value {
         match ty {
             types::F32 => self.builder.ins().f32const(0.0),
             types::F64 => self.builder.ins().f64const(0.0),

@@ -251,6 +251,13 @@ impl ModuleInfo {
         FuncIndex(index.0 + self.num_imported_functions as u32)
     }
 
+    /// The function whose body has this offset in the module.
+    pub fn function_at(&self, offset: usize) -> Option<DefinedFuncIndex> {
+        let bodies = self.bodies.as_values_slice();
+        let place = bodies.partition_point(|body| body.start <= offset).checked_sub(1)?;
+        bodies[place].contains(&offset).then(|| DefinedFuncIndex(place as u32))
+    }
+
     fn names(&self, bytes: &[u8]) -> &Names {
         self.names.get_or_init(|| super::names(self, bytes))
     }

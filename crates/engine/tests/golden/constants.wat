@@ -14,7 +14,7 @@
           (br_if $outer
             (i32.lt_u (local.tee $turn (i32.add (local.get $turn) (i32.const 1))) (local.get $turns))))))
     (local.get $found))
-  (func))
+  (func (return_call 1)))
 
 ;; Expected:
 ;; function 0
@@ -186,15 +186,26 @@
 ;;     gv0 = vmctx
 ;;     gv1 = load.i64 notrap aligned readonly gv0+8
 ;;     gv2 = load.i64 notrap aligned gv1
+;;     sig0 = (i64 vmctx) tail
+;;     fn0 = colocated u0:1 sig0
 ;;     stack_limit = gv2
 ;;
 ;;                                 block0(v0: i64):
-;; @0067                               return
+;; @0067                               v1 = load.i64 notrap aligned readonly can_move v0+8
+;; @0067                               v2 = load.i32 user15 aligned v1-0x0001_0000
+;; @0067                               sequence_point
+;; @0067                               return_call fn0(v0)
 ;; }
 ;;
 ;;   pushq %rbp
 ;;   movq %rsp, %rbp
+;;   movq 8(%rdi), %r10
+;;   movq (%r10), %r10
+;;   addq $0x10, %r10
+;;   cmpq %rsp, %r10
+;;   jnbe #trap=stk_ovf
 ;; block0:
-;;   movq %rbp, %rsp
-;;   popq %rbp
-;;   retq
+;;   movq 8(%rdi), %rsi
+;;   movl -0x10000(%rsi), %esi
+;;   sequence_point
+;;   return_call_known User(userextname0) (0) tmp=%r11 %rdi=%rdi

@@ -156,14 +156,14 @@ impl Iterator for Frames {
     }
 }
 
-/// The debug information for a frame.
+/// The functions at an address, the innermost first.
 ///
 /// # Safety
 /// The code at `pc` is kept alive.
-unsafe fn frame((pc, entry): (usize, usize)) -> Option<Frame> {
+unsafe fn frames((pc, entry): (usize, usize)) -> impl Iterator<Item = Frame> {
     // SAFETY: by this function's contract.
-    let frame = unsafe { registry::with_code_at(pc, |code| code.frame_at(pc)) }??;
-    Some(Frame { entry, ..frame })
+    let frames = unsafe { registry::with_code_at(pc, |code| code.frames_at(pc)) };
+    frames.unwrap_or_default().into_iter().map(move |frame| Frame { entry, ..frame })
 }
 
 /// The wasm frames on the stack, innermost first, at most [`MAX_FRAMES`].
@@ -177,7 +177,7 @@ pub(crate) unsafe fn backtrace(store: *const VMStoreContext) -> Vec<Frame> {
         if !VMStoreContext::in_wasm(store) {
             return Vec::new();
         }
-        Frames::from_exit(store).take(MAX_FRAMES).filter_map(|at| frame(at)).collect()
+        Frames::from_exit(store).take(MAX_FRAMES).flat_map(|at| frames(at)).collect()
     }
 }
 
@@ -279,10 +279,10 @@ impl TrapRecord {
     pub(crate) unsafe fn take(&self) -> Option<Trap> {
         let code = self.code.take()?;
         let backtrace = (0..self.depth.get())
-            .filter_map(|i| {
+            .flat_map(|i| {
                 // SAFETY: `note` wrote the first `depth` entries. The code is kept alive, by this
                 // function's contract.
-                unsafe { frame((*self.frames.get())[i].assume_init()) }
+                unsafe { frames((*self.frames.get())[i].assume_init()) }
             })
             .collect();
         Some(Trap { code, backtrace })

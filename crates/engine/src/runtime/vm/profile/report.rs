@@ -6,7 +6,7 @@
 use super::tree::{CUT, HOST, IDLE, PROGRAM, Tree};
 use crate::code::registry;
 use crate::debug::{Frame, demangle, source_frames};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 pub struct Profile {
@@ -145,19 +145,23 @@ pub fn report(threads: impl Iterator<Item = (Option<String>, Tree)>, duration: D
 
 /// The functions at all addresses. They are looked up together, since debug information is read from its beginning.
 fn chains<'a>(trees: impl Iterator<Item = &'a Tree>, functions: &mut Functions) -> HashMap<usize, Chain> {
-    let mut frames = HashMap::new();
+    let mut known = HashSet::new();
+    let mut all: Vec<(usize, Frame)> = Vec::new();
     for address in trees.flat_map(|tree| tree.nodes.iter().skip(1)) {
-        if address.pc > CUT && !frames.contains_key(&address.pc) {
+        if address.pc > CUT && known.insert(address.pc) {
             // SAFETY: code is kept. An address that was noted wrongly may be that of no code, or of any.
-            let frame = unsafe { registry::with_code_at(address.pc, |code| code.frame_at(address.pc)) };
-            frames.insert(address.pc, frame.flatten());
+            let frames = unsafe { registry::with_code_at(address.pc, |code| code.frames_at(address.pc)) };
+            let outermost_first = frames.unwrap_or_default().into_iter().rev();
+            all.extend(outermost_first.map(|frame| (address.pc, frame)));
         }
     }
-    let (addresses, frames): (Vec<usize>, Vec<Frame>) =
-        frames.into_iter().filter_map(|(pc, frame)| Some((pc, frame?))).unzip();
+    let (addresses, frames): (Vec<usize>, Vec<Frame>) = all.into_iter().unzip();
     let sources = source_frames(&frames);
-    let named = addresses.iter().zip(frames.iter().zip(&sources));
-    named.map(|(pc, (frame, sources))| (*pc, functions.chain(frame, sources))).collect()
+    let mut chains: HashMap<usize, Chain> = HashMap::new();
+    for (pc, (frame, sources)) in addresses.iter().zip(frames.iter().zip(&sources)) {
+        chains.entry(*pc).or_default().append(&mut functions.chain(frame, sources));
+    }
+    chains
 }
 
 /// The name of the function that was called at an address, if it is an import.
