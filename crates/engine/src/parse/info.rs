@@ -255,7 +255,7 @@ impl ModuleInfo {
     pub fn function_at(&self, offset: usize) -> Option<DefinedFuncIndex> {
         let bodies = self.bodies.as_values_slice();
         let place = bodies.partition_point(|body| body.start <= offset).checked_sub(1)?;
-        bodies[place].contains(&offset).then(|| DefinedFuncIndex(place as u32))
+        bodies[place].contains(&offset).then_some(DefinedFuncIndex(place as u32))
     }
 
     fn names(&self, bytes: &[u8]) -> &Names {
