@@ -237,9 +237,17 @@ const SMALL: &str = r#"(module
 #[test]
 fn stacks_name_functions_that_are_inlined() {
     let bytes = encode(SMALL);
-    let stacks = |tiers: Tiers| {
-        let engine = Engine::new(&Config { tiers, ..Config::default() }).expect("an engine");
-        let module = Module::new(&engine, &bytes).expect("valid");
+    let stacks = |tiers: Tiers, is_read_back: bool| {
+        let engine = || Engine::new(&Config { tiers, ..Config::default() }).expect("an engine");
+        let (engine, other) = (engine(), engine());
+        let mut module = Module::new(&engine, &bytes).expect("valid");
+        if is_read_back {
+            // As another process has it, which does not read the bodies.
+            let written = module.serialize().expect("it can be written");
+            // SAFETY: the bytes are the output of `serialize`.
+            module = unsafe { Module::deserialize(&other, &written) }.expect("it can be read");
+        }
+        let engine = if is_read_back { other } else { engine };
         let mut stacks = Vec::new();
         for (arg, what, way) in (0..12).flat_map(|i| (0..4).map(move |what| (i / 3, what, i % 3))) {
             let store = Store::new(&engine).expect("a store");
@@ -265,9 +273,10 @@ fn stacks_name_functions_that_are_inlined() {
         stacks
     };
     // The first tier inlines nothing.
-    let expected = stacks(Tiers::Lazy { from: 0 });
+    let expected = stacks(Tiers::Lazy { from: 0 }, false);
     assert!(expected.iter().any(|stack| stack.contains("leaf") && stack.contains("middle")), "{expected:?}");
     for tiers in [Tiers::Eager, Tiers::Stepped] {
-        assert_eq!(stacks(tiers), expected);
+        assert_eq!(stacks(tiers, false), expected);
     }
+    assert_eq!(stacks(Tiers::Eager, true), expected);
 }

@@ -127,8 +127,9 @@ impl CodeInfo {
             }
         };
         let inlined = places.iter().skip(1).rev();
-        let inlined =
-            inlined.filter_map(|at| Some(frame(self.module.function_at(at.wasm as usize)?, Some(at.wasm))));
+        let inlined = inlined.filter_map(|at| {
+            Some(frame(self.module.function_at(&self.bytes, at.wasm as usize)?, Some(at.wasm)))
+        });
         inlined.chain([frame(function, places.first().map(|at| at.wasm))]).collect()
     }
 }

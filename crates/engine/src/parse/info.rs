@@ -175,6 +175,8 @@ pub struct ModuleInfo {
     /// The byte range of each defined function's body in the module. Empty if they have not been read:
     /// see `parse::read`.
     pub bodies: PrimaryMap<DefinedFuncIndex, Range<usize>>,
+    /// The same, where they have not been read. Looked for on first use.
+    pub found_bodies: OnceLock<Vec<Range<usize>>>,
     /// The names in the name section. Read on first use.
     pub names: OnceLock<Names>,
     /// The first bytes of the hash of the module's bytes. Stack frames use it to distinguish modules.
@@ -251,9 +253,12 @@ impl ModuleInfo {
         FuncIndex(index.0 + self.num_imported_functions as u32)
     }
 
-    /// The function whose body has this offset in the module.
-    pub fn function_at(&self, offset: usize) -> Option<DefinedFuncIndex> {
-        let bodies = self.bodies.as_values_slice();
+    /// The function whose body has this offset in the module with the binary `bytes`.
+    pub fn function_at(&self, bytes: &[u8], offset: usize) -> Option<DefinedFuncIndex> {
+        let bodies = match self.bodies.as_values_slice() {
+            [] => self.found_bodies.get_or_init(|| super::bodies_in(bytes).collect()),
+            bodies => bodies,
+        };
         let place = bodies.partition_point(|body| body.start <= offset).checked_sub(1)?;
         bodies[place].contains(&offset).then_some(DefinedFuncIndex(place as u32))
     }

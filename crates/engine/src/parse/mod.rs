@@ -102,11 +102,18 @@ pub fn read(bytes: &[u8]) -> Result<ModuleInfo, CompileError> {
 
 /// The length of all bodies of a module that is known to be valid.
 pub fn body_len(bytes: &[u8]) -> usize {
-    let bodies = Parser::new(0).parse_all(bytes).map_while(Result::ok).filter_map(|payload| match payload {
-        Payload::CodeSectionEntry(body) => Some(body.range()),
+    bodies_in(bytes).map(|body| body.len()).sum()
+}
+
+/// Where the bodies of a module are that is known to be valid.
+fn bodies_in(bytes: &[u8]) -> impl Iterator<Item = Range<usize>> {
+    Parser::new(0).parse_all(bytes).map_while(Result::ok).filter_map(|payload| match payload {
+        Payload::CodeSectionEntry(body) => {
+            let range = body.range();
+            Some(range.start as usize..range.end as usize)
+        }
         _ => None,
-    });
-    bodies.map(|range| (range.end - range.start) as usize).sum()
+    })
 }
 
 /// As [`read`], with the ranges of the bodies.
