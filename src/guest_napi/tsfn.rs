@@ -306,7 +306,12 @@ pub fn finish_all(guest: &Guest) {
     let Some(outside) = guest.outside() else { return };
     for number in outside.functions.numbers() {
         if let Ok(function) = outside.functions.get(number) {
-            lock(&function.state).closing = true;
+            let mut state = lock(&function.state);
+            state.closing = true;
+            // What was not delivered goes with the guest's memory, so there is nothing to give back. (Some versions of
+            // napi-rs take that for a call with an environment, and panic.)
+            state.queue.clear();
+            drop(state);
             finish(guest, number, &function);
         }
     }
