@@ -231,7 +231,7 @@ describe('a Worker', () => {
        session.on('Debugger.scriptParsed', ({ params }) => scripts.push(params));
        session.post('Debugger.enable');
        // A breakpoint whose condition is evaluated in the function that loops are asked by.
-       const { scriptId } = scripts.find(({ url }) => url.endsWith('dist/edge.js'));
+       const { scriptId } = scripts.find(({ url }) => url.endsWith('dist/native.js'));
        session.post('Debugger.getScriptSource', { scriptId }, (error, { scriptSource }) => {
          const lines = scriptSource.split('\\n');
          const lineNumber = lines.findIndex((line) => line.includes('endWithWorker(realm'));
