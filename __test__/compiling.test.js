@@ -210,7 +210,9 @@ test('what is no module is called what it is', async () => {
   expect(message('{"error":"not found"}')).toMatch(/it is text, which begins with/);
   expect(message([0, 0x61, 0x73, 0x6d, 0x0d, 0, 1, 0])).toMatch(/component/);
   expect(message('\x7fELF\x02')).toMatch(/native program/);
-  expect(message(new wn.Module(bytes).serialize())).toMatch(/compiled ahead of time.*Module\.deserialize\(\)/);
+  expect(message(new wn.Module(bytes).serialize())).toMatch(
+    /compiled ahead of time.*Module\.deserialize\(\)/,
+  );
   expect(message([0xde, 0xad, 0xbe, 0xef, 0x80])).toMatch(/begins with 00 61 73 6d, this with de ad be ef/);
   expect(message([0, 0x61, 0x73])).toMatch(/this with 00 61 73/);
   await expect(wn.compile(Buffer.from('<html>'))).rejects.toThrow(/WebAssembly\.compile\(\): it is HTML/);
