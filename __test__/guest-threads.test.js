@@ -306,6 +306,108 @@ describe('threads of an instance that nobody waits for', () => {
   });
 });
 
+describe('a thread that an instance waits for', () => {
+  // `both` starts a thread and waits until that has its answer.
+  const module = (options) =>
+    wat(`(module
+      (import "env" "memory" (memory 1 2 shared))
+      (import "wasi" "thread-spawn" (func $spawn (param i32) (result i32)))
+      (import "env" "ask" (func $ask (param i32) (result i32)))
+      (global $depth (mut i32) (i32.const 0))
+      (func (export "wasi_thread_start") (param $id i32) (param $arg i32)
+        (global.set $depth (i32.const 100))
+        (i32.atomic.store (i32.const 16) (call $ask (local.get $arg)))
+        (i32.atomic.store (i32.const 0) (i32.const 1))
+        (drop (memory.atomic.notify (i32.const 0) (i32.const 1))))
+      (func (export "both") (param $arg i32) (result i32)
+        (i32.atomic.store (i32.const 0) (i32.const 0))
+        (drop (call $spawn (local.get $arg)))
+        (drop (memory.atomic.wait32 (i32.const 0) (i32.const 0) (i64.const -1)))
+        (i32.atomic.load (i32.const 16)))
+      (func (export "twice") (param i32) (result i32) (i32.mul (i32.const 2) (local.get 0)))
+      (func (export "depth") (result i32) (global.get $depth))
+      (func (export "down") (param i32) (result i32)
+        (if (result i32) (i32.eqz (local.get 0)) (then (i32.const 0)) (else (call $ask (i32.sub (local.get 0) (i32.const 1))))))
+      (func (export "fail") unreachable)
+      (func (export "spin") (loop (br 0)))
+      (func (export "sleep") (drop (memory.atomic.wait32 (i32.const 32) (i32.const 0) (i64.const -1))))
+      (export "memory" (memory 0)))`).then((bytes) => wn.compile(bytes, options));
+
+  const spawn = async (ask, { compile, ...options } = {}) => {
+    const wasi = new wn.WASI({ version: 'preview1', ...options });
+    return wasi.spawn(await module(compile), { env: { ask } });
+  };
+
+  test('calls JavaScript, which calls the instance', async () => {
+    const { exports, instance } = await spawn(async (number) => {
+      const twice = await exports.twice(number);
+      // In the thread's own instance, whose globals are its own.
+      return (await exports.twice(twice)) + (await exports.depth());
+    });
+    expect(await exports.both(5)).toBe(120);
+    expect(await exports.depth()).toBe(0);
+    expect(await exports.both(6)).toBe(124);
+    instance.close();
+  });
+
+  test('calls JavaScript and is called, many deep', async () => {
+    const { exports, instance } = await spawn(async (number) => (await exports.down(number)) + 1);
+    expect(await exports.both(20)).toBe(21);
+    instance.close();
+  });
+
+  test('has several calls that one import made, and goes on when one of them fails', async () => {
+    const { exports, instance } = await spawn(async (number) => {
+      const all = await Promise.allSettled([exports.twice(number), exports.fail(), exports.twice(1)]);
+      return all.reduce((sum, { value }) => sum + (value ?? 1000), 0);
+    });
+    expect(await exports.both(3)).toBe(1008);
+    instance.close();
+  });
+
+  test.each(['spin', 'sleep'])('goes on after a call that took too long: "%s"', async (how) => {
+    const { exports, instance } = await spawn(async (number) => {
+      const late = await instance.call(how, [], { timeout: 50 }).catch(({ code }) => code);
+      return late === 'ERR_WASI_TIMEOUT' ? exports.twice(number) : -1;
+    });
+    expect(await exports.both(4)).toBe(8);
+    expect(await exports.both(5)).toBe(10);
+    instance.close();
+  });
+
+  test('has a call that was not waited for done by whoever is free', async () => {
+    let later;
+    const { exports, instance } = await spawn((number) => {
+      later = exports.twice(number);
+      return 7;
+    });
+    expect(await exports.both(4)).toBe(7);
+    expect(await later).toBe(8);
+    instance.close();
+  });
+
+  test('uses fuel of the one tank, and of a call no more than that was given', async () => {
+    const compile = { fuel: true };
+    const { exports, instance } = await spawn(
+      async () => {
+        const spent = await instance.call('spin', [], { fuel: 10_000 }).catch(({ message }) => message);
+        return /fuel/.test(spent) ? 1 : 0;
+      },
+      { compile, limits: { fuel: 1e9 } },
+    );
+    expect(await exports.both(4)).toBe(1);
+    expect(await exports.twice(4)).toBe(8);
+    instance.close();
+  });
+
+  test('ends with the instance while it is called', async () => {
+    const { exports, instance } = await spawn(async () => exports.sleep());
+    const both = exports.both(1);
+    setTimeout(() => instance.close(), 50);
+    await expect(both).rejects.toMatchObject({ code: 'ERR_WASI_CLOSED' });
+  });
+});
+
 test('what is wrong with the imports of a program with threads is said', async () => {
   const own = await wn.compile(
     await wat(`(module (import "wasi" "thread-spawn" (func (param i32) (result i32)))

@@ -14,7 +14,7 @@ use engine::{
     VMHostContext, Val, ValRaw, ValType,
 };
 use guest_memory::GuestMemory;
-use host::team::{Externs, OwnInstance, Team, Unwound};
+use host::team::{Externs, OwnMember, Team, Unwound};
 use host::thread::GuestFailure;
 use std::ffi::c_void;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -248,7 +248,7 @@ pub fn externs(imports: Vec<ForThreads>) -> Externs {
 fn extern_for(
     team: &Arc<Team>,
     store: &Store,
-    own: &OwnInstance,
+    own: &OwnMember,
     import: &ForThreads,
 ) -> Result<Extern, GuestFailure> {
     Ok(match import {
@@ -261,9 +261,9 @@ fn extern_for(
         ForThreads::Worker(ty, outside) => {
             let (own, outside) = (own.clone(), outside.clone());
             Extern::Func(Func::new(store, ty.clone(), move |values| {
-                let instance = own.borrow().clone();
-                let instance = instance.ok_or_else(|| Error::Internal("no instance works here".into()))?;
-                work::serve(&outside, &instance)?;
+                let member = own.borrow().clone();
+                let member = member.ok_or_else(|| Error::Internal("no instance works here".into()))?;
+                work::serve(&outside, &member.instance)?;
                 if let Some(result) = values.first_mut() {
                     *result = ValRaw { i32: 0 };
                 }

@@ -132,7 +132,8 @@ fn deliver(realm: &Realm, Told { thread, event }: Told) -> Result<(), Failure> {
         Event::Returned { call, result: Err(failure) } => (EventKind::Returned, call, None, error(failure)?),
         // Without the list all references are kept.
         Event::References(live) => {
-            (EventKind::References, 0, None, raw::numbers(realm.env, &live).or_else(|Refused| undefined())?)
+            let list = live.and_then(|live| raw::numbers(realm.env, &live).ok());
+            (EventKind::References, 0, None, list.map_or_else(undefined, Ok)?)
         }
         Event::Ended(Ok(())) => (EventKind::Ended, 0, None, undefined()?),
         Event::Ended(Err(failure)) => (EventKind::Ended, 0, None, error(failure)?),

@@ -837,3 +837,125 @@ fn threads_that_grow_at_the_same_time_stay_below_the_limit() {
         assert_eq!(memory.size(), 8);
     }
 }
+
+/// Every atomic operator on bytes: its name, how many operands it takes beside the address, their type, its width.
+fn operators() -> Vec<(String, usize, &'static str, u32)> {
+    let mut all = Vec::new();
+    for (ty, widths) in [("i32", &[1, 2, 4][..]), ("i64", &[1, 2, 4, 8])] {
+        for width in widths {
+            let whole = *width == if ty == "i32" { 4 } else { 8 };
+            let bits = if whole { String::new() } else { (8 * width).to_string() };
+            let end = if whole { "" } else { "_u" };
+            all.push((format!("{ty}.atomic.load{bits}{end}"), 0, ty, *width));
+            all.push((format!("{ty}.atomic.store{bits}"), 1, ty, *width));
+            for op in ["add", "sub", "and", "or", "xor", "xchg"] {
+                all.push((format!("{ty}.atomic.rmw{bits}.{op}{end}"), 1, ty, *width));
+            }
+            all.push((format!("{ty}.atomic.rmw{bits}.cmpxchg{end}"), 2, ty, *width));
+        }
+    }
+    all.push(("memory.atomic.notify".into(), 1, "i32", 4));
+    all
+}
+
+/// Functions that use each operator with its operands in different places, and with others below them, which the
+/// result is mixed with.
+fn uses_of_operators() -> (String, usize) {
+    let (mut text, mut count) = (String::new(), 0);
+    for (op, operands, ty, _) in operators() {
+        for offset in [0, 8, 3, 70_000] {
+            for variant in 0..6 {
+                let address = match variant {
+                    0 | 1 => "(local.get 0)",
+                    2 | 3 => "(i32.add (local.get 0) (i32.const 0))",
+                    _ => "(i32.load (i32.const 96))",
+                };
+                let value = match variant % 3 {
+                    0 => format!("({ty}.load (i32.const 64))"),
+                    1 => format!("({ty}.const -2)"),
+                    _ => format!("(local.get ${ty})"),
+                };
+                let expected = match variant % 2 {
+                    0 => format!("({ty}.load (i32.const 72))"),
+                    _ => format!("(local.get ${ty})"),
+                };
+                let args = match operands {
+                    0 => String::new(),
+                    1 => value,
+                    _ => format!("{expected} {value}"),
+                };
+                let use_of = format!("({op} offset={offset} {address} {args})");
+                let use_of = match (op.contains(".store"), ty) {
+                    (true, _) => format!("{use_of} (i64.const 5)"),
+                    (_, "i64") => use_of,
+                    _ => format!("(i64.extend_i32_u {use_of})"),
+                };
+                // As many operands as there are registers, in the order in which they are taken or another.
+                let below = if variant < 3 { 0 } else { 3 * variant };
+                let operand = "(i64.add (i64.load (i32.const 80)) (i64.const 1))";
+                text += &format!(
+                    r#"(func (export "f{count}") (param i32) (result i64) (local $i32 i32) (local $i64 i64)
+                        (local.set $i32 (i32.load (i32.const 88))) (local.set $i64 (i64.load (i32.const 88)))
+                        (i32.store (i32.const 96) (local.get 0))
+                        {} {use_of} {})"#,
+                    operand.repeat(below),
+                    "(i64.rotl (i64.const 7)) i64.xor "
+                        .repeat(below)
+                        .replace("(i64.rotl (i64.const 7))", "(i64.const 7) i64.rotl"),
+                );
+                count += 1;
+            }
+        }
+    }
+    (text, count)
+}
+
+#[test]
+fn every_atomic_operator_does_the_same_in_each_tier() {
+    let (functions, count) = uses_of_operators();
+    let bytes = wasm(&format!("(module {IMPORT} (export \"memory\" (memory 0)) {functions})"));
+    let results = |tiers| {
+        let engine = Engine::new(&Config { tiers, threads: 1, ..Config::default() }).expect("an engine");
+        let module = Module::new(&engine, &bytes).expect("valid");
+        let memory = shared(&engine, 1, 10);
+        let instance = over(&module, &memory);
+        let mut seen = Vec::new();
+        for index in 0..count {
+            for address in [0, 8, 13, 61, 65_528, 65_536, -8] {
+                for (word, value) in
+                    [(64, 0x8081_8283_8485_8687), (72, 0xfff0), (80, 99), (88, 0xffff_ffff_0000_fff0_u64)]
+                {
+                    // SAFETY: inside the memory, which nobody else has.
+                    unsafe { memory.base().add(word).cast::<u64>().write_unaligned(value) };
+                }
+                for word in [0, 8, 16] {
+                    // SAFETY: as above.
+                    unsafe {
+                        memory
+                            .base()
+                            .add(word)
+                            .cast::<u64>()
+                            .write_unaligned(0x1_0000_fff0 * (word as u64 + 1))
+                    };
+                }
+                let result = match call(&instance, &format!("f{index}"), &[Val::I32(address)]).as_deref() {
+                    Ok([Val::I64(result)]) => Ok(*result),
+                    Err(Error::Trap(trap)) => Err(trap.code),
+                    other => panic!("f{index}: {other:?}"),
+                };
+                // SAFETY: as above.
+                let bytes = unsafe { std::slice::from_raw_parts(memory.base(), 128) }.to_vec();
+                seen.push((index, address, result, bytes));
+            }
+        }
+        seen
+    };
+    let expected = results(Tiers::Eager);
+    assert!(expected.iter().any(|(.., result, _)| *result == Err(TrapCode::UnalignedAtomic)));
+    assert!(expected.iter().any(|(.., result, _)| *result == Err(TrapCode::MemoryOutOfBounds)));
+    for tiers in [Tiers::Lazy { from: 0 }, Tiers::Stepped] {
+        for (got, expected) in results(tiers).iter().zip(&expected) {
+            assert_eq!(got, expected, "{tiers:?}");
+        }
+    }
+}

@@ -26,15 +26,14 @@ use std::thread::Builder;
 use std::time::{Duration, Instant};
 use wasi::{Errno, Interrupt};
 
-pub use fuel::Tank;
+pub use fuel::{Fuel, Tank};
 
 /// The imports of an instance in a thread's store, in the module's order.
 pub type Externs =
-    Box<dyn Fn(&Arc<Team>, &Store, &OwnInstance) -> Result<Vec<Extern>, GuestFailure> + Send + Sync>;
+    Box<dyn Fn(&Arc<Team>, &Store, &OwnMember) -> Result<Vec<Extern>, GuestFailure> + Send + Sync>;
 
-/// The thread's instance, for host functions among its imports: there from when it is instantiated until the
-/// thread ends.
-pub type OwnInstance = Rc<RefCell<Option<Instance>>>;
+/// The thread, for host functions among its imports: there from when it is instantiated until it ends.
+pub type OwnMember = Rc<RefCell<Option<Rc<Member>>>>;
 
 /// What one thread does with its instance.
 pub type Job = Box<dyn FnOnce(&Member) -> Result<(), GuestFailure> + Send>;
@@ -82,6 +81,7 @@ pub struct Member {
     pub id: i32,
     pub store: Store,
     pub instance: Instance,
+    pub fuel: Rc<Fuel>,
 }
 
 /// The payload of [`Error::Host`] when a thread leaves all of its functions, as if the outermost had returned.
@@ -209,10 +209,7 @@ impl Team {
         let TeamPlan { module, externs, limits, budget, tank, .. } = &self.plan;
         let store = Store::new(module.engine())?;
         store.set_limits_within(*limits, budget.clone());
-        if let Some(tank) = tank {
-            let tank = tank.clone();
-            store.set_fuel_source(move || tank.take_some());
-        }
+        let fuel = Rc::new(Fuel::new(tank.clone(), &store));
         {
             let mut state = self.lock();
             if state.ended {
@@ -220,10 +217,10 @@ impl Team {
             }
             state.live.insert(id, Some(store.interrupt_handle()));
         }
-        let own = OwnInstance::default();
+        let own = OwnMember::default();
         let instance = Instance::new(&store, module, &externs(self, &store, &own)?)?;
-        own.replace(Some(instance.clone()));
-        let member = Member { id, store, instance };
+        let member = Rc::new(Member { id, store, instance, fuel });
+        own.replace(Some(member.clone()));
         let done = job(&member);
         // Functions of the instance's refer to it by this.
         own.take();
@@ -256,6 +253,12 @@ impl Team {
         self.changed.notify_all();
         at_end.into_iter().for_each(|at_end| at_end());
         true
+    }
+
+    /// Has a thread, which calls this, go on after what it did was interrupted: but if the team has ended, it ends.
+    pub(crate) fn resume(&self, member: &Member) -> Result<(), Error> {
+        let state = self.lock();
+        if state.ended { Err(TrapCode::Interrupted.into()) } else { member.store.clear_interrupt() }
     }
 
     /// Has `f` called on the thread that ends the team, once it has ended: to stop the guest's first thread. At

@@ -7,12 +7,12 @@ use super::team::{memory_for, shared_memories, team_of};
 use super::values::{CANNOT_CROSS, can_cross};
 use super::{Call, Event, Import, Plan, Sink, Values};
 use crate::metrics::{Metrics, Running};
-use crate::team::Tank;
+use crate::team::{Fuel, Tank};
 use engine::{
     Budget, Error, Extern, ExternRef, ExternType, Func, Global, GlobalType, Instance, Memory, SharedMemory,
     Store, TrapCode, ValRaw,
 };
-use std::cell::{Cell, OnceCell};
+use std::cell::OnceCell;
 use std::fs::File;
 use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
@@ -27,10 +27,7 @@ struct RunningGuest {
     sink: Sink,
     metrics: Option<Arc<Metrics>>,
     coredump: Option<PathBuf>,
-    /// The guest's fuel, if it shares that with threads of its own.
-    tank: Option<Arc<Tank>>,
-    /// Whether the running call may not take any of it.
-    capped: Rc<Cell<bool>>,
+    fuel: Fuel,
     /// Host functions, which the instance keeps, refer to us weakly to avoid a cycle.
     linked: OnceCell<Linked>,
 }
@@ -54,22 +51,17 @@ pub(super) fn serve(plan: Plan, shared: &Arc<Shared>, sink: &Sink) -> Result<(),
     store.set_limits_within(plan.limits, budget.clone());
     let starts_threads = plan.imports.iter().any(|import| matches!(import, Import::ThreadSpawn));
     let tank = starts_threads.then(|| Arc::new(Tank::new(plan.fuel)));
-    let capped = Rc::<Cell<bool>>::default();
-    match &tank {
-        None => store.set_fuel(plan.fuel),
-        Some(tank) => {
-            let (tank, capped) = (tank.clone(), capped.clone());
-            store.set_fuel_source(move || if capped.get() { 0 } else { tank.take_some() });
-        }
+    if tank.is_none() {
+        store.set_fuel(plan.fuel);
     }
+    let fuel = Fuel::new(tank.clone(), &store);
     let guest = Rc::new(RunningGuest {
         store,
         shared: shared.clone(),
         sink: sink.clone(),
         metrics: plan.metrics.clone(),
         coredump: plan.coredump.clone(),
-        tank,
-        capped,
+        fuel,
         linked: OnceCell::new(),
     });
     // A thread that stops us first sets the flag and then reads the handle.
@@ -78,7 +70,7 @@ pub(super) fn serve(plan: Plan, shared: &Arc<Shared>, sink: &Sink) -> Result<(),
         return Err(TrapCode::Interrupted.into());
     }
     let memories = shared_memories(&guest.store, &plan)?;
-    if let Some(tank) = &guest.tank {
+    if let Some(tank) = &tank {
         let team = team_of(&plan, &memories, budget, tank, shared, sink)?;
         *lock(&shared.team) = Some(team);
     }
@@ -258,7 +250,7 @@ impl RunningGuest {
         let bytes = |memory: &Memory| IdleMemory { base: memory.base(), length: memory.byte_len() };
         let memories = self.linked.get().map(|linked| linked.memories.iter().map(bytes).collect());
         *lock(&self.shared.idle_memories) = memories;
-        let fuel = self.store.fuel().saturating_add(self.tank.as_ref().map_or(0, |tank| tank.left()));
+        let fuel = self.store.fuel().saturating_add(self.fuel.shared());
         self.shared.fuel.store(fuel, Ordering::Relaxed);
         (self.sink)(event);
     }
@@ -291,7 +283,9 @@ impl RunningGuest {
         // A table of millions of elements may hold a single value.
         live.sort_unstable();
         live.dedup();
-        self.tell(Event::References(live));
+        // What the guest's other threads hold cannot be told.
+        let alone = lock(&self.shared.team).as_ref().is_none_or(|team| team.is_empty());
+        self.tell(Event::References(alone.then_some(live)));
     }
 
     fn serve_call(&self, Call { number, export, values, fuel, refuel }: Call) {
@@ -299,10 +293,7 @@ impl RunningGuest {
             Some(linked) => self.call(linked, export, values),
             None => Err(GuestFailure::Internal("a call before the guest is instantiated".into())),
         };
-        let mut result = match &self.tank {
-            Some(tank) => self.with_fuel_of(tank, fuel, refuel, call),
-            None => self.with_own_fuel(fuel, refuel, call),
-        };
+        let mut result = self.fuel.lend(&self.store, fuel, refuel, call);
         if let Err(failure) = self.ended(number) {
             result = Err(failure);
         }
@@ -312,37 +303,6 @@ impl RunningGuest {
         }
         let result = result.map_err(|failure| self.shared.reason(failure));
         self.tell(Event::Returned { call: number, result });
-    }
-
-    fn with_own_fuel<T>(&self, fuel: Option<u64>, refuel: Option<u64>, call: impl FnOnce() -> T) -> T {
-        if let Some(fuel) = refuel {
-            self.store.set_fuel(fuel);
-        }
-        let tank = self.store.fuel();
-        let given = fuel.map_or(tank, |fuel| fuel.min(tank));
-        self.store.set_fuel(given);
-        let result = call();
-        self.store.set_fuel(tank - given.saturating_sub(self.store.fuel()));
-        result
-    }
-
-    fn with_fuel_of<T>(
-        &self,
-        tank: &Tank,
-        fuel: Option<u64>,
-        refuel: Option<u64>,
-        call: impl FnOnce() -> T,
-    ) -> T {
-        // What the store still has belongs to the tank.
-        match refuel {
-            Some(fuel) => tank.set(fuel),
-            None => tank.give(self.store.fuel()),
-        }
-        self.store.set_fuel(fuel.map_or(0, |fuel| tank.take(fuel)));
-        let outer = self.capped.replace(fuel.is_some());
-        let result = call();
-        self.capped.set(outer);
-        result
     }
 
     /// Ends the innermost task, which has this number. If it was cancelled, the guest can continue
@@ -367,23 +327,26 @@ impl RunningGuest {
 
 impl Linked {
     /// Calls an exported function with these arguments.
-    fn call(&self, export: usize, Values(mut values): Values) -> Result<Values, GuestFailure> {
-        let internal = |message: &str| GuestFailure::Internal(message.into());
+    fn call(&self, export: usize, values: Values) -> Result<Values, GuestFailure> {
         let func = self.funcs.get(export).and_then(Option::as_ref);
-        let func = func.ok_or_else(|| internal("no such exported function"))?;
-        let shared = func.ty();
-        let ty = shared.ty();
-        if values.len() != ty.params.len() {
-            return Err(internal("a call with the wrong number of arguments"));
-        }
-        if !can_cross(ty) {
-            return Err(internal(CANNOT_CROSS));
-        }
-        values.resize(ty.slots(), ValRaw::ZERO);
-        // SAFETY: room and number were just checked, and for types without pointers any bits are
-        // a value.
-        unsafe { func.call_raw(values.as_mut_ptr()) }?;
-        values.truncate(ty.results.len());
-        Ok(Values(values))
+        call_func(func.ok_or_else(|| GuestFailure::Internal("no such exported function".into()))?, values)
     }
+}
+
+/// Calls a function with these arguments.
+pub(super) fn call_func(func: &Func, Values(mut values): Values) -> Result<Values, GuestFailure> {
+    let internal = |message: &str| GuestFailure::Internal(message.into());
+    let shared = func.ty();
+    let ty = shared.ty();
+    if values.len() != ty.params.len() {
+        return Err(internal("a call with the wrong number of arguments"));
+    }
+    if !can_cross(ty) {
+        return Err(internal(CANNOT_CROSS));
+    }
+    values.resize(ty.slots(), ValRaw::ZERO);
+    // SAFETY: room and number were just checked, and for types without pointers any bits are a value.
+    unsafe { func.call_raw(values.as_mut_ptr()) }?;
+    values.truncate(ty.results.len());
+    Ok(Values(values))
 }

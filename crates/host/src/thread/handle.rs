@@ -84,10 +84,18 @@ impl GuestThread {
     }
 
     /// Requests a call. [`Event::Returned`] reports how it ended. A call *within* the frame of an import
-    /// that the guest waits for runs before the import's reply is read. Other calls run after
-    /// all that was requested before.
-    pub fn call(&self, call: Call, within: Option<u32>) {
+    /// that the guest waits for runs before the import's reply is read, on the thread that waits for it. Other
+    /// calls run after all that was requested before.
+    pub fn call(&self, mut call: Call, within: Option<u32>) {
         let mut inbox = lock(&self.0.inbox);
+        if let Some(frame) = within {
+            if let Some(asking) = inbox.elsewhere.values_mut().find(|asking| asking.waits_for(frame)) {
+                match asking.ask(call) {
+                    None => return self.0.answered.notify_all(),
+                    Some(refused) => call = refused,
+                }
+            }
+        }
         let nested = within.is_some_and(|frame| inbox.frames.contains(&frame));
         let queue = if nested { &mut inbox.nested } else { &mut inbox.tasks };
         queue.push_back(Task::Call(call));
@@ -107,6 +115,13 @@ impl GuestThread {
     /// [`Event::Returned`] reports its end, as usual.
     pub fn cancel(&self, number: u32) -> bool {
         let mut inbox = lock(&self.0.inbox);
+        if inbox.elsewhere.values_mut().any(|asking| asking.forget(number)) {
+            return true;
+        }
+        if inbox.elsewhere.values_mut().any(|asking| asking.cancel(number)) {
+            self.0.answered.notify_all();
+            return false;
+        }
         let Inbox { tasks, nested, running, cancelled, .. } = &mut *inbox;
         for queue in [tasks, nested] {
             let waiting = queue.len();
@@ -128,7 +143,7 @@ impl GuestThread {
     /// Answers an import. Returns false if the guest no longer waits for it.
     pub fn reply(&self, frame: u32, reply: Reply) -> bool {
         let mut inbox = lock(&self.0.inbox);
-        if inbox.elsewhere.contains(&frame) {
+        if inbox.elsewhere.values().any(|asking| asking.waits_for(frame)) {
             inbox.replies.insert(frame, reply);
             self.0.answered.notify_all();
             return true;

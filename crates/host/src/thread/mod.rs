@@ -8,6 +8,7 @@
 //! [`Team`](crate::team::Team), which ends with the guest.
 //! However the thread ends, the sink's last event reports it, when nothing of the guest is left.
 
+mod asking;
 mod crew;
 mod failure;
 mod guest;
@@ -77,8 +78,9 @@ pub enum Event {
     /// The call or reset with this number is over.
     Returned { call: u32, result: Result<Values, GuestFailure> },
     /// The indices of the host values that the guest, including its frames, may hold, or that are on their
-    /// way to it. All others that it was given before [`GuestThread::sweep`] are free.
-    References(Vec<u32>),
+    /// way to it. All others that it was given before [`GuestThread::sweep`] are free. None if that cannot be told,
+    /// because threads of the guest's are at work.
+    References(Option<Vec<u32>>),
     /// The thread is about to end. Nothing follows.
     Ended(Result<(), GuestFailure>),
 }

@@ -1,14 +1,16 @@
 //! The state shared by a guest's thread and its owner: what is requested, and how the guest is stopped.
 
+use super::asking::Asking;
 use super::failure::GuestFailure;
 use super::memory::IdleMemory;
 use super::{Call, Reply, Values};
 use crate::team::Team;
 use crate::watchdog::Timed;
 use engine::{InterruptHandle, SharedMemory, ValRaw};
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread::ThreadId;
 use wasi::Interrupt;
 
 /// A request to a guest.
@@ -33,8 +35,8 @@ pub(super) struct Inbox {
     pub(super) nested: VecDeque<Task>,
     /// The imports that the guest waits for, the innermost last.
     pub(super) frames: Vec<u32>,
-    /// The imports that other threads of the guest wait for.
-    pub(super) elsewhere: HashSet<u32>,
+    /// The other threads of the guest that wait for imports.
+    pub(super) elsewhere: HashMap<ThreadId, Asking>,
     /// Keyed by frame: an outer import may be answered before an inner one.
     pub(super) replies: HashMap<u32, Reply>,
     /// The numbers of the running tasks, the innermost last.
@@ -88,7 +90,7 @@ pub(super) struct Shared {
     pub(super) team: Mutex<Option<Arc<Team>>>,
     /// The number of import calls so far, by any thread.
     pub(super) frames: AtomicU32,
-    /// Tells the threads in `Inbox::elsewhere` of replies.
+    /// Tells the threads in `Inbox::elsewhere` of replies and calls.
     pub(super) answered: Condvar,
     /// Stops the guest's wasm. Set once the guest has a store.
     pub(super) interrupt: OnceLock<InterruptHandle>,

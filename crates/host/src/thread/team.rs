@@ -2,18 +2,18 @@
 //!
 //! Used by `guest.rs`. Invariant: nothing here belongs to the guest's own store.
 
-use super::failure::{GuestFailure, Stopped, Thrown};
+use super::asking::Asks;
+use super::failure::{GuestFailure, Stopped};
 use super::shared::{Shared, lock};
 use super::values::{CANNOT_CROSS, can_cross};
-use super::{Event, Import, Plan, Sink, Value, Values};
+use super::{Import, Plan, Sink, Value, Values};
 use crate::import_for;
 use crate::team::{Tank, Team, TeamPlan};
 use engine::{
     Budget, Error, Extern, ExternType, Func, FuncType, Global, GlobalType, Memory, NativeFunc, SharedMemory,
-    Store, TrapCode,
+    Store,
 };
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError, Weak};
+use std::sync::Arc;
 use wasi::WasiCtx;
 
 /// An import as any thread of the guest can have it.
@@ -63,10 +63,11 @@ pub(super) fn team_of(
     let (memories, sink, of_calls) = (memories.to_vec(), sink.clone(), Arc::downgrade(shared));
     let team = Team::new(TeamPlan {
         module: plan.module.clone(),
-        externs: Box::new(move |team, store, _| {
-            let each = |(index, import): (usize, &ForThreads)| {
-                extern_for(store, team, import, index, &memories, (&of_calls, &sink))
-            };
+        externs: Box::new(move |team, store, own| {
+            let asks =
+                Asks { team: team.clone(), own: own.clone(), shared: of_calls.clone(), sink: sink.clone() };
+            let each =
+                |(index, import): (usize, &ForThreads)| extern_for(store, import, index, &memories, &asks);
             imports.iter().enumerate().map(each).collect()
         }),
         limits: plan.limits,
@@ -109,11 +110,10 @@ fn for_threads(plan: &Plan, ctx: Option<&WasiCtx>) -> Result<Vec<ForThreads>, Gu
 
 fn extern_for(
     store: &Store,
-    team: &Arc<Team>,
     import: &ForThreads,
     index: usize,
     memories: &[SharedMemory],
-    (shared, sink): (&Weak<Shared>, &Sink),
+    asks: &Asks,
 ) -> Result<Extern, GuestFailure> {
     Ok(match import {
         ForThreads::Native(native) => Extern::Native(native.clone()),
@@ -122,18 +122,17 @@ fn extern_for(
             Extern::Global(Global::new(store, ty, value.to_val())?)
         }
         ForThreads::Memory(place) => memory_for(store, memories.get(*place))?,
-        ForThreads::ThreadSpawn => Extern::Native(team.thread_spawn().ok_or(Stopped)?),
+        ForThreads::ThreadSpawn => Extern::Native(asks.team.thread_spawn().ok_or(Stopped)?),
         ForThreads::Remote(ty) => {
             let (params, results) = (ty.params.len(), ty.results.len());
             let crosses = can_cross(ty);
-            let (team, shared, sink) = (team.clone(), shared.clone(), sink.clone());
+            let asks = asks.clone();
             Extern::Func(Func::new(store, ty.clone(), move |values| {
                 if !crosses {
                     return Err(Error::Internal(CANNOT_CROSS.into()));
                 }
                 let given = Values(values[..params].to_vec());
-                let shared = shared.upgrade().ok_or(TrapCode::Interrupted)?;
-                let reply = call_from_thread(&team, &shared, &sink, index, given)?;
+                let reply = asks.call(index, given)?;
                 if reply.0.len() != results {
                     return Err(Error::Internal("an answer with the wrong number of results".into()));
                 }
@@ -142,29 +141,4 @@ fn extern_for(
             }))
         }
     })
-}
-
-/// Calls an import of the other side for a thread that the guest started: sends the call, and waits for the answer.
-fn call_from_thread(
-    team: &Team,
-    shared: &Shared,
-    sink: &Sink,
-    index: usize,
-    values: Values,
-) -> Result<Values, Error> {
-    let frame = shared.frames.fetch_add(1, Ordering::Relaxed);
-    lock(&shared.inbox).elsewhere.insert(frame);
-    sink(Event::Import { frame, index, values });
-    let mut inbox = lock(&shared.inbox);
-    let reply = loop {
-        if let Some(reply) = inbox.replies.remove(&frame) {
-            break reply.map_err(|()| Error::Host(Box::new(Thrown(frame))));
-        }
-        if team.has_ended() {
-            break Err(TrapCode::Interrupted.into());
-        }
-        inbox = shared.answered.wait(inbox).unwrap_or_else(PoisonError::into_inner);
-    };
-    inbox.elsewhere.remove(&frame);
-    reply
 }

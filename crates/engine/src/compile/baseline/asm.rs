@@ -262,6 +262,16 @@ impl Asm {
         self.op(0, w, false, &[0x85], a, Rm::Reg(b));
     }
 
+    /// Tests bits of the low half of a register.
+    pub fn test_imm(&mut self, reg: Reg, bits: i32) {
+        self.op(0, W::D, false, &[0xf7], 0, Rm::Reg(reg));
+        self.int(bits);
+    }
+
+    pub fn neg(&mut self, reg: Reg) {
+        self.op(0, W::Q, false, &[0xf7], 3, Rm::Reg(reg));
+    }
+
     pub fn imul(&mut self, w: W, to: Reg, from: Rm) {
         self.op(0, w, false, &[0x0f, 0xaf], to, from);
     }
@@ -316,6 +326,38 @@ impl Asm {
     /// Stores `rax` at `rdi` and after it, `rcx` times.
     pub fn rep_stosq(&mut self) {
         self.code.extend_from_slice(&[0xf3, 0x48, 0xab]);
+    }
+
+    // --- atomics ---
+
+    /// Exchanges so many bytes of memory and a register, with an implied `lock`.
+    pub fn xchg(&mut self, size: u64, memory: Rm, reg: Reg) {
+        self.sized(size, &[0x86], &[0x87], memory, reg);
+    }
+
+    /// Adds a register to memory, which leaves the old bytes in the register.
+    pub fn lock_xadd(&mut self, size: u64, memory: Rm, reg: Reg) {
+        self.byte(0xf0);
+        self.sized(size, &[0x0f, 0xc0], &[0x0f, 0xc1], memory, reg);
+    }
+
+    /// Stores a register if memory has what `rax` has, and loads memory into `rax` otherwise.
+    pub fn lock_cmpxchg(&mut self, size: u64, memory: Rm, reg: Reg) {
+        self.byte(0xf0);
+        self.sized(size, &[0x0f, 0xb0], &[0x0f, 0xb1], memory, reg);
+    }
+
+    pub fn mfence(&mut self) {
+        self.code.extend_from_slice(&[0x0f, 0xae, 0xf0]);
+    }
+
+    fn sized(&mut self, size: u64, narrow: &[u8], wide: &[u8], memory: Rm, reg: Reg) {
+        match size {
+            1 => self.op(0, W::D, true, narrow, reg, memory),
+            2 => self.op(0x66, W::D, false, wide, reg, memory),
+            4 => self.op(0, W::D, false, wide, reg, memory),
+            _ => self.op(0, W::Q, false, wide, reg, memory),
+        }
     }
 
     // --- vector registers ---

@@ -13,6 +13,7 @@
 //! `bounds::is_guarded` says that its address needs no check.
 
 mod asm;
+mod atomics;
 mod calls;
 mod control;
 mod exceptions;

@@ -38,7 +38,7 @@ impl Load {
 impl Baseline<'_> {
     /// The place of an access of `size` bytes. `address` is the register that belongs to it. The place uses no scratch
     /// register but the first.
-    fn address(&mut self, memarg: &MemArg, size: u64) -> Result<(Rm, Reg)> {
+    pub(super) fn address(&mut self, memarg: &MemArg, size: u64) -> Result<(Rm, Reg)> {
         let wasmparser::MemArgTarget::Memory(memory) = memarg.target else { return Err(Refused::Unknown) };
         let memory = index::<MemoryIndex>(memory);
         let style = self.module.tunables.style_of(&self.module.info.memories[memory]);
@@ -749,7 +749,7 @@ impl Baseline<'_> {
             O::I64ReinterpretF64 => self.reinterpret(I64),
             O::F32ReinterpretI32 => self.reinterpret(F32),
             O::F64ReinterpretI64 => self.reinterpret(F64),
-            _ => return Err(Refused::Unknown),
+            _ => self.atomic(op)?,
         }
         Ok(())
     }

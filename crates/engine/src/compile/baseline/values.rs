@@ -180,6 +180,12 @@ impl Values {
         }
     }
 
+    /// Makes a register the caller's, which has it in none of its operands.
+    pub fn claim(&mut self, asm: &mut Asm, reg: Reg) {
+        self.evict(asm, reg);
+        self.ints &= !(1 << reg);
+    }
+
     // --- the operand stack ---
 
     pub fn push(&mut self, asm: &mut Asm, ty: Ty, place: Place) {
