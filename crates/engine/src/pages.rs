@@ -11,9 +11,11 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-/// Bytes of inaccessible guard after (and before) the 4 GiB of a reserved memory.
-pub const GUARD_SIZE: u64 = 32 << 20;
-const GUARD_BEFORE: usize = GUARD_SIZE as usize;
+/// Bytes of inaccessible guard after the 4 GiB of a reserved memory. More than a large stack and the static data after
+/// it: napi-rs gives its modules a stack of 64 MB, and all static data is accessed at offsets behind that.
+pub const GUARD_SIZE: u64 = 128 << 20;
+/// And before them.
+const GUARD_BEFORE: usize = 32 << 20;
 
 /// Bytes of a reserved memory between its guards: the range of a 32-bit index.
 pub const RESERVED: usize = 4 << 30;

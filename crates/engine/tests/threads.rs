@@ -436,7 +436,7 @@ fn accesses() -> Vec<(String, String, u64)> {
 #[test]
 fn every_access_traps_exactly_where_it_should() {
     const LEN: u64 = 65_536;
-    const GUARD: u64 = 32 << 20;
+    const GUARD: u64 = GUARD_SIZE;
     let offsets_32 = [0, 1, 3, 4, 8, GUARD - 8, GUARD - 4, GUARD, GUARD + 8, u64::from(u32::MAX)];
     let offsets_64 = [0, 1, 8, GUARD, 1 << 32, u64::MAX - 7, u64::MAX];
     for engine in engines() {
