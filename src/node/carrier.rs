@@ -4,7 +4,7 @@
 //! of V8's, the *carrier*, with two custom sections: the hash by which this process knows the module, and the
 //! module's bytes. Invariant: a carrier is enough to have the module, in any thread, even if everybody
 //! else has let go of it: then it is compiled anew. Copies of large modules would cost more than all the rest of
-//! a start, so if the cache has the module, its bytes are there and not in the carrier.
+//! a start, so if the cache has the module then, its bytes are there and not in the carrier.
 
 use super::failure::{Failure, Kind, run};
 use super::realm::{Realm, engine};
@@ -23,7 +23,7 @@ pub fn carrier_sections() -> Vec<&'static str> {
     vec![WHICH, BYTES]
 }
 
-/// A module of this size has its bytes in the carrier only if the cache does not have them.
+/// A module of this size has its bytes in the carrier only if it is not sure that the cache has them.
 const LARGE: usize = 256 << 10;
 
 /// The bytes of a carrier for the module. A `whole` one has the module's bytes in it, or leaves them to the
@@ -35,7 +35,7 @@ pub fn carrier_of(
     whole: bool,
 ) -> napi::Result<Uint8Array> {
     run(realm, || {
-        let whole = whole && !(module.is_kept() && module.bytes().len() >= LARGE);
+        let whole = whole && !(module.bytes().len() >= LARGE && module.promise_to_keep());
         let bytes = if whole { module.bytes() } else { &[] };
         let mut carrier = Vec::new();
         // The header, and both sections with their names.

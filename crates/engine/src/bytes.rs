@@ -1,10 +1,10 @@
 //! The binary of a module.
 //!
 //! Used by the code that makes modules and by everything that reads parts of a module later. Invariant: the
-//! bytes never change. They are either the module's own, or a part of a mapped artifact, whose pages are read
-//! from the file when they are used. Those of a large module can come to rest on a file.
+//! bytes never change. They are either in memory of their own, or a part of a mapped file that nobody writes to, whose
+//! pages are read when they are used and can be given back.
 
-use crate::sys::{Mmap, page_size};
+use crate::sys::{DISCARDS, Mmap, page_size};
 use std::fs::File;
 use std::io::{self, Read};
 use std::ops::{Deref, Range};
@@ -17,53 +17,77 @@ pub struct ModuleBytes(Kind);
 #[derive(Clone)]
 enum Kind {
     Own(Arc<Vec<u8>>),
-    /// In pages of their own: so many bytes from the start.
-    Paged(Arc<Mmap>, usize),
+    /// A part of an artifact.
     Mapped(Arc<Mmap>, Range<usize>),
+    /// A part of a file that is no artifact yet.
+    Filed(Arc<Filed>),
+}
+
+struct Filed {
+    file: File,
+    memory: Mmap,
+    range: Range<usize>,
 }
 
 impl ModuleBytes {
-    /// From this number of bytes on they have pages of their own.
-    pub const PAGED: usize = 1 << 20;
+    /// So many bytes are worth a file.
+    pub const LARGE: usize = 1 << 20;
 
     /// As many bytes as there are from a reader, up to `len`.
     pub fn read(reader: &mut impl Read, len: usize) -> io::Result<ModuleBytes> {
-        if len < Self::PAGED {
-            let mut bytes = Vec::new();
-            bytes.try_reserve_exact(len + 1).map_err(io::Error::from)?;
-            reader.take(len as u64).read_to_end(&mut bytes)?;
-            return Ok(bytes.into());
-        }
-        let memory = Mmap::reserve(len.next_multiple_of(page_size()))?;
-        memory.make_writable(0..memory.len())?;
-        // SAFETY: the pages are new, readable and writable, and nobody else has them yet.
-        let pages = unsafe { std::slice::from_raw_parts_mut(memory.start(), len) };
-        let mut count = 0;
-        while count < len {
-            match reader.read(&mut pages[count..]) {
-                Ok(0) => break,
-                Ok(more) => count += more,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(ModuleBytes(Kind::Paged(Arc::new(memory), count)))
+        let mut bytes = Vec::new();
+        bytes.try_reserve_exact(len + 1).map_err(io::Error::from)?;
+        reader.take(len as u64).read_to_end(&mut bytes)?;
+        Ok(bytes.into())
     }
 
-    /// Gives memory back: from now on a file has the bytes, from `offset` on. It must have the same ones, and neither
-    /// change nor shrink. This does nothing for bytes without pages of their own, or if the system cannot do it.
-    pub fn rest_on(&self, file: &File, offset: u64) {
-        if let Kind::Paged(memory, _) = &self.0
-            && offset.is_multiple_of(page_size() as u64)
-        {
-            let _ = memory.show_file(0..memory.len(), file, offset);
+    /// A range of a file. Nobody writes to that range any more, and the file does not shrink.
+    pub fn in_file(file: File, range: Range<usize>) -> io::Result<ModuleBytes> {
+        if range.start > range.end {
+            return Err(io::ErrorKind::InvalidInput.into());
         }
+        let memory = Mmap::of_file(&file, range.end)?;
+        Ok(ModuleBytes(Kind::Filed(Arc::new(Filed { file, memory, range }))))
     }
 
     /// A range of a mapping that is readable and never written. An empty one if the range is not inside.
     pub fn mapped(memory: Arc<Mmap>, range: Range<usize>) -> ModuleBytes {
         let inside = range.start <= range.end && range.end <= memory.len();
         ModuleBytes(Kind::Mapped(memory, if inside { range } else { 0..0 }))
+    }
+
+    /// The file of [`ModuleBytes::in_file`].
+    pub fn file(&self) -> Option<&File> {
+        match &self.0 {
+            Kind::Filed(filed) => Some(&filed.file),
+            _ => None,
+        }
+    }
+
+    /// Gives memory back, if a file has the bytes. They are read again when they are used.
+    pub fn give_back(&self) {
+        self.give_back_range(0..self.len());
+    }
+
+    fn give_back_range(&self, range: Range<usize>) {
+        if let Kind::Filed(filed) = &self.0
+            && DISCARDS
+        {
+            let start = (filed.range.start + range.start).next_multiple_of(page_size());
+            let end = (filed.range.start + range.end) / page_size() * page_size();
+            if start < end {
+                let _ = filed.memory.discard(start..end);
+            }
+        }
+    }
+
+    /// Calls `f` with all bytes in order, a part at a time. This takes little memory if a file has them.
+    pub fn for_each_part(&self, mut f: impl FnMut(&[u8])) {
+        for start in (0..self.len()).step_by(Self::LARGE) {
+            let range = start..self.len().min(start + Self::LARGE);
+            f(&self[range.clone()]);
+            self.give_back_range(range);
+        }
     }
 }
 
@@ -85,15 +109,12 @@ impl Deref for ModuleBytes {
     fn deref(&self) -> &[u8] {
         match &self.0 {
             Kind::Own(bytes) => bytes,
-            // SAFETY: there are so many bytes in the pages, which are readable. Nobody writes to them: `read` did
-            // before there was a `self`, and what `rest_on` puts in their place has the same bytes. They live as long
-            // as `self`.
-            Kind::Paged(memory, len) => unsafe { std::slice::from_raw_parts(memory.start(), *len) },
             // SAFETY: the mapping has these bytes, as was checked in `mapped`. It is readable, nothing writes
             // to it, and it lives as long as `self`.
             Kind::Mapped(memory, range) => unsafe {
                 std::slice::from_raw_parts(memory.start().add(range.start), range.len())
             },
+            Kind::Filed(filed) => &filed.memory.bytes_of_file()[filed.range.clone()],
         }
     }
 }
@@ -104,29 +125,26 @@ mod tests {
     use std::io::Write;
 
     /// Not a multiple of the page size, so that the last page is not whole.
-    const LEN: usize = ModuleBytes::PAGED + 123;
+    const LEN: usize = 2 * ModuleBytes::LARGE + 123;
 
     fn sample() -> Vec<u8> {
         (0..LEN).map(|at| (at * 7 + at / 251) as u8).collect()
     }
 
     #[test]
-    fn bytes_are_the_same_when_they_rest_on_a_file() {
+    fn bytes_in_a_file_are_the_same_when_they_were_given_back() {
         let bytes = sample();
-        let read = ModuleBytes::read(&mut &bytes[..], LEN).unwrap();
-        assert!(read[..] == bytes[..]);
         let mut file = tempfile::tempfile().unwrap();
-        let begin = crate::sys::page_size();
-        file.write_all(&vec![0; begin]).unwrap();
+        // Beside other bytes in the same pages.
+        file.write_all(b"begin").unwrap();
         file.write_all(&bytes).unwrap();
-        let other = read.clone();
-        read.rest_on(&file, begin as u64);
-        drop(file);
-        assert!(read[..] == bytes[..] && other[..] == bytes[..]);
-        // Where pages cannot stand for each other, nothing happens.
-        let file = tempfile::tempfile().unwrap();
-        read.rest_on(&file, 8);
+        let read = ModuleBytes::in_file(file, 5..5 + LEN).unwrap();
         assert!(read[..] == bytes[..]);
+        read.give_back();
+        assert!(read[..] == bytes[..]);
+        let mut parts = Vec::new();
+        read.for_each_part(|part| parts.extend_from_slice(part));
+        assert!(parts == bytes && read[..] == bytes[..]);
     }
 
     #[test]

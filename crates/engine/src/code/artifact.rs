@@ -16,8 +16,9 @@ use crate::compile::{Handler, SourceLocation, TypeTrampoline};
 use crate::parse::info::DefinedFuncIndex;
 use crate::sys::{Mmap, page_size};
 use cranelift_entity::EntityRef;
+use std::fs::File;
 use std::hash::Hasher;
-use std::io::{self, Write};
+use std::io::{self, Seek, Write};
 use std::ops::Range;
 use std::sync::Arc;
 use twox_hash::XxHash3_64;
@@ -54,20 +55,20 @@ pub enum Section {
     Trampolines,
     /// Machine code.
     Text,
-    /// Written artifacts only: initial contents of memories, see `parse::image`. May be empty.
-    Image,
     /// Written artifacts only: the module's binary.
     Module,
+    /// Written artifacts only: initial contents of memories, see `parse::image`. May be empty.
+    Image,
 }
 
-const SECTIONS: usize = Section::Module as usize + 1;
+const SECTIONS: usize = Section::Image as usize + 1;
 /// The sections of an artifact in memory.
 const LINKED: usize = Section::Text as usize + 1;
 
 /// What a written artifact has beside what was linked.
 pub struct Attached<'a> {
     pub image: &'a [u8],
-    pub module: &'a [u8],
+    pub module: &'a ModuleBytes,
 }
 
 /// All sections except the text.
@@ -103,12 +104,11 @@ impl Layout {
 
     /// The layout of the same artifact when it is written.
     fn with(mut self, attached: &Attached<'_>) -> Layout {
-        let image = self.range(Section::Text).end.next_multiple_of(PAGE);
-        // Pages of the file can stand for those of a large module in memory.
-        let alignment = if attached.module.len() < ModuleBytes::PAGED { 8 } else { PAGE };
-        let module = (image + attached.image.len()).next_multiple_of(alignment);
+        let module = self.range(Section::Text).end;
+        let end = module + attached.module.len();
+        let image = end.next_multiple_of(if attached.image.is_empty() { 8 } else { PAGE });
+        self.0[Section::Module as usize] = [module, end].map(|at| at as u64);
         self.0[Section::Image as usize] = [image, image + attached.image.len()].map(|at| at as u64);
-        self.0[Section::Module as usize] = [module, module + attached.module.len()].map(|at| at as u64);
         self
     }
 
@@ -119,7 +119,7 @@ impl Layout {
 
     /// The size of the artifact in bytes.
     pub fn len(&self) -> usize {
-        self.range(Section::Module).end
+        self.range(Section::Image).end
     }
 
     /// Whether this can be the layout of an artifact of `len` bytes.
@@ -127,10 +127,9 @@ impl Layout {
         let follow = self.0.windows(2).all(|pair| pair[0][1] <= pair[1][0]);
         let aligned = self.0.iter().all(|[start, end]| start % 8 == 0 && start <= end);
         let [text, text_end] = self.0[Section::Text as usize];
-        let [image, _] = self.0[Section::Image as usize];
+        let [image, end] = self.0[Section::Image as usize];
         let paged = text % PAGE as u64 == 0 && text_end % page_size() as u64 == 0;
-        let paged = paged && image % page_size() as u64 == 0;
-        let [_, end] = self.0[Section::Module as usize];
+        let paged = paged && (image == end || image % page_size() as u64 == 0);
         follow && aligned && paged && self.0[0][0] >= HEADER as u64 && end == len
     }
 }
@@ -157,6 +156,13 @@ pub fn begin(bytes: &[u8; BEGIN]) -> ([u8; 8], Key) {
 }
 /// The start of the bytes covered by the checksum.
 const CHECKED: usize = 16;
+
+/// An artifact in its written form. After `linked` comes the module's binary, and after the zeros the image.
+struct Parts<'a> {
+    header: Header,
+    linked: &'a [u8],
+    zeros: &'a [u8],
+}
 
 /// Why bytes are rejected as an artifact. The module is then compiled again.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -204,6 +210,11 @@ impl Artifact {
     pub fn empty(key: Key) -> io::Result<Artifact> {
         let layout = Layout::new([0; LINKED]);
         Artifact::new(writable(layout.len())?, layout, key, &Contents::default())
+    }
+
+    /// Where the module's binary is in an artifact without code, in bytes from the start.
+    pub fn module_in_empty() -> usize {
+        Layout::new([0; LINKED]).range(Section::Text).end
     }
 
     /// Opens a written artifact. `memory` contains all of it and is readable. Everything is checked first,
@@ -285,29 +296,41 @@ impl Artifact {
 
     /// Writes the artifact in the form that [`Artifact::open`] reads.
     pub fn write(&self, attached: &Attached<'_>, out: &mut dyn Write) -> io::Result<()> {
+        let parts = self.parts(attached);
+        out.write_all(bytemuck::bytes_of(&parts.header))?;
+        out.write_all(parts.linked)?;
+        out.write_all(attached.module)?;
+        out.write_all(parts.zeros)?;
+        out.write_all(attached.image)
+    }
+
+    /// Writes everything but the module's binary to a file that has it already, where [`Artifact::write`] would write
+    /// it.
+    pub fn write_around(&self, attached: &Attached<'_>, mut file: &File) -> io::Result<()> {
+        let parts = self.parts(attached);
+        file.rewind()?;
+        file.write_all(bytemuck::bytes_of(&parts.header))?;
+        file.write_all(parts.linked)?;
+        file.seek_relative(attached.module.len() as i64)?;
+        file.write_all(parts.zeros)?;
+        file.write_all(attached.image)
+    }
+
+    /// The written form but for what is attached.
+    fn parts(&self, attached: &Attached<'_>) -> Parts<'_> {
         static ZEROS: [u8; PAGE] = [0; PAGE];
         let layout = self.layout.with(attached);
         let header = Header { magic: MAGIC, checksum: 0, key: self.key, layout };
-        let [text, image, module] =
-            [Section::Text, Section::Image, Section::Module].map(|section| layout.range(section));
-        let parts: [&[u8]; 6] = [
-            &bytemuck::bytes_of(&header)[CHECKED..],
-            &all(&self.memory)[HEADER..text.end],
-            &ZEROS[..image.start - text.end],
-            attached.image,
-            &ZEROS[..module.start - image.end],
-            attached.module,
-        ];
+        let [text, module, image] =
+            [Section::Text, Section::Module, Section::Image].map(|section| layout.range(section));
+        let (linked, zeros) = (&all(&self.memory)[HEADER..text.end], &ZEROS[..image.start - module.end]);
         let mut checksum = XxHash3_64::new();
-        parts.iter().for_each(|part| checksum.write(part));
-        out.write_all(&MAGIC)?;
-        out.write_all(&checksum.finish().to_ne_bytes())?;
-        parts.iter().try_for_each(|part| out.write_all(part))
-    }
-
-    /// Where [`Artifact::write`] writes the module's binary, in bytes from the start.
-    pub fn module_at(&self, attached: &Attached<'_>) -> u64 {
-        self.layout.with(attached).range(Section::Module).start as u64
+        checksum.write(&bytemuck::bytes_of(&header)[CHECKED..]);
+        checksum.write(linked);
+        attached.module.for_each_part(|part| checksum.write(part));
+        checksum.write(zeros);
+        checksum.write(attached.image);
+        Parts { header: Header { checksum: checksum.finish(), ..header }, linked, zeros }
     }
 
     /// The number of bytes that [`Artifact::write`] writes.

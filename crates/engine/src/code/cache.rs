@@ -12,9 +12,10 @@
 use super::artifact::{Artifact, Attached, Key};
 use super::notes;
 use super::pieces::{self, Piece, Pieces};
+use crate::bytes::ModuleBytes;
 use crate::sys::{self, FileState, Mmap};
 use std::fs::{self, DirEntry, File};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -75,14 +76,39 @@ impl Cache {
         }
     }
 
-    /// Stores an artifact, if possible, and returns its file.
-    pub fn store(&self, artifact: &Artifact, attached: &Attached<'_>) -> Option<File> {
-        if artifact.written_len(attached) as u64 > self.max_bytes / 2 {
+    /// A module's bytes in a file without a name, which [`Cache::store`] makes that of an artifact without code. `fill`
+    /// writes them, up to `len`, and returns how many there are. `None` if the system has no such files here.
+    pub fn file_for(
+        &self,
+        len: usize,
+        fill: impl FnOnce(&mut File) -> io::Result<u64>,
+    ) -> Option<ModuleBytes> {
+        if len < ModuleBytes::LARGE || !self.takes(len) {
             return None;
         }
-        let written = self
-            .make_directory()
-            .and_then(|()| write_whole(&self.path(artifact.key()), |file| artifact.write(attached, file)));
+        let start = Artifact::module_in_empty();
+        let make = || -> io::Result<ModuleBytes> {
+            let mut file = sys::unnamed_file(&self.directory)?;
+            file.seek(SeekFrom::Start(start as u64))?;
+            let count = fill(&mut file)?;
+            ModuleBytes::in_file(file, start..start + count as usize)
+        };
+        make().ok()
+    }
+
+    /// Stores an artifact, if possible.
+    pub fn store(&self, artifact: &Artifact, attached: &Attached<'_>) -> bool {
+        if artifact.written_len(attached) as u64 > self.max_bytes / 2 {
+            return false;
+        }
+        let path = self.path(artifact.key());
+        let written = self.make_directory().and_then(|()| {
+            let named = attached.module.file().filter(|_| artifact.text().is_empty()).is_some_and(|file| {
+                let written = artifact.write_around(attached, file);
+                written.and_then(|()| replace_whole(&path, |path| sys::name_file(file, path))).is_ok()
+            });
+            if named { Ok(()) } else { write_whole(&path, |file| artifact.write(attached, file)) }
+        });
         if written.is_ok() {
             // They are all in the artifact.
             for extension in [CALLED, OTHERS] {
@@ -90,7 +116,12 @@ impl Cache {
             }
             self.evict();
         }
-        written.ok()
+        written.is_ok()
+    }
+
+    /// Whether an artifact with a module of so many bytes can be stored, as far as can be known.
+    pub fn takes(&self, len: usize) -> bool {
+        len as u64 <= self.max_bytes / 4 && self.make_directory().is_ok() && sys::can_write(&self.directory)
     }
 
     /// Removes an artifact.
@@ -257,20 +288,24 @@ fn note_use(path: &Path) {
 }
 
 /// Writes a file that is not visible before it is complete.
-pub fn write_whole(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<File> {
-    static WRITTEN: AtomicU32 = AtomicU32::new(0);
-    let number = WRITTEN.fetch_add(1, Ordering::Relaxed);
-    let unfinished = path.with_extension(format!("{}-{number}.{UNFINISHED}", std::process::id()));
-    let written = (|| {
-        let mut file = BufWriter::new(sys::create_private_file(&unfinished)?);
+pub fn write_whole(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    replace_whole(path, |unfinished| {
+        let mut file = BufWriter::new(sys::create_private_file(unfinished)?);
         write(&mut file)?;
-        let file = file.into_inner()?;
-        fs::rename(&unfinished, path).map(|()| file)
-    })();
-    if written.is_err() {
+        file.flush()
+    })
+}
+
+/// Puts a file in the place of another one. `make` makes it under another name.
+fn replace_whole(path: &Path, make: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
+    static MADE: AtomicU32 = AtomicU32::new(0);
+    let number = MADE.fetch_add(1, Ordering::Relaxed);
+    let unfinished = path.with_extension(format!("{}-{number}.{UNFINISHED}", std::process::id()));
+    let made = make(&unfinished).and_then(|()| fs::rename(&unfinished, path));
+    if made.is_err() {
         let _ = fs::remove_file(&unfinished);
     }
-    written
+    made
 }
 
 fn digest(key: &Key) -> [u8; 32] {

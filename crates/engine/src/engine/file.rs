@@ -8,13 +8,13 @@ use super::Engine;
 use super::making::{self, Given};
 use super::module::Module;
 use crate::bytes::ModuleBytes;
-use crate::code::now;
+use crate::code::{Cache, now};
 use crate::error::CompileError;
 use crate::parse;
-use crate::pool::{self, Stop};
+use crate::pool;
 use crate::sys::FileState;
 use std::fs::File;
-use std::io;
+use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -75,7 +75,7 @@ pub fn make(
             return Ok(Some(module));
         }
     }
-    let Ok((bytes, len)) = read(&mut file) else { return Ok(None) };
+    let Ok((bytes, len)) = read(&mut file, cache) else { return Ok(None) };
     parse::check_len(len)?;
     let engine = choose(&bytes)?;
     let module = making::make(&engine, Given::Own(bytes), use_cache, go_on)?;
@@ -89,13 +89,7 @@ pub fn make(
 
 /// The module with this hash, if it need not be read and validated.
 fn find(engine: &Engine, hash: &[u8; 32]) -> Option<Module> {
-    let made = engine.modules().made(hash);
-    made.or_else(|| {
-        let (never, go_on) = (AtomicBool::new(false), || true);
-        let resume = || Module::resume(engine, hash, &Stop::new(&never, &go_on));
-        let module = Module::load(engine, hash, false).or_else(resume);
-        module.map(making::keep)
-    })
+    engine.modules().made(hash).or_else(|| Module::cached(engine, hash))
 }
 
 fn open(path: &Path) -> io::Result<(File, FileState)> {
@@ -108,8 +102,14 @@ fn open(path: &Path) -> io::Result<(File, FileState)> {
 }
 
 /// The bytes of a file, and how many there are. Of too many for a module none are read.
-fn read(file: &mut File) -> io::Result<(ModuleBytes, u64)> {
+fn read(file: &mut File, cache: Option<&Cache>) -> io::Result<(ModuleBytes, u64)> {
     let len = file.metadata()?.len();
     let wanted = if parse::check_len(len).is_ok() { len as usize } else { 0 };
+    // The kernel copies them.
+    let copy = |to: &mut File| io::copy(&mut (&*file).take(wanted as u64), to);
+    if let Some(bytes) = cache.and_then(|cache| cache.file_for(wanted, copy)) {
+        return Ok((bytes, len));
+    }
+    file.rewind()?;
     Ok((ModuleBytes::read(file, wanted)?, len))
 }

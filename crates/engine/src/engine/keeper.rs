@@ -22,8 +22,10 @@ pub struct Keeper {
     pub key: Key,
     pub info: Arc<ModuleInfo>,
     pub bytes: ModuleBytes,
-    /// Whether the cache has the module without code.
+    /// Whether the cache has the module, with or without code.
     is_begun: AtomicBool,
+    /// Whether it was tried to give it to the cache.
+    is_tried: AtomicBool,
     /// Whether what is kept next takes the place of a file: of others, and of functions that were called.
     replaces: [AtomicBool; 2],
 }
@@ -51,6 +53,7 @@ impl Keeper {
             info,
             bytes,
             is_begun,
+            is_tried: AtomicBool::new(false),
             replaces: Default::default(),
         }
     }
@@ -85,27 +88,33 @@ impl Keeper {
     /// Keeps the module without code, unless the cache has it. This takes as long as it takes to write the module.
     pub fn begin(&self) {
         if let Some(cache) = &self.cache
-            && !self.is_begun.swap(true, Ordering::Relaxed)
+            && !self.is_begun.load(Ordering::Relaxed)
+            && !self.is_tried.swap(true, Ordering::Relaxed)
             && let Ok(empty) = Artifact::empty(begun_key(&self.key))
         {
             // Without it, a later process validates the module again.
-            store(cache, &empty, &self.info, &self.bytes);
+            let stored = store(cache, &empty, &self.info, &self.bytes);
+            self.is_begun.fetch_or(stored, Ordering::Relaxed);
         }
+    }
+
+    /// Whether the cache has the module, or [`Keeper::begin`] can give it to it.
+    pub fn can_begin(&self) -> bool {
+        let can = || self.cache.as_ref().is_some_and(|cache| cache.takes(self.bytes.len()));
+        self.is_begun.load(Ordering::Relaxed) || !self.is_tried.load(Ordering::Relaxed) && can()
     }
 
     /// Keeps everything.
     pub fn keep_whole(&self, artifact: &Artifact) {
         let Some(cache) = &self.cache else { return };
         if store(cache, artifact, &self.info, &self.bytes) {
+            self.is_begun.store(true, Ordering::Relaxed);
             cache.remove(&begun_key(&self.key));
         }
     }
 }
 
-/// Stores an artifact with what belongs to its module, whose bytes are in the file from then on.
+/// Stores an artifact with what belongs to its module.
 pub fn store(cache: &Cache, artifact: &Artifact, info: &ModuleInfo, bytes: &ModuleBytes) -> bool {
-    let attached = Attached { image: &image_of(info, bytes), module: bytes };
-    let Some(file) = cache.store(artifact, &attached) else { return false };
-    bytes.rest_on(&file, artifact.module_at(&attached));
-    true
+    cache.store(artifact, &Attached { image: &image_of(info, bytes), module: bytes })
 }

@@ -40,6 +40,8 @@ pub(crate) struct LazyModule {
     /// Notified when a function is made, and when everything is.
     changed: Condvar,
     abandoned: AtomicBool,
+    /// Whether the cache is to have the module when nobody holds it any more.
+    promised: AtomicBool,
     /// For tasks of the background.
     own: Weak<LazyModule>,
     /// Everything, linked.
@@ -104,6 +106,7 @@ impl LazyModule {
             agenda: Mutex::new(agenda),
             changed: Condvar::new(),
             abandoned: AtomicBool::new(false),
+            promised: AtomicBool::new(false),
             whole: OnceLock::new(),
             finished: AtomicBool::new(false),
             tally,
@@ -219,9 +222,20 @@ impl LazyModule {
         self.tally.progress()
     }
 
+    /// Promises that the cache has the module when nobody holds it any more, if that can be promised.
+    pub fn promise_to_keep(&self) -> bool {
+        let can = self.keeper.can_begin();
+        self.promised.fetch_or(can, Ordering::Relaxed);
+        can
+    }
+
     /// Stops all work, because nobody holds the module any more.
     pub fn abandon(&self) {
         self.abandoned.store(true, Ordering::Relaxed);
+        if self.promised.load(Ordering::Relaxed) {
+            let _storing = self.storing.lock().unwrap_or_else(PoisonError::into_inner);
+            self.keeper.begin();
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Agenda> {

@@ -8,10 +8,13 @@
 use super::Engine;
 use super::module::{Inner, Module, WeakModule};
 use crate::bytes::ModuleBytes;
+use crate::code::Cache;
 use crate::error::CompileError;
 use crate::pool::{self, Stop};
 use crate::progress::{Progress, Tally};
 use std::collections::HashMap;
+use std::fs::File;
+use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -73,11 +76,14 @@ impl Given<'_> {
     }
 
     /// Bytes that nobody else can write, and their hash. `hash` is that of the given ones.
-    fn into_own(self, hash: Hash) -> Result<(ModuleBytes, Hash), CompileError> {
+    fn into_own(self, hash: Hash, cache: Option<&Cache>) -> Result<(ModuleBytes, Hash), CompileError> {
         match self {
             Given::Own(bytes) => Ok((bytes, hash)),
             Given::Borrowed(bytes) => {
-                let copy = ModuleBytes::read(&mut &*bytes, bytes.len()).map_err(|_| {
+                let write = |file: &mut File| file.write_all(bytes).map(|()| bytes.len() as u64);
+                let filed = cache.and_then(|cache| cache.file_for(bytes.len(), write)).map(Ok);
+                let copy = filed.unwrap_or_else(|| ModuleBytes::read(&mut &*bytes, bytes.len()));
+                let copy = copy.map_err(|_| {
                     CompileError::general(format!("no memory for a module of {} bytes", bytes.len()))
                 })?;
                 let hash = *blake3::hash(&copy).as_bytes();
@@ -108,7 +114,10 @@ impl Modules {
         if use_cache && let Some(module) = Module::load(engine, &hash, true) {
             return Ok(Found::Made(keep(module)));
         }
-        let (bytes, hash) = given.into_own(hash)?;
+        let (bytes, hash) = match Module::kept_bytes(engine, &hash).filter(|_| use_cache) {
+            Some(bytes) => (bytes, hash),
+            None => given.into_own(hash, engine.cache().filter(|_| use_cache))?,
+        };
         let mut known = self.lock();
         if let Some(found) = find_in(&known, &hash) {
             return Ok(found);
@@ -135,6 +144,11 @@ impl Modules {
         }
     }
 
+    /// Whether the last one who had the module still lets go of it.
+    pub fn is_going(&self, hash: &Hash) -> bool {
+        self.lock().get(hash).is_some_and(is_gone)
+    }
+
     /// Removes the entry of a hash if `gone` returns true for it.
     fn forget(&self, hash: &Hash, gone: impl FnOnce(&Known) -> bool) {
         let mut known = self.lock();
@@ -147,6 +161,10 @@ impl Modules {
     pub fn count(&self) -> usize {
         self.lock().len()
     }
+}
+
+fn is_gone(known: &Known) -> bool {
+    matches!(known, Known::Made(module) if module.0.strong_count() == 0)
 }
 
 fn find_in(known: &HashMap<Hash, Known>, hash: &Hash) -> Option<Found> {
@@ -166,11 +184,10 @@ fn find_in(known: &HashMap<Hash, Known>, hash: &Hash) -> Option<Found> {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        let gone = |known: &Known| matches!(known, Known::Made(module) if module.0.strong_count() == 0);
-        self.engine.modules().forget(&self.hash, gone);
         if let Some(lazy) = &self.lazy {
             lazy.abandon();
         }
+        self.engine.modules().forget(&self.hash, is_gone);
     }
 }
 

@@ -22,7 +22,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A compiled module. It is immutable and shared by all threads of the process.
 #[derive(Clone)]
@@ -173,12 +173,27 @@ impl Module {
 
     /// The module whose bytes have this hash, if the engine's cache has it.
     pub fn cached(engine: &Engine, hash: &[u8; 32]) -> Option<Module> {
-        Module::load(engine, hash, false).map(making::keep)
+        // Whoever lets go of it now may have promised to write it.
+        while engine.modules().is_going(hash) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let (never, go_on) = (AtomicBool::new(false), || true);
+        let resume = || Module::resume(engine, hash, &Stop::new(&never, &go_on));
+        Module::load(engine, hash, false).or_else(resume).map(making::keep)
     }
 
-    /// Whether the engine's cache had the module when it was made, or got it then.
-    pub fn is_kept(&self) -> bool {
-        self.0.is_kept
+    /// The bytes with this hash, if the engine's cache has the module without code.
+    pub(super) fn kept_bytes(engine: &Engine, hash: &making::Hash) -> Option<ModuleBytes> {
+        Keeper::find(engine, hash).map(|(begun, _)| begun.module())
+    }
+
+    /// Promises that [`Module::cached`] finds the module when nobody holds it any more. False if that cannot be
+    /// promised. The files of the cache can be removed, of course.
+    pub fn promise_to_keep(&self) -> bool {
+        match &self.0.lazy {
+            Some(lazy) => lazy.promise_to_keep(),
+            None => self.0.is_kept,
+        }
     }
 
     /// Whether the engine's cache has the module, or may get it while it runs.
@@ -223,6 +238,8 @@ impl Module {
         let info = parse::parse(&bytes, engine.features(), engine.threads(), stop)?;
         let (info, offsets) = Module::declarations(info, &hash)?;
         if engine.config().tiers.are_lazy_for(info.code_len()) {
+            // Most functions are never called.
+            bytes.give_back();
             let keeper = Keeper::new(engine, cache, Arc::new(info), bytes, &hash, false);
             let module = Module::lazy(engine, hash, offsets, keeper, None, stop)?;
             count(engine);
@@ -332,7 +349,7 @@ impl Module {
             return Err(CompileError::general("a module that is not complete cannot be serialized"));
         };
         let image = image_of(self.info(), self.bytes());
-        let attached = Attached { image: &image, module: self.bytes() };
+        let attached = Attached { image: &image, module: &self.0.bytes };
         let mut serialized = Vec::new();
         let written = serialized
             .try_reserve_exact(artifact.written_len(&attached))

@@ -121,13 +121,6 @@ impl Mmap {
         self.replace(range, libc::PROT_READ | libc::PROT_WRITE, 0, file.as_raw_fd(), offset)
     }
 
-    /// Replaces pages with those of a file from `offset`, only readable, in one step: whoever reads meanwhile finds one
-    /// or the other. The file must not change or shrink while it is mapped.
-    pub fn show_file(&self, range: Range<usize>, file: &File, offset: u64) -> io::Result<()> {
-        let offset = i64::try_from(offset).map_err(|_| io::ErrorKind::InvalidInput)?;
-        self.replace(range, libc::PROT_READ, 0, file.as_raw_fd(), offset)
-    }
-
     fn replace(
         &self,
         range: Range<usize>,

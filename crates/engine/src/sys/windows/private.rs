@@ -254,6 +254,21 @@ fn private_to(user: &User) -> io::Result<Local> {
     Ok(Local(descriptor))
 }
 
+/// Whether this user may create files in a directory, as far as that is known without creating one.
+pub fn can_write(directory: &Path) -> bool {
+    directory.is_dir()
+}
+
+/// A file without a name: there are none here.
+pub fn unnamed_file(_: &Path) -> io::Result<File> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Names a file of [`unnamed_file`].
+pub fn name_file(_: &File, _: &Path) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
 /// Opens a file for reading.
 pub fn open_without_waiting(path: &Path) -> io::Result<File> {
     File::open(path)

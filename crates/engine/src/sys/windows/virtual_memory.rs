@@ -125,10 +125,6 @@ impl Mmap {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    pub fn show_file(&self, _: Range<usize>, _: &File, _: u64) -> io::Result<()> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
-
     pub fn start(&self) -> *mut u8 {
         self.start.as_ptr()
     }
