@@ -331,6 +331,64 @@ fn a_module_that_is_finished_is_all_made_and_in_the_cache() {
     }
 }
 
+/// As a process that compiles while it runs, but nothing in the background.
+fn stepped(directory: &Path) -> Engine {
+    engine_with(directory, Config { tiers: Tiers::Stepped, ..Config::default() })
+}
+
+#[test]
+fn a_module_that_nobody_holds_is_in_the_cache_if_that_was_promised() {
+    let directory = TempDir::new().expect("a directory");
+    let engine = stepped(directory.path());
+    for promised in [false, true] {
+        for bytes in [module(42), large(42)] {
+            let made = Module::new(&engine, &bytes).expect("compiles");
+            assert!(!promised || made.promise_to_keep());
+            let hash = *made.hash();
+            drop(made);
+            assert!(Module::known(&engine, &hash).is_none());
+            let found = Module::cached(&engine, &hash);
+            assert_eq!(found.is_some(), promised);
+            assert!(found.is_none_or(|found| found.bytes() == bytes));
+        }
+        assert_eq!(fs::read_dir(directory.path()).expect("a directory").count() > 0, promised);
+    }
+    let small = Cache { directory: directory.path().to_path_buf(), max_bytes: 1 << 20 };
+    for cache in [Some(small), None] {
+        let engine = Engine::new(&Config { cache, tiers: Tiers::Stepped, ..Config::default() });
+        let made = Module::new(&engine.expect("an engine"), large(44)).expect("compiles");
+        assert!(!made.promise_to_keep());
+    }
+}
+
+#[test]
+fn who_asks_for_a_module_while_the_last_one_lets_go_of_it_gets_it() {
+    let directory = TempDir::new().expect("a directory");
+    let engine = stepped(directory.path());
+    for answer in 0..20 {
+        let made = Module::new(&engine, large(answer)).expect("compiles");
+        assert!(made.promise_to_keep());
+        let hash = *made.hash();
+        std::thread::scope(|scope| {
+            scope.spawn(|| drop(made));
+            let found = Module::known(&engine, &hash).or_else(|| Module::cached(&engine, &hash));
+            assert!(found.is_some());
+        });
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_large_module_that_runs_at_once_is_in_memory_only_where_it_is_used() {
+    let directory = TempDir::new().expect("a directory");
+    let made = Module::new(&stepped(directory.path()), large(42)).expect("compiles");
+    let read = resident(directory.path());
+    assert!(read < 1 << 20, "{read} bytes are in memory");
+    assert!(made.bytes() == large(42));
+    let read = resident(directory.path());
+    assert!(read > 4 << 20, "its bytes are in the directory, but {read} bytes were read there");
+}
+
 #[test]
 fn small_modules_are_not_kept() {
     let directory = TempDir::new().expect("a directory");
@@ -373,9 +431,9 @@ fn settle() {
     std::thread::sleep(std::time::Duration::from_millis(3200));
 }
 
-/// Bytes of a mapped file that are in memory because this process used them.
+/// Bytes of a mapped file, or of all in a directory, that are in memory because this process used them.
 #[cfg(target_os = "linux")]
-fn resident(file: &Path) -> usize {
+fn resident(path: &Path) -> usize {
     let maps = fs::read_to_string("/proc/self/smaps").expect("Linux has it");
     let mut inside = false;
     let mut total = 0;
@@ -383,7 +441,7 @@ fn resident(file: &Path) -> usize {
         let mut words = line.split_whitespace();
         let first = words.next().unwrap_or_default();
         if first.contains('-') {
-            inside = line.ends_with(&*file.to_string_lossy());
+            inside = line.contains(&*path.to_string_lossy());
         } else if inside && first == "Rss:" {
             total += 1024 * words.next().and_then(|size| size.parse::<usize>().ok()).unwrap_or(0);
         }

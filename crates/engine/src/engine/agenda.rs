@@ -19,6 +19,8 @@ pub struct Agenda {
     pub functions: PrimaryMap<DefinedFuncIndex, Function>,
     /// Functions that may be called soon, and how many calls they are away.
     pub likely: VecDeque<(DefinedFuncIndex, usize)>,
+    /// Functions that are made, but no call leads to their code yet.
+    pub ready: Vec<DefinedFuncIndex>,
     /// Functions that were called, in the order of their first calls, and then the large ones of them.
     called: [VecDeque<DefinedFuncIndex>; 2],
     /// All functions, the smallest last. Sorted when they are first needed.
@@ -50,6 +52,8 @@ pub struct Store {
     pub interval: Duration,
     /// Whether anything was made since the last time.
     pub changed: bool,
+    /// Bytes of code since then.
+    bytes: usize,
     /// Whether the trampolines are stored.
     pub trampolines: bool,
     /// What is stored of functions that were not called.
@@ -80,6 +84,22 @@ pub struct Function {
     /// Whether one of its loops turned often.
     pub hot: bool,
     pub best: Best,
+}
+
+impl Function {
+    /// Whether it has no code and no thread makes any.
+    fn is_missing(&self) -> bool {
+        self.placed.is_none() && !self.making && self.first.is_none() && matches!(self.best, Best::Missing)
+    }
+
+    /// The code that is made and may not be in use yet.
+    pub fn made(&self) -> Option<(Tier, &Made)> {
+        match (&self.best, &self.first) {
+            (Best::Made(best), _) => Some((Tier::Best, best)),
+            (_, Some(first)) => Some((Tier::First, first)),
+            _ => None,
+        }
+    }
 }
 
 /// The better code of a function.
@@ -119,6 +139,8 @@ const LARGE: usize = 16 << 10;
 /// It is compiled when the module is there for this time for each of its bytes, which is twice what that takes. Whoever
 /// calls a function meanwhile waits for it, and a process that ends soon compiles it in vain.
 const DUE: Duration = Duration::from_micros(3);
+/// Functions are stored before they take more memory than this, in bytes of code.
+const MUCH: usize = 4 << 20;
 /// When the functions made so far are first stored.
 const FIRST_STORE: Duration = Duration::from_millis(40);
 
@@ -131,6 +153,7 @@ impl Agenda {
         let mut agenda = Agenda {
             functions,
             likely: VecDeque::new(),
+            ready: Vec::new(),
             called: Default::default(),
             left: info.bodies.len(),
             tally: tally.clone(),
@@ -147,6 +170,7 @@ impl Agenda {
                 next: Instant::now() + FIRST_STORE,
                 interval: FIRST_STORE,
                 changed: false,
+                bytes: 0,
                 trampolines: false,
                 others: Others::NotLoaded,
             },
@@ -210,7 +234,7 @@ impl Agenda {
 
     /// Everything is made.
     pub fn clear(&mut self) {
-        (self.likely, self.called) = Default::default();
+        (self.likely, self.ready, self.called) = Default::default();
         self.workers = Vec::new();
     }
 
@@ -229,9 +253,12 @@ impl Agenda {
         if !goes_on {
             return None;
         }
+        if self.store.bytes > MUCH {
+            return Some(Job::Store);
+        }
         while let Some((index, away)) = self.likely.pop_front() {
             let function = &mut self.functions[index];
-            if function.placed.is_none() && !function.making && matches!(function.best, Best::Missing) {
+            if function.is_missing() {
                 function.making = true;
                 return Some(Job::First(index, away));
             }
@@ -276,11 +303,18 @@ impl Agenda {
         })
     }
 
+    pub fn made_first(&mut self, index: DefinedFuncIndex, made: Made) {
+        self.store.changed = true;
+        self.store.bytes += made.code().len();
+        self.functions[index].first = Some(made);
+    }
+
     pub fn made_best(&mut self, index: DefinedFuncIndex, made: Made) {
         let function = &mut self.functions[index];
         if matches!(function.best, Best::Made(_) | Best::Linked) {
             return;
         }
+        self.store.bytes += made.code().len();
         (function.best, function.first) = (Best::Made(made), None);
         self.left -= 1;
         self.tally.add(self.info.bodies[index].len());
@@ -289,9 +323,12 @@ impl Agenda {
 
     /// What was made of functions since it was last asked: of those that were called, and of others.
     pub fn take_unstored(&mut self) -> [Vec<Piece>; 2] {
-        self.store.changed = false;
-        self.store.interval *= 2;
-        self.store.next = Instant::now() + self.store.interval;
+        (self.store.changed, self.store.bytes) = (false, 0);
+        let now = Instant::now();
+        if now >= self.store.next {
+            self.store.interval *= 2;
+        }
+        self.store.next = now + self.store.interval;
         let [mut called, mut others] = [Vec::new(), Vec::new()];
         for (index, function) in self.functions.iter_mut() {
             let (tier, code) = match (&function.best, function.first.take()) {

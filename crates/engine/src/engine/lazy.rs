@@ -190,6 +190,8 @@ impl LazyModule {
         if self.whole.get().is_some() || agenda.linking {
             return;
         }
+        // Those that are not in use count as not called. If there is no room for them, they are not stored.
+        let _ = self.place_ready(&mut agenda);
         let [mut called, others] = agenda.take_unstored();
         if !std::mem::replace(&mut agenda.store.trampolines, true) {
             called.extend(self.trampolines.functions.iter().enumerate().filter_map(|(index, code)| {
@@ -198,6 +200,8 @@ impl LazyModule {
             }));
         }
         drop(agenda);
+        // What was compiled is not read again soon.
+        self.bytes.give_back();
         self.keeper.keep(true, &called);
         self.keeper.keep(false, &others);
     }
@@ -295,15 +299,27 @@ impl LazyModule {
         }
         let made = Made::Compiled(made);
         if tier == Tier::Best {
-            agenda.made_best(index, made.clone());
+            agenda.made_best(index, made);
+        } else if !matches!(agenda.functions[index].best, Best::Made(_)) {
+            agenda.made_first(index, made);
         }
-        if let Best::Made(best) = &agenda.functions[index].best {
-            let best = best.clone();
-            return self.place(agenda, &[(index, best)], Tier::Best);
+        agenda.ready.push(index);
+        // Code takes whole pages, and system calls, each time that some is put into use.
+        if away > 0 && agenda.ready.len() < TOGETHER { Ok(()) } else { self.place_ready(agenda) }
+    }
+
+    /// Puts functions into use that were made before a guest called them.
+    fn place_ready(&self, agenda: &mut Agenda) -> Result<(), CompileError> {
+        let [mut first, mut best] = [Vec::new(), Vec::new()];
+        for index in std::mem::take(&mut agenda.ready) {
+            match agenda.functions[index].made() {
+                Some((Tier::First, code)) => first.push((index, code.clone())),
+                Some((Tier::Best, code)) => best.push((index, code.clone())),
+                None => {}
+            }
         }
-        agenda.functions[index].first = Some(made.clone());
-        agenda.store.changed = true;
-        self.place(agenda, &[(index, made)], Tier::First)
+        self.place(agenda, &first, Tier::First)?;
+        self.place(agenda, &best, Tier::Best)
     }
 
     /// Puts code into use.
@@ -379,8 +395,10 @@ impl LazyModule {
                 Job::Store => {
                     if let Ok(storing) = self.storing.try_lock() {
                         self.store(&storing);
-                        // No guest waits for this thread now.
-                        self.begin(&storing);
+                        // Otherwise a guest may wait for what comes next.
+                        if self.lock().likely.is_empty() {
+                            self.begin(&storing);
+                        }
                     }
                 }
                 Job::Others => self.load_others(),
@@ -522,9 +540,14 @@ impl Maker for LazyModule {
             if function.placed.is_some() {
                 return Ok(());
             }
-            if let Best::Made(best) = &function.best {
-                let best = best.clone();
-                return self.place(&mut agenda, &[(index, best)], Tier::Best);
+            if let Some((tier, _)) = function.made() {
+                if !agenda.ready.contains(&index) {
+                    agenda.ready.push(index);
+                }
+                if tier == Tier::First {
+                    agenda.called(index);
+                }
+                return self.place_ready(&mut agenda);
             }
             // Threads of low priority may take long on a busy machine.
             let left = patience.saturating_duration_since(Instant::now());
