@@ -198,6 +198,7 @@ describe('.wasm files', () => {
       [{ './bare.wasm': { preopen: {} } }, 'package.json'],
       [{ './bare.wasm': { preopens: { '/': './none' } } }, 'package.json'],
       [['./bare.wasm'], 'package.json'],
+      [{ preopens: { '/': '.' } }, 'must say for which module the option is'],
     ]) {
       write({
         'wrong/package.json': { name: 'wrong', 'wasi-native': grants },

@@ -14,6 +14,7 @@ const { existsSync, readFileSync } = require('node:fs');
 const path = require('node:path');
 
 const { coded } = require('../util/errors');
+const { LOAD } = require('../util/keys');
 const check = require('../util/validate');
 
 const FIELD = 'wasi-native';
@@ -57,8 +58,9 @@ function packageOf(folder) {
 
 function read(file, folder) {
   try {
-    const { name, [FIELD]: grants } = JSON.parse(readFileSync(file, 'utf8'));
-    return { file, folder, name, grants };
+    const { name, [FIELD]: grants, ...rest } = JSON.parse(readFileSync(file, 'utf8'));
+    const lists = [rest.dependencies, rest.devDependencies, rest.optionalDependencies, rest.peerDependencies];
+    return { file, folder, name, grants, uses: Object.assign({}, ...lists) };
   } catch (error) {
     throw coded(Error, 'ERR_WASI_OPTION', `${file}: ${error.message}`);
   }
@@ -67,10 +69,10 @@ function read(file, folder) {
 /** What a package grants to this file or package: `{options, file}`; undefined if it says nothing. */
 function grant(owner, key) {
   if (owner?.grants === undefined || key === undefined) return undefined;
-  const { file, folder, grants } = owner;
+  const { file, folder, grants, uses } = owner;
   const name = `${file}: "${FIELD}"`;
   check.isObject(grants, name);
-  for (const each of Object.keys(grants)) checkName(each, name);
+  for (const each of Object.keys(grants)) checkName(each, name, uses);
   if (!Object.hasOwn(grants, key)) return undefined;
   const options = grants[key];
   check.isObject(options, `${name}["${key}"]`);
@@ -84,8 +86,12 @@ function grant(owner, key) {
   return { options: { ...others, preopens: Object.fromEntries(entries) }, file };
 }
 
-/** Refuses what is neither a path nor a package's name, as an option in the place of a module is. */
-function checkName(name, of) {
+/** Refuses what is neither a path nor a package's name: an option in the place of a module would grant nothing. */
+function checkName(name, of, uses) {
+  if (LOAD.includes(name) && !Object.hasOwn(uses, name)) {
+    const place = `{ "./addon.wasm": { ${JSON.stringify(name)}: ... } }`;
+    throw check.invalidValue(of, name, `must say for which module the option is, as in ${place}`);
+  }
   if (name.startsWith('./') || /^(@[^/]+\/)?(?!.*\.wasm$)[^/.][^/]*$/.test(name)) return;
   throw check.invalidValue(of, name, 'must have paths that begin with "./", or names of packages');
 }

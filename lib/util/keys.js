@@ -179,4 +179,4 @@ function distance(from, to) {
   return rows[from.length][to.length];
 }
 
-module.exports = { CAPABILITIES, checkImports, checkKeys, checkOurKeys, suggestion };
+module.exports = { CAPABILITIES, LOAD, checkImports, checkKeys, checkOurKeys, suggestion };
