@@ -422,7 +422,22 @@ test('what is wrong with the imports of a program with threads is said', async (
   );
   const memory = new wn.Memory({ initial: 1, maximum: 2, shared: true });
   const given = new wn.WASI({ version: 'preview1' }).run(module, { imports: { env: { memory } } });
-  await expect(given).rejects.toThrow(/leave it out/);
+  await expect(given).rejects.toThrow(/"env" "memory": .* leave it out, and use .* caller\(\)\.memory/);
+  for (const memory of [
+    new wn.Memory({ initial: 1, maximum: 2, shared: true }),
+    new WebAssembly.Memory({ initial: 1, maximum: 2, shared: true }),
+  ]) {
+    const wasi = new wn.WASI({ version: 'preview1' });
+    const imports = { ...wasi.getImportObject(), env: { memory } };
+    expect(() => new wn.Instance(module, imports)).toThrow(/leave it out, and use that by what .* exports/);
+    const spawned = new wn.WASI({ version: 'preview1' }).spawn(await wn.compile(await wat(WORKERS)), {
+      env: { memory, tell: () => 0 },
+    });
+    await expect(spawned).rejects.toMatchObject({
+      code: 'ERR_WASI_LINK',
+      message: expect.stringMatching(/leave it out, and use that by instance\.memory/),
+    });
+  }
 });
 
 const ENDINGS = FOR_EVER.filter((how) => how !== 'read');

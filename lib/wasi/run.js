@@ -2,7 +2,7 @@
 // Programs on threads of their own: `WASI.run` and `WASI.spawn`.
 
 const { constants, native, realm } = require('../native/binding');
-const { Exit } = require('../util/errors');
+const { Exit, LinkError, coded } = require('../util/errors');
 const { checkImports, checkKeys } = require('../util/keys');
 const check = require('../util/validate');
 const { checkGiven, checkThreads, isThreadSpawn, refuse } = require('../webassembly/imports');
@@ -48,9 +48,9 @@ function importsOf({ parts, what, moduleName, context, imports }) {
       return native.wasiImport(realm, wasi.context, what, wasi.module, wasi.name, context);
     }
     if (wanted.kind === 'memory' && wanted.type === 's') {
-      const own =
-        'left out: the guest gets a memory of its own, for all its threads. If it is given, leave it out';
-      refuse({ what }, wanted, own, given);
+      const own = `import "${wanted.module}" "${wanted.name}": all threads of the guest share a memory of its own`;
+      const advice = 'leave it out, and use that by instance.memory, or in an import by caller().memory';
+      throw coded(LinkError, 'ERR_WASI_LINK', `${what}: ${own}; ${advice}`);
     }
     // A memory's bytes, also shared ones, are of this thread, and go when it does.
     if (wanted.kind !== 'global' || wanted.type.endsWith('m')) {

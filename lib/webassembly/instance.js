@@ -168,7 +168,9 @@ function threadsOf(what, imports, given) {
 function ownMemory(linking, wanted, index, importObject, { limits }) {
   const given = importObject?.[wanted.module]?.[wanted.name];
   if (given !== undefined) {
-    refuse(linking, wanted, 'left out: the program gets a memory of its own, for all its threads', given);
+    const own = `import "${wanted.module}" "${wanted.name}": all threads of the program share a memory of its own`;
+    const advice = 'leave it out, and use that by what the program exports';
+    throw coded(LinkError, 'ERR_WASI_LINK', `${linking.what}: ${own}; ${advice}`);
   }
   const [, handle] = native.programMemory(realm, linking.module.handle, index, limits);
   keep(linking.group, handle);

@@ -4,7 +4,7 @@
 //! interrupted, a context stays interrupted until that is cleared, and every wait in it ends at once.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::alloc::vec_for;
@@ -31,6 +31,48 @@ impl Interrupt {
 
     pub fn has_fired(&self) -> bool {
         self.fired.load(Ordering::Acquire)
+    }
+}
+
+/// Whose turn it is to read from a descriptor. Bytes that several threads see coming go to one of them, and the others
+/// would then be in a call of the host's that nothing interrupts.
+#[derive(Default)]
+pub struct Turn {
+    taken: Mutex<bool>,
+    given_back: Condvar,
+}
+
+/// A thread's turn, until this is dropped.
+pub struct Taken<'a>(&'a Turn);
+
+/// How often a thread that waits for its turn looks whether it is to end.
+const LOOK: Duration = Duration::from_millis(50);
+
+impl Turn {
+    fn lock(&self) -> MutexGuard<'_, bool> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// `None` if it is another thread's turn.
+    pub fn try_take(&self) -> Option<Taken<'_>> {
+        (!std::mem::replace(&mut *self.lock(), true)).then_some(Taken(self))
+    }
+
+    pub fn take(&self, waiter: &Waiter) -> Result<Taken<'_>, Error> {
+        let mut taken = self.lock();
+        while *taken {
+            waiter.check()?;
+            taken = self.given_back.wait_timeout(taken, LOOK).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        *taken = true;
+        Ok(Taken(self))
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        *self.0.lock() = false;
+        self.0.given_back.notify_one();
     }
 }
 

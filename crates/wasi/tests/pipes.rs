@@ -215,3 +215,34 @@ fn what_takes_the_pipes_place_meanwhile_does_not_lead_out() {
         assert_eq!(std::fs::read(&secret).unwrap(), b"secret");
     });
 }
+
+/// All see the bytes come, and one gets them. The others still wait where an interrupt ends that.
+#[test]
+fn several_threads_read_from_one_pipe_and_all_are_interrupted() {
+    for _ in 0..30 {
+        let (mut guest, dir) = world(true);
+        let interrupt = guest.ctx.interrupt().unwrap();
+        let mut writer =
+            OpenOptions::new().read(true).write(true).open(dir.path().join("pipe")).expect("the pipe");
+        let fd = guest.open("pipe", NONE, READ).unwrap();
+        let ctx = &guest.ctx;
+        let read = || {
+            let mut memory = vec![0u64; 64];
+            // SAFETY: the memory lives until the end of the call.
+            let mem = unsafe { GuestMemory::from_raw(memory.as_mut_ptr().cast(), 512) };
+            // One buffer of 16 bytes at 64.
+            mem.write_u32(0, 64).and_then(|()| mem.write_u32(4, 16)).expect("inside");
+            p1::fd_read(ctx, &mem, fd, 0, 1, 128)
+        };
+        let ends: Vec<_> = std::thread::scope(|scope| {
+            let readers: Vec<_> = (0..3).map(|_| scope.spawn(read)).collect();
+            std::thread::sleep(Duration::from_millis(5));
+            writer.write_all(b"x").expect("there is room");
+            std::thread::sleep(Duration::from_millis(5));
+            interrupt.fire();
+            readers.into_iter().map(|reader| reader.join().expect("no panic")).collect()
+        });
+        let interrupted = ends.iter().filter(|end| **end == Err(Error::Ending(Ending::Interrupted))).count();
+        assert_eq!((ends.iter().filter(|end| end.is_ok()).count(), interrupted), (1, 2));
+    }
+}

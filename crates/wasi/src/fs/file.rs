@@ -210,6 +210,12 @@ impl OpenFile {
         let nonblock = self.flags().contains(Fdflags::NONBLOCK);
         let must_ask = if nonblock { self.shared } else { waiter.is_armed() };
         let may_wait = must_ask && self.filetype()? != Filetype::RegularFile;
+        // From before it is asked whether there is something to read until it has been read.
+        let _turn = match (may_wait && interest == Interest::Read, nonblock) {
+            (false, _) => None,
+            (true, true) => Some(host.readers.try_take().ok_or(Errno::Again)?),
+            (true, false) => Some(host.readers.take(waiter)?),
+        };
         loop {
             if may_wait && nonblock {
                 if !waiter.is_ready(host.handle(), interest)? {

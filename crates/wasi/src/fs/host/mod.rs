@@ -14,6 +14,7 @@ use crate::errno::Errno;
 use crate::fs::host::listing::Listing;
 use crate::fs::host::position::Position;
 use crate::sys::{self, BorrowedHandle};
+use crate::wait::Turn;
 
 /// A file of the host.
 pub struct HostFile {
@@ -21,17 +22,19 @@ pub struct HostFile {
     pub(super) position: Position,
     /// A directory's listing in progress.
     listing: Mutex<Option<Listing>>,
+    /// Which thread reads what comes from elsewhere.
+    pub(super) readers: Turn,
 }
 
 impl HostFile {
     /// One whose position the host keeps: it is also somebody else's, or has none.
     pub fn shared(file: File) -> HostFile {
-        HostFile { file, position: Position::shared(), listing: Mutex::new(None) }
+        HostFile { file, position: Position::shared(), listing: Mutex::new(None), readers: Turn::default() }
     }
 
     /// One that this layer has just opened, and nobody else has.
     pub fn opened(file: File) -> HostFile {
-        HostFile { file, position: Position::start(), listing: Mutex::new(None) }
+        HostFile { file, position: Position::start(), listing: Mutex::new(None), readers: Turn::default() }
     }
 
     #[inline]
