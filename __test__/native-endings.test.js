@@ -2,6 +2,7 @@
 // Processes and Workers that end while native modules are at work, and modules that come and go: real packages.
 
 const fs = require('node:fs');
+const os = require('node:os');
 const path = require('node:path');
 const { brotliDecompressSync } = require('node:zlib');
 const { child } = require('./helpers');
@@ -52,6 +53,23 @@ const MOMENTS = {
     const { compress } = load('@napi-rs/snappy');
     compress(Buffer.alloc(100_000)).then(() => setImmediate(end));`,
 };
+
+test('what was compiled by when a process exits is there for the next', () => {
+  const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'wasi-native-'));
+  try {
+    const code = `${HEAD}
+      load('@oxc-parser/binding').parseSync('a.js', 'let a = 1', {});
+      process.exit(3);`;
+    const { status } = child(code, { env: { ...process.env, WASI_NATIVE_CACHE_DIR: directory } });
+    expect(status).toBe(3);
+    // The module, so that it need not be read again, and functions if not all are made.
+    const files = fs.readdirSync(directory);
+    expect(files.some((name) => name.endsWith('.wncode'))).toBe(true);
+    expect(files.filter((name) => name.endsWith('.tmp'))).toEqual([]);
+  } finally {
+    fs.rmSync(directory, { recursive: true });
+  }
+});
 
 /** Ends by what \`process.exit\` does, called below. */
 const program = (moment, how) => `${HEAD}

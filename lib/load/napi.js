@@ -6,6 +6,15 @@ const { native, realm } = require('../native/binding');
 /** The most threads that do asynchronous work of one module. */
 const MOST_WORKERS = 1024;
 
+let isKept = false;
+
+/** Has what was compiled by then kept when the process exits, however soon that is. */
+function keepAtExit() {
+  if (isKept) return;
+  isKept = true;
+  process.once('exit', () => native.keepGuests(realm));
+}
+
 /** Whether a module, of which this is the handle, is a guest. */
 const isGuest = (handle) => native.isNapiGuest(handle);
 
@@ -27,6 +36,7 @@ function guest(module, given, { url, threads, asyncWorkPoolSize }, what) {
     given.close();
     throw error;
   }
+  keepAtExit();
   const close = () => {
     if (!native.closeGuest(realm, handle)) {
       const { coded } = require('../util/errors');

@@ -146,6 +146,7 @@ const native = Object.freeze({
   guestFunctions: addon.guestFunctions, // The functions that guests are served, with their parameters.
   loadGuest: addon.loadGuest, // What a guest becomes: its exports, and a handle.
   closeGuest: addon.closeGuest, // Closes a guest; false while it runs.
+  keepGuests: addon.keepGuests, // Keeps what was compiled for guests; the process is about to end.
 
   // ---- the realm
   followStack: addon.followStack, // Lets JavaScript that wasm calls have the whole stack of the main thread.

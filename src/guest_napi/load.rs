@@ -98,6 +98,15 @@ pub fn close_guest(realm: &External<Rc<Realm>>, guest: &External<Rc<Guest>>) -> 
     closed
 }
 
+/// Keeps what was compiled for the realm's guests so far. Call this when the process is about to end: the next one would
+/// compile it again.
+#[napi(catch_unwind)]
+pub fn keep_guests(realm: &External<Rc<Realm>>) {
+    if let Some(guests) = realm.guests.get() {
+        guests.keep_progress();
+    }
+}
+
 /// Has the guest end with its environment. The hook keeps what is left of the guest until then, because
 /// JavaScript can call functions of classes for as long.
 fn follow_environment(guest: &Rc<Guest>) -> Result<(), Failure> {

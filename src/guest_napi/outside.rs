@@ -112,6 +112,14 @@ impl Guests {
         memories.map(|memory| memory.byte_len()).sum()
     }
 
+    /// Keeps what was compiled for the guests that are not closed.
+    pub fn keep_progress(&self) {
+        let alive: Vec<Rc<Guest>> = self.alive.borrow().values().filter_map(Weak::upgrade).collect();
+        for instance in alive.iter().filter_map(|guest| guest.instance()) {
+            instance.module().keep_progress();
+        }
+    }
+
     /// Makes what a guest has outside of the realm's thread. `pool` is how many threads do its asynchronous work.
     pub fn enroll(&self, guest: &Rc<Guest>, waits: Option<Arc<Interrupt>>, pool: usize) -> Arc<Outside> {
         let number = self.last.get().wrapping_add(1);
