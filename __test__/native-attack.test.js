@@ -29,8 +29,9 @@ const TRAP = 3200;
 /**
  * A module that exports an array: its memory, then for each function one that calls it with the arguments that
  * lie in the memory, and returns the status in the memory. The values that it is called with are handles 1 to 6.
+ * With `scribbles` the last of the array starts a thread that writes over all of this as long as the module lives.
  */
-async function hostile() {
+async function hostile({ scribbles = false } = {}) {
   const results = { napi_fatal_error: '', napi_module_register: '' };
   const returns = (name) => {
     if (name in results) return '';
@@ -67,13 +68,18 @@ async function hostile() {
         (i32.load (i32.const 2000))))`,
   );
   return wat(`(module
+    ${scribbles ? SCRIBBLER.imports : ''}
     ${imports.join('\n')}
-    (memory (export "memory") 4 4)
+    ${scribbles ? SCRIBBLER.functions : '(memory (export "memory") 4 4)'}
     (global $top (mut i32) (i32.const 131072))
     (table (export "__indirect_function_table") ${count + 20} funcref)
-    (elem (i32.const 1) ${FUNCTIONS.map((_, k) => `$t${k}`).join(' ')} $finalize $execute)
-    (func $finalize (param i32 i32 i32))
-    (func $execute (param i32))
+    (elem (i32.const 1) ${FUNCTIONS.map((_, k) => `$t${k}`).join(' ')} $finalize $execute $call_js $complete
+      ${scribbles ? '$scribble' : ''})
+    ;; What is called back calls, too.
+    (func $finalize (param i32 i32 i32) (call $spring))
+    (func $execute (param i32 i32))
+    (func $complete (param i32 i32 i32) (call $spring))
+    (func $call_js (param i32 i32 i32 i32) (call $spring))
     (type $function (func (param i32 i32) (result i32)))
     (func $spring
       (local $place i32)
@@ -100,8 +106,40 @@ async function hostile() {
       (drop (call $f${index('napi_set_element')} (local.get 0) (local.get $list) (i32.const 0)
         (i32.load (i32.const 2000))))
       ${make.join('\n')}
+      ${
+        scribbles
+          ? `(drop (call $f${index('napi_create_function')} (local.get 0) (i32.const 0) (i32.const 0)
+              (i32.const ${count + 5}) (i32.const 0) (i32.const 2000)))
+            (drop (call $f${index('napi_set_element')} (local.get 0) (local.get $list) (i32.const ${count + 1})
+              (i32.load (i32.const 2000))))`
+          : ''
+      }
       (local.get $list)))`);
 }
+
+/** Places in its table, after those of the functions: what it has called back. */
+const CALLED_BACK = (name) =>
+  FUNCTIONS.length + 1 + ['finalize', 'execute', 'call_js', 'complete'].indexOf(name);
+
+/** A thread that writes words of all kinds where Node-API reads: arguments, results, text, lists. */
+const SCRIBBLER = {
+  imports: `(import "env" "memory" (memory 4 4 shared))
+    (import "wasi" "thread-spawn" (func $spawn (param i32) (result i32)))`,
+  functions: `(export "memory" (memory 0))
+    (func $scribble (param i32 i32) (result i32) (drop (call $spawn (i32.const 0))) (i32.const 0))
+    (func (export "wasi_thread_start") (param $id i32) (param i32)
+      (local $state i32) (local $at i32)
+      (local.set $state (i32.mul (local.get $id) (i32.const 7919)))
+      (loop $again
+        (local.set $state
+          (i32.add (i32.mul (local.get $state) (i32.const 1664525)) (i32.const 1013904223)))
+        (local.set $at (i32.and (i32.shr_u (local.get $state) (i32.const 8)) (i32.const 0x1ffc)))
+        ;; Small numbers, some large, and bytes without an end.
+        (i32.store (local.get $at)
+          (select (i32.shr_s (local.get $state) (i32.const 24)) (local.get $state)
+            (i32.and (local.get $state) (i32.const 64))))
+        (br $again)))`,
+};
 
 /** Runs in a process of its own, with `addon` loaded as often as it dies. */
 const ATTACK = `
@@ -114,8 +152,10 @@ const ATTACK = `
   };
   let m, words, view;
   const renew = () => {
+    m?.close();
     m = wn.load(bytes.addon);
     view = new DataView(m[0]);
+    m[names.length + 1]?.();
   };
   renew();
   const INTS = [0, 1, 2, 3, 4, 5, 6, 7, 8, 16, 64, 100, 1000, 2000, 3000, 5000, 65535, 131071, 131072, 262140, 262143,
@@ -207,6 +247,144 @@ test.each([1, 2, 3])(
     expect(JSON.parse(stdout).status).toBeGreaterThan(1000);
   },
 );
+
+test('another thread writes where the host reads, and nothing is reached', async () => {
+  const plan = {
+    names: FUNCTIONS.map(({ name }) => name),
+    types: FUNCTIONS.map(({ params }) => params),
+    rounds: 40,
+    seed: 4711,
+    own: OWN,
+  };
+  const addon = await hostile({ scribbles: true });
+  const modules = { addon, plan: Buffer.from(JSON.stringify(plan)) };
+  const { stdout, stderr, status, signal } = child(ATTACK, { flags: ['--expose-gc'], modules });
+  expect({ signal, status, stderr: stderr.slice(-2000) }).toEqual({ signal: null, status: 0, stderr: '' });
+  expect(JSON.parse(stdout).status).toBeGreaterThan(1000);
+});
+
+test('what is gone, or another module has, is refused', async () => {
+  const code = `
+    const { names, types, places } = JSON.parse(String(bytes.plan));
+    /** A module and what calls a function of Node-API in it: the status, and the word that was the result. */
+    const open = () => {
+      const m = wn.load(bytes.addon);
+      const view = new DataView(m[0]);
+      const call = (name, args, values = [], word = 2000) => {
+        const k = names.indexOf(name);
+        args.forEach((arg, place) => {
+          const at = ${ARGS} + 8 * (place + 1);
+          if (types[k][place + 1] === 'i64') view.setBigInt64(at, arg, true);
+          else view.setUint32(at, arg, true);
+        });
+        view.setUint32(${ARGS}, 1, true);
+        view.setUint32(word, 0, true);
+        m[k + 1](...values);
+        return [view.getUint32(3104, true), view.getUint32(word, true)];
+      };
+      return { m, view, call };
+    };
+    const a = open();
+    const b = open();
+    const seen = {};
+    const status = (of, ...args) => of.call(...args)[0];
+    const R = 2000;
+
+    // References, twice deleted, and used afterwards.
+    const [, ref] = a.call('napi_create_reference', [1, 1, R], [{}]);
+    seen.reference = [
+      status(b, 'napi_get_reference_value', [ref, R]),
+      status(a, 'napi_delete_reference', [ref]),
+      status(a, 'napi_delete_reference', [ref]),
+      status(a, 'napi_get_reference_value', [ref, R]),
+      status(a, 'napi_reference_ref', [ref, R]),
+      status(a, 'napi_reference_unref', [ref, R]),
+    ];
+    // Promises, settled twice.
+    a.call('napi_create_promise', [R, R + 8]);
+    const deferred = a.view.getUint32(R, true);
+    seen.deferred = [
+      status(b, 'napi_resolve_deferred', [deferred, 1], [1]),
+      status(a, 'napi_resolve_deferred', [deferred, 1], [1]),
+      status(a, 'napi_resolve_deferred', [deferred, 1], [1]),
+      status(a, 'napi_reject_deferred', [deferred, 1], [1]),
+    ];
+    // Wraps, of another module, and twice removed.
+    const wrapped = {};
+    seen.wrap = [
+      status(a, 'napi_wrap', [1, 1234, 0, 0, 0], [wrapped]),
+      status(a, 'napi_unwrap', [1, R], [wrapped]),
+      status(b, 'napi_unwrap', [1, R], [wrapped]),
+      status(b, 'napi_remove_wrap', [1, R], [wrapped]),
+      status(a, 'napi_remove_wrap', [1, R], [wrapped]),
+      status(a, 'napi_remove_wrap', [1, R], [wrapped]),
+    ];
+    // Thread-safe functions, called and released when they are gone.
+    const [made, tsfn] = a.call('napi_create_threadsafe_function',
+      [0, 0, 1, 0, 1, 0, places.finalize, 7, places.call_js, R], ['name']);
+    const [, work] = a.call('napi_create_async_work', [0, 1, places.execute, places.complete, 5, R], ['name']);
+    seen.made = [made, tsfn !== 0, work !== 0];
+    const gone = () => ({
+      tsfn: [
+        status(a, 'napi_ref_threadsafe_function', [tsfn]),
+        status(a, 'napi_unref_threadsafe_function', [tsfn]),
+      ],
+      foreign: [
+        status(b, 'napi_ref_threadsafe_function', [tsfn]),
+        status(b, 'napi_queue_async_work', [work]),
+        status(b, 'napi_delete_async_work', [work]),
+      ],
+    });
+    seen.before = gone();
+    // Work that is deleted when it was queued.
+    seen.work = [
+      status(a, 'napi_queue_async_work', [work]),
+      status(a, 'napi_queue_async_work', [work]),
+    ];
+    status(a, 'napi_delete_async_work', [work]);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    status(a, 'napi_delete_async_work', [work]);
+    seen.after = [
+      status(a, 'napi_queue_async_work', [work]),
+      status(a, 'napi_cancel_async_work', [work]),
+      status(a, 'napi_delete_async_work', [work]),
+    ];
+    a.m.close();
+    seen.closed = [];
+    for (const name of ['napi_ref_threadsafe_function', 'napi_get_reference_value']) {
+      try {
+        a.m[names.indexOf(name) + 1]();
+        seen.closed.push('runs');
+      } catch ({ code }) {
+        seen.closed.push(code);
+      }
+    }
+    seen.other = status(b, 'napi_create_object', [R]);
+    console.log(JSON.stringify(seen));
+    process.exit(0);`;
+  const plan = {
+    names: FUNCTIONS.map(({ name }) => name),
+    types: FUNCTIONS.map(({ params }) => params),
+    places: Object.fromEntries(
+      ['finalize', 'execute', 'call_js', 'complete'].map((name) => [name, CALLED_BACK(name)]),
+    ),
+  };
+  const modules = { addon: await hostile(), plan: Buffer.from(JSON.stringify(plan)) };
+  const { stdout, stderr, status, signal } = child(code, { flags: ['--expose-gc'], modules });
+  expect({ signal, status, stderr: stderr.slice(-2000) }).toEqual({ signal: null, status: 0, stderr: '' });
+  const INVALID = 1;
+  expect(JSON.parse(stdout)).toEqual({
+    reference: [INVALID, 0, INVALID, INVALID, INVALID, INVALID],
+    deferred: [INVALID, 0, INVALID, INVALID],
+    wrap: [0, 0, INVALID, INVALID, 0, INVALID],
+    made: [0, true, true],
+    before: { tsfn: [0, 0], foreign: [INVALID, INVALID, INVALID] },
+    work: [0, expect.any(Number)],
+    after: [INVALID, INVALID, INVALID],
+    closed: ['ERR_WASI_CLOSED', 'ERR_WASI_CLOSED'],
+    other: 0,
+  });
+});
 
 /** Where threads find what they pass, and where they count: those that are done, and calls that went well. */
 const [WORDS, DONE] = [204800, 208000];
