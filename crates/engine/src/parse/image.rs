@@ -5,6 +5,7 @@
 //! order, succeeds and gives exactly these pages, whatever the imports are.
 
 use super::info::*;
+use smallvec::SmallVec;
 use std::ops::Range;
 
 /// Runs begin and end at multiples of this, a multiple of every page size of the supported machines and the
@@ -130,8 +131,8 @@ fn runs(mut ranges: Vec<(MemoryIndex, Range<u64>)>) -> Option<Vec<Run>> {
 fn constant(info: &ModuleInfo, expr: &ConstExpr, depth: usize) -> Option<u64> {
     // Each global refers only to earlier ones. A longer chain of them is unusual.
     const MAX_DEPTH: usize = 8;
-    let mut stack: Vec<u64> = Vec::new();
-    for op in &**expr {
+    let mut stack: SmallVec<[u64; 4]> = SmallVec::new();
+    for op in expr {
         let mut binary = |apply: fn(u64, u64) -> u64| {
             let (b, a) = (stack.pop()?, stack.pop()?);
             stack.push(apply(a, b));

@@ -5,6 +5,7 @@
 
 use crate::types::*;
 use cranelift_entity::{PrimaryMap, entity_impl};
+use smallvec::SmallVec;
 use std::ops::Range;
 use std::sync::OnceLock;
 
@@ -95,7 +96,7 @@ pub enum ConstOp {
 }
 
 /// A constant expression (spec: "Constant Expressions"), in stack order.
-pub type ConstExpr = Box<[ConstOp]>;
+pub type ConstExpr = SmallVec<[ConstOp; 1]>;
 
 #[derive(Debug)]
 pub struct Table {

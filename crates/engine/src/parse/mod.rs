@@ -407,7 +407,7 @@ impl<'a> ModuleReader<'a> {
 
     fn const_expr(&mut self, expr: &wp::ConstExpr<'_>) -> Result<ConstExpr, CompileError> {
         use wp::Operator as O;
-        let mut ops = Vec::new();
+        let mut ops = ConstExpr::new();
         for op in expr.get_operators_reader().into_iter_with_offsets() {
             let (op, offset) = op?;
             ops.push(match op {
@@ -433,7 +433,7 @@ impl<'a> ModuleReader<'a> {
                 _ => return Err(unsupported("constant expressions of the gc proposal").or_at(offset)),
             });
         }
-        Ok(ops.into())
+        Ok(ops)
     }
 }
 
