@@ -303,22 +303,35 @@ impl Agenda {
         })
     }
 
-    pub fn made_first(&mut self, index: DefinedFuncIndex, made: Made) {
+    /// A function is made, but not in use yet.
+    pub fn ready(&mut self, index: DefinedFuncIndex) {
+        if !self.ready.contains(&index) {
+            self.ready.push(index);
+        }
+    }
+
+    /// Code that is made takes memory until it is stored.
+    fn unstored(&mut self, made: &Made) {
         self.store.changed = true;
-        self.store.bytes += made.code().len();
+        if let Made::Compiled(function) = made {
+            self.store.bytes += function.code.len();
+        }
+    }
+
+    pub fn made_first(&mut self, index: DefinedFuncIndex, made: Made) {
+        self.unstored(&made);
         self.functions[index].first = Some(made);
     }
 
     pub fn made_best(&mut self, index: DefinedFuncIndex, made: Made) {
-        let function = &mut self.functions[index];
-        if matches!(function.best, Best::Made(_) | Best::Linked) {
+        if matches!(self.functions[index].best, Best::Made(_) | Best::Linked) {
             return;
         }
-        self.store.bytes += made.code().len();
+        self.unstored(&made);
+        let function = &mut self.functions[index];
         (function.best, function.first) = (Best::Made(made), None);
         self.left -= 1;
         self.tally.add(self.info.bodies[index].len());
-        self.store.changed = true;
     }
 
     /// What was made of functions since it was last asked: of those that were called, and of others.

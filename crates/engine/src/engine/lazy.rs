@@ -303,7 +303,7 @@ impl LazyModule {
         } else if !matches!(agenda.functions[index].best, Best::Made(_)) {
             agenda.made_first(index, made);
         }
-        agenda.ready.push(index);
+        agenda.ready(index);
         // Code takes whole pages, and system calls, each time that some is put into use.
         if away > 0 && agenda.ready.len() < TOGETHER { Ok(()) } else { self.place_ready(agenda) }
     }
@@ -541,9 +541,7 @@ impl Maker for LazyModule {
                 return Ok(());
             }
             if let Some((tier, _)) = function.made() {
-                if !agenda.ready.contains(&index) {
-                    agenda.ready.push(index);
-                }
+                agenda.ready(index);
                 if tier == Tier::First {
                     agenda.called(index);
                 }
