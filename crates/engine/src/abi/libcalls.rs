@@ -4,6 +4,8 @@
 //! `VMHeader::libcalls` in this order. Every libcall takes the calling instance's `VMContext` first and
 //! returns an `i64`. [`TRAPPED`] means that a trap is pending.
 
+use super::offsets::POINTER;
+
 /// A libcall or a host function returns this if a trap or error is pending. No libcall has it as a result.
 pub const TRAPPED: i64 = i64::MIN;
 
@@ -65,3 +67,24 @@ macro_rules! define {
     };
 }
 for_each_libcall!(define);
+
+/// The number of bytes that a bulk operation moves between checks for an interruption.
+pub const STRIDE: usize = 1 << 20;
+
+/// Functions that only move bytes of memories: their addresses, and the bytes in between, were checked. They follow the
+/// libcalls in the table, take what `memmove` and `memset` take, and return nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u32)]
+pub enum Leaf {
+    Copy,
+    Fill,
+}
+
+impl Leaf {
+    pub const COUNT: usize = 2;
+
+    /// The offset in the table.
+    pub fn offset(self) -> i32 {
+        ((Libcall::ALL.len() as u32 + self as u32) * POINTER) as i32
+    }
+}

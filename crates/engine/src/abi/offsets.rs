@@ -72,11 +72,13 @@ pub mod table_definition {
 pub const GLOBAL_SIZE: u32 = 16;
 pub const VALUE_SIZE: u32 = 16;
 
+/// The offset of the array of memories. It is the same for all modules, because libcall trampolines are.
+pub const MEMORIES: u32 = header::SIZE;
+
 /// The offset of each array in one module's `VMContext`.
 #[derive(Clone, Debug)]
 pub struct VMOffsets {
     defined_globals: u32,
-    memories: u32,
     defined_tables: u32,
     imported_tables: u32,
     imported_globals: u32,
@@ -93,14 +95,13 @@ impl VMOffsets {
     /// The layout for a module. Hot and small arrays come first, so that their offsets have short encodings.
     /// Returns `None` if the context would exceed 2 GiB.
     pub fn new(info: &ModuleInfo) -> Option<VMOffsets> {
-        let mut end = header::SIZE as u64;
+        let mut end = MEMORIES as u64 + info.memories.len() as u64 * memory::SIZE as u64;
         let mut place = |count: usize, size: u32, align: u64| {
             let start = end.next_multiple_of(align);
             end = start + count as u64 * size as u64;
             start as u32
         };
         let offsets = VMOffsets {
-            memories: place(info.memories.len(), memory::SIZE, 8),
             defined_globals: place(info.globals.len() - info.num_imported_globals, GLOBAL_SIZE, 16),
             defined_tables: place(info.tables.len() - info.num_imported_tables, table_definition::SIZE, 8),
             imported_tables: place(info.num_imported_tables, POINTER, 8),
@@ -123,7 +124,7 @@ impl VMOffsets {
     }
 
     pub fn memory(&self, index: MemoryIndex) -> i32 {
-        (self.memories + index.as_u32() * memory::SIZE) as i32
+        (MEMORIES + index.as_u32() * memory::SIZE) as i32
     }
 
     pub fn defined_global(&self, index: DefinedGlobalIndex) -> i32 {

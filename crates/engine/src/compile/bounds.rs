@@ -11,10 +11,13 @@
 //!
 //! Of an index that is a sum of a small value and a constant, as `table[x & 255]` is, the constant becomes part
 //! of the static end. The sum does not overflow, so it is the same address.
+//!
+//! A range whose length only the guest knows is compared with the current length, in every memory ([`range`]).
 
 use super::environ::{FuncEnvironment, Region};
 use super::ranges;
-use crate::abi::MemoryStyle;
+use super::signatures::POINTER;
+use crate::abi::{MemoryStyle, offsets};
 use crate::pages::GUARD_SIZE;
 use crate::parse::info::MemoryIndex;
 use cranelift_codegen::ir::condcodes::IntCC;
@@ -99,5 +102,43 @@ pub fn heap_access(
         flags: flags.with_notrap(),
         address: b.ins().select_spectre_guard(outside, base, address),
         offset: 0,
+    }
+}
+
+/// A range of a memory, checked at run time.
+pub struct Range {
+    base: Value,
+    pub is_outside: Value,
+}
+
+/// Compares the `len` bytes at `start`, both `i64`, with the current length of a memory, an `i32`. It serves code that is
+/// not of one module, so the memory is found by its number. The length of a shared memory may be stale: it only grows.
+pub fn range(
+    b: &mut FunctionBuilder<'_>,
+    vmctx: Value,
+    memory_index: Value,
+    start: Value,
+    len: Value,
+) -> Range {
+    use offsets::{MEMORIES, memory, memory_definition};
+    let place = b.ins().uextend(types::I64, memory_index);
+    let place = b.ins().imul_imm_u(place, i64::from(memory::SIZE));
+    let place = b.ins().iadd(vmctx, place);
+    let flags = MemFlagsData::trusted();
+    let definition = b.ins().load(POINTER, flags, place, MEMORIES as i32 + memory::DEFINITION);
+    let length = b.ins().load(POINTER, flags, definition, memory_definition::LENGTH);
+    let base = b.ins().load(POINTER, flags, definition, memory_definition::BASE);
+    // Neither overflows nor wraps: what is left after `start` only counts if `start` is not past the end.
+    let past = b.ins().icmp(IntCC::UnsignedGreaterThan, start, length);
+    let left = b.ins().isub(length, start);
+    let more = b.ins().icmp(IntCC::UnsignedGreaterThan, len, left);
+    Range { base, is_outside: b.ins().bor(past, more) }
+}
+
+impl Range {
+    /// The address of a place at or before the range's start, for code that runs if the range is not outside.
+    pub fn address(&self, b: &mut FunctionBuilder<'_>, start: Value) -> Value {
+        let address = b.ins().iadd(self.base, start);
+        b.ins().select_spectre_guard(self.is_outside, self.base, address)
     }
 }

@@ -6,6 +6,7 @@
 mod atomics;
 mod baseline;
 mod bounds;
+mod bulk;
 mod calls;
 mod compiled;
 mod constants;

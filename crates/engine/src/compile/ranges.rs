@@ -1,6 +1,6 @@
 //! Upper bounds of indices, from the instructions that make them.
 //!
-//! Used by `bounds.rs` alone, and as much a part of the sandbox. Invariant: a bound holds for every run of the
+//! Used by `bounds.rs`, and as much a part of the sandbox. `bulk.rs` asks it for constants. Invariant: a bound holds for every run of the
 //! function, whatever the inputs of the instructions are.
 
 use cranelift_codegen::ir::{DataFlowGraph, InstructionData, Opcode, Value, types};
@@ -76,7 +76,8 @@ fn binary(dfg: &DataFlowGraph, value: Value) -> Option<(Opcode, [Value; 2])> {
     }
 }
 
-fn constant(dfg: &DataFlowGraph, value: Value) -> Option<u32> {
+/// The value of an `i32`, if it is a constant.
+pub(super) fn constant(dfg: &DataFlowGraph, value: Value) -> Option<u32> {
     match dfg.insts[dfg.value_def(value).inst()?] {
         InstructionData::UnaryImm { opcode: Opcode::Iconst, imm } if dfg.value_type(value) == types::I32 => {
             Some(imm.bits() as u32)

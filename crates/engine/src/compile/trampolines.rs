@@ -153,7 +153,7 @@ fn emit_entry(b: &mut FunctionBuilder<'_>, ty: &FuncType, params: &[Value]) {
 }
 
 /// Records the wasm frame that called this trampoline. Returns the store's context.
-fn emit_exit(b: &mut FunctionBuilder<'_>, vmctx: Value) -> Value {
+pub(super) fn emit_exit(b: &mut FunctionBuilder<'_>, vmctx: Value) -> Value {
     let store = load_field(b, vmctx, offsets::header::STORE);
     let fp = b.ins().get_frame_pointer(POINTER);
     store_field(b, store, offsets::store::EXIT_FP, fp);
@@ -218,6 +218,7 @@ fn emit_native(b: &mut FunctionBuilder<'_>, isa: &dyn TargetIsa, ty: &FuncType, 
 
 fn emit_libcall(b: &mut FunctionBuilder<'_>, isa: &dyn TargetIsa, libcall: Libcall, params: &[Value]) {
     let vmctx = params[0];
+    super::bulk::quick_way(b, isa, libcall, params);
     let store = emit_exit(b, vmctx);
     let table = load_field(b, vmctx, offsets::header::LIBCALLS);
     let code = load_field(b, table, (libcall as u32 * offsets::POINTER) as i32);

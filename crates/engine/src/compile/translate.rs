@@ -633,11 +633,15 @@ impl<'a> FuncTranslator<'a> {
             }
             O::MemoryFill { mem } => {
                 let (dst, value, len) = self.pop3();
-                self.bulk(Libcall::memory_fill, &[mem], &[dst, value, len]);
+                if !self.fill_few(mem, [dst, value, len]) {
+                    self.bulk(Libcall::memory_fill, &[mem], &[dst, value, len]);
+                }
             }
             O::MemoryCopy { dst_mem, src_mem } => {
                 let (dst, src, len) = self.pop3();
-                self.bulk(Libcall::memory_copy, &[dst_mem, src_mem], &[dst, src, len]);
+                if !self.copy_few(dst_mem, src_mem, [dst, src, len]) {
+                    self.bulk(Libcall::memory_copy, &[dst_mem, src_mem], &[dst, src, len]);
+                }
             }
             O::MemoryInit { data_index, mem } => {
                 let (dst, src, len) = self.pop3();

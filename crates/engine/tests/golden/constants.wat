@@ -25,16 +25,14 @@
 ;;     gv0 = vmctx
 ;;     gv1 = load.i64 notrap aligned readonly gv0+8
 ;;     gv2 = load.i64 notrap aligned gv1
-;;     sig0 = (i64 vmctx, i32, i64, i32, i64) -> i64 tail
-;;     sig1 = (i64 vmctx) tail
-;;     fn0 = colocated u0:4 sig0
-;;     fn1 = colocated u0:1 sig1
+;;     sig0 = (i64 vmctx) tail
+;;     fn0 = colocated u0:1 sig0
 ;;     stack_limit = gv2
 ;;
 ;;                                 block0(v0: i64, v1: i32):
 ;;                                     v33 -> v1
 ;;                                     v32 -> v33
-;;                                     v18 = load.i64 notrap aligned readonly can_move v0+32
+;;                                     v10 = load.i64 notrap aligned readonly can_move v0+32
 ;;                                     v4 = load.i64 notrap aligned readonly can_move v0+8
 ;; @0021                               v2 = iconst.i32 0
 ;; @0026                               brif v1, block2, block3
@@ -49,23 +47,30 @@
 ;; @002a                               v6 = iconst.i32 0
 ;; @002c                               v7 = iconst.i32 0
 ;; @002e                               v8 = iconst.i32 100
-;; @0031                               v9 = iconst.i32 0
-;; @0031                               v10 = uextend.i64 v6  ; v6 = 0
-;; @0031                               v11 = uextend.i64 v8  ; v8 = 100
-;; @0031                               v12 = call fn0(v0, v9, v10, v7, v11)  ; v9 = 0, v7 = 0
-;; @0034                               v13 = iconst.i32 0
-;; @0038                               jump block7(v27, v13)  ; v13 = 0
+;; @0031                               v9 = uextend.i64 v6  ; v6 = 0
+;; @0031                               v11 = iadd.i64 v10, v9
+;; @0031                               v12 = ireduce.i8 v7  ; v7 = 0
+;; @0031                               v13 = splat.i8x16 v12
+;; @0031                               store little region0 v13, v11+84
+;; @0031                               store little region0 v13, v11+80
+;; @0031                               store little region0 v13, v11+64
+;; @0031                               store little region0 v13, v11+48
+;; @0031                               store little region0 v13, v11+32
+;; @0031                               store little region0 v13, v11+16
+;; @0031                               store little region0 v13, v11
+;; @0034                               v14 = iconst.i32 0
+;; @0038                               jump block7(v27, v14)  ; v14 = 0
 ;;
-;;                                 block7(v15: i32, v16: i32):
-;; @0038                               v14 = load.i32 user15 aligned v4-0xfffc
+;;                                 block7(v16: i32, v17: i32):
+;; @0038                               v15 = load.i32 user15 aligned v4-0xfffc
 ;; @0038                               sequence_point
-;; @003e                               v17 = uextend.i64 v16
-;; @003e                               v19 = iadd.i64 v18, v17
+;; @003e                               v18 = uextend.i64 v17
+;; @003e                               v19 = iadd.i64 v10, v18
 ;; @003e                               v20 = uload8.i32 little region0 v19
-;; @0041                               v21 = iadd v15, v20
-;; @0044                               call fn1(v0)
+;; @0041                               v21 = iadd v16, v20
+;; @0044                               call fn0(v0)
 ;; @0048                               v22 = iconst.i32 1
-;; @004a                               v23 = iadd v16, v22  ; v22 = 1
+;; @004a                               v23 = iadd v17, v22  ; v22 = 1
 ;; @004d                               v24 = iconst.i32 100
 ;; @0050                               v25 = icmp ult v23, v24  ; v24 = 100
 ;; @0050                               v26 = uextend.i32 v25
@@ -98,15 +103,15 @@
 ;;   movq %rsp, %rbp
 ;;   movq 8(%rdi), %r10
 ;;   movq (%r10), %r10
-;;   addq $0x60, %r10
+;;   addq $0x70, %r10
 ;;   cmpq %rsp, %r10
 ;;   jnbe #trap=stk_ovf
-;;   subq $0x50, %rsp
-;;   movq %rbx, 0x20(%rsp)
-;;   movq %r12, 0x28(%rsp)
-;;   movq %r13, 0x30(%rsp)
-;;   movq %r14, 0x38(%rsp)
-;;   movq %r15, 0x40(%rsp)
+;;   subq $0x60, %rsp
+;;   movq %rbx, 0x30(%rsp)
+;;   movq %r12, 0x38(%rsp)
+;;   movq %r13, 0x40(%rsp)
+;;   movq %r14, 0x48(%rsp)
+;;   movq %r15, 0x50(%rsp)
 ;; block0:
 ;;   testl %esi, %esi
 ;;   movq %rsi, <offset:1>+8(%rsp)
@@ -120,34 +125,38 @@
 ;;   xorl %eax, %eax
 ;;   movq %rax, <offset:1>+0x10(%rsp)
 ;;   movq 8(%rdi), %rbx
+;;   uninit  %xmm0
+;;   pxor %xmm0, %xmm0
+;;   movdqu %xmm0, <offset:1>+0x20(%rsp)
 ;;   movq 0x20(%rdi), %r12
 ;;   movq %rdi, <offset:1>+(%rsp)
-;;   movq <offset:1>+0x10(%rsp), %r14
+;;   movq <offset:1>+0x10(%rsp), %r13
 ;;   jmp     label3
 ;; block3:
 ;;   movl -0x10000(%rbx), %eax
 ;;   sequence_point
-;;   uninit  %rdx
-;;   xorq %rdx, %rdx
-;;   movl $0x64, %r8d
-;;   uninit  %r13
-;;   xorl %r13d, %r13d
-;;   movq %r13, %rcx
-;;   movq %r13, %rsi
-;;   movq <offset:1>+(%rsp), %rdi
-;;   call    User(userextname0)
+;;   movdqu <offset:1>+0x20(%rsp), %xmm0
+;;   movdqu %xmm0, 0x54(%r12)
+;;   movdqu %xmm0, 0x50(%r12)
+;;   movdqu %xmm0, 0x40(%r12)
+;;   movdqu %xmm0, 0x30(%r12)
+;;   movdqu %xmm0, 0x20(%r12)
+;;   movdqu %xmm0, 0x10(%r12)
+;;   movdqu %xmm0, (%r12)
+;;   uninit  %r14
+;;   xorl %r14d, %r14d
 ;;   jmp     label4
 ;; block4:
 ;;   movl -0xfffc(%rbx), %eax
 ;;   sequence_point
-;;   movl %r13d, %eax
+;;   movl %r14d, %eax
 ;;   movzbq (%r12, %rax), %r15
 ;;   movq <offset:1>+(%rsp), %rdi
-;;   call    User(userextname1)
-;;   leal 1(%r13), %r13d
+;;   call    User(userextname0)
+;;   leal 1(%r14), %r14d
 ;;   movq <offset:1>+0x10(%rsp), %rax
 ;;   leal (%rax, %r15), %eax
-;;   cmpl $0x64, %r13d
+;;   cmpl $0x64, %r14d
 ;;   jb      label5; j label6
 ;; block5:
 ;;   movq %rax, <offset:1>+0x10(%rsp)
@@ -155,9 +164,9 @@
 ;; block6:
 ;;   jmp     label7
 ;; block7:
-;;   leal 1(%r14), %r14d
+;;   leal 1(%r13), %r13d
 ;;   movq <offset:1>+8(%rsp), %rsi
-;;   cmpl %esi, %r14d
+;;   cmpl %esi, %r13d
 ;;   jb      label8; j label9
 ;; block8:
 ;;   movq %rsi, <offset:1>+8(%rsp)
@@ -168,12 +177,12 @@
 ;; block10:
 ;;   jmp     label11
 ;; block11:
-;;   movq 0x20(%rsp), %rbx
-;;   movq 0x28(%rsp), %r12
-;;   movq 0x30(%rsp), %r13
-;;   movq 0x38(%rsp), %r14
-;;   movq 0x40(%rsp), %r15
-;;   addq $0x50, %rsp
+;;   movq 0x30(%rsp), %rbx
+;;   movq 0x38(%rsp), %r12
+;;   movq 0x40(%rsp), %r13
+;;   movq 0x48(%rsp), %r14
+;;   movq 0x50(%rsp), %r15
+;;   addq $0x60, %rsp
 ;;   movq %rbp, %rsp
 ;;   popq %rbp
 ;;   retq

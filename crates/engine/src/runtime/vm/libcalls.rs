@@ -11,7 +11,7 @@ use super::shared_memory::MemoryHost;
 use super::traps::{self, Error};
 use super::vmcontext::{VMContext, VMException, VMFuncRef, ValRaw};
 use crate::abi::TrapCode;
-use crate::abi::libcalls::{Libcall, TRAPPED, for_each_libcall};
+use crate::abi::libcalls::{Leaf, Libcall, STRIDE, TRAPPED, for_each_libcall};
 use crate::code::registry;
 use crate::parse::info::TypeIndex;
 use std::ffi::c_void;
@@ -22,15 +22,19 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
-/// The addresses of the libcalls, in the order of [`Libcall`].
-pub struct Table(pub [*const c_void; Libcall::ALL.len()]);
+/// The addresses of the libcalls, in the order of [`Libcall`], and then of the functions of [`Leaf`].
+pub struct Table(pub [*const c_void; Libcall::ALL.len() + Leaf::COUNT]);
 
 // SAFETY: the table holds addresses of functions.
 unsafe impl Sync for Table {}
 
 macro_rules! table {
     ($($(#[$doc:meta])* $name:ident($($param:ident: $ty:ident),*);)*) => {
-        pub static TABLE: Table = Table([$(extern_c::$name as *const c_void,)*]);
+        pub static TABLE: Table = Table([
+            $(extern_c::$name as *const c_void,)*
+            leaf_copy as *const c_void,
+            leaf_fill as *const c_void,
+        ]);
 
         /// The entry points: each runs the function of the same name in the outer module through [`run`].
         mod extern_c {
@@ -44,8 +48,25 @@ macro_rules! table {
 }
 for_each_libcall!(table);
 
-/// Runs a libcall for the instance that owns a context. Inlined, because modules of Rust call `memory_copy` for a few
-/// bytes at a time, and arguments that go by memory cost more than the copy.
+/// [`Leaf::Copy`].
+///
+/// # Safety
+/// Called by the trampoline of `memory_copy`, which has checked both ranges of `len` bytes.
+unsafe extern "C" fn leaf_copy(dst: *mut u8, src: *const u8, len: usize) {
+    // SAFETY: by this function's contract. The guest's memory may be shared, and then other threads may write it.
+    unsafe { ptr::copy(src, dst, len) };
+}
+
+/// [`Leaf::Fill`].
+///
+/// # Safety
+/// Called by the trampoline of `memory_fill`, which has checked the range of `len` bytes.
+unsafe extern "C" fn leaf_fill(dst: *mut u8, value: u64, len: usize) {
+    // SAFETY: as above.
+    unsafe { ptr::write_bytes(dst, value as u8, len) };
+}
+
+/// Runs a libcall for the instance that owns a context.
 ///
 /// # Safety
 /// `vmctx` is the context of a live instance whose wasm called a libcall trampoline.
@@ -188,9 +209,6 @@ fn memory_fill(instance: &InstanceObj, memory: u32, dst: u64, value: u32, len: u
     }
     Ok(0)
 }
-
-/// The number of bytes that a bulk operation moves between checks for an interruption.
-const STRIDE: usize = 1 << 20;
 
 /// The parts in which a bulk operation of `len` bytes is done, starting from its end if `backwards`.
 /// The memory does not move in between: wasm, which could grow it, waits. (A shared memory, which
