@@ -40,6 +40,13 @@ const requests = {
     return timed(() => new wasm.Module(bytes)).time;
   },
 
+  // Until all of it is optimised. Only ours can be asked for that.
+  complete(path) {
+    if (!ours) throw new Error('it compiles a function when that is called');
+    const bytes = readFileSync(path);
+    return timed(() => new wasm.Module(bytes).serialize()).time;
+  },
+
   load(name, path, ...directories) {
     if (side === 'addon') {
       const exports = require(path);
@@ -100,6 +107,17 @@ const requests = {
     const target = find(name).instance.exports[item];
     const { time, result } = least(times, () => target(Number(count)));
     return [time, result];
+  },
+
+  // A program with its arguments, in which `\\n` stands for a new line. It ends with 0, or that is an error.
+  program(path, ...args) {
+    const module = compiled(path);
+    return timed(() => {
+      const words = args.map((word) => word.replaceAll('\\n', '\n'));
+      const wasi = new WASI({ version: 'preview1', args: ['program', ...words], stdout, returnOnExit: true });
+      const code = wasi.start(new wasm.Instance(module, { ...stubs(module), ...wasi.getImportObject() }));
+      if (code) throw new Error(`ended with ${code}`);
+    }).time;
   },
 
   start(path, count) {

@@ -50,8 +50,8 @@ export const nativeKernels = (name) =>
   compileNative(`native-${name}`, [here('native/main.c'), here(`kernels/${name}.c`)], ['-rdynamic', '-ldl']);
 
 /** A kernel as a shared object of this machine's C compiler. */
-export const nativeKernel = (name) =>
-  compileNative(`${name}.so`, [here(`kernels/${name}.c`)], ['-shared', '-fPIC', '-w', '-lm']);
+export const nativeKernel = (name, ...flags) =>
+  compileNative(`${name}.so`, [here(`kernels/${name}.c`)], ['-shared', '-fPIC', '-w', '-lm', ...flags]);
 
 /** The addon in C that calls across Node-API are compared with. */
 export const addon = () => compileNative('addon.node', [here('native/addon.c')], ['-shared', '-fPIC']);
@@ -65,18 +65,27 @@ export const testAddon = (headers) =>
   );
 
 /** SQLite as the crate libsqlite3-sys ships it, with a few exports that use all of it. */
-export function sqlite() {
-  const project = join(cache, 'sqlite');
+export const sqlite = () =>
+  compileC(here('kernels/sqlite.c'), `-I${fromCrate('libsqlite3-sys', '0.40.0', 'sqlite3')}`);
+
+const zstdSources = () => fromCrate('zstd-sys', '2.0.16', 'zstd/lib');
+
+/** zstd as the crate zstd-sys ships it. */
+export const zstd = () => compileC(here('kernels/zstd.c'), `-I${zstdSources()}`);
+
+/** The same for this machine. */
+export const nativeZstd = () => nativeKernel('zstd', `-I${zstdSources()}`);
+
+/** A folder of C sources in a crate, which Cargo fetches. Nothing of the crate is built. */
+function fromCrate(name, version, folder) {
+  const project = join(cache, 'crates', name);
   mkdirSync(join(project, 'src'), { recursive: true });
   writeFileSync(join(project, 'src/lib.rs'), '');
-  // Cargo fetches the crate; nothing of this project is ever built.
-  const manifest =
-    '[package]\nname = "fetch"\nversion = "0.0.0"\n[workspace]\n[dependencies]\nlibsqlite3-sys = "=0.40.0"\n';
+  const manifest = `[package]\nname = "fetch"\nversion = "0.0.0"\n[workspace]\n[dependencies]\n${name} = "=${version}"\n`;
   writeFileSync(join(project, 'Cargo.toml'), manifest);
   const options = { cwd: project, encoding: 'utf8', maxBuffer: 1 << 28, stdio: ['ignore', 'pipe', 'ignore'] };
   const { packages } = JSON.parse(execFileSync('cargo', ['metadata', '--format-version=1'], options));
-  const crate = dirname(packages.find(({ name }) => name === 'libsqlite3-sys').manifest_path);
-  return compileC(here('kernels/sqlite.c'), `-I${join(crate, 'sqlite3')}`);
+  return join(dirname(packages.find((crate) => crate.name === name).manifest_path), folder);
 }
 
 /** A module without imports that has a memory of so many pages, and so many bytes of data. */

@@ -21,6 +21,7 @@ const jsSide = (name, node = process.execPath, ...flags) => [
 
 export const commands = {
   ours: () => jsSide('ours'),
+  'ours, no cache': () => jsSide('ours'),
   node: () => jsSide('node'),
   'C addon': () => jsSide('addon'),
   'ours, Node 26': () => jsSide('ours', node26()),
@@ -31,6 +32,7 @@ export const commands = {
   // node:wasi's fast calls hide JavaScript's frames from the garbage collector, and CRuby lives
   // long enough to crash on it (seen on Node 20 and 22).
   'node, no fast calls': () => jsSide('node', undefined, '--no-turbo-fast-api-calls'),
+  'node 26, no fast calls': () => jsSide('node', node26(), '--no-turbo-fast-api-calls'),
   wasmtime: () => [wasmtimePeer()],
 };
 
@@ -42,7 +44,8 @@ export class Side {
   constructor(name) {
     const [program, ...words] = commands[name]();
     this.name = name;
-    this.#child = spawn(program, words, { stdio: ['pipe', 'pipe', 'inherit'] });
+    const env = name.endsWith('no cache') ? { ...process.env, WASI_NATIVE_CACHE: '0' } : process.env;
+    this.#child = spawn(program, words, { env, stdio: ['pipe', 'pipe', 'inherit'] });
     createInterface({ input: this.#child.stdout }).on('line', (line) => {
       const [outcome, ...reply] = line.split('\t');
       const { resolve, reject } = this.#waiting.shift();

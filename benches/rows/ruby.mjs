@@ -22,7 +22,7 @@ async function allocate(side, bytes, align) {
 export default {
   title: 'Hot compute: Ruby scripts in CRuby',
   notes: ["node:wasi runs without V8's fast calls: with them CRuby crashes Node 20 and 22."],
-  peers: ['node, no fast calls', 'wasmtime'],
+  peers: ['node, no fast calls', 'node 26, no fast calls', 'wasmtime'],
   async setUp(side) {
     await side.ask('load', 'ruby', ruby());
     await side.ask('call', 'ruby', '_initialize');

@@ -5,6 +5,8 @@
 //! reply is one line: `ok` or `error`, then words again. Times are nanoseconds.
 //!
 //!     compile PATH                      -> time                 compile once and throw away
+//!     complete PATH                     -> time                 the same: all of it is compiled then
+//!     program PATH ARG...               -> time                 a program, in whose arguments `\n` is a new line
 //!     load NAME PATH [GUEST=HOST...]    ->                      keep an instance, with preopened directories
 //!     call NAME EXPORT [I32...]         -> time, [RESULT]       call an export once
 //!     enter NAME EXPORT COUNT           -> time                 COUNT calls of an (i32, i32) -> i32
@@ -78,6 +80,9 @@ impl Peer {
                 module?;
                 Ok(time)
             }
+            // Compiled code is complete at once here.
+            ["complete", path] => self.answer(&["compile", path]),
+            ["program", path, args @ ..] => self.program(path, args),
             ["load", name, path, directories @ ..] => self.load(name, path, directories),
             ["call", name, export, arguments @ ..] => {
                 let guest = self.guest(name)?;
@@ -191,6 +196,27 @@ impl Peer {
                         .unwrap_or_else(|_| bail!("a thread panicked"))
                 })
             })
+        });
+        outcome?;
+        Ok(time)
+    }
+
+    fn program(&mut self, path: &str, args: &[&str]) -> Result<String> {
+        let module = self.compiled(path)?;
+        let mut linker: Linker<WasiP1Ctx> = Linker::new(&self.engine);
+        p1::add_to_linker_sync(&mut linker, |wasi| wasi)?;
+        let (time, outcome) = timed(|| -> Result<()> {
+            let mut wasi = WasiCtxBuilder::new();
+            wasi.allow_blocking_current_thread(true).arg("program");
+            args.iter().for_each(|word| _ = wasi.arg(word.replace("\\n", "\n")));
+            let mut store = Store::new(&self.engine, wasi.build_p1());
+            linker.define_unknown_imports_as_default_values(&mut store, &module)?;
+            let instance = linker.instantiate(&mut store, &module)?;
+            let start = instance.get_typed_func::<(), ()>(&mut store, "_start")?;
+            match start.call(&mut store, ()) {
+                Err(error) if !matches!(error.downcast_ref(), Some(I32Exit(0))) => Err(error),
+                _ => Ok(()),
+            }
         });
         outcome?;
         Ok(time)

@@ -66,6 +66,19 @@ fn threads_that_call_the_same_functions_at_once_get_the_same_results() {
     }
 }
 
+/// A server runs a small program again and again, and on a busy machine it is long until all of it is made.
+#[test]
+fn any_number_of_programs_may_end_before_a_module_is_complete() {
+    let engine =
+        Engine::new(&Config { tiers: Tiers::Lazy { from: 0 }, ..Config::default() }).expect("an engine");
+    let module = Module::new(&engine, &module(3000)).expect("valid");
+    let expected = call(&engine, &module, 5);
+    for _ in 0..200 {
+        module.keep_progress();
+    }
+    assert_eq!(call(&engine, &module, 5), expected);
+}
+
 #[test]
 fn a_module_that_already_runs_serializes_as_one_that_was_compiled_at_once() {
     let bytes = module(200);
