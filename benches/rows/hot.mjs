@@ -45,13 +45,13 @@ const scripts = {
   fib: 'f = lambda n: n if n < 2 else f(n - 1) + f(n - 2)\nassert f(25) == 75_025',
   floats: 's = sum(1.0 / (i * i) for i in range(1, 1_000_000))\nassert 1.6 < s < 1.7',
   strings:
-    't = ",".join(f"{i}:{i * i}" for i in range(200_000)).split(",")\nassert sorted(s[::-1] for s in t)[-1] == "99:10999"',
+    't = ",".join(f"{i}:{i * i}" for i in range(200_000)).split(",")\nassert sorted(s[::-1] for s in t)[-1] == "9:3"',
   dict: 'd = {}\nfor i in range(1_000_000):\n  k = i * 7919 % 1009\n  d[k] = d.get(k, 0) + i\nassert len(d) == 1009',
   objects:
     'class P:\n  def __init__(s, x): s.x = x\n  def get(s): return s.x\nassert sum(P(i).get() for i in range(600_000)) == 179_999_700_000',
   regexp:
     'import re\nn = sum(int(m) for m in re.findall(r"[a-z]+(\\d+)", "ab1cd22efg333" * 60_000))\nassert n == 21_360_000',
-  bignum: 'import math\nassert math.factorial(6_000) % 10_007 == 0 and len(hex(3 ** 200_000)) == 79_251',
+  bignum: 'import math\nassert math.factorial(6_000) % 5_987 == 0 and len(hex(3 ** 200_000)) == 79_251',
 };
 
 const cpython = {
