@@ -311,12 +311,20 @@ function liftOf({ type, form }, heap, what, freeResult) {
         const address = returned >>> 0;
         if (address === 0) return null;
         const bytes = heap.checked(address, address + 1, what);
-        const end = bytes.indexOf(0, address);
+        const end = endOf(bytes, address);
         if (end >= 0) return take(address, end - address, bytes);
         const text = `${what}: no NUL ends the text at ${address}, up to the end of the memory at ${bytes.length}`;
         throw coded(RangeError, 'ERR_WASI_RANGE', text);
       };
   }
+}
+
+/** Where the text that starts here ends, by the NUL behind it; -1 if there is none. */
+function endOf(bytes, start) {
+  // A short one is looked for here: the call of native code takes longer.
+  const near = Math.min(start + SHORT, bytes.length);
+  for (let at = start; at < near; at++) if (bytes[at] === 0) return at;
+  return bytes.indexOf(0, near);
 }
 
 function copy(bytes, start, end) {
@@ -330,13 +338,22 @@ function readText(bytes, start, end) {
   let text = '';
   let at = start;
   for (; at + 8 <= end; at += 8) {
-    const [a, b, c, d] = [bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]];
-    const [e, f, g, h] = [bytes[at + 4], bytes[at + 5], bytes[at + 6], bytes[at + 7]];
+    const a = bytes[at];
+    const b = bytes[at + 1];
+    const c = bytes[at + 2];
+    const d = bytes[at + 3];
+    const e = bytes[at + 4];
+    const f = bytes[at + 5];
+    const g = bytes[at + 6];
+    const h = bytes[at + 7];
     if ((a | b | c | d | e | f | g | h) > 0x7f) return otherwise();
     text += String.fromCharCode(a, b, c, d, e, f, g, h);
   }
   if (at + 4 <= end) {
-    const [a, b, c, d] = [bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]];
+    const a = bytes[at];
+    const b = bytes[at + 1];
+    const c = bytes[at + 2];
+    const d = bytes[at + 3];
     if ((a | b | c | d) > 0x7f) return otherwise();
     text += String.fromCharCode(a, b, c, d);
     at += 4;
