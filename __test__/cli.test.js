@@ -325,6 +325,36 @@ test('a file that cannot be written is named, with the reason', () => {
   expect(command(['run', '--profile', place, 'count.wasm'])).toEqual(expect.objectContaining(refused));
 });
 
+test('a program with threads and a native module run with what was compiled of them', () => {
+  const threads = brotliDecompressSync(fs.readFileSync(path.join(__dirname, 'guests', 'threads.wasm.br')));
+  fs.writeFileSync(at('threads.wasm'), threads);
+  const folder = path.join(PACKAGE, 'scripts/packages/wasm/node_modules/@node-rs/xxhash-wasm32-wasi');
+  fs.copyFileSync(path.join(folder, 'xxhash.wasm32-wasi.wasm'), at('addon.wasm'));
+  const load = `require(${JSON.stringify(PACKAGE)}).load('./addon.wasm')`;
+  const env = { WASI_NATIVE_CACHE_DIR: at('compiled-cache') };
+  const kept = () =>
+    fs
+      .readdirSync(at('compiled-cache'))
+      .filter((name) => !name.endsWith('.wnnote'))
+      .sort();
+  for (const name of ['threads.wasm', 'addon.wasm']) {
+    expect(command(['compile', name], { env }).status).toBe(0);
+  }
+  const compiled = kept();
+  expect(command(['run', 'threads.wasm', 'mutex'], { env })).toMatchObject({ status: 0, stdout: '40000\n' });
+  const loaded = spawnSync(process.execPath, ['-e', load], {
+    cwd: scratch,
+    env: { ...process.env, ...env },
+    encoding: 'utf8',
+  });
+  expect(loaded).toMatchObject({ status: 0, stderr: '' });
+  // They were found there: nothing else was stored.
+  expect(kept()).toEqual(compiled);
+  expect(command(['compile', 'threads.wasm', '-o', 'threads.compiled'], { env }).status).toBe(0);
+  const precompiled = command(['run', '--allow-precompiled', 'threads.compiled', 'mutex'], { env });
+  expect(precompiled).toMatchObject({ status: 0, stdout: '40000\n' });
+});
+
 describe('compile, at a terminal', () => {
   const TERMINAL = `process.stderr.isTTY = true;`;
 

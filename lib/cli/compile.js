@@ -25,8 +25,9 @@ async function compile(file, { output }) {
   const bar = progressBar(`compiling ${path.basename(file)}`);
   let module;
   try {
-    // A large module is ready before all of its code is.
-    module = await compileBytes(bytes, WHAT, { onProgress: bar.update });
+    // A large module is ready before all of its code is. Those that load() and run() find in the cache have shared
+    // memories of ours; a file is deserialized, which makes them modules of JavaScript's.
+    module = await compileBytes(bytes, WHAT, { onProgress: bar.update }, output === undefined);
     await finish(module, WHAT);
   } catch (error) {
     bar.stop();
@@ -35,7 +36,7 @@ async function compile(file, { output }) {
   bar.end();
   if (output === undefined) {
     // From now on the cache knows the file, too, so a program that is run by its name is not read.
-    await moduleOf(file, WHAT, {});
+    await moduleOf(file, WHAT, { forGuest: true });
     print(`${file} is in the cache at ${directory}\n`);
   } else {
     writeFile(output, module.serialize());

@@ -85,7 +85,9 @@ function told(error) {
 async function load(file, { cache, fuel, allowPrecompiled }) {
   try {
     if (allowPrecompiled) return Module.deserialize(bytesOf(file));
-    const loading = moduleOf(file, 'wasi-native run', { fuel: fuel !== undefined, cache });
+    // Nobody but the program gets a memory for it.
+    const options = { fuel: fuel !== undefined, cache, forGuest: true };
+    const loading = moduleOf(file, 'wasi-native run', options);
     return await announced(`compiling ${path.basename(file)}`, loading);
   } catch (error) {
     throw about(file, error);

@@ -129,12 +129,12 @@ function isModule(value) {
 }
 
 /** Compiles on other threads, until `options.signal` fires. The bytes are copied before this returns. */
-async function compile(bytes, what, options = undefined) {
+async function compile(bytes, what, options = undefined, forGuest = false) {
   const signal = options?.signal;
   checkDeadline({ signal });
   const deadline = new Deadline({ signal }, what);
   try {
-    return moduleFor(await compiling.compileBytes(bytes, what, options, deadline.passed));
+    return moduleFor(await compiling.compileBytes(bytes, what, options, deadline.passed, forGuest));
   } finally {
     deadline.end();
   }
