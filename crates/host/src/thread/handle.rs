@@ -1,5 +1,6 @@
 //! The owner's handle to a guest thread.
 
+use super::asking::Asking;
 use super::crew::{Crew, spawn};
 use super::failure::GuestFailure;
 use super::guest::serve;
@@ -88,12 +89,11 @@ impl GuestThread {
     /// calls run after all that was requested before.
     pub fn call(&self, mut call: Call, within: Option<u32>) {
         let mut inbox = lock(&self.0.inbox);
-        if let Some(frame) = within {
-            if let Some(asking) = inbox.elsewhere.values_mut().find(|asking| asking.waits_for(frame)) {
-                match asking.ask(call) {
-                    None => return self.0.answered.notify_all(),
-                    Some(refused) => call = refused,
-                }
+        let waits = |asking: &&mut Asking| within.is_some_and(|frame| asking.waits_for(frame));
+        if let Some(asking) = inbox.elsewhere.values_mut().find(waits) {
+            match asking.ask(call) {
+                None => return self.0.answered.notify_all(),
+                Some(refused) => call = refused,
             }
         }
         let nested = within.is_some_and(|frame| inbox.frames.contains(&frame));
