@@ -339,6 +339,19 @@ describe('stopping', () => {
     expect((await long).code).toBe('ERR_WASI_TIMEOUT');
   });
 
+  test('between runs a directory that was handed in can be renamed and removed', async () => {
+    const [one, two] = ['one', 'two'].map((name) =>
+      path.join(os.tmpdir(), `wasi-native-${name}-${process.pid}`),
+    );
+    fs.mkdirSync(one);
+    const program = wasi({ preopens: { '/data': one }, stdout: 'pipe', stderr: 'pipe' });
+    await program.run(await programs.hello());
+    fs.renameSync(one, two);
+    await program.run(await programs.hello());
+    fs.rmdirSync(two);
+    expect([one, two].map((directory) => fs.existsSync(directory))).toEqual([false, false]);
+  });
+
   test('stopped programs leave no descriptor and no thread behind', () => {
     const code = `
       const fs = require('node:fs');

@@ -1,8 +1,10 @@
 'use strict';
 
+const { spawn } = require('node:child_process');
+const { once } = require('node:events');
 const { PassThrough, Readable, Writable } = require('node:stream');
 const wn = require('..');
-const { child, thrownBy } = require('./helpers');
+const { PACKAGE, child, thrownBy, wat } = require('./helpers');
 const programs = require('./programs');
 
 const wasi = (options) => new wn.WASI({ version: 'preview1', ...options });
@@ -251,6 +253,28 @@ describe('standard output', () => {
     });
     const module = new wn.Module(await programs.yes());
     expect(() => program.start(new wn.Instance(module, program.getImportObject()))).toThrow('enough');
+  });
+
+  test('that nobody reads does not keep a program beyond its time', async () => {
+    const bytes = await wat(`(module
+      (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+      (memory (export "memory") 32)
+      (data (i32.const 0) "\\00\\00\\01\\00\\00\\00\\10\\00")
+      (func (export "_start")
+        (loop $again (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8))) (br $again))))`);
+    const code = `
+      const wn = require(${JSON.stringify(PACKAGE)});
+      const bytes = Buffer.from(${JSON.stringify(Buffer.from(bytes).toString('base64'))}, 'base64');
+      new wn.WASI({ version: 'preview1' }).run(bytes, { timeout: 300 }).catch((error) => {
+        process.stderr.write(error.code, () => process.exit());
+      });`;
+    // Of standard output Node takes what its buffer holds.
+    const writing = spawn(process.execPath, ['-e', code], { stdio: ['ignore', 'pipe', 'pipe'] });
+    const guard = setTimeout(() => writing.kill('SIGKILL'), 40_000);
+    const [told] = await once(writing.stderr, 'data');
+    clearTimeout(guard);
+    writing.kill('SIGKILL');
+    expect(String(told)).toBe('ERR_WASI_TIMEOUT');
   });
 
   test("'inherit' and 'ignore'", async () => {

@@ -5,10 +5,9 @@
 //! argument, no variable, no directory that the options do not name.
 
 use super::failure::{Failure, Kind};
-use super::platform::{duplicate, path_of_directory, socket_handle};
+use super::platform::{duplicate, open_directory, path_of_directory, socket_handle};
 use super::wasi::{Program, TraceLines};
 use cap_std::ambient_authority;
-use cap_std::fs::Dir;
 use host::Metrics;
 use napi::bindgen_prelude::{BigInt, Uint8Array};
 use napi_derive::napi;
@@ -388,7 +387,7 @@ fn limits(options: &LimitOptions) -> WasiLimits {
 }
 
 fn preopen(guest: &str, host: &str, perms: Perms) -> Result<Preopen, Failure> {
-    let dir = Dir::open_ambient_dir(host, ambient_authority()).map_err(|error| {
+    let dir = open_directory(host, ambient_authority()).map_err(|error| {
         let advice = match error.kind() {
             io::ErrorKind::NotFound => "; create the directory first, or correct the path",
             io::ErrorKind::NotADirectory => "; only directories can be preopened",

@@ -84,6 +84,19 @@ impl<'a> IoVecs<'a> {
         self.complete && self.count <= sys::MOST
     }
 
+    /// These buffers without their first bytes.
+    pub fn without_first(&self, bytes: usize) -> Result<IoVecs<'a>, Error> {
+        let mut rest = IoVecs { complete: self.complete, ..IoVecs::empty() };
+        let mut left = bytes;
+        for entry in self.entries() {
+            let (base, len) = sys::iovec_parts(entry);
+            let skipped = left.min(len);
+            left -= skipped;
+            rest.push(base.wrapping_add(skipped), len - skipped)?;
+        }
+        Ok(rest)
+    }
+
     /// The total bytes of all buffers.
     #[inline]
     pub fn total(&self) -> usize {
@@ -170,6 +183,19 @@ impl<'a> IoVecs<'a> {
     pub fn write_to_at(&self, fd: Handle<'_>, offset: u64) -> io::Result<usize> {
         // SAFETY: as in `read_from`, these are checked ranges of guest memory.
         unsafe { sys::pwritev(fd, self.for_host(), offset) }
+    }
+
+    /// Reads what is there without waiting for more, from a stream that seemed ready. The error is that of a
+    /// non-blocking file if nothing is there.
+    pub fn read_now(&self, fd: Handle<'_>) -> io::Result<usize> {
+        // SAFETY: as in `read_from`, these are checked ranges of guest memory.
+        unsafe { sys::readv_now(fd, self.for_host()) }
+    }
+
+    /// The same for writing: what there is room for.
+    pub fn write_now(&self, fd: Handle<'_>) -> io::Result<usize> {
+        // SAFETY: as in `read_from`, these are checked ranges of guest memory.
+        unsafe { sys::writev_now(fd, self.for_host()) }
     }
 
     /// `recvmsg`. Also returns whether a datagram was truncated.

@@ -5,6 +5,7 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::sync::{Mutex, PoisonError};
 
 pub type Handle<'a> = BorrowedFd<'a>;
 
@@ -156,6 +157,81 @@ pub unsafe fn pwritev(fd: BorrowedFd<'_>, entries: &[RawIoVec], offset: u64) -> 
         // SAFETY: by this function's contract, and the kernel reads as many entries as there are.
         _ => unsafe { libc::pwritev(fd, entries.as_ptr(), count(entries)?, at) },
     })
+}
+
+/// What can be moved without waiting, and `EAGAIN` if that is nothing. Where the kernel has no such call for what is open,
+/// it is asked whether that is ready: then the plain call does not wait, if a write is no longer than what a pipe takes as
+/// one.
+///
+/// # Safety
+/// As for the six above.
+pub unsafe fn readv_now(fd: BorrowedFd<'_>, entries: &[RawIoVec]) -> io::Result<usize> {
+    #[cfg(target_os = "linux")]
+    // SAFETY: by this function's contract.
+    if let Some(read) = unsafe { now(libc::SYS_preadv2, fd, entries) } {
+        return read;
+    }
+    // SAFETY: by this function's contract.
+    if_ready(fd, libc::POLLIN, || unsafe { readv(fd, entries) })
+}
+
+/// # Safety
+/// As for [`readv_now`].
+pub unsafe fn writev_now(fd: BorrowedFd<'_>, entries: &[RawIoVec]) -> io::Result<usize> {
+    #[cfg(target_os = "linux")]
+    // SAFETY: by this function's contract.
+    if let Some(written) = unsafe { now(libc::SYS_pwritev2, fd, entries) } {
+        return written;
+    }
+    let Some(first) = entries.first() else { return Ok(0) };
+    let start = libc::iovec { iov_len: first.iov_len.min(libc::PIPE_BUF), ..*first };
+    // SAFETY: by this function's contract: a part of an entry is as valid.
+    if_ready(fd, libc::POLLOUT, || unsafe { writev(fd, &[start]) })
+}
+
+/// Makes a call that does not wait if what is open is ready for it. One thread at a time does so: else another one of this
+/// process might come between the answer and the call.
+fn if_ready(
+    fd: BorrowedFd<'_>,
+    events: libc::c_short,
+    call: impl FnOnce() -> io::Result<usize>,
+) -> io::Result<usize> {
+    static TURN: Mutex<()> = Mutex::new(());
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut asked = libc::pollfd { fd: fd.as_raw_fd(), events, revents: 0 };
+    // SAFETY: one entry, which is ours.
+    match unsafe { libc::poll(&mut asked, 1, 0) } {
+        0 => Err(io::Error::from_raw_os_error(libc::EAGAIN)),
+        ..0 => Err(io::Error::last_os_error()),
+        _ => call(),
+    }
+}
+
+/// A vectored call at the file's own position that does not wait. `None` if the kernel has none for what is open.
+///
+/// # Safety
+/// The number is that of `preadv2` or `pwritev2`; else as for [`readv_now`].
+#[cfg(target_os = "linux")]
+unsafe fn now(number: libc::c_long, fd: BorrowedFd<'_>, entries: &[RawIoVec]) -> Option<io::Result<usize>> {
+    const RWF_NOWAIT: libc::c_long = 8;
+    const OWN_POSITION: libc::c_long = -1;
+    let (fd, first, count) = (fd.as_raw_fd(), entries.as_ptr(), entries.len());
+    // SAFETY: by this function's contract, and the kernel reads as many entries as there are. C libraries of before 2018
+    // have no function for it. The position is given in two halves, of which 64-bit systems take the first.
+    let result =
+        unsafe { libc::syscall(number, fd, first, count, OWN_POSITION, OWN_POSITION, RWF_NOWAIT) } as isize;
+    match moved(result) {
+        // It is too old, or forbids the call, or is another system that is like Linux.
+        Err(error)
+            if matches!(
+                error.raw_os_error(),
+                Some(libc::EOPNOTSUPP | libc::ENOSYS | libc::EINVAL | libc::EPERM)
+            ) =>
+        {
+            None
+        }
+        result => Some(result),
+    }
 }
 
 /// The kernel knows which files are appended to.

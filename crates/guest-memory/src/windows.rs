@@ -140,6 +140,9 @@ pub unsafe fn append(handle: BorrowedHandle<'_>, entries: &[RawIoVec]) -> io::Re
     each(entries, |entry, _| unsafe { write(handle, entry, at) })
 }
 
+/// Windows has no call for handles of this kind that does not wait: who waits is ended from outside.
+pub use {readv as readv_now, writev as writev_now};
+
 /// Sockets are not served yet.
 pub unsafe fn recvmsg(_: BorrowedHandle<'_>, _: &[RawIoVec], _: bool, _: bool) -> io::Result<(usize, bool)> {
     Err(io::ErrorKind::Unsupported.into())

@@ -15,12 +15,14 @@ use crate::sys::{self, BorrowedHandle, Interest, Readiness};
 pub struct Interrupt {
     event: sys::Event,
     fired: AtomicBool,
+    calls: sys::Calls,
 }
 
 impl Interrupt {
     pub fn fire(&self) {
         self.fired.store(true, Ordering::Release);
         self.event.set();
+        self.calls.cancel();
     }
 
     /// Lets the context wait again. Only for a caller who knows that nobody fires it at the same time.
@@ -95,7 +97,11 @@ impl Waiter {
         if let Some(existing) = &*interrupt {
             return Ok(existing.clone());
         }
-        let new = Arc::new(Interrupt { event: sys::Event::new()?, fired: AtomicBool::new(false) });
+        let new = Arc::new(Interrupt {
+            event: sys::Event::new()?,
+            fired: AtomicBool::new(false),
+            calls: sys::Calls::default(),
+        });
         self.armed.store(true, Ordering::Release);
         Ok(interrupt.insert(new).clone())
     }
@@ -120,6 +126,20 @@ impl Waiter {
         match self.present() {
             Some(interrupt) if interrupt.has_fired() => Err(Ending::Interrupted.into()),
             _ => Ok(()),
+        }
+    }
+
+    /// Makes a call that may wait although what it is for was ready, in such a way that an interrupt ends it.
+    pub fn in_call<T>(&self, call: impl FnOnce() -> Result<T, Errno>) -> Result<Result<T, Errno>, Error> {
+        if !sys::Calls::MAY_WAIT {
+            return Ok(call());
+        }
+        let Some(interrupt) = self.present() else { return Ok(call()) };
+        let _noted = interrupt.calls.enter()?;
+        // Who fires later sees the note.
+        match interrupt.has_fired() {
+            true => Err(Ending::Interrupted.into()),
+            false => Ok(call()),
         }
     }
 

@@ -262,6 +262,125 @@ fn an_interrupt_ends_every_wait() {
     interrupted(|ctx, mem| p1::fd_read(ctx, mem, 0, 64, 1, 16));
 }
 
+/// A context whose standard streams are these, and whose waits can be ended.
+fn armed(builder: wasi::WasiCtxBuilder) -> Guest {
+    let guest = Guest::with(builder);
+    guest.ctx.interrupt().unwrap();
+    guest
+}
+
+/// More than a pipe or a socket takes at once.
+const MUCH: usize = 900_000;
+
+/// A buffer of so many bytes, described at 64.
+fn describe_much(guest: &mut Guest) {
+    guest.put(64, &4096u32.to_le_bytes());
+    guest.put(68, &(MUCH as u32).to_le_bytes());
+}
+
+#[test]
+fn an_interrupt_ends_a_write_of_more_than_the_other_end_takes() {
+    let (_reader, writer) = std::io::pipe().unwrap();
+    let (socket, _other) = UnixStream::pair().unwrap();
+    let builder = WasiCtx::builder().stdout(Stdio::Host(writer.into())).socket(socket.into());
+    let mut guest = armed(builder);
+    describe_much(&mut guest);
+    type Call = fn(&WasiCtx, &GuestMemory<'_>) -> std::result::Result<(), Error>;
+    let calls: [Call; 4] = [
+        |ctx, mem| p1::fd_write(ctx, mem, 1, 64, 1, 16),
+        |ctx, mem| p1::fd_write(ctx, mem, 3, 64, 1, 16),
+        |ctx, mem| p1::sock_send(ctx, mem, 3, 64, 1, 0, 16),
+        |ctx, mem| p1::sock_recv(ctx, mem, 3, 64, 1, 2, 16, 20),
+    ];
+    for call in calls {
+        let interrupt = guest.ctx.interrupt().unwrap();
+        let other = interrupt.clone();
+        let fires = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(30));
+            other.fire();
+        });
+        let base = guest.memory().as_mut_ptr();
+        // SAFETY: the memory lives in `guest` until the end.
+        let mem = unsafe { GuestMemory::from_raw(base, MEMORY) };
+        assert_eq!(call(&guest.ctx, &mem), Err(Error::Ending(Ending::Interrupted)));
+        fires.join().unwrap();
+        interrupt.clear();
+    }
+}
+
+#[test]
+fn a_write_that_waits_moves_all_of_it() {
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    let (socket, mut other) = UnixStream::pair().unwrap();
+    let builder = WasiCtx::builder().stdout(Stdio::Host(writer.into())).socket(socket.into());
+    let mut guest = armed(builder);
+    describe_much(&mut guest);
+    for (at, byte) in guest.memory()[4096..4096 + MUCH].iter_mut().enumerate() {
+        *byte = at as u8;
+    }
+    let expected = guest.memory()[4096..4096 + MUCH].to_vec();
+    let read = std::thread::spawn(move || {
+        let (mut piped, mut sent) = (vec![0; MUCH], vec![0; MUCH]);
+        reader.read_exact(&mut piped).unwrap();
+        other.read_exact(&mut sent).unwrap();
+        (piped, sent)
+    });
+    for fd in [1, 3] {
+        guest.call(|ctx, mem| p1::fd_write(ctx, mem, fd, 64, 1, 16)).unwrap();
+        assert_eq!(guest.u32(16), MUCH as u32);
+    }
+    let (piped, sent) = read.join().unwrap();
+    assert!(piped == expected && sent == expected);
+}
+
+#[test]
+fn who_does_not_wait_writes_what_there_is_room_for() {
+    // The host's own description waits.
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    let mut guest = Guest::with(WasiCtx::builder().stdout(Stdio::Host(writer.into())));
+    describe_much(&mut guest);
+    guest.call(|ctx, mem| p1::fd_fdstat_set_flags(ctx, mem, 1, 4)).unwrap();
+    guest.call(|ctx, mem| p1::fd_write(ctx, mem, 1, 64, 1, 16)).unwrap();
+    let written = guest.u32(16) as usize;
+    assert!(0 < written && written < MUCH, "{written}");
+    assert_eq!(guest.call(|ctx, mem| p1::fd_write(ctx, mem, 1, 64, 1, 16)), Err(Errno::Again));
+    reader.read_exact(&mut vec![0; written]).unwrap();
+    guest.call(|ctx, mem| p1::fd_write(ctx, mem, 1, 64, 1, 16)).unwrap();
+}
+
+#[test]
+fn an_interrupt_ends_all_readers_of_one_pipe() {
+    const BYTES: usize = 500;
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    let guest = armed(WasiCtx::builder().stdin(Stdio::Host(reader.into())));
+    let ctx = &guest.ctx;
+    let reads = || {
+        let mut memory = vec![0u8; 256];
+        memory[64..68].copy_from_slice(&128u32.to_le_bytes());
+        memory[68] = 8;
+        let mut count = 0;
+        loop {
+            // All are told that there is something, and one gets it.
+            match p1::fd_read(ctx, &GuestMemory::from_slice(&mut memory), 0, 64, 1, 16) {
+                Ok(()) => count += usize::from(memory[16]),
+                Err(error) => return (count, error),
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        let readers = [scope.spawn(reads), scope.spawn(reads), scope.spawn(reads)];
+        for _ in 0..BYTES {
+            writer.write_all(b"!").unwrap();
+            std::thread::yield_now();
+        }
+        std::thread::sleep(Duration::from_millis(50));
+        ctx.interrupt().unwrap().fire();
+        let read = readers.map(|reader| reader.join().unwrap());
+        assert!(read.iter().all(|(_, error)| *error == Error::Ending(Ending::Interrupted)), "{read:?}");
+        assert_eq!(read.iter().map(|(count, _)| count).sum::<usize>(), BYTES);
+    });
+}
+
 #[test]
 fn a_blocked_read_blocks_nobody_else() {
     let (reader, mut writer) = std::io::pipe().unwrap();

@@ -6,8 +6,8 @@ use std::io;
 use std::os::windows::io::{AsRawHandle, BorrowedHandle, FromRawHandle};
 use windows_sys::Win32::Foundation::INVALID_HANDLE_VALUE;
 use windows_sys::Win32::Storage::FileSystem::{
-    BY_HANDLE_FILE_INFORMATION, FILE_ATTRIBUTE_TAG_INFO, FILE_BASIC_INFO, FILE_SHARE_DELETE, FILE_SHARE_READ,
-    FILE_SHARE_WRITE, FILE_TYPE_CHAR, FILE_TYPE_DISK, FILE_TYPE_PIPE, FileAttributeTagInfo, FileBasicInfo,
+    BY_HANDLE_FILE_INFORMATION, FILE_ATTRIBUTE_TAG_INFO, FILE_BASIC_INFO, FILE_SHARE_READ, FILE_SHARE_WRITE,
+    FILE_TYPE_CHAR, FILE_TYPE_DISK, FILE_TYPE_PIPE, FileAttributeTagInfo, FileBasicInfo,
     GetFileInformationByHandle, GetFileInformationByHandleEx, GetFileType, GetFinalPathNameByHandleW,
     ReOpenFile,
 };
@@ -113,11 +113,12 @@ pub fn path(handle: BorrowedHandle<'_>) -> Option<String> {
     }
 }
 
-/// Opens once more what a handle stands for, with a position of its own.
+/// Opens once more what a handle stands for, with a position of its own. Until it is closed nobody can remove or rename
+/// what is open, unless they have the right to delete already.
 pub fn reopen(handle: BorrowedHandle<'_>, access: u32, flags: u32) -> io::Result<File> {
-    let share = FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE;
     // SAFETY: the handle is open.
-    let opened = unsafe { ReOpenFile(handle.as_raw_handle(), access, share, flags) };
+    let opened =
+        unsafe { ReOpenFile(handle.as_raw_handle(), access, FILE_SHARE_READ | FILE_SHARE_WRITE, flags) };
     if opened == INVALID_HANDLE_VALUE {
         return Err(io::Error::last_os_error());
     }

@@ -12,7 +12,7 @@ mod wait;
 
 pub use directory::{Listed, list};
 pub use file::{Identity, Kind, Times, identity, is_console, kind, path, reopen, times_of_file};
-pub use wait::{Event, pending_input, process_time, thread_time, wait_for_any};
+pub use wait::{Event, Thread, pending_input, process_time, thread_time, wait_for_any};
 
 use std::io;
 

@@ -1,4 +1,4 @@
-//! Waiting, and how long things took.
+//! Waiting, ending the waits of other threads, and how long things took.
 
 use crate::result;
 use std::io;
@@ -6,10 +6,11 @@ use std::os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle, FromRawHandle,
 use std::ptr;
 use std::time::Duration;
 use windows_sys::Win32::Foundation::{FILETIME, WAIT_FAILED, WAIT_OBJECT_0};
+use windows_sys::Win32::System::IO::CancelSynchronousIo;
 use windows_sys::Win32::System::Pipes::PeekNamedPipe;
 use windows_sys::Win32::System::Threading::{
-    CreateEventW, GetCurrentProcess, GetCurrentThread, GetProcessTimes, GetThreadTimes, INFINITE, ResetEvent,
-    SetEvent, WaitForMultipleObjects,
+    CreateEventW, GetCurrentProcess, GetCurrentThread, GetCurrentThreadId, GetProcessTimes, GetThreadTimes,
+    INFINITE, OpenThread, ResetEvent, SetEvent, THREAD_TERMINATE, WaitForMultipleObjects,
 };
 
 /// Something that another thread can set, until it is cleared.
@@ -83,6 +84,28 @@ pub fn pending_input(pipe: BorrowedHandle<'_>) -> io::Result<u32> {
         )
     })?;
     Ok(available)
+}
+
+/// A thread whose calls others can end.
+pub struct Thread(OwnedHandle);
+
+impl Thread {
+    /// The calling thread.
+    pub fn current() -> io::Result<Thread> {
+        // SAFETY: queries without arguments, and the calling thread exists. `CancelSynchronousIo` wants this right.
+        let thread = unsafe { OpenThread(THREAD_TERMINATE, 0, GetCurrentThreadId()) };
+        if thread.is_null() {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the handle is new and ours.
+        Ok(Thread(unsafe { OwnedHandle::from_raw_handle(thread) }))
+    }
+
+    /// Ends the call that the thread waits in for a file, a pipe or a console, if it does. That call fails then.
+    pub fn cancel_call(&self) {
+        // SAFETY: the handle is open. It fails when the thread is in no such call.
+        unsafe { CancelSynchronousIo(self.0.as_raw_handle()) };
+    }
 }
 
 fn steps(time: FILETIME) -> u64 {

@@ -1,5 +1,6 @@
 //! Unix: descriptors of Node's are the kernel's.
 
+use cap_std::AmbientAuthority;
 use cap_std::fs::Dir;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::ffi::{CStr, c_void};
@@ -20,6 +21,11 @@ pub fn duplicate(descriptor: i32) -> io::Result<OwnedHandle> {
     // SAFETY: the number is the user's, not negative, and only passed to the kernel, which
     // refuses it if no descriptor has it.
     unsafe { BorrowedFd::borrow_raw(descriptor) }.try_clone_to_owned()
+}
+
+/// Opens a directory that a program is to get.
+pub fn open_directory(path: &str, authority: AmbientAuthority) -> io::Result<Dir> {
+    Dir::open_ambient_dir(path, authority)
 }
 
 /// The handle of a socket.

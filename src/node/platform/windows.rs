@@ -1,15 +1,21 @@
 //! Windows: descriptors of Node's are numbers of its C library, which libuv turns into handles and back. Node
 //! exports libuv's functions.
 
+use cap_std::AmbientAuthority;
 use cap_std::fs::Dir;
 use std::ffi::{CStr, c_int, c_void};
+use std::fs::OpenOptions;
 use std::io;
 use std::mem::transmute;
+use std::os::windows::fs::OpenOptionsExt;
 use std::os::windows::io::{AsHandle, BorrowedHandle, IntoRawHandle, RawHandle};
 use std::path::PathBuf;
 use std::ptr;
 use wasi::OwnedHandle;
 use windows_sys::Win32::Foundation::INVALID_HANDLE_VALUE;
+use windows_sys::Win32::Storage::FileSystem::{
+    FILE_FLAG_BACKUP_SEMANTICS, FILE_SHARE_DELETE, FILE_SHARE_READ, FILE_SHARE_WRITE,
+};
 use windows_sys::Win32::System::LibraryLoader::{GetModuleHandleW, GetProcAddress};
 
 /// The address of what the process itself exports by this name.
@@ -21,6 +27,18 @@ pub fn symbol(name: &CStr) -> Option<*mut c_void> {
 
 fn unsupported() -> io::Error {
     io::Error::new(io::ErrorKind::Unsupported, "this process has no libuv that tells of descriptors")
+}
+
+/// Opens a directory that a program is to get. It can be removed and renamed while nobody runs in it: a program holds it
+/// more firmly, by a handle of its own.
+pub fn open_directory(path: &str, _: AmbientAuthority) -> io::Result<Dir> {
+    let options = FILE_FLAG_BACKUP_SEMANTICS;
+    let share = FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE;
+    let opened = OpenOptions::new().read(true).share_mode(share).custom_flags(options).open(path)?;
+    if !opened.metadata()?.is_dir() {
+        return Err(io::ErrorKind::NotADirectory.into());
+    }
+    Ok(Dir::from_std_file(opened))
 }
 
 /// The handle that Node has for a descriptor.

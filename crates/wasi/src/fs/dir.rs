@@ -19,10 +19,7 @@ use crate::wait::Waiter;
 impl OpenFile {
     /// The root of what a guest may reach.
     pub fn preopened(dir: cap_std::fs::Dir, perms: Perms) -> Result<OpenFile, Errno> {
-        let dir = dir.into_std_file();
-        // The host may have opened it only for lookups, which would make
-        // fd_sync and the like fail. If it cannot be read, so be it.
-        let dir = sys::reopen_directory(&dir).unwrap_or(dir);
+        let dir = sys::hold_directory(dir.into_std_file())?;
         if sys::fstat(sys::borrow(&dir))?.filetype != Filetype::Directory {
             return Err(Errno::Notdir);
         }

@@ -170,6 +170,9 @@ impl OpenFile {
     #[inline]
     pub fn read(&self, into: &IoVecs<'_>, waiter: &Waiter) -> Result<usize, Error> {
         match &self.backend {
+            Backend::Host(host) if self.is_asked_stream(waiter)? => {
+                self.transfer(host, Interest::Read, waiter, || Ok(into.read_now(host.handle())?))
+            }
             Backend::Host(host) => self.transfer(host, Interest::Read, waiter, || {
                 let handle = host.handle();
                 let at = |offset| Ok(into.read_from_at(handle, offset)?);
@@ -182,6 +185,7 @@ impl OpenFile {
     #[inline]
     pub fn write(&self, from: &IoVecs<'_>, waiter: &Waiter) -> Result<usize, Error> {
         match &self.backend {
+            Backend::Host(host) if self.is_asked_stream(waiter)? => self.write_stream(host, from, waiter),
             Backend::Host(host) => self.transfer(host, Interest::Write, waiter, || {
                 let handle = host.handle();
                 self.require_one_message(from)?;
@@ -196,6 +200,57 @@ impl OpenFile {
         }
     }
 
+    /// Whether transfers ask first whether the other end is ready: to be able to end the wait, or because the guest does
+    /// not wait and the host's own description does.
+    #[inline]
+    fn asks(&self, waiter: &Waiter) -> bool {
+        if self.flags().contains(Fdflags::NONBLOCK) { self.shared } else { waiter.is_armed() }
+    }
+
+    /// Whether this is a stream of bytes, of which a transfer asks first. What is ready may take less than all, or somebody
+    /// else may come first: its calls must not wait for more.
+    #[inline]
+    pub(crate) fn is_asked_stream(&self, waiter: &Waiter) -> Result<bool, Errno> {
+        Ok(self.asks(waiter)
+            && match self.filetype()? {
+                // Pipes are of no type that WASI knows.
+                Filetype::Unknown | Filetype::SocketStream => true,
+                Filetype::CharacterDevice => self.shared,
+                _ => false,
+            })
+    }
+
+    /// Writes as the other end takes it: all, unless the guest does not wait.
+    pub(crate) fn write_stream(
+        &self,
+        host: &HostFile,
+        from: &IoVecs<'_>,
+        waiter: &Waiter,
+    ) -> Result<usize, Error> {
+        self.in_parts(from, |part| {
+            self.transfer(host, Interest::Write, waiter, || Ok(part.write_now(host.handle())?))
+        })
+    }
+
+    /// Moves one part after the other, as each call has it, until all is moved, nothing comes any more or, if the guest
+    /// does not wait, after the first one.
+    pub(crate) fn in_parts(
+        &self,
+        buffers: &IoVecs<'_>,
+        call: impl Fn(&IoVecs<'_>) -> Result<usize, Error>,
+    ) -> Result<usize, Error> {
+        let mut moved = call(buffers)?;
+        while 0 < moved && moved < buffers.total() && !self.flags().contains(Fdflags::NONBLOCK) {
+            match call(&buffers.without_first(moved)?) {
+                // What went wrong is what the next call will meet.
+                Ok(0) | Err(Error::Errno(_)) => break,
+                Ok(more) => moved += more,
+                Err(ending) => return Err(ending),
+            }
+        }
+        Ok(moved)
+    }
+
     /// Runs one transfer with the waiting the guest expects: none if it set
     /// NONBLOCK, else until it is done, even where the host's own description
     /// is non-blocking (as Node leaves its pipes).
@@ -208,8 +263,7 @@ impl OpenFile {
         mut operation: impl FnMut() -> Result<T, Errno>,
     ) -> Result<T, Error> {
         let nonblock = self.flags().contains(Fdflags::NONBLOCK);
-        let must_ask = if nonblock { self.shared } else { waiter.is_armed() };
-        let may_wait = must_ask && self.filetype()? != Filetype::RegularFile;
+        let may_wait = self.asks(waiter) && self.filetype()? != Filetype::RegularFile;
         // From before it is asked whether there is something to read until it has been read.
         let _turn = match (may_wait && interest == Interest::Read, nonblock) {
             (false, _) => None,
@@ -224,7 +278,11 @@ impl OpenFile {
             } else if may_wait {
                 waiter.wait_for(host.handle(), interest)?;
             }
-            match operation() {
+            let done = match may_wait && !nonblock {
+                true => waiter.in_call(&mut operation)?,
+                false => operation(),
+            };
+            match done {
                 Err(Errno::Again) if !nonblock => waiter.wait_for(host.handle(), interest)?,
                 Err(Errno::Intr) => waiter.check()?,
                 done => return Ok(done?),

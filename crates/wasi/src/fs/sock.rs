@@ -57,6 +57,13 @@ impl OpenFile {
         let host = self.require_socket()?;
         let peek = flags.contains(Riflags::RECV_PEEK);
         let wait_all = flags.contains(Riflags::RECV_WAITALL);
+        if wait_all && !peek && self.is_asked_stream(waiter)? {
+            // The kernel's own wait for all could not be interrupted.
+            let received = self.in_parts(into, |part| {
+                self.transfer(host, Interest::Read, waiter, || Ok(part.read_now(host.handle())?))
+            })?;
+            return Ok((received, Roflags::empty()));
+        }
         let (received, cut) = self
             .transfer(host, Interest::Read, waiter, || Ok(into.receive(host.handle(), peek, wait_all)?))?;
         let roflags = if cut { Roflags::RECV_DATA_TRUNCATED } else { Roflags::empty() };
@@ -66,6 +73,9 @@ impl OpenFile {
     pub fn send(&self, from: &IoVecs<'_>, waiter: &Waiter) -> Result<usize, Error> {
         let host = self.require_socket()?;
         self.require_one_message(from)?;
+        if self.is_asked_stream(waiter)? {
+            return self.write_stream(host, from, waiter);
+        }
         self.transfer(host, Interest::Write, waiter, || Ok(from.send(host.handle())?))
     }
 

@@ -2,6 +2,7 @@
 //!
 //! Run on Linux so far. For macOS it is compiled, and `portable.rs` has what takes the place of Linux's own calls.
 
+mod calls;
 mod clock;
 #[cfg(target_os = "linux")]
 mod directory;
@@ -20,6 +21,7 @@ mod times;
 mod wait;
 mod watch;
 
+pub use calls::Calls;
 pub use clock::{clock_resolution, clock_time};
 #[cfg(target_os = "linux")]
 pub use directory::{read_directory, seek_directory};
@@ -33,7 +35,7 @@ pub use handle::{BorrowedHandle, OwnedHandle, borrow, borrow_handle, inherit_std
 pub use names::{
     link_bytes, link_name, read_link_name, remove_directory_name, rename_name, symlink, unlink_name,
 };
-pub use open::{open, reopen_directory};
+pub use open::{hold_directory, open, reopen_directory};
 #[cfg(not(target_os = "linux"))]
 pub use portable::{Event, accept, allocate, is_listening, read_directory, seek_directory};
 pub use socket::shutdown;

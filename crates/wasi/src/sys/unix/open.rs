@@ -124,6 +124,12 @@ fn open_resolved(dir: &File, path: &str, spec: &OpenSpec, flags: OFlags) -> Resu
     }
 }
 
+/// The directory as a guest is to have it. The host may have opened it only for lookups, which would make `fd_sync` and
+/// the like fail. If it cannot be read, so be it.
+pub fn hold_directory(dir: File) -> Result<File, Errno> {
+    Ok(reopen_directory(&dir).unwrap_or(dir))
+}
+
 /// A new open file description of a directory: one that can be read even if
 /// the given handle cannot, with a position of its own.
 pub fn reopen_directory(dir: &File) -> Result<File, Errno> {

@@ -45,7 +45,8 @@ pub fn errno_from_raw(code: i32) -> Errno {
             Errno::Notsup
         }
         host::ERROR_INVALID_HANDLE => Errno::Badf,
-        host::ERROR_OPERATION_ABORTED => Errno::Canceled,
+        // Another thread has ended the call, for a reason that is looked for then.
+        host::ERROR_OPERATION_ABORTED => Errno::Intr,
         host::ERROR_NO_UNICODE_TRANSLATION => Errno::Ilseq,
         host::ERROR_SEM_TIMEOUT | host::WAIT_TIMEOUT => Errno::Timedout,
         _ => Errno::Io,

@@ -3,6 +3,7 @@
 //!
 //! Files, directories and standard streams are served. Sockets are not yet: a host that hands one in is told so.
 
+mod calls;
 mod clock;
 mod directory;
 mod errno;
@@ -16,6 +17,7 @@ mod times;
 mod wait;
 mod watch;
 
+pub use calls::Calls;
 pub use clock::{clock_resolution, clock_time};
 pub use directory::{read_directory, seek_directory};
 pub use errno::errno_from_raw;
@@ -24,7 +26,7 @@ pub use handle::{BorrowedHandle, OwnedHandle, borrow, borrow_handle, inherit_std
 pub use names::{
     link_bytes, link_name, read_link_name, remove_directory_name, rename_name, symlink, unlink_name,
 };
-pub use open::{open, reopen_directory};
+pub use open::{hold_directory, open, reopen_directory};
 pub use socket::{accept, is_listening, shutdown};
 pub use stat::{fstat, is_terminal, stat_name, stat_path};
 pub use times::{set_times, set_times_of_name};

@@ -63,7 +63,13 @@ pub fn open(dir: &File, path: &GuestPath<'_>, spec: &OpenSpec) -> Result<File, E
     Ok(opened)
 }
 
-/// The directory opened once more: its listing is its own.
+/// The directory as a guest is to have it: held by a handle that keeps it where it is.
+pub fn hold_directory(dir: File) -> Result<File, Errno> {
+    reopen_directory(&dir)
+}
+
+/// The directory opened once more: its listing is its own. cap-primitives removes, renames and makes entries by the path
+/// that the directory has at that moment, so what a guest has open must stay where it is.
 pub fn reopen_directory(dir: &File) -> Result<File, Errno> {
     Ok(windows_calls::reopen(dir.as_handle(), GENERIC_READ, FILE_FLAG_BACKUP_SEMANTICS)?)
 }
