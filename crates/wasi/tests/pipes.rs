@@ -238,7 +238,11 @@ fn several_threads_read_from_one_pipe_and_all_are_interrupted() {
             let readers: Vec<_> = (0..3).map(|_| scope.spawn(read)).collect();
             std::thread::sleep(Duration::from_millis(5));
             writer.write_all(b"x").expect("there is room");
-            std::thread::sleep(Duration::from_millis(5));
+            // On a busy machine it takes a while until one of them has it.
+            let begun = std::time::Instant::now();
+            while rustix::io::ioctl_fionread(&writer).expect("a pipe") > 0 && begun.elapsed().as_secs() < 30 {
+                std::thread::yield_now();
+            }
             interrupt.fire();
             readers.into_iter().map(|reader| reader.join().expect("no panic")).collect()
         });
