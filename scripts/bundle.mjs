@@ -45,6 +45,9 @@ const FILES = {
   rest: () => true,
 };
 
+/** The names of the files of dist/. */
+export const BUNDLED = Object.keys(FILES).map((file) => `${file}.js`);
+
 /** What `require` and `run()` run anyway, and all that it requires at once. */
 const ALWAYS = [...FILES.native, ...FILES.programs];
 

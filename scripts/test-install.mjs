@@ -3,10 +3,12 @@
 // Arguments are parts of the names of steps, to do those alone: `npm run test:install -- npm: esbuild`.
 
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+
+import { BUNDLED } from './bundle.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const packages = join(root, 'npm');
@@ -121,7 +123,7 @@ step('what is in the packages', () => {
       'index.d.ts',
       'bin/wasi-native.js',
     ],
-    ...['native', 'edge', 'programs', 'rest'].map((name) => `dist/${name}.js`),
+    ...BUNDLED.map((name) => `dist/${name}`),
     ...readdirSync(join(root, 'register')).map((name) => `register/${name}`),
     ...readdirSync(join(root, 'include')).map((name) => `include/${name}`),
   ];
@@ -169,7 +171,9 @@ uses('Yarn PnP', withYarn, ['npx', ...yarn, 'node']);
 commandLine('Yarn PnP', withYarn, 'npx', [...yarn, 'wasi-native']);
 
 const bun = join(root, `scripts/runtimes/node_modules/@oven/bun-${process.platform}-${process.arch}/bin/bun`);
-if (existsSync(bun)) {
+if (!existsSync(bun)) {
+  console.log('skip  Bun: npm ci in scripts/runtimes');
+} else {
   const withBun = project('bun');
   step('Bun: install', () => run(withBun, bun, ['add', '--ignore-scripts', ...tarballs]));
   uses('Bun', withBun, [bun]);
@@ -270,6 +274,15 @@ step('@vercel/nft', () => {
     const { fileList } = await nodeFileTrace(['require.cjs']);
     if (![...fileList].some((file) => file.endsWith('.node'))) throw new Error([...fileList].join());`;
   run(withNpm, process.execPath, ['--input-type=module', '--eval', trace]);
+});
+
+step('@vercel/ncc', () => {
+  npm(withNpm, '@vercel/ncc@0.38');
+  run(withNpm, 'npx', ['ncc', 'build', 'require.cjs', '--out', 'ncc']);
+  // Outside of the project: what it needs has been brought along.
+  const folder = join(place, 'alone');
+  cpSync(join(withNpm, 'ncc'), folder, { recursive: true });
+  run(folder, process.execPath, [existsSync(join(folder, 'index.cjs')) ? 'index.cjs' : 'index.js']);
 });
 
 rmSync(place, { recursive: true });
