@@ -4,7 +4,7 @@ use crate::errno::Errno;
 
 /// The calls of one context that are under way, as far as they have to be noted.
 #[derive(Default)]
-pub struct Calls;
+pub struct Calls {}
 
 pub struct InCall;
 
