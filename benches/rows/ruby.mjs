@@ -24,6 +24,7 @@ export default {
   notes: ["node:wasi runs without V8's fast calls: with them CRuby crashes Node 20 and 22."],
   peers: ['node, no fast calls', 'node 26, no fast calls', 'wasmtime'],
   async setUp(side) {
+    if (side.name === 'ours') await side.ask('optimise', ruby());
     await side.ask('load', 'ruby', ruby());
     await side.ask('call', 'ruby', '_initialize');
     const words = [];
