@@ -51,6 +51,8 @@ async function measure(name, group) {
   const peers = group.peers.filter(
     (peer) => !options.sides || options.sides.split(',').includes(peer.split(',')[0]),
   );
+  const rows = group.rows.filter(wanted);
+  if (rows.length === 0) return;
   const ours = group.ours ?? 'ours';
   const table = new Table(group.title, peers, group.notes ?? []);
 
@@ -67,7 +69,7 @@ async function measure(name, group) {
     }
   }
 
-  for (const row of group.rows.filter(wanted)) {
+  for (const row of rows) {
     const samples = await turns(row, sides, broken);
     const times = {};
     const problems = [];
