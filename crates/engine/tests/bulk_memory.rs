@@ -54,9 +54,23 @@ impl Guest {
         Guest { instance, memory }
     }
 
-    fn bytes(&self) -> &mut [u8] {
+    fn bytes(&self) -> &[u8] {
         // SAFETY: no wasm runs while the slice is in use, and the memory does not grow.
-        unsafe { std::slice::from_raw_parts_mut(self.memory.base(), self.memory.byte_len()) }
+        unsafe { std::slice::from_raw_parts(self.memory.base(), self.memory.byte_len()) }
+    }
+
+    /// Writes all bytes of the memory.
+    fn set(&self, bytes: &[u8]) {
+        assert_eq!(bytes.len(), self.memory.byte_len());
+        // SAFETY: the memory is as long, no wasm runs, and no slice of it is in use.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.memory.base(), bytes.len()) };
+    }
+
+    /// Fills the memory with noise, and returns that.
+    fn fill_with_noise(&self) -> Vec<u8> {
+        let noise: Vec<u8> = (0..self.memory.byte_len() as u64).map(|place| mix(place) as u8).collect();
+        self.set(&noise);
+        noise
     }
 
     fn call(&self, name: &str, args: &[Val]) -> Result<(), Error> {
@@ -77,15 +91,12 @@ impl Guest {
             (Ok(()), None) => panic!("{name} {args:?} does not trap, {what}"),
             (Err(error), _) => panic!("{name} {args:?}: {error:?}, {what}"),
         }
-        self.bytes().copy_from_slice(&before);
+        self.set(&before);
     }
 
     fn check_all(&self, number: fn(u64) -> Val, what: &str) {
-        let size = self.bytes().len();
-        for (place, byte) in self.bytes().iter_mut().enumerate() {
-            *byte = mix(place as u64) as u8;
-        }
-        let original = self.bytes().to_vec();
+        let original = self.fill_with_noise();
+        let size = original.len();
         let beyond = [u64::from(u32::MAX), 1 << 63, u64::MAX, u64::MAX - 64];
         let narrow = matches!(number(0), Val::I32(_));
         for len in KNOWN.chain(UNKNOWN) {
@@ -174,10 +185,7 @@ fn another_memory_than_the_first_is_copied_from_and_to() {
         let engine = Engine::new(&config).expect("an engine");
         let guest = Guest::new(&engine, &Module::new(&engine, &bytes).expect("compiles"));
         let what = mode_name(&config);
-        for (place, byte) in guest.bytes().iter_mut().enumerate() {
-            *byte = mix(place as u64) as u8;
-        }
-        let original = guest.bytes().to_vec();
+        let original = guest.fill_with_noise();
         for len in [0, 1, 3, 7, 15, 31, 64, 100, 128, 200] {
             guest.check("round", &[narrow(100), narrow(5), narrow(len)], Some(&original), &what);
             guest.check("round", &[narrow(65_536), narrow(5), narrow(len + 1)], None, &what);

@@ -71,7 +71,7 @@ fn threads_that_call_the_same_functions_at_once_get_the_same_results() {
 fn any_number_of_programs_may_end_before_a_module_is_complete() {
     let engine =
         Engine::new(&Config { tiers: Tiers::Lazy { from: 0 }, ..Config::default() }).expect("an engine");
-    let module = Module::new(&engine, &module(3000)).expect("valid");
+    let module = Module::new(&engine, module(3000)).expect("valid");
     let expected = call(&engine, &module, 5);
     for _ in 0..200 {
         module.keep_progress();
