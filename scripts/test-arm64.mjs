@@ -15,13 +15,17 @@ const TRIPLE = 'aarch64-unknown-linux-gnu';
 const NODE = '26.10.0';
 const SYSROOT = process.env.QEMU_LD_PREFIX ?? '/usr/aarch64-linux-gnu';
 
+const ITSELF =
+  'it starts itself as a process, which the kernel does not do with a program for another machine';
+
 /** What cannot pass there, and why. */
 const NOT_EMULATED = {
   // The emulator's own memory may be why, which nobody has measured: run it on a machine with this processor before it is
   // trusted.
   exceptions_thrown_in_a_loop_do_not_pile_up: 'its bound on the memory of the process is passed',
-  nothing_is_left_open:
-    'it starts itself as a process, which the kernel does not do with a program for another machine',
+  nothing_is_left_open: ITSELF,
+  a_real_segfault_still_kills_the_process: ITSELF,
+  code_and_memories_go_with_their_last_user: ITSELF,
 };
 
 /**
