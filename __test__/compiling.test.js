@@ -235,7 +235,7 @@ test('a module that wants threads of guests has them by a WASI object, or is tol
   // JavaScript cannot have the bytes that threads of ours use.
   expect(() => instance.exports.memory.buffer).toThrow(/program and its threads/);
   const both = { ...wasi().getImportObject(), env: { memory } };
-  expect(() => new wn.Instance(module, both)).toThrow(/left out/);
+  expect(() => new wn.Instance(module, both)).toThrow(/share a memory of its own; leave it out/);
   const given = { env: { memory }, wasi: { 'thread-spawn': () => 1 } };
   expect(new wn.Instance(module, given).exports._start()).toBe(undefined);
 });
