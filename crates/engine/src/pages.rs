@@ -12,7 +12,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 /// Bytes of inaccessible guard after the 4 GiB of a reserved memory. More than a large stack and the static data after
-/// it: napi-rs gives its modules a stack of 64 MB, and all static data is accessed at offsets behind that.
+/// it: linkers put the stack first, some modules are built with one of 64 MB, and all static data is accessed at offsets
+/// behind that.
 pub const GUARD_SIZE: u64 = 128 << 20;
 /// And before them.
 const GUARD_BEFORE: usize = 32 << 20;
