@@ -1,32 +1,12 @@
-import { execFile, spawn } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
 
-import { clang, micropython, node26, program, python, ruby, yosys } from '../modules.mjs';
+import { clang, micropython, program, python, ruby, yosys } from '../modules.mjs';
+import { PACKAGE, PROGRAMS, fill, medians, whole } from '../processes.mjs';
 import { Table, memory } from '../table.mjs';
 
 const ROUNDS = { cold: 5, next: 7, complete: 9 };
-const PACKAGE = fileURLToPath(new URL('../..', import.meta.url));
-const PEAK = fileURLToPath(new URL('../peak.cjs', import.meta.url));
-
-// What each process runs, given a file and the options of `WASI` as JSON.
-const PROGRAMS = {
-  ours: `
-    const { WASI } = require(${JSON.stringify(PACKAGE)});
-    const [file, options] = process.argv.slice(1);
-    new WASI({ version: 'preview1', ...JSON.parse(options) }).run(file).then(({ code }) => (process.exitCode = code));`,
-  node: `
-    const { WASI } = require('node:wasi');
-    const [file, options] = process.argv.slice(1);
-    const wasi = new WASI({ version: 'preview1', returnOnExit: true, ...JSON.parse(options) });
-    WebAssembly.compile(require('node:fs').readFileSync(file))
-      .then((module) => WebAssembly.instantiate(module, wasi.getImportObject()))
-      .then((instance) => (process.exitCode = wasi.start(instance)));`,
-  bare: '0',
-};
 const REQUIRE = { ours: `require(${JSON.stringify(PACKAGE)})`, node: `require('node:wasi')`, bare: '0' };
 
 const ROWS = [
@@ -105,36 +85,4 @@ async function measure(state, directory, wanted) {
 function show(table, rows) {
   for (const [label, figures] of rows) table.row(label, figures, []);
   table.end();
-}
-
-/** Compiles a module into a cache as `wasi-native compile` does it. */
-async function fill(cache, path) {
-  const words = [join(PACKAGE, 'bin/wasi-native.js'), 'compile', path];
-  await promisify(execFile)(node26(), words, { env: environment(cache), timeout: 600_000 });
-}
-
-/** Nanoseconds and kilobytes of one process. */
-function whole(words, cache) {
-  return new Promise((resolve, reject) => {
-    const begin = process.hrtime.bigint();
-    const child = spawn(node26(), ['--no-warnings', '--require', PEAK, ...words], {
-      env: environment(cache),
-      stdio: ['ignore', 'ignore', 'pipe'],
-    });
-    let printed = '';
-    child.stderr.setEncoding('utf8').on('data', (text) => (printed += text));
-    child.on('error', reject);
-    child.on('close', (code) => {
-      const time = Number(process.hrtime.bigint() - begin);
-      if (code !== 0) reject(new Error(`ended with code ${code}: ${printed}`));
-      else resolve({ time, peak: Number(printed.match(/^peak (\d+)$/m)[1]) });
-    });
-  });
-}
-
-const environment = (cache) => ({ ...process.env, WASI_NATIVE_CACHE_DIR: cache });
-
-function medians(samples) {
-  const middle = (values) => values.toSorted((a, b) => a - b)[values.length >> 1];
-  return Object.fromEntries(Object.entries(samples).map(([side, values]) => [side, middle(values)]));
 }
