@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
 
-import { plain } from '../modules.mjs';
+import { plain, python } from '../modules.mjs';
 import { Side } from '../sides.mjs';
 import { Table } from '../table.mjs';
 
@@ -23,11 +23,11 @@ export default {
     } catch (error) {
       problems.push(`wasmtime: ${error.message}`);
     }
-    for (const [label, pages, data] of [
-      ['one page', 1, 0],
-      ['1 MB of data', 17, 1 << 20],
+    for (const [label, path] of [
+      ['one page', plain(1, 0)],
+      ['1 MB of data', plain(17, 1 << 20)],
+      ['CPython', python()],
     ]) {
-      const path = plain(pages, data);
       const [alone, shared] = [{}, {}];
       const note = (row, name, time) => (row[name] = Math.min(time, row[name] ?? Infinity));
       for (let round = 0; round < ROUNDS; round++) {

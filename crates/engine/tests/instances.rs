@@ -217,6 +217,72 @@ fn data_segments_come_after_element_segments_also_where_they_are_mapped() {
 }
 
 #[test]
+fn functions_of_an_instance_that_failed_use_the_segments_that_it_has_not() {
+    let engine = Engine::new(&Config::default()).expect("an engine");
+    for (table_end, data_at) in [(4, 0), (3, 65_535)] {
+        let module = wat(&format!(
+            r#"(module
+                (import "m" "table" (table 4 funcref))
+                (import "m" "memory" (memory 1))
+                (elem (i32.const 0) $use)
+                (elem $late (i32.const {table_end}) $use)
+                (elem $passive func $use)
+                (data $active (i32.const {data_at}) "act")
+                (data $passive "pas")
+                (func $use (result i32)
+                    (memory.init $active (i32.const 8) (i32.const 0) (i32.const 3))
+                    (memory.init $passive (i32.const 11) (i32.const 0) (i32.const 3))
+                    (table.init $passive (i32.const 1) (i32.const 0) (i32.const 1))
+                    (table.init $late (i32.const 2) (i32.const 0) (i32.const {late}))
+                    (data.drop $active)
+                    (elem.drop $late)
+                    (i32.load8_u (i32.const 10))))"#,
+            // It is in the table, and dropped, if it fits there.
+            late = table_end - 3
+        ));
+        let module = Module::new(&engine, module).expect("valid");
+        let store = Store::new(&engine).expect("a store");
+        let ty = TableType { element: RefType::FUNCREF, table64: false, minimum: 4, maximum: None };
+        let table = Table::new(&store, ty, Val::Func(None)).expect("a table");
+        let ty = MemoryType { minimum: 1, maximum: None, memory64: false, shared: false, page_size_log2: 16 };
+        let memory = Memory::new(&store, ty).expect("a memory");
+        let imports = [Extern::Table(table.clone()), Extern::Memory(memory.clone())];
+        assert!(Instance::new(&store, &module, &imports).is_err());
+        let Some(Val::Func(Some(run))) = table.get(0) else { panic!("the first segment was written") };
+        assert_eq!(support::bits(&run.call(&[]).expect("the segments are there")[0]), u128::from(b't'));
+        assert!(matches!(table.get(1), Some(Val::Func(Some(_)))));
+        // The second time the active data segment has been dropped.
+        assert!(run.call(&[]).is_err());
+    }
+}
+
+#[test]
+fn a_reset_brings_dropped_segments_back() {
+    for engine in engines() {
+        let bytes = wat(r#"(module
+                (memory (export "memory") 1) (table 2 funcref)
+                (data $passive "data") (data (i32.const 50) "active") (elem $elem func $use)
+                (func $use (export "use")
+                    (memory.init $passive (i32.const 0) (i32.const 0) (i32.const 4))
+                    (table.init $elem (i32.const 0) (i32.const 0) (i32.const 1)))
+                (func (export "drop") (data.drop $passive) (elem.drop $elem))
+                (func (export "drop_data") (data.drop $passive)))"#);
+        let guest = Guest::new(&Module::new(&engine, bytes).expect("valid"));
+        for dropping in ["drop", "drop_data"] {
+            guest.call("use", &[]).expect("the segments are there");
+            guest.call(dropping, &[]).expect("returns");
+            assert!(guest.call("use", &[]).is_err(), "{dropping}");
+            guest.1.reset(&guest.0).expect("nothing runs");
+        }
+        // To come back to a state in which one is dropped.
+        guest.call("drop_data", &[]).expect("returns");
+        guest.1.keep_state(&guest.0).expect("room");
+        guest.1.reset(&guest.0).expect("nothing runs");
+        assert!(guest.call("use", &[]).is_err());
+    }
+}
+
+#[test]
 fn segments_in_several_memories_far_apart_and_over_each_other_are_all_there() {
     for engine in engines() {
         let text = |part: &str| part.repeat(BYTES);

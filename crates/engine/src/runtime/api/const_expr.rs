@@ -60,15 +60,25 @@ impl InstanceObj {
         elements
             .try_reserve_exact(count)
             .map_err(|_| Error::OutOfMemory(format!("cannot allocate a segment of {count} elements")))?;
+        elements.resize(count, 0);
+        self.write_elements(items, &mut elements);
+        Ok(elements.into_boxed_slice())
+    }
+
+    /// Writes the elements of a segment to as many slots.
+    pub(super) fn write_elements(&self, items: &ElemItems, slots: &mut [u64]) {
         match items {
             ElemItems::Functions(indices) => {
-                elements.extend(indices.iter().map(|index| self.func_ref(*index) as u64));
+                for (slot, index) in slots.iter_mut().zip(indices) {
+                    *slot = self.func_ref(*index) as u64;
+                }
             }
             ElemItems::Expressions(exprs) => {
-                // SAFETY: the expressions have a reference type.
-                elements.extend(exprs.iter().map(|expr| unsafe { self.evaluate(expr).externref }));
+                for (slot, expr) in slots.iter_mut().zip(exprs) {
+                    // SAFETY: the expressions have a reference type.
+                    *slot = unsafe { self.evaluate(expr).externref };
+                }
             }
         }
-        Ok(elements.into_boxed_slice())
     }
 }

@@ -19,7 +19,7 @@ use crate::runtime::vm::traps::Error;
 use crate::runtime::vm::vm_box::VmBox;
 use crate::runtime::vm::vmcontext::*;
 use cranelift_entity::EntityRef;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ptr::{self, NonNull};
 
 /// A handle to an instance.
@@ -99,7 +99,8 @@ impl Instance {
             memories: Vec::new(),
             tables: Vec::new(),
             elems: RefCell::default(),
-            data: RefCell::default(),
+            dropped_data: RefCell::default(),
+            unused_data: Cell::new(module.info().data.next_key()),
             kept: RefCell::default(),
             budget: store.budget(),
         };
@@ -188,10 +189,7 @@ impl Instance {
             return Err(Error::Closed);
         }
         if let Some(kept) = &*obj.kept.borrow() {
-            kept.restore(obj)?;
-            obj.elems.replace(kept.elems.clone());
-            obj.data.replace(kept.data.clone());
-            return Ok(());
+            return kept.restore(obj);
         }
         let mut has_data = obj.module.images().is_some();
         let defined = info.memories.iter().skip(info.num_imported_memories);

@@ -7,7 +7,7 @@ use crate::abi::offsets::VMOffsets;
 use crate::code::CodeObject;
 use crate::engine::Module;
 use crate::error::LinkError;
-use crate::parse::info::{EntityIndex, FuncIndex, ModuleInfo};
+use crate::parse::info::{EntityIndex, FuncIndex, ModuleInfo, TypeIndex};
 use crate::runtime::vm::exception::TagObj;
 use crate::runtime::vm::group::Group;
 use crate::runtime::vm::host_func::HostFunc;
@@ -19,7 +19,7 @@ use crate::runtime::vm::table::TableObj;
 use crate::runtime::vm::traps::Error;
 use crate::runtime::vm::vmcontext::*;
 use crate::types::*;
-use cranelift_entity::EntityRef;
+use cranelift_entity::{EntityRef, PrimaryMap};
 use std::cell::Cell;
 use std::ptr::{self, NonNull};
 
@@ -246,14 +246,17 @@ impl<'a> Linker<'a> {
 
     /// The references to the module's own functions.
     fn func_refs(&self, code: &CodeObject) {
+        // Looked up once: there are tens of thousands of functions, but few types.
+        let types = self.info.types.values().map(|ty| (ty.id(), code.entry(ty.id()).unwrap_or(ptr::null())));
+        let types: PrimaryMap<TypeIndex, _> = types.collect();
         for (place, index) in self.info.func_refs.iter() {
             let Some(defined) = self.info.defined_func(*index) else { continue };
-            let ty = self.info.func_type(*index).id();
+            let (type_id, entry) = types[self.info.functions[*index].ty];
             let func_ref = VMFuncRef {
                 code: Cell::new(code.function(defined)),
-                entry: Cell::new(code.entry(ty).unwrap_or(ptr::null())),
+                entry: Cell::new(entry),
                 vmctx: self.obj.context.vmctx(),
-                type_id: ty.0,
+                type_id: type_id.0,
                 _pad: 0,
             };
             self.set(self.offsets.func_ref(place), func_ref);

@@ -3,43 +3,66 @@
 use super::instance::Instance;
 use super::link::InstantiateError;
 use crate::abi::TrapCode;
-use crate::parse::info::SegmentMode;
+use crate::parse::info::{DataIndex, ElemIndex, SegmentMode};
+use cranelift_entity::EntityRef;
+use std::collections::HashSet;
 use std::ptr;
 
 impl Instance {
     /// Writes the active segments, and prepares the passive ones. With `has_data` the memories already have the
     /// bytes of all active data segments: see `Module::images`.
+    ///
+    /// If an active one does not fit, it and those after it are not dropped. Functions of this instance may already
+    /// be in an imported table, and use them.
     pub(super) fn fill(&self, has_data: bool) -> Result<(), InstantiateError> {
-        let module = self.obj().module.clone();
-        let info = module.info();
+        let obj = self.obj();
+        let info = obj.info();
         let mut elems = Vec::with_capacity(info.elems.len());
         for elem in info.elems.values() {
-            match &elem.mode {
-                SegmentMode::Active { target, offset } => {
-                    let start = self.obj().offset(offset, info.tables[*target].ty.table64);
-                    let items = self.obj().elements(&elem.items)?;
-                    let slots = self.obj().table(target.as_u32()).range(start, items.len() as u64);
-                    slots.ok_or(TrapCode::TableOutOfBounds)?.copy_from_slice(&items);
-                    elems.push(Box::default());
+            let is_passive = matches!(elem.mode, SegmentMode::Passive);
+            elems.push(if is_passive { obj.elements(&elem.items)? } else { Box::default() });
+        }
+        obj.elems.replace(elems);
+        obj.dropped_data.replace(HashSet::new());
+        for (index, elem) in info.elems.iter() {
+            let SegmentMode::Active { target, offset } = &elem.mode else { continue };
+            let start = obj.offset(offset, info.tables[*target].ty.table64);
+            match obj.table(target.as_u32()).range(start, elem.items.len() as u64) {
+                Some(mut slots) => obj.write_elements(&elem.items, &mut slots),
+                None => {
+                    obj.unused_data.set(DataIndex::new(0));
+                    self.keep_active_elems(index)?;
+                    return Err(TrapCode::TableOutOfBounds.into());
                 }
-                SegmentMode::Passive => elems.push(self.obj().elements(&elem.items)?),
-                SegmentMode::Declared => elems.push(Box::default()),
             }
         }
-        let mut passive = Vec::with_capacity(info.data.len());
-        for data in info.data.values() {
-            let SegmentMode::Active { target, offset } = &data.mode else {
-                passive.push(data.bytes.clone());
-                continue;
-            };
-            passive.push(0..0);
-            if has_data {
-                continue;
+        if !has_data {
+            self.fill_memories()?;
+        }
+        Ok(())
+    }
+
+    /// Makes the elements of the active segments from this one on, which are not in their tables.
+    fn keep_active_elems(&self, first: ElemIndex) -> Result<(), InstantiateError> {
+        for (index, elem) in self.obj().info().elems.iter().skip(first.index()) {
+            if matches!(elem.mode, SegmentMode::Active { .. }) {
+                let elements = self.obj().elements(&elem.items)?;
+                self.obj().elems.borrow_mut()[index.index()] = elements;
             }
-            let start = self.obj().offset(offset, info.memories[*target].memory64);
-            let memory = self.obj().memory(target.as_u32());
-            let bytes = &module.bytes()[data.bytes.clone()];
+        }
+        Ok(())
+    }
+
+    fn fill_memories(&self) -> Result<(), InstantiateError> {
+        let obj = self.obj();
+        let info = obj.info();
+        for (index, data) in info.data.iter() {
+            let SegmentMode::Active { target, offset } = &data.mode else { continue };
+            let start = obj.offset(offset, info.memories[*target].memory64);
+            let memory = obj.memory(target.as_u32());
+            let bytes = &obj.module.bytes()[data.bytes.clone()];
             if !memory.holds(start, bytes.len() as u64) {
+                obj.unused_data.set(index);
                 return Err(TrapCode::MemoryOutOfBounds.into());
             }
             // SAFETY: the range was just checked, and the module's bytes are not in the memory.
@@ -47,8 +70,6 @@ impl Instance {
                 ptr::copy_nonoverlapping(bytes.as_ptr(), memory.base().add(start as usize), bytes.len());
             }
         }
-        self.obj().elems.replace(elems);
-        self.obj().data.replace(passive);
         Ok(())
     }
 }

@@ -17,7 +17,8 @@ use crate::parse::info::*;
 use crate::types::*;
 use cranelift_entity::EntityRef;
 use std::alloc::{Layout, alloc_zeroed, dealloc};
-use std::cell::{Ref, RefCell};
+use std::cell::{Cell, Ref, RefCell};
+use std::collections::HashSet;
 use std::ptr::NonNull;
 
 /// An instance, owned by its group.
@@ -28,11 +29,13 @@ pub struct InstanceObj {
     pub(crate) group: RefCell<WeakGroup>,
     pub(crate) memories: Vec<NonNull<MemoryObj>>,
     pub(crate) tables: Vec<NonNull<TableObj>>,
-    /// The elements of passive segments, empty once dropped. This, `data` and `kept` are borrowed only
+    /// The elements of segments, empty once dropped. This, `dropped_data` and `kept` are borrowed only
     /// while nothing can run that re-enters the instance.
     pub(crate) elems: RefCell<Vec<Box<[u64]>>>,
-    /// The byte ranges of passive segments in the module, empty once dropped.
-    pub(crate) data: RefCell<Vec<std::ops::Range<usize>>>,
+    /// The data segments that code has dropped. A module may have tens of thousands that are active.
+    pub(crate) dropped_data: RefCell<HashSet<DataIndex>>,
+    /// The first active data segment that is not in its memory: none, unless instantiation has failed.
+    pub(crate) unused_data: Cell<DataIndex>,
     /// The state that [`Instance::reset`] restores, if the module alone does not describe it.
     pub(crate) kept: RefCell<Option<Box<State>>>,
     pub(crate) budget: Budget,
@@ -117,12 +120,20 @@ impl InstanceObj {
         self.elems.borrow_mut()[index as usize] = Box::default();
     }
 
+    /// The bytes of a segment. There are none of one that is dropped, as active ones are once they are in their
+    /// memories.
     pub(crate) fn data(&self, index: u32) -> &[u8] {
-        &self.module.bytes()[self.data.borrow()[index as usize].clone()]
+        let index = DataIndex::from_u32(index);
+        let segment = &self.info().data[index];
+        let is_used = matches!(segment.mode, SegmentMode::Active { .. }) && index < self.unused_data.get();
+        if is_used || self.dropped_data.borrow().contains(&index) {
+            return &[];
+        }
+        &self.module.bytes()[segment.bytes.clone()]
     }
 
     pub(crate) fn drop_data(&self, index: u32) {
-        self.data.borrow_mut()[index as usize] = 0..0;
+        self.dropped_data.borrow_mut().insert(DataIndex::from_u32(index));
     }
 
     /// The type of one of this instance's own function references.
@@ -217,9 +228,5 @@ impl InstanceObj {
                 self.context.field::<VMMemory>(self.module.offsets().memory(index)).write(seen);
             }
         }
-    }
-
-    pub(crate) fn segments(&self) -> (Vec<Box<[u64]>>, Vec<std::ops::Range<usize>>) {
-        (self.elems.borrow().clone(), self.data.borrow().clone())
     }
 }

@@ -10,8 +10,9 @@ use super::instance::InstanceObj;
 use super::memory::MemoryObj;
 use super::traps::Error;
 use super::vmcontext::ValRaw;
-use crate::parse::info::ModuleInfo;
+use crate::parse::info::{DataIndex, ModuleInfo};
 use crate::types::RefType;
+use std::collections::HashSet;
 use std::ops::Range;
 
 /// The size of a piece of a memory. Only pieces that differ from zero are kept.
@@ -24,8 +25,8 @@ pub(crate) struct State {
     memories: Vec<Bytes>,
     tables: Vec<Vec<u64>>,
     globals: Vec<ValRaw>,
-    pub(crate) elems: Vec<Box<[u64]>>,
-    pub(crate) data: Vec<Range<usize>>,
+    elems: Vec<Box<[u64]>>,
+    dropped_data: HashSet<DataIndex>,
 }
 
 /// The contents of a memory: pieces in order, with zeros between them.
@@ -117,12 +118,11 @@ impl State {
             tables.push(kept);
         }
         let globals = obj.own_globals().map(|(_, global)| global.value.get()).collect();
-        let (elems, data) = obj.segments();
-        Ok(State { memories, tables, globals, elems, data })
+        let elems = obj.elems.borrow().clone();
+        let dropped_data = obj.dropped_data.borrow().clone();
+        Ok(State { memories, tables, globals, elems, dropped_data })
     }
 
-    /// Restores everything except the segments.
-    ///
     /// # Errors
     /// If the machine is out of memory. Then only a part has been restored.
     pub fn restore(&self, obj: &InstanceObj) -> Result<(), Error> {
@@ -135,6 +135,8 @@ impl State {
         for ((_, global), kept) in obj.own_globals().zip(&self.globals) {
             global.value.set(*kept);
         }
+        obj.elems.replace(self.elems.clone());
+        obj.dropped_data.replace(self.dropped_data.clone());
         Ok(())
     }
 
