@@ -57,6 +57,9 @@ const PROGRAMS = {
       (loop $more
         (br_if $more (i32.eqz (call $fd_write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))))
       (call $proc_exit (i32.const 7)))`,
+  twice: `${IMPORT('random_get', '(param i32 i32) (result i32)').repeat(2).replace('$', '$another_')}
+    ${IMPORT('fd_write', '(param i32 i32 i32 i32) (result i32)')}
+    (func (export "_start") (f64.const 1) (drop))`,
   addon: '(func (export "napi_register_wasm_v1") (param i32 i32) (result i32) (local.get 1))',
   spin: '(memory (export "memory") 1) (func (export "_start") (loop $again (br $again)))',
   trap: '(memory (export "memory") 1) (func $deep (unreachable)) (func (export "_start") (call $deep))',
@@ -99,6 +102,7 @@ const PROGRAMS = {
   library: `(memory (export "memory") 1)
     (func (export "add") (param i32 i32) (result i32) (i32.add (local.get 0) (local.get 1)))
     (func (export "wide") (param i64 f64) (result i64 f64) (local.get 0) (local.get 1))
+    (func (export "single") (param f32) (result f32) (local.get 0))
     (func (export "\\1b[31mred"))`,
 };
 
@@ -252,6 +256,9 @@ describe('run', () => {
     expect(command(['run', '--invoke', 'wide', 'library.wasm', '9007199254740993', '1.5']).stdout).toBe(
       '9007199254740993\n1.5\n',
     );
+    for (const shown of ['0.1', '3.4028235e+38', '-16777216', '0.33333334', '-0', 'Infinity']) {
+      expect(command(['run', '--invoke', 'single', 'library.wasm', shown]).stdout).toBe(`${shown}\n`);
+    }
     for (const words of [
       ['sub', 'library.wasm'],
       ['add', 'library.wasm', '1'],
@@ -282,6 +289,7 @@ describe('run', () => {
       // As other tools have it.
       [['run', '--dir', 'data:/d', 'cat.wasm'], './data::/data'],
       [['run', '--dir', 'data::/d::ro', 'cat.wasm'], './data::/data:ro'],
+      [['run', '--dir', 'data::/d:readonly', 'cat.wasm'], 'the modes are ro and rw'],
       [['run', '--listen', 'here', 'cat.wasm'], '0.0.0.0:8080'],
       [['run'], 'file'],
     ]) {
@@ -315,6 +323,8 @@ test('a compiled file is run if that is allowed', () => {
     status: 1,
     stderr: expect.stringMatching(/^wasi-native: count\.compiled: .*--allow-precompiled/),
   });
+  // It allows, and does not ask for it.
+  expect(command(['run', '--allow-precompiled', 'count.wasm', 'a', 'b']).status).toBe(3);
 });
 
 test('a file that cannot be written is named, with the reason', () => {
@@ -442,13 +452,20 @@ describe('inspect', () => {
     expect(report).toMatchObject({
       kind: 'program',
       wasi: ['wasi_snapshot_preview1'],
-      capabilities: expect.arrayContaining(['args, env', 'preopens']),
+      capabilities: expect.arrayContaining(['args', 'env', 'preopens', 'stdout']),
       memories: [{ pageSize: 65536, addresses: 32, shared: false, maximum: null }],
     });
     expect(report.exports).toContainEqual({ name: '_start', kind: 'function', type: '() -> ()' });
     const size = report.sections.reduce((sum, section) => sum + section.size, 8);
     expect(size).toBe(report.size);
     expect(report.families.flatMap(({ functions }) => functions)).toContain('path_open');
+  });
+
+  test('each function of WASI once, and no features of WebAssembly 1.0', () => {
+    expect(JSON.parse(command(['inspect', '--json', 'twice.wasm']).stdout)).toMatchObject({
+      families: [{ functions: ['fd_write'] }, { functions: ['random_get'] }],
+      features: [],
+    });
   });
 
   test('what is no module is told with the name of its file', () => {

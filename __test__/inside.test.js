@@ -5,6 +5,7 @@ const { spawnSync } = require('node:child_process');
 const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
+const { brotliDecompressSync } = require('node:zlib');
 
 const wn = require('..');
 const { PACKAGE, wat } = require('./helpers');
@@ -101,7 +102,6 @@ describe('run --profile', () => {
   });
 
   test('has a file for each thread of a program', async () => {
-    const { brotliDecompressSync } = require('node:zlib');
     const packed = fs.readFileSync(path.join(__dirname, 'guests', 'threads.wasm.br'));
     fs.writeFileSync(at('threads.wasm'), brotliDecompressSync(packed));
     command('run', '--profile', 'threads.cpuprofile', 'threads.wasm');
@@ -362,6 +362,21 @@ onLinux("perf's files", () => {
       expect(lines.every((line) => /^[0-9a-f]+ [0-9a-f]+ \S/.test(line))).toBe(true);
       if (flags.length > 0) expect(lines.length).toBeGreaterThan(ours.length + 100);
     }
+  });
+
+  test('the map has functions whose code was in the cache', () => {
+    const packed = fs.readFileSync(path.join(__dirname, 'guests', 'std.wasm.br'));
+    fs.writeFileSync(at('std.wasm'), brotliDecompressSync(packed));
+    const run = (env) =>
+      spawnSync(process.execPath, [COMMAND, 'std.wasm'], {
+        cwd: scratch,
+        env: { ...process.env, WASI_NATIVE_CACHE_DIR: at('cache-of-code'), ...env },
+      });
+    run();
+    const { pid } = run({ WASI_NATIVE_PERF: 'map' });
+    const map = fs.readFileSync(mapOf(pid), 'utf8');
+    fs.rmSync(mapOf(pid));
+    expect(map).toMatch(/^[0-9a-f]+ [0-9a-f]+ wasm:wasm-function\[\d+\]$/m);
   });
 
   test('the dump has their code', () => {

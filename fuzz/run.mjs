@@ -14,7 +14,7 @@ import { fileURLToPath } from 'node:url';
 const TARGETS = ['bytes', 'wasi', 'api', 'smith'];
 
 /** Compared with V8: with that of a new Node, which is nearer to the specifications. */
-const WITH_V8 = ['api', 'smith'];
+const WITH_V8 = ['bytes', 'api', 'smith'];
 
 import { node26 } from '../benches/modules.mjs';
 

@@ -11,18 +11,18 @@ const { shownSize } = require('./values');
 
 /** What the functions of WASI are about, by the beginnings of their names, and what they would have to be given. */
 const FAMILIES = [
-  ['arguments and environment', /^(args|environ)_/, 'args, env'],
+  ['arguments and environment', /^(args|environ)_/, ['args', 'env']],
   [
     'files and directories',
     /^(path_|fd_(prestat|readdir|filestat|allocate|advise|sync|datasync|pread|pwrite|seek|tell))/,
-    'preopens',
+    ['preopens'],
   ],
-  ['descriptors', /^fd_/, 'stdin, stdout, stderr'],
-  ['sockets', /^sock_/, 'sockets'],
-  ['clocks', /^clock_/, undefined],
-  ['random numbers', /^random_/, undefined],
-  ['waiting', /^(poll_oneoff|sched_yield)$/, undefined],
-  ['ending', /^proc_/, undefined],
+  ['descriptors', /^fd_/, ['stdin', 'stdout', 'stderr']],
+  ['sockets', /^sock_/, ['sockets']],
+  ['clocks', /^clock_/, []],
+  ['random numbers', /^random_/, []],
+  ['waiting', /^(poll_oneoff|sched_yield)$/, []],
+  ['ending', /^proc_/, []],
 ];
 
 const WASI = /^wasi_(snapshot_preview1|unstable)$/;
@@ -55,7 +55,8 @@ function describe(bytes) {
   const exports = parts
     .exports()
     .map(({ name, kind, type }) => ({ name, kind, type: shownType(kind, type) }));
-  const names = imports.filter(({ module }) => WASI.test(module)).map(({ name }) => name);
+  // Go's compiler imports some twice.
+  const names = [...new Set(imports.filter(({ module }) => WASI.test(module)).map(({ name }) => name))];
   const families = FAMILIES.map(([family, , needs], index) => ({
     family,
     functions: names.filter((name) => FAMILIES.findIndex(([, pattern]) => pattern.test(name)) === index),
@@ -65,7 +66,7 @@ function describe(bytes) {
     kind: kindOf(exports),
     size,
     wasi: [...new Set(imports.map(({ module }) => module).filter((module) => WASI.test(module)))],
-    capabilities: [...new Set(families.flatMap(({ needs }) => needs ?? []))],
+    capabilities: [...new Set(families.flatMap(({ needs }) => needs))],
     families,
     imports,
     exports,

@@ -84,7 +84,8 @@ function told(error) {
 
 async function load(file, { cache, fuel, allowPrecompiled }) {
   try {
-    if (allowPrecompiled) return Module.deserialize(bytesOf(file));
+    const bytes = allowPrecompiled ? bytesOf(file) : undefined;
+    if (bytes !== undefined && !isModule(bytes)) return Module.deserialize(bytes);
     // Nobody but the program gets a memory for it.
     const options = { fuel: fuel !== undefined, cache, forGuest: true };
     const loading = moduleOf(file, 'wasi-native run', options);
@@ -93,6 +94,9 @@ async function load(file, { cache, fuel, allowPrecompiled }) {
     throw about(file, error);
   }
 }
+
+/** Whether bytes begin as those of a module do, not as what was compiled of one. */
+const isModule = (bytes) => bytes.subarray(0, 4).equals(Buffer.from('\0asm'));
 
 /** A native addon has nothing that a command line could call. */
 function checkProgram(file, module) {
@@ -127,16 +131,27 @@ function settings(module, name, args, options) {
 
 /** Calls an export of a library, and prints what it returns: a line for each value. */
 async function call(wasi, module, name, args, limits) {
-  const { params } = valueTypes().signatureOf(exportOf(module, name, args));
+  const { params, results: types } = valueTypes().signatureOf(exportOf(module, name, args));
   const { exports, instance } = await wasi.spawn(module, {}, limits);
   try {
     const results = await exports[name](...args.map((text, index) => number(text, params[index].name, name)));
-    for (const result of Array.isArray(results) ? results : [results]) {
-      if (result !== undefined) print(`${result}\n`);
+    for (const [index, { name: type }] of types.entries()) {
+      const result = Array.isArray(results) ? results[index] : results;
+      print(`${shown(result, type)}\n`);
     }
   } finally {
     await instance.close();
   }
+}
+
+/** A value that a function returned. An f32 is shown by the shortest number that it is: 0.1, not 0.10000000149011612. */
+function shown(value, type) {
+  if (Object.is(value, -0)) return '-0';
+  for (let digits = 1; type === 'f32' && digits < 9; digits++) {
+    const short = Number(value.toPrecision(digits));
+    if (Math.fround(short) === value) return `${short}`;
+  }
+  return `${value}`;
 }
 
 /** The type of an exported function that takes so many arguments. */

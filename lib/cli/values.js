@@ -28,6 +28,12 @@ function directory(text, given, { host, guest, rest, mode }) {
       `"${text}" is no directory, nor two of them; such as ./data, ./data::/data or ./data::/data:ro`,
     );
   }
+  const [, other] = /:([a-z-]+)$/i.exec(guest) ?? [];
+  if (other !== undefined && guest !== host) {
+    throw new InvalidArgumentError(
+      `"${text}" ends in ":${other}", which is no mode; the modes are ro and rw`,
+    );
+  }
   return { ...given, [guest]: { path: host, mode } };
 }
 

@@ -340,10 +340,17 @@ fn who_does_not_wait_writes_what_there_is_room_for() {
     let mut guest = Guest::with(WasiCtx::builder().stdout(Stdio::Host(writer.into())));
     describe_much(&mut guest);
     guest.call(|ctx, mem| p1::fd_fdstat_set_flags(ctx, mem, 1, 4)).unwrap();
-    guest.call(|ctx, mem| p1::fd_write(ctx, mem, 1, 64, 1, 16)).unwrap();
-    let written = guest.u32(16) as usize;
-    assert!(0 < written && written < MUCH, "{written}");
-    assert_eq!(guest.call(|ctx, mem| p1::fd_write(ctx, mem, 1, 64, 1, 16)), Err(Errno::Again));
+    // Where the kernel has no writes that do not wait, each is only as long as a pipe takes as one.
+    let mut written = 0;
+    let refused = loop {
+        match guest.call(|ctx, mem| p1::fd_write(ctx, mem, 1, 64, 1, 16)) {
+            Ok(()) => written += guest.u32(16) as usize,
+            Err(error) => break error,
+        }
+        assert!(written < MUCH, "{written}");
+    };
+    assert_eq!(refused, Errno::Again);
+    assert!(written > 0);
     reader.read_exact(&mut vec![0; written]).unwrap();
     guest.call(|ctx, mem| p1::fd_write(ctx, mem, 1, 64, 1, 16)).unwrap();
 }

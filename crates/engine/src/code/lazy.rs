@@ -152,9 +152,23 @@ impl LazyCode {
         let _ = self.maker.set(maker);
     }
 
-    /// Tells of all functions that are placed from now on.
+    /// Tells of all functions that are placed: now of those that came out of the cache, later of others.
     pub fn watch(&self, watcher: Watcher) {
-        let _ = self.watcher.set(watcher);
+        // Nobody adds functions meanwhile.
+        let _written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let watcher = self.watcher.get_or_init(|| watcher);
+        for placed in &self.placed[..self.known.load(Ordering::Relaxed)] {
+            // SAFETY: the entry is one of those that are known, which are set and freed only with `self`.
+            let Some(placed) = (unsafe { placed.load(Ordering::Acquire).as_ref() }) else { continue };
+            watcher(placed.function, self.code(placed.range.start as usize, placed.range.len()));
+        }
+    }
+
+    /// The code at an offset, where functions have been written.
+    fn code(&self, start: usize, len: usize) -> &[u8] {
+        assert!(start.checked_add(len).is_some_and(|end| end <= self.memory.len()));
+        // SAFETY: it is in the range. Code that was written is readable, never changes, and stays as long as `self`.
+        unsafe { std::slice::from_raw_parts(self.memory.start().add(start), len) }
     }
 
     fn address(&self, offset: usize) -> usize {
@@ -255,11 +269,7 @@ impl LazyCode {
         self.known.store(known + functions.len(), Ordering::Release);
         for (start, (index, function)) in starts.iter().zip(functions) {
             let Some(watcher) = self.watcher.get() else { break };
-            // SAFETY: the code was just written, is readable, and stays.
-            let code = unsafe {
-                std::slice::from_raw_parts(self.memory.start().add(base + start), function.code().len())
-            };
-            watcher(*index, code);
+            watcher(*index, self.code(base + start, function.code().len()));
         }
         Ok(starts.iter().map(|start| self.address(base + start)).collect())
     }

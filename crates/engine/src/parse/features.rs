@@ -6,9 +6,10 @@
 use super::FEATURES;
 use wasmparser::{Validator, WasmFeatures};
 
-/// The proposals without which a valid module is not valid, by wasmparser's names in lower case.
+/// The proposals without which a valid module is not valid, by wasmparser's names in lower case. What it counts
+/// among WebAssembly 1.0 is no proposal: floats, for those who want none.
 pub fn used(bytes: &[u8]) -> Vec<String> {
-    let all: Vec<(&str, WasmFeatures)> = FEATURES.iter_names().collect();
+    let all: Vec<(&str, WasmFeatures)> = FEATURES.difference(WasmFeatures::MVP).iter_names().collect();
     let mut found = Vec::new();
     collect_used(bytes, &all, &mut found);
     found.into_iter().map(|name| name.to_lowercase().replace('_', "-")).collect()
@@ -43,8 +44,18 @@ mod tests {
         let is_used = |feature: WasmFeatures| {
             Validator::new_with_features(FEATURES.difference(feature)).validate_all(bytes).is_err()
         };
-        let used = FEATURES.iter_names().filter(|(_, feature)| is_used(*feature));
+        let proposals = FEATURES.difference(WasmFeatures::MVP);
+        let used = proposals.iter_names().filter(|(_, feature)| is_used(*feature));
         used.map(|(name, _)| name.to_lowercase().replace('_', "-")).collect()
+    }
+
+    #[test]
+    fn floats_are_of_webassembly_1_0() {
+        // (module (func (result f64) (f64.const 0)))
+        let returns_a_float = b"\0asm\x01\0\0\0\x01\x05\x01\x60\0\x01\x7c\x03\x02\x01\0\
+            \x0a\x0d\x01\x0b\0\x44\0\0\0\0\0\0\0\0\x0b";
+        assert!(Validator::new_with_features(FEATURES).validate_all(returns_a_float).is_ok());
+        assert_eq!(used(returns_a_float), [""; 0]);
     }
 
     #[test]
