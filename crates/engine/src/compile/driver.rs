@@ -9,7 +9,7 @@ use super::inline::Places;
 use super::signatures::{is_native, loop_signature, wasm_signature};
 use super::trampolines::Trampoline;
 use super::translate::{self, Form, Has};
-use super::{baseline, constants, limits};
+use super::{baseline, carried, constants, limits};
 use crate::abi::TrapCode;
 use crate::abi::libcalls::Libcall;
 use crate::abi::offsets::VMOffsets;
@@ -583,10 +583,11 @@ impl Worker {
             }
             other => CompileError::new(format!("internal compiler error: {other}"), offset as u64),
         };
-        // What `Context::compile` does, with a step of ours in between.
+        // What `Context::compile` does, with steps of ours in between.
         let control = &mut ControlPlane::default();
         let Worker { context, registers, .. } = self;
         context.optimize(isa, control).map_err(refused)?;
+        carried::share(&mut context.func, &context.domtree);
         constants::make_at_uses(&mut context.func);
         let (func, disassemble) = (&context.func, context.want_disasm);
         let made = isa.compile_function(func, &context.domtree, registers, disassemble, control);

@@ -8,6 +8,7 @@ mod baseline;
 mod bounds;
 mod bulk;
 mod calls;
+mod carried;
 mod compiled;
 mod constants;
 mod control;

@@ -60,10 +60,10 @@
 ;;   pushq %rbp
 ;;   movq %rsp, %rbp
 ;; block0:
-;;   movq 8(%rdi), %rdx
+;;   movq 8(%rdi), %rcx
 ;;   jmp     label1
 ;; block1:
-;;   movl -0x10000(%rdx), %eax
+;;   movl -0x10000(%rcx), %eax
 ;;   sequence_point
 ;;   movq %rsi, %rax
 ;;   subl $0x1, %eax
@@ -90,15 +90,12 @@
 ;;   movq %rsi, %rax
 ;;   jmp     label10
 ;; block7:
-;;   movq %rsi, %rcx
-;;   subl $0x4, %ecx
-;;   testl %ecx, %ecx
+;;   subl $0x4, %esi
+;;   testl %esi, %esi
 ;;   jnz     label8; j label9
 ;; block8:
-;;   movq %rcx, %rsi
 ;;   jmp     label1
 ;; block9:
-;;   subl $0x4, %esi
 ;;   movq %rsi, %rax
 ;;   jmp     label10
 ;; block10:
