@@ -162,8 +162,11 @@ step('Yarn PnP: install', () => {
   );
   const names = ['wasi-native', `wasi-native-${platform}`];
   const files = Object.fromEntries(names.map((name, index) => [name, `file:${tarballs[index]}`]));
-  // Yarn asks the registry for optional packages, too, if nothing else says where they are.
-  const manifest = { name: 'yarn', private: true, dependencies: files, resolutions: files };
+  // Yarn asks the registry for the packages of all platforms, if nothing else says where they are.
+  const packed = readdirSync(packages).map((file) => /^(wasi-native-[a-z].*)-\d.*\.tgz$/.exec(file));
+  const others = packed.flatMap((found) => (found ? [[found[1], `file:${join(packages, found[0])}`]] : []));
+  const resolutions = { ...Object.fromEntries(others), ...files };
+  const manifest = { name: 'yarn', private: true, dependencies: files, resolutions };
   writeFileSync(join(withYarn, 'package.json'), JSON.stringify(manifest));
   run(withYarn, 'npx', [...yarn, 'install', '--no-immutable']);
 });

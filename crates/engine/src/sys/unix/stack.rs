@@ -28,8 +28,47 @@ fn query() -> Option<(usize, usize)> {
             libc::pthread_attr_getstack(&attributes, &mut start, &mut size);
             libc::pthread_attr_destroy(&mut attributes);
         }
-        (size != 0).then_some((start as usize, start as usize + size))
+        (size != 0).then(|| grown((start as usize, start as usize + size)))
     }
+}
+
+/// Where a thread's stack may grow to: what the C library says.
+#[cfg(not(any(target_env = "musl", target_os = "macos", miri)))]
+fn grown(known: (usize, usize)) -> (usize, usize) {
+    known
+}
+
+/// musl tells of the main thread only the pages that there are yet, which are few when a program begins.
+#[cfg(all(target_env = "musl", not(miri)))]
+fn grown(known: (usize, usize)) -> (usize, usize) {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: these ask for numbers, of which one is written to `limit`.
+    let is_main = unsafe { libc::gettid() == libc::getpid() };
+    // SAFETY: as above.
+    if !is_main || unsafe { libc::getrlimit(libc::RLIMIT_STACK, &mut limit) } != 0 {
+        return known;
+    }
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
+    growth(&maps, known.1 - 1, usize::try_from(limit.rlim_cur).unwrap_or(usize::MAX)).unwrap_or(known)
+}
+
+/// The range that a stack which grows downwards may have, by the process's list of mappings: so much below the end of
+/// the mapping with the address, but not near the mapping before it.
+#[cfg(any(target_env = "musl", test))]
+fn growth(maps: &str, address: usize, limit: usize) -> Option<(usize, usize)> {
+    /// The kernel keeps 256 pages free below a stack; a system may have set more.
+    const GAP: usize = 2 << 20;
+    let mut before = 0;
+    for line in maps.lines() {
+        let (start, end) = line.split(' ').next()?.split_once('-')?;
+        let (start, end) = (usize::from_str_radix(start, 16).ok()?, usize::from_str_radix(end, 16).ok()?);
+        if (start..end).contains(&address) {
+            let low = end.saturating_sub(limit).max(before + GAP);
+            return Some((low.min(start), end));
+        }
+        before = end;
+    }
+    None
 }
 
 #[cfg(target_os = "macos")]
@@ -54,4 +93,23 @@ fn assume() -> (usize, usize) {
     let marker = 0u8;
     let here = &raw const marker as usize;
     (here.saturating_sub(64 << 10), here)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_main_stack_grows_as_far_as_its_limit_and_the_mapping_before_it_let_it() {
+        let maps = "7f0000000000-7f0000100000 r-xp 00000000 fe:00 12  /lib/ld-musl-x86_64.so.1\n\
+            7ffc00000000-7ffc00021000 rw-p 00000000 00:00 0          [stack]\n\
+            7ffc00400000-7ffc00404000 r--p 00000000 00:00 0          [vvar]\n";
+        let end = 0x7ffc_0002_1000;
+        assert_eq!(growth(maps, end - 1, 8 << 20), Some((end - (8 << 20), end)));
+        assert_eq!(growth(maps, end - 1, usize::MAX), Some((0x7f00_0010_0000 + (2 << 20), end)));
+        // What is there is there.
+        assert_eq!(growth(maps, end - 1, 4096), Some((end - 0x21000, end)));
+        assert_eq!(growth(maps, 0x1000, 8 << 20), None);
+        assert_eq!(growth("", 0x1000, 8 << 20), None);
+    }
 }
