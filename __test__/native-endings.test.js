@@ -32,7 +32,8 @@ const MOMENTS = {
     evaluateExpressionSync('a + 1', { get a() { return end(); } });`,
   'in what a call of many awaits': `
     const { ZenEngine } = load('@gorules/zen-engine');
-    new ZenEngine({ loader: async () => end() }).evaluate('none', {});`,
+    // Where the end is told to another thread, a moment is left in which this fails: the loader has returned no decision.
+    new ZenEngine({ loader: async () => end() }).evaluate('none', {}).catch(() => {});`,
   'with asynchronous work to do': `
     const { hash } = load('@node-rs/bcrypt');
     for (let k = 0; k < 16; k++) hash('password', 8);
