@@ -1,4 +1,4 @@
-// npm run bench                        everything; about a quarter of an hour
+// npm run bench                        everything; half an hour and more
 // npm run bench -- --only hot          one group, or several: --only hot,wasi
 // npm run bench -- --only hot/fib      one row
 // npm run bench -- --sides node        ours and only these peers
