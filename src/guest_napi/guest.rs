@@ -248,7 +248,7 @@ impl Guest {
     ) -> Result<NonNull<VMFuncRef>, Status> {
         let live = self.live.borrow();
         let table = live.as_ref().and_then(|live| live.table.as_ref()).ok_or(Status::INVALID_ARG)?;
-        let Some(Val::Func(Some(func))) = table.get(place.into()) else { return Err(Status::INVALID_ARG) };
+        let Ok(Val::Func(Some(func))) = table.get(place.into()) else { return Err(Status::INVALID_ARG) };
         let shared = func.ty();
         let ty = shared.ty();
         if *ty.params != *params || *ty.results != *results {

@@ -212,7 +212,7 @@ fn start(guest: &Rc<Guest>, what: &str) -> Result<sys::napi_value, Failure> {
         // One that has registered itself.
         let place = guest.lifetime.registered.get()?;
         match guest.instance()?.export("__indirect_function_table")? {
-            Extern::Table(table) => match table.get(place.into())? {
+            Extern::Table(table) => match table.get(place.into()).ok()? {
                 Val::Func(func) => func,
                 _ => None,
             },

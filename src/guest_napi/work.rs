@@ -260,7 +260,7 @@ pub fn serve(outside: &Outside, instance: &Instance) -> Result<(), Error> {
         };
         let (number, execute, data) = taken;
         let func = match table.get(execute.into()) {
-            Some(Val::Func(Some(func))) if *func.ty().ty() == FuncType::new(EXECUTE, []) => func,
+            Ok(Val::Func(Some(func))) if *func.ty().ty() == FuncType::new(EXECUTE, []) => func,
             _ => return Err(Error::Internal("the function of an asynchronous work is gone".into())),
         };
         let env = outside.env.load(Ordering::Relaxed);

@@ -100,9 +100,11 @@ pub fn table_size(table: &External<Extern>) -> f64 {
 
 /// Puts the element into the window; false if there is none at this index.
 #[napi(catch_unwind)]
-pub fn table_get(realm: &External<Rc<Realm>>, table: &External<Extern>, index: f64) -> bool {
-    let value = as_table(table).get(index as u64);
-    value.map(|value| write_value(realm, 0, &value)).is_some()
+pub fn table_get(realm: &External<Rc<Realm>>, table: &External<Extern>, index: f64) -> napi::Result<bool> {
+    run(realm, || {
+        let value = as_table(table).get(index as u64);
+        is_there(value.map(|value| write_value(realm, 0, &value)))
+    })
 }
 
 /// Sets an element to the value in the window; false if there is none at this index.
@@ -111,12 +113,17 @@ pub fn table_set(realm: &External<Rc<Realm>>, table: &External<Extern>, index: f
     run(realm, || {
         let table = as_table(table);
         let value = read_value(realm, 0, ValType::Ref(table.ty().element));
-        match table.set(index as u64, value) {
-            Ok(()) => Ok(true),
-            Err(Error::Trap(_)) => Ok(false),
-            Err(error) => Err(error.into()),
-        }
+        is_there(table.set(index as u64, value))
     })
+}
+
+/// Whether a table has the element that was accessed.
+fn is_there(accessed: Result<(), Error>) -> Result<bool, Failure> {
+    match accessed {
+        Ok(()) => Ok(true),
+        Err(Error::Trap(_)) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Grows by `delta` elements, all the value in the window. Null if the table cannot grow so far.

@@ -212,7 +212,7 @@ fn data_segments_come_after_element_segments_also_where_they_are_mapped() {
     let table = Table::new(&store, ty, Val::Func(None)).expect("a table");
     // The second element segment does not fit, so no data segment is written.
     assert!(Instance::new(&store, &module, &[Extern::Table(table.clone())]).is_err());
-    let Some(Val::Func(Some(load))) = table.get(0) else { panic!("the first segment was written") };
+    let Ok(Val::Func(Some(load))) = table.get(0) else { panic!("the first segment was written") };
     assert_eq!(support::bits(&load.call(&[]).expect("returns")[0]), 0);
 }
 
@@ -248,9 +248,9 @@ fn functions_of_an_instance_that_failed_use_the_segments_that_it_has_not() {
         let memory = Memory::new(&store, ty).expect("a memory");
         let imports = [Extern::Table(table.clone()), Extern::Memory(memory.clone())];
         assert!(Instance::new(&store, &module, &imports).is_err());
-        let Some(Val::Func(Some(run))) = table.get(0) else { panic!("the first segment was written") };
+        let Ok(Val::Func(Some(run))) = table.get(0) else { panic!("the first segment was written") };
         assert_eq!(support::bits(&run.call(&[]).expect("the segments are there")[0]), u128::from(b't'));
-        assert!(matches!(table.get(1), Some(Val::Func(Some(_)))));
+        assert!(matches!(table.get(1), Ok(Val::Func(Some(_)))));
         // The second time the active data segment has been dropped.
         assert!(run.call(&[]).is_err());
     }
@@ -361,4 +361,231 @@ fn instances_take_no_memory_for_data_that_they_only_have() {
     instances.extend((0..COUNT).map(|_| make()));
     let each = resident().saturating_sub(before) / COUNT;
     assert!(each < 64 << 10, "{each} bytes each");
+}
+
+/// A module with a table of this many elements: function `i` returns 7 `i` + 1, and is in it at `i` + 3, but for every
+/// fifth element, which stays null.
+fn functions(count: u32) -> Vec<u8> {
+    use std::fmt::Write;
+    let mut text = String::from(
+        r#"(type $f (func (result i32)))
+           (func (export "call") (param i32) (result i32) (call_indirect (type $f) (local.get 0)))
+           (func (export "tail") (param i32) (result i32) (return_call_indirect (type $f) (local.get 0)))
+           (func (export "is-null") (param i32) (result i32) (ref.is_null (table.get (local.get 0))))
+           (func (export "set") (param i32 i32)
+               (table.set (local.get 0) (table.get (local.get 1))))
+           (func (export "clear") (param i32) (table.set (local.get 0) (ref.null func)))
+           (func (export "copy") (param i32 i32 i32) (table.copy (local.get 0) (local.get 1) (local.get 2)))
+           (func (export "fill") (param i32 i32) (table.fill (local.get 0) (ref.func $f9) (local.get 1)))
+           (func (export "grow") (param i32) (result i32) (table.grow (ref.func $f11) (local.get 0)))
+           (func (export "size") (result i32) (table.size))"#,
+    );
+    let _ = write!(text, r#"(table (export "table") {} {} funcref)"#, count + 3, count + 1000);
+    for i in 0..count {
+        let _ = write!(text, "(func $f{i} (export \"f{i}\") (type $f) (i32.const {}))", 7 * i + 1);
+    }
+    for part in (0..count).step_by(5) {
+        let names: Vec<String> = (part..count.min(part + 4)).map(|i| format!("$f{i}")).collect();
+        let _ = write!(text, "(elem (i32.const {}) func {})", part + 3, names.join(" "));
+    }
+    wat(&format!("(module {text})"))
+}
+
+fn int(values: &[Val]) -> i32 {
+    match values {
+        [Val::I32(value)] => *value,
+        other => panic!("{other:?} is no i32"),
+    }
+}
+
+/// What a call through the table of [`functions`] gives at first: the result or the trap.
+fn called_at_first(count: u32, element: u32) -> Result<i32, TrapCode> {
+    match element.checked_sub(3) {
+        Some(i) if i < count && i % 5 != 4 => Ok(7 * i as i32 + 1),
+        _ if element < count + 3 => Err(TrapCode::UninitializedElement),
+        _ => Err(TrapCode::UndefinedElement),
+    }
+}
+
+fn called(guest: &Guest, name: &str, element: u32) -> Result<i32, TrapCode> {
+    match guest.call(name, &[element as i32]) {
+        Ok(values) => Ok(int(&values)),
+        Err(Error::Trap(trap)) => Err(trap.code),
+        Err(error) => panic!("{error:?}"),
+    }
+}
+
+/// Engines that compile before, while and in the middle of running, with and without traps that are faults.
+fn engines_of_all_kinds() -> impl Iterator<Item = Engine> {
+    [
+        Config { tiers: Tiers::Eager, ..Config::default() },
+        Config { tiers: Tiers::Lazy { from: 0 }, ..Config::default() },
+        Config { tiers: Tiers::Stepped, ..Config::default() },
+        Config { trap_mode: TrapMode::Explicit, ..Config::default() },
+    ]
+    .into_iter()
+    .map(|config| Engine::new(&config).expect("an engine"))
+}
+
+#[test]
+fn a_table_of_any_size_has_its_functions_wherever_it_is_first_used() {
+    for engine in engines_of_all_kinds() {
+        for count in [12, 508, 509, 510, 2000] {
+            let module = Module::new(&engine, &functions(count)).expect("compiles");
+            let elements = || (0..count + 5).step_by(if count > 600 { 37 } else { 1 });
+            // One instance for all elements, backwards and forwards, and one for each of some.
+            for name in ["call", "tail"] {
+                let guest = Guest::new(&module);
+                for element in elements().collect::<Vec<_>>().into_iter().rev().chain(elements()) {
+                    assert_eq!(called(&guest, name, element), called_at_first(count, element), "{count}");
+                }
+            }
+            for element in [0, 3, 7, count + 2, count + 3, u32::MAX] {
+                let guest = Guest::new(&module);
+                assert_eq!(called(&guest, "call", element), called_at_first(count, element), "{count}");
+                let guest = Guest::new(&module);
+                let is_null = called(&guest, "is-null", element);
+                match called_at_first(count, element) {
+                    Err(TrapCode::UndefinedElement) => assert_eq!(is_null, Err(TrapCode::TableOutOfBounds)),
+                    at_first => assert_eq!(is_null, Ok(i32::from(at_first.is_err()))),
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_written_to_a_table_stays_and_its_neighbours_are_there() {
+    const COUNT: u32 = 1500;
+    for engine in engines_of_all_kinds() {
+        let module = Module::new(&engine, &functions(COUNT)).expect("compiles");
+        let writes: [(&str, &[i32], &[(u32, i32)]); 5] = [
+            ("set", &[1000, 4], &[(1000, 8)]),
+            ("clear", &[1000], &[(1000, -1)]),
+            ("copy", &[900, 400, 2], &[(900, 7 * 397 + 1), (901, 7 * 398 + 1)]),
+            ("fill", &[1200, 3], &[(1200, 64), (1201, 64), (1202, 64)]),
+            ("grow", &[5], &[(COUNT + 3, 78), (COUNT + 7, 78)]),
+        ];
+        for (name, args, changed) in writes {
+            let guest = Guest::new(&module);
+            guest.call(name, args).expect("writes");
+            for element in (0..COUNT + 10).step_by(3).chain(changed.iter().map(|(element, _)| *element)) {
+                if let Some((_, value)) = changed.iter().find(|(changed, _)| *changed == element) {
+                    let expected = if *value < 0 { Err(TrapCode::UninitializedElement) } else { Ok(*value) };
+                    assert_eq!(called(&guest, "call", element), expected, "{name} {element}");
+                } else if name != "grow" || element < COUNT + 3 {
+                    assert_eq!(
+                        called(&guest, "call", element),
+                        called_at_first(COUNT, element),
+                        "{name} {element}"
+                    );
+                }
+            }
+            // A reset brings all of it back, and the next writes are none of its business.
+            guest.1.reset(&guest.0).expect("resets");
+            assert_eq!(int(&guest.call("size", &[]).expect("runs")), COUNT as i32 + 3);
+            for element in (0..COUNT + 5).step_by(7).chain(changed.iter().map(|(element, _)| *element)) {
+                let expected = called_at_first(COUNT, element);
+                assert_eq!(called(&guest, "call", element), expected, "{name} {element} after a reset");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_host_and_other_modules_see_the_functions_of_a_table_that_was_not_used_yet() {
+    const COUNT: u32 = 1500;
+    let other = wat(r#"(module
+            (import "m" "table" (table 1 funcref))
+            (type $f (func (result i32)))
+            (func $mine (result i32) (i32.const -5))
+            (elem (i32.const 700) func $mine)
+            (func (export "call") (param i32) (result i32) (call_indirect (type $f) (local.get 0))))"#);
+    for engine in engines_of_all_kinds() {
+        let module = Module::new(&engine, &functions(COUNT)).expect("compiles");
+        let guest = Guest::new(&module);
+        let Some(Extern::Table(table)) = guest.1.export("table") else { panic!("it is exported") };
+        let Ok(Val::Func(Some(function))) = table.get(1400) else { panic!("it is in the table") };
+        assert_eq!(int(&function.call(&[]).expect("runs")), 7 * 1397 + 1);
+        // The same function by another way is the same.
+        let Some(Extern::Func(exported)) = guest.1.export("f1397") else { panic!("it is exported") };
+        assert_eq!(exported.raw(), function.raw());
+        assert!(matches!(table.get(0), Ok(Val::Func(None))));
+        table.set(1000, Val::Func(Some(exported))).expect("it fits");
+        assert_eq!(called(&guest, "call", 1000), Ok(7 * 1397 + 1));
+        assert_eq!(called(&guest, "call", 1001), called_at_first(COUNT, 1001));
+
+        let other = Module::new(&engine, &other).expect("compiles");
+        let instance = Instance::new(&guest.0, &other, &[Extern::Table(table.clone())]).expect("links");
+        let other = Guest(guest.0.clone(), instance);
+        for element in (0..COUNT + 5).step_by(11).chain([699, 700, 701]) {
+            let expected = match element {
+                700 => Ok(-5),
+                1000 => Ok(7 * 1397 + 1),
+                _ => called_at_first(COUNT, element),
+            };
+            assert_eq!(called(&other, "call", element), expected, "{element}");
+            assert_eq!(called(&guest, "call", element), expected, "{element}");
+        }
+    }
+}
+
+#[test]
+fn the_table_of_an_instance_that_failed_has_what_the_segments_before_the_failure_put_there() {
+    const COUNT: u32 = 1000;
+    let names = |name: &str| vec![name; COUNT as usize].join(" ");
+    let text = format!(
+        r#"(module
+            (import "m" "table" (table 1 funcref))
+            (type $f (func (result i32)))
+            (table $own {COUNT} funcref)
+            (func $one (result i32) (i32.const 1))
+            (func $two (result i32) (i32.const 2))
+            (func $run (param i32) (result i32) (call_indirect $own (type $f) (local.get 0)))
+            (elem (table 0) (i32.const 0) func $run)
+            (elem (table $own) (i32.const 0) func {})
+            (elem (table $own) (i32.const 1) func {})
+            (elem (table $own) (i32.const 0) func $two))"#,
+        names("$one"),
+        names("$two"),
+    );
+    for engine in engines_of_all_kinds() {
+        let store = Store::new(&engine).expect("a store");
+        let ty = TableType { element: RefType::FUNCREF, minimum: 1, maximum: None, table64: false };
+        let table = Table::new(&store, ty, Val::Func(None)).expect("a table");
+        let module = Module::new(&engine, &wat(&text)).expect("compiles");
+        assert!(Instance::new(&store, &module, &[Extern::Table(table.clone())]).is_err());
+        let Ok(Val::Func(Some(run))) = table.get(0) else { panic!("the first segment was written") };
+        for element in [0, 1, 999] {
+            assert_eq!(int(&run.call(&[Val::I32(element)]).expect("runs")), 1);
+        }
+    }
+}
+
+#[test]
+fn many_instances_use_their_tables_each_its_own() {
+    let engine = Engine::new(&Config::default()).expect("an engine");
+    let text = r#"(module
+        (global $mine (mut i32) (i32.const 0))
+        (type $f (func (result i32)))
+        (table 2000 funcref)
+        (func $get (result i32) (global.get $mine))
+        (elem (i32.const 1999) func $get)
+        (func (export "set") (param i32) (global.set $mine (local.get 0)))
+        (func (export "get") (param i32) (result i32) (call_indirect (type $f) (local.get 0))))"#;
+    let module = Module::new(&engine, &wat(text)).expect("compiles");
+    let store = Store::new(&engine).expect("a store");
+    // More than are reserved together, and some in places that others had.
+    for round in 0..3 {
+        let guests: Vec<Guest> = (0..150 + round)
+            .map(|_| Guest(store.clone(), Instance::new(&store, &module, &[]).expect("links")))
+            .collect();
+        for (number, guest) in guests.iter().enumerate() {
+            guest.call("set", &[number as i32 + round]).expect("runs");
+        }
+        for (number, guest) in guests.iter().enumerate() {
+            assert_eq!(called(guest, "get", 1999), Ok(number as i32 + round));
+            assert_eq!(called(guest, "get", 1), Err(TrapCode::UninitializedElement));
+        }
+    }
 }

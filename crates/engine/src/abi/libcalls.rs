@@ -28,6 +28,8 @@ macro_rules! for_each_libcall {
             table_copy(dst_table: u32, src_table: u32, dst: u64, src: u64, len: u64);
             table_init(table: u32, elem: u32, dst: u64, src: u32, len: u32);
             elem_drop(elem: u32);
+            /// Returns a reference to one of the module's own functions.
+            ref_func(function: u32);
             /// Returns 1 if the function of `func_ref` may be called as the module's type `ty`, else 0.
             func_matches(func_ref: u64, ty: u32);
             /// Throws a new exception; `values` is the address of the tag's values.

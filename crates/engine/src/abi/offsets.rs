@@ -4,6 +4,7 @@
 //! `runtime/vm/vmcontext.rs`. A test there compares each offset with `offset_of!`.
 
 use crate::parse::info::*;
+use cranelift_entity::EntityRef;
 
 pub const POINTER: u32 = 8;
 
@@ -43,6 +44,8 @@ pub mod func_ref {
     pub const VMCTX: i32 = 16;
     pub const TYPE_ID: i32 = 24;
     pub const SIZE: u32 = 32;
+    /// An instance makes so many together, when one of them is first needed.
+    pub const BLOCK: usize = 32;
 }
 
 pub mod function_import {
@@ -86,7 +89,7 @@ pub struct VMOffsets {
     imported_tags: u32,
     defined_tags: u32,
     type_ids: u32,
-    func_refs: u32,
+    func_ref_blocks: u32,
     size: u32,
     num_imported_tags: u32,
 }
@@ -110,7 +113,7 @@ impl VMOffsets {
             defined_tags: place(info.tags.len() - info.num_imported_tags, POINTER, 8),
             type_ids: place(info.types.len(), 4, 4),
             imported_functions: place(info.num_imported_functions, function_import::SIZE, 8),
-            func_refs: place(info.func_refs.len(), func_ref::SIZE, 8),
+            func_ref_blocks: place(info.func_refs.len().div_ceil(func_ref::BLOCK), POINTER, 8),
             size: 0,
             num_imported_tags: info.num_imported_tags as u32,
         };
@@ -163,7 +166,14 @@ impl VMOffsets {
         (self.type_ids + index.as_u32() * 4) as i32
     }
 
-    pub fn func_ref(&self, index: FuncRefIndex) -> i32 {
-        (self.func_refs + index.as_u32() * func_ref::SIZE) as i32
+    /// A pointer to the block with this function reference. Null until the block is made.
+    pub fn func_ref_block(&self, index: FuncRefIndex) -> i32 {
+        let block = index.index() / func_ref::BLOCK;
+        (self.func_ref_blocks + block as u32 * POINTER) as i32
+    }
+
+    /// The place of a function reference in its block.
+    pub fn place_in_block(&self, index: FuncRefIndex) -> usize {
+        index.index() % func_ref::BLOCK
     }
 }

@@ -12,7 +12,7 @@ use crate::debug::{DebugInfo, perf};
 use crate::parse::info::{DefinedFuncIndex, ModuleInfo, TypeIndex};
 use crate::types::TypeId;
 use cranelift_entity::EntityRef;
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 use std::ffi::c_void;
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ pub struct CodeObject {
 }
 
 /// The addresses of trampolines, by kind and function type.
-struct Addresses([HashMap<TypeId, usize>; 3]);
+struct Addresses([FxHashMap<TypeId, usize>; 3]);
 
 impl Addresses {
     /// `id` gives the process's number of a type, `address` the address of a function.

@@ -396,7 +396,26 @@ impl<'a> FuncEnvironment<'a> {
         let info = self.module.info;
         match (info.defined_func(index), info.functions[index].func_ref) {
             (Some(_), Some(place)) => {
-                b.ins().iadd_imm_s(self.vmctx, i64::from(self.module.offsets.func_ref(place)))
+                // Null until a reference of the block is first needed.
+                let block = self.module.offsets.func_ref_block(place);
+                let block = b.ins().load(POINTER, MemFlagsData::trusted(), self.vmctx, block);
+                let (made, missing, next) = (b.create_block(), b.create_block(), b.create_block());
+                let result = b.append_block_param(next, REFERENCE);
+                b.set_cold_block(missing);
+                b.ins().brif(block, made, [], missing, []);
+                b.seal_block(missing);
+                b.switch_to_block(missing);
+                let number = b.ins().iconst(types::I32, i64::from(index.as_u32()));
+                let func_ref = self.libcall(b, Libcall::ref_func, &[number]);
+                b.ins().jump(next, &[func_ref.into()]);
+                b.seal_block(made);
+                b.switch_to_block(made);
+                let place = self.module.offsets.place_in_block(place) as i64;
+                let func_ref = b.ins().iadd_imm_s(block, place * i64::from(offsets::func_ref::SIZE));
+                b.ins().jump(next, &[func_ref.into()]);
+                b.seal_block(next);
+                b.switch_to_block(next);
+                result
             }
             _ => {
                 let offset =

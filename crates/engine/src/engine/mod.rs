@@ -63,7 +63,8 @@ pub enum Tiers {
     /// background as `opt_level` says.
     Lazy { from: usize },
     /// For tests: each at its first call, without threads in the background. Some calls compile everything so far
-    /// as `opt_level` says, so that code changes in the middle of execution.
+    /// as `opt_level` says, so that code changes in the middle of execution. Also small tables are filled where they
+    /// are first used.
     Stepped,
 }
 
@@ -194,6 +195,13 @@ impl Engine {
     /// Where compiled code is cached for other processes.
     pub fn cache(&self) -> Option<&Cache> {
         self.0.config.cache.as_ref()
+    }
+
+    /// From how many elements on a table of functions is filled where it is first used. That takes a fault, in which
+    /// time a smaller one is filled as a whole.
+    pub(crate) fn fills_later_from(&self) -> Option<u64> {
+        let from = if self.0.config.tiers == Tiers::Stepped { 1 } else { 512 };
+        self.0.tunables.signals.then_some(from)
     }
 
     /// The key of a module's code when compiled by this engine.

@@ -103,6 +103,8 @@ pub struct Table {
     pub ty: TableType,
     /// The initial value of every element; `None` is a null reference.
     pub init: Option<ConstExpr>,
+    /// Whether the elements are null at first but for functions that active segments list.
+    pub lists_functions: bool,
 }
 
 #[derive(Debug)]

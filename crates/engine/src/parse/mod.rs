@@ -169,7 +169,8 @@ impl<'a> ModuleReader<'a> {
                         wp::TableInit::Expr(expr) => Some(self.const_expr(expr)?),
                     };
                     let ty = self.table_type(&table.ty)?;
-                    self.info.tables.push(Table { ty, init });
+                    let lists_functions = init.is_none() && ty.element.is_func();
+                    self.info.tables.push(Table { ty, init, lists_functions });
                 }
             }
             Payload::MemorySection(section) => {
@@ -214,6 +215,12 @@ impl<'a> ModuleReader<'a> {
             Payload::ElementSection(section) => {
                 for elem in section {
                     let elem = self.elem(elem?)?;
+                    if let (SegmentMode::Active { target, .. }, ElemItems::Expressions(_)) =
+                        (&elem.mode, &elem.items)
+                        && let Some(table) = self.info.tables.get_mut(*target)
+                    {
+                        table.lists_functions = false;
+                    }
                     self.info.elems.push(elem);
                 }
             }
@@ -343,7 +350,7 @@ impl<'a> ModuleReader<'a> {
             wp::TypeRef::Func(ty) | wp::TypeRef::FuncExact(ty) => EntityIndex::Func(self.function(ty)),
             wp::TypeRef::Table(ty) => {
                 let ty = self.table_type(&ty)?;
-                EntityIndex::Table(self.info.tables.push(Table { ty, init: None }))
+                EntityIndex::Table(self.info.tables.push(Table { ty, init: None, lists_functions: false }))
             }
             wp::TypeRef::Memory(ty) => EntityIndex::Memory(self.info.memories.push(memory_type(&ty))),
             wp::TypeRef::Global(ty) => {

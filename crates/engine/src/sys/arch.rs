@@ -98,16 +98,16 @@ pub unsafe extern "C" fn resume(pc: usize, sp: usize, fp: usize, payload: usize)
     naked_asm!("mov sp, x1", "mov x29, x2", "mov x16, x0", "mov x0, x3", "br x16")
 }
 
-/// The fault handler continues here when a wasm loop is interrupted at a poll. Saves all registers that the
-/// loop may use and calls [`Asking::asked`]. Then it restores them and continues at the loop's poll, or where
-/// `asked` says. The address of the [`Asking`] is in `rax`.
+/// The fault handler continues here when a wasm loop is interrupted at a poll, or when wasm needs a page that is not
+/// filled. Saves all registers that wasm may use and calls [`Asking::asked`]. Then it restores them and continues at
+/// the same instruction, or where `asked` says. The address of the [`Asking`] is in `rax`.
 ///
 /// Compiled code has values in the general registers, the flags, and the low 128 bits of the sixteen vector
 /// registers. No wasm type is wider, and Cranelift does not use the upper halves, the other sixteen registers
 /// and masks of AVX-512, or the x87. Every callee preserves `MXCSR`.
 ///
 /// # Safety
-/// Only the fault handler may continue here, at a poll.
+/// Only the fault handler may continue here, at a poll or an access to a table.
 #[cfg(target_arch = "x86_64")]
 #[unsafe(naked)]
 pub unsafe extern "C" fn ask() {

@@ -5,6 +5,8 @@
 pub struct Fault {
     pub pc: usize,
     pub fp: usize,
+    /// What it accessed, if it accessed memory.
+    pub address: usize,
 }
 
 /// Where a thread is that was interrupted.
@@ -34,14 +36,15 @@ pub struct Resume {
     pub fp: usize,
 }
 
-/// Data for `arch::ask`. It lives as long as the faulting loop may run.
+/// Data for `arch::ask`. It lives as long as the faulting code may run.
 #[repr(C)]
 pub struct Asking {
     /// The pc of the faulting instruction. The signal handler writes this field and the next.
     pub pc: usize,
     /// The previous value of the register that now holds the address of this struct.
     pub register: usize,
-    /// The function to call. It gets the stub's frame, which begins with the loop's frame pointer and `pc`.
-    /// It returns null if the loop may continue, else the `pc`, `sp`, `fp` and `payload` to continue with.
+    /// The function to call. It gets the stub's frame, which begins with the code's frame pointer and `pc`.
+    /// It returns null if the instruction is to be executed again, else the `pc`, `sp`, `fp` and `payload` to
+    /// continue with.
     pub asked: unsafe extern "C" fn(frame: *const [usize; 2]) -> *const [usize; 4],
 }

@@ -15,7 +15,7 @@
 ;;     gv2 = load.i64 notrap aligned gv1
 ;;     sig0 = (i64 vmctx, i64, i32) -> i64 tail
 ;;     sig1 = (i64 vmctx, i32) -> i32 tail
-;;     fn0 = colocated u0:14 sig0
+;;     fn0 = colocated u0:15 sig0
 ;;     stack_limit = gv2
 ;;
 ;;                                 block0(v0: i64, v1: i32):

@@ -14,7 +14,7 @@
 ;;     gv1 = load.i64 notrap aligned readonly gv0+8
 ;;     gv2 = load.i64 notrap aligned gv1
 ;;     sig0 = (i64 vmctx) -> i64 tail
-;;     fn0 = colocated u0:17 sig0
+;;     fn0 = colocated u0:18 sig0
 ;;     stack_limit = gv2
 ;;
 ;;                                 block0(v0: i64, v1: i32):

@@ -86,18 +86,47 @@
 ;;     gv0 = vmctx
 ;;     gv1 = load.i64 notrap aligned readonly gv0+8
 ;;     gv2 = load.i64 notrap aligned gv1
+;;     sig0 = (i64 vmctx, i32) -> i64 tail
+;;     fn0 = colocated u0:17 sig0
 ;;     stack_limit = gv2
 ;;
 ;;                                 block0(v0: i64):
-;; @003f                               v2 = iconst.i64 48
-;; @003f                               v3 = iadd v0, v2  ; v2 = 48
+;; @003f                               v2 = load.i64 notrap aligned v0+48
+;; @003f                               brif v2, block2, block3
+;;
+;;                                 block3 cold:
+;; @003f                               v4 = iconst.i32 0
+;; @003f                               v5 = call fn0(v0, v4)  ; v4 = 0
+;; @003f                               jump block4(v5)
+;;
+;;                                 block2:
+;; @003f                               v6 = iconst.i64 0
+;; @003f                               v7 = iadd.i64 v2, v6  ; v6 = 0
+;; @003f                               jump block4(v7)
+;;
+;;                                 block4(v3: i64):
 ;; @0041                               return v3
 ;; }
 ;;
 ;;   pushq %rbp
 ;;   movq %rsp, %rbp
+;;   movq 8(%rdi), %r10
+;;   movq (%r10), %r10
+;;   addq $0x10, %r10
+;;   cmpq %rsp, %r10
+;;   jnbe #trap=stk_ovf
 ;; block0:
-;;   leaq 0x30(%rdi), %rax
+;;   movq 0x30(%rdi), %rax
+;;   testq %rax, %rax
+;;   jnz     label2; j label1
+;; block2:
+;;   jmp     label3
+;; block3:
 ;;   movq %rbp, %rsp
 ;;   popq %rbp
 ;;   retq
+;; block1:
+;;   uninit  %rsi
+;;   xorl %esi, %esi
+;;   call    User(userextname0)
+;;   jmp     label3

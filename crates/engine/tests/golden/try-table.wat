@@ -17,7 +17,7 @@
 ;;     gv2 = load.i64 notrap aligned gv1
 ;;     sig0 = (i64 vmctx, i64) -> i64 tail
 ;;     sig1 = (i64 vmctx) tail
-;;     fn0 = colocated u0:16 sig0
+;;     fn0 = colocated u0:17 sig0
 ;;     stack_limit = gv2
 ;;
 ;;                                 block0(v0: i64):

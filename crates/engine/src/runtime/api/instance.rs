@@ -9,7 +9,7 @@ use super::link::{InstantiateError, check_imports, link};
 use super::memory::Memory;
 use crate::abi::{MemoryStyle, Tunables};
 use crate::engine::{Engine, Module};
-use crate::parse::info::FuncIndex;
+use crate::parse::info::{ElemIndex, FuncIndex};
 use crate::runtime::vm::group::{Group, WeakGroup};
 use crate::runtime::vm::instance::{Context, InstanceObj};
 use crate::runtime::vm::limits::{Budget, Limits};
@@ -20,7 +20,7 @@ use crate::runtime::vm::vm_box::VmBox;
 use crate::runtime::vm::vmcontext::*;
 use cranelift_entity::EntityRef;
 use std::cell::{Cell, RefCell};
-use std::ptr::{self, NonNull};
+use std::ptr::NonNull;
 
 /// A handle to an instance.
 #[derive(Clone)]
@@ -98,8 +98,11 @@ impl Instance {
             group: RefCell::new(group.root().downgrade()),
             memories: Vec::new(),
             tables: Vec::new(),
+            func_refs: RefCell::default(),
+            closed: Cell::default(),
             elems: RefCell::default(),
             dropped_data: RefCell::default(),
+            unused_elem: Cell::new(ElemIndex::new(0)),
             unused_data: Cell::new(module.info().data.next_key()),
             kept: RefCell::default(),
             budget: store.budget(),
@@ -112,6 +115,9 @@ impl Instance {
         let ptr = obj.as_ptr();
         // SAFETY: the context has a header, and nothing has run yet that could have read its owner.
         unsafe { (*VMContext::header(obj.context.vmctx())).owner = ptr.as_ptr().cast() };
+        for (index, table) in obj.own_tables() {
+            table.fill_from(ptr, index);
+        }
         group.add(|members| members.instances.push(obj));
         Ok(Instance { group, obj: ptr })
     }
@@ -207,10 +213,13 @@ impl Instance {
                 global.value.set(obj.evaluate(init));
             }
         }
-        let tables = info.tables.iter().filter(|(index, _)| info.defined_table(*index).is_some());
-        for (table, (_, wanted)) in obj.own_tables().zip(tables) {
+        for (index, table) in obj.own_tables() {
+            let wanted = &info.tables[index];
             // SAFETY: a table's element type is a reference type.
             let init = wanted.init.as_ref().map_or(0, |init| unsafe { obj.evaluate(init).externref });
+            if table.restart()? {
+                continue;
+            }
             table.restore(&[])?;
             table.grow(wanted.ty.minimum, init).ok_or_else(|| {
                 Error::Internal("no memory for the table of an instance that is reset".into())
@@ -230,15 +239,8 @@ impl Instance {
             return false;
         }
         let obj = self.obj();
-        let info = obj.module.info();
         obj.own_memories().for_each(|memory| memory.close());
-        for (place, index) in info.func_refs.iter() {
-            if info.defined_func(*index).is_some() {
-                let func_ref = obj.context.field::<VMFuncRef>(obj.module.offsets().func_ref(place));
-                // SAFETY: this is a function reference of this context.
-                unsafe { &*func_ref }.entry.set(ptr::null());
-            }
-        }
+        obj.close_functions();
         true
     }
 

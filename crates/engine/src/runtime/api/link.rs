@@ -4,10 +4,9 @@ use super::externs::Extern;
 use super::memory::Memory;
 use crate::abi::TrapCode;
 use crate::abi::offsets::VMOffsets;
-use crate::code::CodeObject;
 use crate::engine::Module;
 use crate::error::LinkError;
-use crate::parse::info::{EntityIndex, FuncIndex, ModuleInfo, TypeIndex};
+use crate::parse::info::{EntityIndex, FuncIndex, ModuleInfo};
 use crate::runtime::vm::exception::TagObj;
 use crate::runtime::vm::group::Group;
 use crate::runtime::vm::host_func::HostFunc;
@@ -16,10 +15,11 @@ use crate::runtime::vm::libcalls;
 use crate::runtime::vm::memory::MemoryObj;
 use crate::runtime::vm::store::Store;
 use crate::runtime::vm::table::TableObj;
+use crate::runtime::vm::table_pages::TablePages;
 use crate::runtime::vm::traps::Error;
 use crate::runtime::vm::vmcontext::*;
 use crate::types::*;
-use cranelift_entity::{EntityRef, PrimaryMap};
+use cranelift_entity::EntityRef;
 use std::cell::Cell;
 use std::ptr::{self, NonNull};
 
@@ -131,7 +131,6 @@ pub(super) fn link(
     linker.tags();
     linker.memories(shared_memories)?;
     linker.imported_functions(functions)?;
-    linker.func_refs(module.code());
     linker.globals();
     linker.tables()?;
     Ok(())
@@ -244,25 +243,6 @@ impl<'a> Linker<'a> {
         Ok(())
     }
 
-    /// The references to the module's own functions.
-    fn func_refs(&self, code: &CodeObject) {
-        // Looked up once: there are tens of thousands of functions, but few types.
-        let types = self.info.types.values().map(|ty| (ty.id(), code.entry(ty.id()).unwrap_or(ptr::null())));
-        let types: PrimaryMap<TypeIndex, _> = types.collect();
-        for (place, index) in self.info.func_refs.iter() {
-            let Some(defined) = self.info.defined_func(*index) else { continue };
-            let (type_id, entry) = types[self.info.functions[*index].ty];
-            let func_ref = VMFuncRef {
-                code: Cell::new(code.function(defined)),
-                entry: Cell::new(entry),
-                vmctx: self.obj.context.vmctx(),
-                type_id: type_id.0,
-                _pad: 0,
-            };
-            self.set(self.offsets.func_ref(place), func_ref);
-        }
-    }
-
     fn globals(&self) {
         for (index, global) in self.info.globals.iter() {
             if let (Some(defined), Some(init)) = (self.info.defined_global(index), &global.init) {
@@ -278,7 +258,15 @@ impl<'a> Linker<'a> {
             // SAFETY: a table's element type is a reference type.
             let init = table.init.as_ref().map_or(0, |init| unsafe { self.obj.evaluate(init).externref });
             let definition = NonNull::new(self.obj.context.field(self.offsets.defined_table(defined)));
-            let table = TableObj::new(self.store, table.ty, init, definition)?;
+            let from = self.store.engine().fills_later_from();
+            let later = table.lists_functions && from.is_some_and(|from| table.ty.minimum >= from);
+            let pages = if later { TablePages::new(table.ty.minimum) } else { None };
+            let table = match (pages, definition) {
+                (Some(pages), Some(definition)) => {
+                    TableObj::filled_later(self.store, table.ty, definition, pages)?
+                }
+                _ => TableObj::new(self.store, table.ty, init, definition)?,
+            };
             self.obj.tables.push(table.as_ptr());
             self.group.add(|members| members.tables.push(table));
         }

@@ -1,6 +1,5 @@
 //! What an embedder holds: handles, and the code that makes instances of modules.
 
-mod const_expr;
 mod coredump;
 mod exception;
 mod exports;

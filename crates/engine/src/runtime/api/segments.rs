@@ -24,18 +24,24 @@ impl Instance {
         }
         obj.elems.replace(elems);
         obj.dropped_data.replace(HashSet::new());
+        obj.unused_elem.set(ElemIndex::new(0));
         for (index, elem) in info.elems.iter() {
             let SegmentMode::Active { target, offset } = &elem.mode else { continue };
             let start = obj.offset(offset, info.tables[*target].ty.table64);
-            match obj.table(target.as_u32()).range(start, elem.items.len() as u64) {
-                Some(mut slots) => obj.write_elements(&elem.items, &mut slots),
-                None => {
-                    obj.unused_data.set(DataIndex::new(0));
-                    self.keep_active_elems(index)?;
-                    return Err(TrapCode::TableOutOfBounds.into());
-                }
+            let table = obj.table(target.as_u32());
+            let len = elem.items.len() as u64;
+            if start.checked_add(len).is_none_or(|end| end > table.size()) {
+                obj.unused_elem.set(index);
+                obj.unused_data.set(DataIndex::new(0));
+                self.keep_active_elems(index)?;
+                return Err(TrapCode::TableOutOfBounds.into());
+            }
+            let is_own = info.defined_table(*target).is_some();
+            if !(is_own && table.is_filled_later()) {
+                obj.write_elements(&elem.items, &mut table.range(start, len)?);
             }
         }
+        obj.unused_elem.set(info.elems.next_key());
         if !has_data {
             self.fill_memories()?;
         }

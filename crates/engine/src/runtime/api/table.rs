@@ -1,7 +1,6 @@
 //! Tables as the embedder holds them.
 
 use super::value::Val;
-use crate::abi::TrapCode;
 use crate::runtime::vm::group::Group;
 use crate::runtime::vm::store::Store;
 use crate::runtime::vm::table::TableObj;
@@ -47,24 +46,19 @@ impl Table {
         self.obj().size()
     }
 
-    pub fn get(&self, index: u64) -> Option<Val> {
-        let element = self.obj().range(index, 1)?[0];
+    /// The value of an element. Traps if the index is out of bounds.
+    pub fn get(&self, index: u64) -> Result<Val, Error> {
         let mut raw = ValRaw::ZERO;
-        raw.externref = element;
+        raw.externref = self.obj().range(index, 1)?[0];
         // SAFETY: an element of this table is a live reference of its element type.
-        Some(unsafe { Val::from_raw(self.group.store(), raw, ValType::Ref(self.ty().element)) })
+        Ok(unsafe { Val::from_raw(self.group.store(), raw, ValType::Ref(self.ty().element)) })
     }
 
     /// Sets an element. Traps if the index is out of bounds.
     pub fn set(&self, index: u64, value: Val) -> Result<(), Error> {
         let element = reference(&self.group, &value, self.ty())?;
-        match self.obj().range(index, 1) {
-            Some(mut slot) => {
-                slot[0] = element;
-                Ok(())
-            }
-            None => Err(TrapCode::TableOutOfBounds.into()),
-        }
+        self.obj().range(index, 1)?[0] = element;
+        Ok(())
     }
 
     /// Grows by `delta` elements of value `init`. Returns the old size, or `None` if the table cannot grow.

@@ -146,8 +146,8 @@ pub(crate) unsafe fn finish(
     }
     let pending = store.take_pending();
     // SAFETY: the entry has just ended, and this field is this thread's.
-    if let Some(error) = unsafe { (*store.vm()).not_compiled.take() } {
-        return Err(Error::Internal(format!("a function cannot be compiled: {error}")));
+    if let Some(error) = unsafe { (*store.vm()).failed.take() } {
+        return Err(*error);
     }
     // SAFETY: the entry has just ended, and its function is still alive.
     Err(match unsafe { (*store.vm()).trap.take() } {

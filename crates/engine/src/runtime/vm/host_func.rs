@@ -103,7 +103,7 @@ impl HostFunc {
                 entry: Cell::new(entry),
                 vmctx: ptr::null_mut(),
                 type_id: ty.id().0,
-                _pad: 0,
+                index: 0,
             },
             context,
             slots: ty.ty().slots(),

@@ -11,7 +11,9 @@ use super::state::State;
 use super::store::{Store, WeakStore};
 use super::table::TableObj;
 use super::traps::Error;
+use super::vm_box::VmBox;
 use super::vmcontext::*;
+use crate::abi::offsets;
 use crate::engine::Module;
 use crate::parse::info::*;
 use crate::types::*;
@@ -19,7 +21,7 @@ use cranelift_entity::EntityRef;
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::cell::{Cell, Ref, RefCell};
 use std::collections::HashSet;
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
 
 /// An instance, owned by its group.
 pub struct InstanceObj {
@@ -29,11 +31,17 @@ pub struct InstanceObj {
     pub(crate) group: RefCell<WeakGroup>,
     pub(crate) memories: Vec<NonNull<MemoryObj>>,
     pub(crate) tables: Vec<NonNull<TableObj>>,
+    /// The blocks of function references that are made.
+    pub(crate) func_refs: RefCell<Vec<VmBox<[VMFuncRef]>>>,
+    /// Whether the host may call the functions no more.
+    pub(crate) closed: Cell<bool>,
     /// The elements of segments, empty once dropped. This, `dropped_data` and `kept` are borrowed only
     /// while nothing can run that re-enters the instance.
     pub(crate) elems: RefCell<Vec<Box<[u64]>>>,
     /// The data segments that code has dropped. A module may have tens of thousands that are active.
     pub(crate) dropped_data: RefCell<HashSet<DataIndex>>,
+    /// The first element segment that is not in its table, if it is active: none, unless instantiation has failed.
+    pub(crate) unused_elem: Cell<ElemIndex>,
     /// The first active data segment that is not in its memory: none, unless instantiation has failed.
     pub(crate) unused_data: Cell<DataIndex>,
     /// The state that [`Instance::reset`] restores, if the module alone does not describe it.
@@ -143,21 +151,68 @@ impl InstanceObj {
 
     /// The index of one of this instance's own function references.
     pub(crate) fn func_index(&self, raw: NonNull<VMFuncRef>) -> FuncIndex {
-        let first = self.context.field::<VMFuncRef>(self.module.offsets().func_ref(FuncRefIndex::new(0)));
-        let place = (raw.as_ptr() as usize - first as usize) / size_of::<VMFuncRef>();
-        self.module.info().func_refs[FuncRefIndex::new(place)]
+        // SAFETY: the reference is one of ours, so it is alive.
+        FuncIndex::from_u32(unsafe { raw.as_ref() }.index)
     }
 
+    /// A reference to a function that the module may take one of. It lives as long as the instance.
     pub(crate) fn func_ref(&self, index: FuncIndex) -> *mut VMFuncRef {
         let offsets = self.module.offsets();
         let function = self.module.info().functions[index];
         match (self.module.info().defined_func(index), function.func_ref) {
-            (Some(_), Some(place)) => self.context.field(offsets.func_ref(place)),
+            (Some(_), Some(place)) => {
+                let field: *mut *mut VMFuncRef = self.context.field(offsets.func_ref_block(place));
+                // SAFETY: this is the field of a block, which only this thread uses.
+                let mut block = unsafe { field.read() };
+                if block.is_null() {
+                    block = self.make_func_refs(place);
+                    // SAFETY: as above.
+                    unsafe { field.write(block) };
+                }
+                block.wrapping_add(offsets.place_in_block(place))
+            }
             _ => {
                 let import: *mut VMFunctionImport = self.context.field(offsets.imported_function(index));
                 // SAFETY: this is the field of an import of this module, filled by `link`.
                 unsafe { (*import).func_ref }
             }
+        }
+    }
+
+    /// Makes the block of function references that has this one, and returns its first.
+    #[cold]
+    fn make_func_refs(&self, place: FuncRefIndex) -> *mut VMFuncRef {
+        let info = self.info();
+        let code = self.module.code();
+        let first = place.index() - self.module.offsets().place_in_block(place);
+        let entry_of = |ty: TypeIndex| match self.closed.get() {
+            true => ptr::null(),
+            false => code.entry(info.types[ty].id()).unwrap_or(ptr::null()),
+        };
+        let functions = info.func_refs.values().skip(first).take(offsets::func_ref::BLOCK);
+        let block = functions.map(|index| {
+            let ty = info.functions[*index].ty;
+            // Nobody uses the place of an imported function: the reference to it is its own.
+            let code = info.defined_func(*index).map_or(ptr::null(), |defined| code.function(defined));
+            VMFuncRef {
+                code: Cell::new(code),
+                entry: Cell::new(entry_of(ty)),
+                vmctx: self.context.vmctx(),
+                type_id: info.types[ty].id().0,
+                index: index.as_u32(),
+            }
+        });
+        let block = VmBox::from(block.collect::<Box<[_]>>());
+        let start = block.as_ptr().as_ptr().cast();
+        self.func_refs.borrow_mut().push(block);
+        start
+    }
+
+    /// Has the host call none of the instance's functions any more.
+    pub(crate) fn close_functions(&self) {
+        self.closed.set(true);
+        for func_ref in self.func_refs.borrow().iter().flat_map(|block| block.iter()) {
+            func_ref.entry.set(ptr::null());
         }
     }
 
@@ -202,12 +257,12 @@ impl InstanceObj {
     }
 
     /// The tables that the instance defines.
-    pub(crate) fn own_tables(&self) -> impl Iterator<Item = &TableObj> {
+    pub(crate) fn own_tables(&self) -> impl Iterator<Item = (TableIndex, &TableObj)> {
         let info = self.info();
         let tables = info.tables.keys().zip(&self.tables);
         let own = tables.filter(|(index, _)| info.defined_table(*index).is_some());
         // SAFETY: the tables belong to our group, which owns us and them until it is dropped.
-        own.map(|(_, table)| unsafe { table.as_ref() })
+        own.map(|(index, table)| (index, unsafe { table.as_ref() }))
     }
 
     /// The globals that the instance defines.

@@ -3,7 +3,7 @@
 //! `Store::new` installs [`make`], which the entries of a lazy module's procedure linkage table call
 //! (`sys/plt/`). Invariant: the stack is as if wasm had called a host function.
 
-use super::traps;
+use super::traps::{self, Error};
 use super::vmcontext::VMStoreContext;
 use crate::code::registry;
 use crate::error::CompileError;
@@ -32,7 +32,7 @@ pub(crate) unsafe extern "C" fn make(called: usize, frame: *const [usize; 2]) ->
     };
     // SAFETY: as above. The entry trampoline is in an older frame.
     unsafe {
-        (*vm).not_compiled = Some(Box::new(error));
+        (*vm).failed = Some(Box::new(Error::Internal(format!("a function cannot be compiled: {error}"))));
         VMStoreContext::unwind_to_entry(vm);
         (&raw const (*vm).unwind).cast()
     }

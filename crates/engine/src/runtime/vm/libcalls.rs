@@ -13,7 +13,7 @@ use super::vmcontext::{VMContext, VMException, VMFuncRef, ValRaw};
 use crate::abi::TrapCode;
 use crate::abi::libcalls::{Leaf, Libcall, STRIDE, TRAPPED, for_each_libcall};
 use crate::code::registry;
-use crate::parse::info::TypeIndex;
+use crate::parse::info::{FuncIndex, TypeIndex};
 use std::ffi::c_void;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -140,10 +140,23 @@ impl From<TrapCode> for LibcallFailure {
     }
 }
 
+impl From<Error> for LibcallFailure {
+    fn from(error: Error) -> LibcallFailure {
+        match error {
+            Error::Trap(trap) => LibcallFailure::Trap(trap.code),
+            error => LibcallFailure::Fail(error),
+        }
+    }
+}
+
 type Result<T, E = LibcallFailure> = std::result::Result<T, E>;
 
 fn raise(_: &InstanceObj, code: u32) -> Result<i64> {
     Err(TrapCode::from_u8(code as u8).unwrap_or(TrapCode::Unreachable).into())
+}
+
+fn ref_func(instance: &InstanceObj, function: u32) -> Result<i64> {
+    Ok(instance.func_ref(FuncIndex::from_u32(function)) as i64)
 }
 
 fn func_matches(instance: &InstanceObj, func_ref: u64, ty: u32) -> Result<i64> {
@@ -334,7 +347,7 @@ fn table_grow(instance: &InstanceObj, table: u32, delta: u64, init: u64) -> Resu
 }
 
 fn table_fill(instance: &InstanceObj, table: u32, dst: u64, value: u64, len: u64) -> Result<i64> {
-    instance.table(table).range(dst, len).ok_or(TrapCode::TableOutOfBounds)?.fill(value);
+    instance.table(table).range(dst, len)?.fill(value);
     Ok(0)
 }
 
@@ -348,7 +361,7 @@ fn table_copy(
 ) -> Result<i64> {
     let (dst_table, src_table) = (instance.table(dst_table), instance.table(src_table));
     if ptr::eq(dst_table, src_table) {
-        let mut elements = dst_table.elements();
+        let mut elements = dst_table.elements()?;
         let inside = |start: u64| {
             let end = start.checked_add(len).and_then(|end| usize::try_from(end).ok())?;
             (end <= elements.len()).then_some(start as usize..end)
@@ -359,8 +372,8 @@ fn table_copy(
         elements.copy_within(from, to.start);
         return Ok(0);
     }
-    let from = src_table.range(src, len).ok_or(TrapCode::TableOutOfBounds)?;
-    dst_table.range(dst, len).ok_or(TrapCode::TableOutOfBounds)?.copy_from_slice(&from);
+    let from = src_table.range(src, len)?;
+    dst_table.range(dst, len)?.copy_from_slice(&from);
     Ok(0)
 }
 
@@ -368,8 +381,7 @@ fn table_init(instance: &InstanceObj, table: u32, elem: u32, dst: u64, src: u32,
     let segment = instance.elem(elem);
     let items = slice(&segment, src, len).ok_or(TrapCode::TableOutOfBounds)?;
     let table = instance.table(table);
-    let mut slots = table.range(dst, u64::from(len)).ok_or(TrapCode::TableOutOfBounds)?;
-    slots.copy_from_slice(items);
+    table.range(dst, u64::from(len))?.copy_from_slice(items);
     Ok(0)
 }
 

@@ -4,6 +4,7 @@
 //! Used by `runtime/api/`.
 
 pub mod call;
+pub mod const_expr;
 pub mod exception;
 pub mod global;
 pub mod group;
@@ -20,6 +21,7 @@ pub mod shared_memory;
 pub mod state;
 pub mod store;
 pub mod table;
+pub mod table_pages;
 pub mod traps;
 pub mod vm_box;
 pub mod vmcontext;

@@ -110,8 +110,8 @@ impl State {
             memories.push(Bytes::of(memory)?);
         }
         let mut tables = Vec::with_capacity(info.tables.len());
-        for table in obj.own_tables() {
-            let elements = table.elements();
+        for (_, table) in obj.own_tables() {
+            let elements = table.elements()?;
             let mut kept = Vec::new();
             kept.try_reserve_exact(elements.len()).map_err(|_| no_room())?;
             kept.extend_from_slice(&elements);
@@ -129,7 +129,7 @@ impl State {
         for (memory, kept) in obj.own_memories().zip(&self.memories) {
             kept.restore(memory)?;
         }
-        for (table, kept) in obj.own_tables().zip(&self.tables) {
+        for ((_, table), kept) in obj.own_tables().zip(&self.tables) {
             table.restore(kept)?;
         }
         for ((_, global), kept) in obj.own_globals().zip(&self.globals) {

@@ -10,6 +10,7 @@ use super::lazy;
 use super::limits::{Budget, Charge, Limits};
 use super::parking::Parker;
 use super::profile;
+use super::table_pages;
 use super::traps::{self, Current, Error, NEVER, TrapRecord};
 use super::vm_box::VmBox;
 use super::vmcontext::{ExternRef, VMStoreContext, VMUnwind};
@@ -86,7 +87,9 @@ impl Store {
             outer: std::ptr::null(),
             trap: TrapRecord::new(),
             asking: sys::Asking { pc: 0, register: 0, asked: traps::asked },
-            not_compiled: None,
+            touching: sys::Asking { pc: 0, register: 0, asked: table_pages::touched },
+            touched: 0,
+            failed: None,
             checkpoint: std::ptr::null(),
         };
         let memory = StoreMemory::new(engine.pool(), vm, engine.tunables().signals)

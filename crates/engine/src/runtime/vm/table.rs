@@ -1,17 +1,23 @@
 //! Tables of references.
 //!
-//! Invariant: the definition always holds the current address and size of the elements. An element
-//! is null, a live function reference of the table's group, or a host value's index.
+//! Invariants: the definition always holds the current address and size of the elements. An element
+//! is null, a live function reference of the table's group, or a host value's index. What instantiation puts into a
+//! large table is there when somebody looks: see `table_pages.rs`.
 
+use super::instance::InstanceObj;
 use super::limits::{Charge, Limits};
 use super::store::Store;
+use super::table_pages::TablePages;
 use super::traps::Error;
 use super::vm_box::VmBox;
 use super::vmcontext::VMTableDefinition;
+use crate::abi::TrapCode;
 use crate::pages::check_spare;
+use crate::parse::info::TableIndex;
 use crate::types::{RefType, TableType};
 use std::alloc::{Layout, alloc_zeroed};
-use std::cell::{RefCell, RefMut};
+use std::cell::{Cell, RefCell, RefMut};
+use std::ops::Range;
 use std::ptr::NonNull;
 
 /// A table, owned by its group.
@@ -21,10 +27,79 @@ pub struct TableObj {
     charge: Charge,
     /// Compiled code accesses them through the definition. Borrowed only while nothing can run that
     /// re-enters the table.
-    elements: RefCell<Vec<u64>>,
+    elements: RefCell<Elements>,
     /// Points into the context of the instance that defines the table, or into a box of its own.
     definition: NonNull<VMTableDefinition>,
     _own: Option<VmBox<VMTableDefinition>>,
+}
+
+enum Elements {
+    All(Vec<u64>),
+    /// Some, and the instance whose segments say what the others are.
+    Some(TablePages, Cell<Option<(NonNull<InstanceObj>, TableIndex)>>),
+}
+
+impl Elements {
+    fn base(&mut self) -> *mut u64 {
+        match self {
+            Elements::All(elements) => elements.as_mut_ptr(),
+            Elements::Some(pages, _) => pages.base(),
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Elements::All(elements) => elements.len(),
+            Elements::Some(pages, _) => pages.len(),
+        }
+    }
+
+    /// Fills the pages with these elements.
+    fn fill(&self, range: Range<usize>) -> Result<(), Error> {
+        let Elements::Some(pages, source) = self else { return Ok(()) };
+        let Some((instance, table)) = source.get() else { return Ok(()) };
+        // SAFETY: the instance defines the table, so both belong to one group, and it is dropped after the table.
+        let instance = unsafe { instance.as_ref() };
+        pages
+            .fill(range, |first, slots| instance.write_initial_elements(table, first, slots))
+            .map_err(no_pages)
+    }
+
+    /// The elements of a range, which are filled.
+    fn filled(&mut self, range: Range<usize>) -> &mut [u64] {
+        match self {
+            Elements::All(elements) => &mut elements[range],
+            // SAFETY: the range is inside the table, and its pages were filled, so they are accessible. They belong to
+            // the table, and whoever has them has borrowed it, so nothing runs that uses them too.
+            Elements::Some(pages, _) => unsafe {
+                std::slice::from_raw_parts_mut(pages.base().add(range.start), range.len())
+            },
+        }
+    }
+
+    /// The elements as a vector, which can grow.
+    fn all(&mut self) -> Result<&mut Vec<u64>, Error> {
+        if let Elements::Some(..) = self {
+            let range = 0..self.len();
+            self.fill(range.clone())?;
+            let mut all = Vec::new();
+            all.try_reserve_exact(range.len()).map_err(|_| no_room(range.len() as u64))?;
+            all.extend_from_slice(self.filled(range));
+            *self = Elements::All(all);
+        }
+        match self {
+            Elements::All(all) => Ok(all),
+            Elements::Some(..) => unreachable!("they were just made a vector"),
+        }
+    }
+}
+
+fn no_pages(e: std::io::Error) -> Error {
+    Error::OutOfMemory(format!("cannot fill the pages of a table: {e}"))
+}
+
+fn no_room(elements: u64) -> Error {
+    Error::OutOfMemory(format!("cannot allocate a table of {elements} elements"))
 }
 
 impl TableObj {
@@ -44,17 +119,55 @@ impl TableObj {
             let empty = VMTableDefinition { base: std::ptr::null_mut(), length: 0 };
             own.insert(VmBox::new(empty)).as_ptr()
         });
-        let elements = filled(ty.minimum, init).ok_or_else(|| {
-            Error::OutOfMemory(format!("cannot allocate a table of {} elements", ty.minimum))
-        })?;
-        let elements = RefCell::new(elements);
+        let elements = filled(ty.minimum, init).ok_or_else(|| no_room(ty.minimum))?;
+        let elements = RefCell::new(Elements::All(elements));
         let table = TableObj { ty, limits, charge, elements, definition, _own: own };
-        table.publish(&mut table.elements());
+        table.publish(&mut table.elements.borrow_mut());
         Ok(VmBox::new(table))
     }
 
-    fn publish(&self, elements: &mut Vec<u64>) {
-        let current = VMTableDefinition { base: elements.as_mut_ptr(), length: elements.len() };
+    /// As [`TableObj::new`] with null, for a table that is filled where it is first used, once [`TableObj::fill_from`]
+    /// has said with what.
+    pub(crate) fn filled_later(
+        store: &Store,
+        ty: TableType,
+        definition: NonNull<VMTableDefinition>,
+        pages: TablePages,
+    ) -> Result<VmBox<TableObj>, Error> {
+        let limits = store.limits();
+        limits.check_table(ty.minimum)?;
+        let charge = store.charge();
+        charge.set(bytes_of(ty.minimum))?;
+        let elements = RefCell::new(Elements::Some(pages, Cell::default()));
+        let table = VmBox::new(TableObj { ty, limits, charge, elements, definition, _own: None });
+        table.publish(&mut table.elements.borrow_mut());
+        if let Elements::Some(pages, _) = &*table.elements.borrow() {
+            pages.belong_to(table.as_ptr());
+        }
+        Ok(table)
+    }
+
+    /// Has a table that is filled later get what the segments of `instance` say. It is the instance's table `index`.
+    pub(crate) fn fill_from(&self, instance: NonNull<InstanceObj>, index: TableIndex) {
+        if let Elements::Some(_, source) = &*self.elements.borrow() {
+            source.set(Some((instance, index)));
+        }
+    }
+
+    /// Whether segments need not be written, because they are read when the table is used.
+    pub(crate) fn is_filled_later(&self) -> bool {
+        matches!(&*self.elements.borrow(), Elements::Some(..))
+    }
+
+    /// Fills the page with the element at this address, which compiled code has accessed.
+    pub(crate) fn fill_at(&self, address: usize) -> Result<(), Error> {
+        let mut elements = self.elements.borrow_mut();
+        let element = (address - elements.base() as usize) / size_of::<u64>();
+        elements.fill(element..element + 1)
+    }
+
+    fn publish(&self, elements: &mut Elements) {
+        let current = VMTableDefinition { base: elements.base(), length: elements.len() };
         // SAFETY: the definition lives as long as the group, and nobody ever has a reference to it.
         // Compiled code, the only other reader, is on this thread, so it waits.
         unsafe { self.definition.write(current) };
@@ -68,18 +181,13 @@ impl TableObj {
         self.definition.as_ptr()
     }
 
-    /// The elements. While they are borrowed, nothing may run that re-enters the table.
-    pub(crate) fn elements(&self) -> RefMut<'_, Vec<u64>> {
-        self.elements.borrow_mut()
-    }
-
     /// The current number of elements.
     pub(crate) fn size(&self) -> u64 {
         self.elements.borrow().len() as u64
     }
 
     pub(crate) fn grow(&self, delta: u64, init: u64) -> Option<u64> {
-        let mut elements = self.elements();
+        let mut elements = self.elements.borrow_mut();
         let old = elements.len() as u64;
         let size = old.checked_add(delta)?;
         if self.ty.maximum.is_some_and(|maximum| size > maximum) || !self.limits.allow_table(size) {
@@ -88,39 +196,65 @@ impl TableObj {
         let charged = self.charge.bytes();
         self.charge.set(bytes_of(size)).ok()?;
         // A growing vector doubles its capacity.
-        let room = check_spare(2 * bytes_of(size)).is_ok() && elements.try_reserve(delta as usize).is_ok();
-        if !room {
+        let all = elements.all().ok().filter(|_| check_spare(2 * bytes_of(size)).is_ok());
+        let Some(all) = all.and_then(|all| all.try_reserve(delta as usize).is_ok().then_some(all)) else {
+            // They may be in another place now.
+            self.publish(&mut elements);
             // A smaller charge cannot fail.
             let _ = self.charge.set(charged);
             return None;
-        }
-        elements.resize(size as usize, init);
+        };
+        all.resize(size as usize, init);
         self.publish(&mut elements);
         Some(old)
     }
 
     /// Replaces all elements.
     pub(crate) fn restore(&self, kept: &[u64]) -> Result<(), Error> {
-        let mut elements = self.elements();
-        elements.clear();
-        let room = elements.try_reserve(kept.len());
+        let mut elements = self.elements.borrow_mut();
+        let mut all = match std::mem::replace(&mut *elements, Elements::All(Vec::new())) {
+            Elements::All(all) => all,
+            Elements::Some(..) => Vec::new(),
+        };
+        all.clear();
+        let room = all.try_reserve(kept.len());
         if room.is_ok() {
-            elements.extend_from_slice(kept);
+            all.extend_from_slice(kept);
         }
+        *elements = Elements::All(all);
         self.publish(&mut elements);
         room.map_err(|_| Error::Internal("no memory for a table that is reset".into()))
     }
 
-    /// The elements of a range, if the whole range is inside.
-    pub(crate) fn range(&self, start: u64, len: u64) -> Option<RefMut<'_, [u64]>> {
-        let end = start.checked_add(len)?;
-        let range = usize::try_from(start).ok()?..usize::try_from(end).ok()?;
-        RefMut::filter_map(self.elements(), |elements| elements.get_mut(range)).ok()
+    /// Makes a table that is filled later as it was at first. Returns false, and changes nothing, if it is none.
+    pub(crate) fn restart(&self) -> Result<bool, Error> {
+        match &*self.elements.borrow() {
+            Elements::All(_) => Ok(false),
+            Elements::Some(pages, _) => pages.empty().map(|()| true).map_err(no_pages),
+        }
+    }
+
+    /// All elements. While they are borrowed, nothing may run that re-enters the table.
+    pub(crate) fn elements(&self) -> Result<RefMut<'_, [u64]>, Error> {
+        self.range(0, self.size())
+    }
+
+    /// The elements of a range. While they are borrowed, nothing may run that re-enters the table.
+    ///
+    /// # Errors
+    /// [`TrapCode::TableOutOfBounds`] if the range is not inside, or if its pages cannot be filled.
+    pub(crate) fn range(&self, start: u64, len: u64) -> Result<RefMut<'_, [u64]>, Error> {
+        let elements = self.elements.borrow_mut();
+        let end = start.checked_add(len).filter(|end| *end <= elements.len() as u64);
+        let range = start as usize..end.ok_or(TrapCode::TableOutOfBounds)? as usize;
+        elements.fill(range.clone())?;
+        Ok(RefMut::map(elements, |elements| elements.filled(range)))
     }
 
     pub(crate) fn for_each_reference(&self, kind: fn(RefType) -> bool, f: &mut dyn FnMut(u64)) {
-        if kind(self.ty.element) {
-            self.elements.borrow().iter().for_each(|element| f(*element));
+        // Tables that are filled later have functions, which nobody searches for.
+        if let (true, Elements::All(elements)) = (kind(self.ty.element), &*self.elements.borrow()) {
+            elements.iter().for_each(|element| f(*element));
         }
     }
 }

@@ -2,11 +2,13 @@
 //!
 //! Used by `call.rs`, the libcalls and, through [`on_fault`], the signal handler. Invariant: code that
 //! runs inside the signal handler takes no lock, allocates nothing and calls nobody. A loop's question is
-//! asked by [`asked`], after the handler, at a point where wasm could have called a host function.
+//! asked by [`asked`], after the handler, at a point where wasm could have called a host function. A page of a table
+//! is filled after it, too.
 
 use super::exception::Exception;
 use super::interrupt::Met;
 use super::limits::OverLimit;
+use super::table_pages;
 use super::vmcontext::{SavedEntry, VMStoreContext};
 use crate::abi::TrapCode;
 use crate::code::registry;
@@ -308,15 +310,25 @@ pub(crate) unsafe fn record_trap(code: TrapCode) {
     }
 }
 
-/// Handles a fault. Returns where to continue if it is a trap of ours, `None` if it is not ours.
+/// Handles a fault. Returns how to continue if compiled code of ours traps, polls, or touches a page of a table that is not
+/// filled, `None` if it is not ours.
 /// Runs inside signal handlers.
 pub(crate) fn on_fault(fault: Fault) -> Option<Answer> {
+    let touches = table_pages::holds(fault.address);
     // SAFETY: this thread is executing at `pc`.
-    let code = unsafe { registry::with_code_at(fault.pc, |code| code.trap_at(fault.pc)) }??;
+    let trap = unsafe { registry::with_code_at(fault.pc, |code| code.trap_at(fault.pc)) }?;
     let store = CURRENT.get();
     if store.is_null() {
         return None;
     }
+    if touches {
+        // SAFETY: a current store is alive, and these fields are this thread's.
+        return Some(Answer::Ask(unsafe {
+            (*store).touched = fault.address;
+            &raw mut (*store).touching
+        }));
+    }
+    let code = trap?;
     if code == TrapCode::Interrupted {
         // SAFETY: a current store is alive, and so is its checkpoint.
         let checkpoint = unsafe { (*store).checkpoint.as_ref() };

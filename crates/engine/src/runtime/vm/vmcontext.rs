@@ -6,8 +6,7 @@
 
 use super::exception::TagObj;
 use super::interrupt::Checkpoint;
-use super::traps::TrapRecord;
-use crate::error::CompileError;
+use super::traps::{Error, TrapRecord};
 use crate::sys::Asking;
 use std::cell::Cell;
 use std::ffi::c_void;
@@ -85,8 +84,11 @@ pub struct VMStoreContext {
     pub trap: TrapRecord,
     /// Passed from a poll that faulted to `sys::arch::ask`.
     pub asking: Asking,
-    /// Why a function that was called has no code.
-    pub not_compiled: Option<Box<CompileError>>,
+    /// Passed from an access to a page of a table that faulted to `table_pages::touched`, with its address.
+    pub touching: Asking,
+    pub touched: usize,
+    /// Why wasm could not go on, if it was not in a call of the host.
+    pub failed: Option<Box<Error>>,
     /// What a loop asks whether to continue. Null if there is no checkpoint.
     pub(crate) checkpoint: *const Checkpoint,
 }
@@ -208,7 +210,8 @@ pub struct VMFuncRef {
     pub entry: Cell<*const c_void>,
     pub vmctx: *mut VMContext,
     pub type_id: u32,
-    pub _pad: u32,
+    /// The function's index in the module of its instance. 0 in a host function.
+    pub index: u32,
 }
 
 impl VMFuncRef {

@@ -129,6 +129,6 @@ extern "C" fn on_signal(_: libc::c_int, _: *mut libc::siginfo_t, context: *mut l
     // SAFETY: the kernel passes the interrupted thread's context to an `SA_SIGINFO` handler, and there is no
     // other reference to it while the handler runs.
     let context = unsafe { &*context.cast::<libc::ucontext_t>() };
-    let fault = registers::fault(context);
-    (installed.handler)(Registers { pc: fault.pc, fp: fault.fp, sp: registers::stack_pointer(context) });
+    let (pc, fp) = registers::place(context);
+    (installed.handler)(Registers { pc, fp, sp: registers::stack_pointer(context) });
 }

@@ -63,13 +63,16 @@ extern "C" fn on_signal(signal: libc::c_int, info: *mut libc::siginfo_t, context
     // SAFETY: the kernel passes the interrupted thread's context to an `SA_SIGINFO` handler, and there is no
     // other reference to it while the handler runs.
     let registers = unsafe { &mut *context.cast::<libc::ucontext_t>() };
-    match (installed.handler)(registers::fault(registers)) {
+    // SAFETY: as above. All of these signals have an address: of the access, or of the instruction.
+    let address = unsafe { (*info).si_addr() } as usize;
+    let (pc, fp) = registers::place(registers);
+    match (installed.handler)(Fault { pc, fp, address }) {
         Some(Answer::Again) => return,
         Some(Answer::Resume(resume)) => return registers::resume(registers, resume),
         Some(Answer::Ask(asking)) => {
             let (pc, register) = registers::of_question(registers);
-            // SAFETY: `asking` belongs to the store whose loop has faulted on this thread. No code of the
-            // loop runs before `ask`, which reads it first.
+            // SAFETY: `asking` belongs to the store whose code has faulted on this thread. None of it runs
+            // before `ask`, which reads it first.
             unsafe { ((*asking).pc, (*asking).register) = (*pc as usize, *register as usize) };
             *pc = arch::ask as *const () as _;
             *register = asking as _;
@@ -101,18 +104,16 @@ extern "C" fn on_signal(signal: libc::c_int, info: *mut libc::siginfo_t, context
 
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub(super) mod registers {
-    use crate::sys::{Fault, Resume};
+    use crate::sys::Resume;
 
     pub fn stack_pointer(context: &libc::ucontext_t) -> usize {
         context.uc_mcontext.gregs[libc::REG_RSP as usize] as usize
     }
 
-    pub fn fault(context: &libc::ucontext_t) -> Fault {
+    /// The program counter and the frame pointer.
+    pub fn place(context: &libc::ucontext_t) -> (usize, usize) {
         let registers = &context.uc_mcontext.gregs;
-        Fault {
-            pc: registers[libc::REG_RIP as usize] as usize,
-            fp: registers[libc::REG_RBP as usize] as usize,
-        }
+        (registers[libc::REG_RIP as usize] as usize, registers[libc::REG_RBP as usize] as usize)
     }
 
     /// The program counter, and the register for the argument of `arch::ask`.
@@ -134,15 +135,16 @@ pub(super) mod registers {
 
 #[cfg(all(target_os = "linux", target_arch = "aarch64"))]
 pub(super) mod registers {
-    use crate::sys::{Fault, Resume};
+    use crate::sys::Resume;
 
     pub fn stack_pointer(context: &libc::ucontext_t) -> usize {
         context.uc_mcontext.sp as usize
     }
 
-    pub fn fault(context: &libc::ucontext_t) -> Fault {
+    /// The program counter and the frame pointer.
+    pub fn place(context: &libc::ucontext_t) -> (usize, usize) {
         let registers = &context.uc_mcontext;
-        Fault { pc: registers.pc as usize, fp: registers.regs[29] as usize }
+        (registers.pc as usize, registers.regs[29] as usize)
     }
 
     /// The program counter, and the register for the argument of `arch::ask`.
@@ -161,7 +163,7 @@ pub(super) mod registers {
 
 #[cfg(target_os = "macos")]
 pub(super) mod registers {
-    use crate::sys::{Fault, Resume};
+    use crate::sys::Resume;
 
     pub fn stack_pointer(context: &libc::ucontext_t) -> usize {
         // SAFETY: the kernel fills `uc_mcontext` for a signal handler.
@@ -172,11 +174,12 @@ pub(super) mod registers {
         return state.__sp as usize;
     }
 
+    /// The program counter and the frame pointer.
     #[cfg(target_arch = "x86_64")]
-    pub fn fault(context: &libc::ucontext_t) -> Fault {
+    pub fn place(context: &libc::ucontext_t) -> (usize, usize) {
         // SAFETY: the kernel fills `uc_mcontext` for a signal handler.
         let state = unsafe { &(*context.uc_mcontext).__ss };
-        Fault { pc: state.__rip as usize, fp: state.__rbp as usize }
+        (state.__rip as usize, state.__rbp as usize)
     }
 
     /// The program counter, and the register for the argument of `arch::ask`.
@@ -194,11 +197,12 @@ pub(super) mod registers {
         (state.__rip, state.__rsp, state.__rbp) = (to.pc as u64, to.sp as u64, to.fp as u64);
     }
 
+    /// The program counter and the frame pointer.
     #[cfg(target_arch = "aarch64")]
-    pub fn fault(context: &libc::ucontext_t) -> Fault {
+    pub fn place(context: &libc::ucontext_t) -> (usize, usize) {
         // SAFETY: the kernel fills `uc_mcontext` for a signal handler.
         let state = unsafe { &(*context.uc_mcontext).__ss };
-        Fault { pc: state.__pc as usize, fp: state.__fp as usize }
+        (state.__pc as usize, state.__fp as usize)
     }
 
     /// The program counter, and the register for the argument of `arch::ask`.

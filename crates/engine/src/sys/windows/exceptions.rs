@@ -48,18 +48,19 @@ unsafe extern "system" fn on_exception(exception: *mut EXCEPTION_POINTERS) -> i3
     let Some(handler) = INSTALLED.get() else { return EXCEPTION_CONTINUE_SEARCH };
     // SAFETY: the system passes what happened and the thread's registers, to which there is no other reference while
     // the handler runs.
-    let (code, registers) =
-        unsafe { ((*(*exception).ExceptionRecord).ExceptionCode, &mut *(*exception).ContextRecord) };
-    if !FAULTS.contains(&code) {
+    let (record, registers) = unsafe { (&*(*exception).ExceptionRecord, &mut *(*exception).ContextRecord) };
+    if !FAULTS.contains(&record.ExceptionCode) {
         return EXCEPTION_CONTINUE_SEARCH;
     }
-    match handler(fault(registers)) {
+    // Of an access the second of them is the address. Others have none.
+    let address = if record.NumberParameters > 1 { record.ExceptionInformation[1] } else { 0 };
+    match handler(fault(registers, address)) {
         Some(Answer::Again) => {}
         Some(Answer::Resume(to)) => resume(registers, to),
         Some(Answer::Ask(asking)) => {
             let (pc, register) = of_question(registers);
-            // SAFETY: `asking` belongs to the store whose loop has faulted on this thread. No code of the loop runs
-            // before `ask`, which reads it first.
+            // SAFETY: `asking` belongs to the store whose code has faulted on this thread. None of it runs before
+            // `ask`, which reads it first.
             unsafe { ((*asking).pc, (*asking).register) = (*pc as usize, *register as usize) };
             *pc = arch::ask as *const () as u64;
             *register = asking as u64;
@@ -70,8 +71,8 @@ unsafe extern "system" fn on_exception(exception: *mut EXCEPTION_POINTERS) -> i3
 }
 
 #[cfg(target_arch = "x86_64")]
-fn fault(registers: &CONTEXT) -> Fault {
-    Fault { pc: registers.Rip as usize, fp: registers.Rbp as usize }
+fn fault(registers: &CONTEXT, address: usize) -> Fault {
+    Fault { pc: registers.Rip as usize, fp: registers.Rbp as usize, address }
 }
 
 /// The program counter, and the register for the argument of `arch::ask`.

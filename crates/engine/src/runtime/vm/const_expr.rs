@@ -1,14 +1,15 @@
 //! Constant expressions: the initial values of globals, tables and segments.
 
-use crate::parse::info::{ConstExpr, ConstOp, ElemItems};
-use crate::runtime::vm::instance::InstanceObj;
-use crate::runtime::vm::traps::Error;
-use crate::runtime::vm::vmcontext::ValRaw;
+use super::instance::InstanceObj;
+use super::traps::Error;
+use super::vmcontext::ValRaw;
+use crate::parse::info::{ConstExpr, ConstOp, ElemItems, SegmentMode, TableIndex};
+use cranelift_entity::EntityRef;
 use std::ptr::NonNull;
 
 impl InstanceObj {
     /// Evaluates a constant expression (spec: "Constant Expressions").
-    pub(super) fn evaluate(&self, expr: &ConstExpr) -> ValRaw {
+    pub(crate) fn evaluate(&self, expr: &ConstExpr) -> ValRaw {
         let mut stack: Vec<ValRaw> = Vec::new();
         let pop = |stack: &mut Vec<ValRaw>| stack.pop().unwrap_or(ValRaw::ZERO);
         for op in expr {
@@ -48,13 +49,13 @@ impl InstanceObj {
     }
 
     /// Evaluates a constant expression to an offset into a table or memory with the given index type.
-    pub(super) fn offset(&self, expr: &ConstExpr, is_64: bool) -> u64 {
+    pub(crate) fn offset(&self, expr: &ConstExpr, is_64: bool) -> u64 {
         let raw = self.evaluate(expr);
         // SAFETY: the expression has the index type.
         unsafe { if is_64 { raw.i64 as u64 } else { u64::from(raw.i32 as u32) } }
     }
 
-    pub(super) fn elements(&self, items: &ElemItems) -> Result<Box<[u64]>, Error> {
+    pub(crate) fn elements(&self, items: &ElemItems) -> Result<Box<[u64]>, Error> {
         let count = items.len();
         let mut elements = Vec::new();
         elements
@@ -66,7 +67,7 @@ impl InstanceObj {
     }
 
     /// Writes the elements of a segment to as many slots.
-    pub(super) fn write_elements(&self, items: &ElemItems, slots: &mut [u64]) {
+    pub(crate) fn write_elements(&self, items: &ElemItems, slots: &mut [u64]) {
         match items {
             ElemItems::Functions(indices) => {
                 for (slot, index) in slots.iter_mut().zip(indices) {
@@ -78,6 +79,30 @@ impl InstanceObj {
                     // SAFETY: the expressions have a reference type.
                     *slot = unsafe { self.evaluate(expr).externref };
                 }
+            }
+        }
+    }
+
+    /// Writes what the segments that are in their tables have put into a table of the module whose elements are null
+    /// otherwise: its elements from `first` on. All these segments list functions.
+    pub(crate) fn write_initial_elements(&self, table: TableIndex, first: usize, slots: &mut [u64]) {
+        slots.fill(0);
+        let placed = self.info().elems.values().take(self.unused_elem.get().index());
+        for elem in placed {
+            let (SegmentMode::Active { target, offset }, ElemItems::Functions(items)) =
+                (&elem.mode, &elem.items)
+            else {
+                continue;
+            };
+            if *target != table {
+                continue;
+            }
+            let start = self.offset(offset, self.info().tables[table].ty.table64) as usize;
+            let skipped = first.saturating_sub(start);
+            let place = start.saturating_sub(first);
+            let slots = slots.iter_mut().skip(place);
+            for (slot, index) in slots.zip(items.iter().skip(skipped)) {
+                *slot = self.func_ref(*index) as u64;
             }
         }
     }
