@@ -230,7 +230,7 @@ pub fn for_threads(
         }
     }
     match host::import_from(ctx, from, name) {
-        Ok(native) if native.ty() == ty => ForThreads::Native(native),
+        Ok(native) if native.ty().ty() == ty => ForThreads::Native(native),
         _ => ForThreads::Stub(
             ty.clone(),
             format!("a thread of the module called {from}.{name}, which it cannot have"),

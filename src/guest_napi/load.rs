@@ -403,7 +403,7 @@ fn other_function(
     ty: &engine::FuncType,
 ) -> Extern {
     let why = match host::import_from(&program.ctx, from, name) {
-        Ok(native) if native.ty() == ty => return Extern::Native(native),
+        Ok(native) if native.ty().ty() == ty => return Extern::Native(native),
         Err(refused @ host::Unavailable::Refused { .. }) => refused.to_string(),
         _ => format!("the module called {from}.{name}, which wasi-native does not have"),
     };

@@ -431,7 +431,7 @@ fn engines_of_all_kinds() -> impl Iterator<Item = Engine> {
 fn a_table_of_any_size_has_its_functions_wherever_it_is_first_used() {
     for engine in engines_of_all_kinds() {
         for count in [12, 508, 509, 510, 2000] {
-            let module = Module::new(&engine, &functions(count)).expect("compiles");
+            let module = Module::new(&engine, functions(count)).expect("compiles");
             let elements = || (0..count + 5).step_by(if count > 600 { 37 } else { 1 });
             // One instance for all elements, backwards and forwards, and one for each of some.
             for name in ["call", "tail"] {
@@ -454,12 +454,15 @@ fn a_table_of_any_size_has_its_functions_wherever_it_is_first_used() {
     }
 }
 
+/// An export that writes to the table, its arguments, and the changed elements with what calls of them return, or -1.
+type Write = (&'static str, &'static [i32], &'static [(u32, i32)]);
+
 #[test]
 fn what_is_written_to_a_table_stays_and_its_neighbours_are_there() {
     const COUNT: u32 = 1500;
     for engine in engines_of_all_kinds() {
-        let module = Module::new(&engine, &functions(COUNT)).expect("compiles");
-        let writes: [(&str, &[i32], &[(u32, i32)]); 5] = [
+        let module = Module::new(&engine, functions(COUNT)).expect("compiles");
+        let writes: [Write; 5] = [
             ("set", &[1000, 4], &[(1000, 8)]),
             ("clear", &[1000], &[(1000, -1)]),
             ("copy", &[900, 400, 2], &[(900, 7 * 397 + 1), (901, 7 * 398 + 1)]),
@@ -502,7 +505,7 @@ fn the_host_and_other_modules_see_the_functions_of_a_table_that_was_not_used_yet
             (elem (i32.const 700) func $mine)
             (func (export "call") (param i32) (result i32) (call_indirect (type $f) (local.get 0))))"#);
     for engine in engines_of_all_kinds() {
-        let module = Module::new(&engine, &functions(COUNT)).expect("compiles");
+        let module = Module::new(&engine, functions(COUNT)).expect("compiles");
         let guest = Guest::new(&module);
         let Some(Extern::Table(table)) = guest.1.export("table") else { panic!("it is exported") };
         let Ok(Val::Func(Some(function))) = table.get(1400) else { panic!("it is in the table") };
@@ -553,7 +556,7 @@ fn the_table_of_an_instance_that_failed_has_what_the_segments_before_the_failure
         let store = Store::new(&engine).expect("a store");
         let ty = TableType { element: RefType::FUNCREF, minimum: 1, maximum: None, table64: false };
         let table = Table::new(&store, ty, Val::Func(None)).expect("a table");
-        let module = Module::new(&engine, &wat(&text)).expect("compiles");
+        let module = Module::new(&engine, wat(&text)).expect("compiles");
         assert!(Instance::new(&store, &module, &[Extern::Table(table.clone())]).is_err());
         let Ok(Val::Func(Some(run))) = table.get(0) else { panic!("the first segment was written") };
         for element in [0, 1, 999] {
@@ -573,7 +576,7 @@ fn many_instances_use_their_tables_each_its_own() {
         (elem (i32.const 1999) func $get)
         (func (export "set") (param i32) (global.set $mine (local.get 0)))
         (func (export "get") (param i32) (result i32) (call_indirect (type $f) (local.get 0))))"#;
-    let module = Module::new(&engine, &wat(text)).expect("compiles");
+    let module = Module::new(&engine, wat(text)).expect("compiles");
     let store = Store::new(&engine).expect("a store");
     // More than are reserved together, and some in places that others had.
     for round in 0..3 {

@@ -43,7 +43,7 @@ impl Extern {
             }
             Extern::Global(global) => ExternType::Global(global.ty()),
             Extern::Tag(tag) => ExternType::Tag(tag.ty()),
-            Extern::Native(native) => ExternType::Func(SharedFuncType::new(native.ty().clone())),
+            Extern::Native(native) => ExternType::Func(native.ty().clone()),
         }
     }
 }

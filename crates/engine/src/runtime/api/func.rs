@@ -103,9 +103,10 @@ impl Func {
             return Ok(());
         }
         let engine = self.group.store().engine();
-        let trampolines = engine.compile_trampolines(&host.ty).map_err(|e| Error::Internal(e.to_string()))?;
+        let trampolines =
+            engine.compile_trampolines(host.ty()).map_err(|e| Error::Internal(e.to_string()))?;
         let trampolines = host.trampolines.get_or_init(|| trampolines);
-        self.set_code(trampolines.host(host.ty.id()), trampolines.entry(host.ty.id()));
+        self.set_code(trampolines.host(host.ty().id()), trampolines.entry(host.ty().id()));
         Ok(())
     }
 

@@ -39,7 +39,7 @@ pub struct Members {
     pub globals: Vec<VmBox<HostGlobal>>,
     pub tags: Vec<VmBox<TagObj>>,
     pub instances: Vec<VmBox<InstanceObj>>,
-    pub funcs: Vec<VmBox<HostFunc>>,
+    pub funcs: Vec<VmBox<[HostFunc]>>,
 }
 
 impl Group {
@@ -98,7 +98,7 @@ impl Group {
         *b.0.joined.borrow_mut() = Some(a.clone());
         // Only a root is certain to live as long as its members.
         moved.instances.iter().for_each(|instance| instance.set_group(&a));
-        moved.funcs.iter().for_each(|func| func.set_group(&a));
+        moved.funcs.iter().flat_map(|funcs| funcs.iter()).for_each(|func| func.set_group(&a));
         let mut members = a.0.members.borrow_mut();
         members.memories.append(&mut moved.memories);
         members.tables.append(&mut moved.tables);

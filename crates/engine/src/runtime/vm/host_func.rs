@@ -25,16 +25,18 @@ type Body = dyn Fn(&mut [ValRaw]) -> Result<(), Error>;
 /// parameter of the type. It returns its `i32` result zero-extended, or a negative number after
 /// [`VMHostContext::fail`].
 #[derive(Clone)]
-pub struct NativeFunc {
-    ty: FuncType,
+pub struct NativeFunc(Arc<Native>);
+
+struct Native {
+    ty: SharedFuncType,
     code: *const c_void,
     data: Arc<dyn Any + Send + Sync>,
 }
 
 // SAFETY: `code` is the address of a function, and `data` is `Send + Sync`.
-unsafe impl Send for NativeFunc {}
+unsafe impl Send for Native {}
 // SAFETY: as above.
-unsafe impl Sync for NativeFunc {}
+unsafe impl Sync for Native {}
 
 impl NativeFunc {
     /// # Safety
@@ -45,21 +47,23 @@ impl NativeFunc {
         code: *const c_void,
         data: Arc<T>,
     ) -> NativeFunc {
-        NativeFunc { ty, code, data }
+        NativeFunc(Arc::new(Native { ty: SharedFuncType::new(ty), code, data }))
     }
 
-    pub fn ty(&self) -> &FuncType {
-        &self.ty
+    pub fn ty(&self) -> &SharedFuncType {
+        &self.0.ty
     }
 
     /// The data, if it is a `T`.
     pub fn data<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
-        self.data.clone().downcast().ok()
+        self.0.data.clone().downcast().ok()
     }
 
     /// The same function with other data, if its data is a `T` now.
     pub fn with_data<T: Send + Sync + 'static>(&self, data: Arc<T>) -> Option<NativeFunc> {
-        self.data.is::<T>().then(|| NativeFunc { ty: self.ty.clone(), code: self.code, data })
+        let Native { ty, code, .. } = &*self.0;
+        let native = |data| NativeFunc(Arc::new(Native { ty: ty.clone(), code: *code, data }));
+        self.0.data.is::<T>().then(|| native(data))
     }
 }
 
@@ -67,9 +71,6 @@ impl NativeFunc {
 pub struct HostFunc {
     context: VMHostContext,
     func_ref: VMFuncRef,
-    pub(crate) ty: SharedFuncType,
-    /// The number of values that a call has room for.
-    slots: usize,
     store: WeakStore,
     pub(crate) group: RefCell<WeakGroup>,
     body: HostBody,
@@ -78,51 +79,68 @@ pub struct HostFunc {
 }
 
 enum HostBody {
-    Closure(Box<Body>),
-    /// Keeps the target of `VMHostContext::data` alive.
-    Native {
-        _data: Arc<dyn Any + Send + Sync>,
+    Closure {
+        ty: SharedFuncType,
+        /// The number of values that a call has room for.
+        slots: usize,
+        body: Box<Body>,
     },
+    /// Keeps the target of `VMHostContext::data` alive.
+    Native(NativeFunc),
+}
+
+impl HostBody {
+    fn ty(&self) -> &SharedFuncType {
+        match self {
+            HostBody::Closure { ty, .. } => ty,
+            HostBody::Native(native) => native.ty(),
+        }
+    }
 }
 
 impl HostFunc {
+    pub(crate) fn ty(&self) -> &SharedFuncType {
+        self.body.ty()
+    }
+
     pub(crate) fn set_group(&self, group: &Group) {
         *self.group.borrow_mut() = group.downgrade();
     }
 
-    fn create(
+    /// The pointers to the function itself are not set: see [`HostFunc::settle`].
+    fn new(
         group: &Group,
-        ty: SharedFuncType,
         context: VMHostContext,
         body: HostBody,
         (code, entry): (*const c_void, *const c_void),
-    ) -> NonNull<VMFuncRef> {
-        let func = VmBox::new(HostFunc {
+    ) -> HostFunc {
+        HostFunc {
             func_ref: VMFuncRef {
                 code: Cell::new(code),
                 entry: Cell::new(entry),
                 vmctx: ptr::null_mut(),
-                type_id: ty.id().0,
+                type_id: body.ty().id().0,
                 index: 0,
             },
             context,
-            slots: ty.ty().slots(),
-            ty,
             store: group.store().downgrade(),
             group: RefCell::new(group.root().downgrade()),
             body,
             trampolines: OnceCell::new(),
-        });
-        let raw = func.as_ptr().as_ptr();
-        // SAFETY: the object was just made, and no reference to it exists. The group keeps the target of
-        // the pointers.
-        let func_ref = unsafe {
-            (*raw).context.header.owner = raw.cast();
-            (*raw).func_ref.vmctx = (&raw mut (*raw).context).cast();
-            NonNull::new_unchecked(&raw mut (*raw).func_ref)
-        };
-        group.add(|members| members.funcs.push(func));
-        func_ref
+        }
+    }
+
+    /// Sets the pointers to the function itself, and returns the reference to it.
+    ///
+    /// # Safety
+    /// `this` was just made and put into the box that its group keeps, and no reference to it exists.
+    unsafe fn settle(this: *mut HostFunc) -> NonNull<VMFuncRef> {
+        // SAFETY: by this function's contract.
+        unsafe {
+            (*this).context.header.owner = this.cast();
+            (*this).func_ref.vmctx = (&raw mut (*this).context).cast();
+            NonNull::new_unchecked(&raw mut (*this).func_ref)
+        }
     }
 
     /// Makes a host function that runs a closure.
@@ -138,25 +156,41 @@ impl HostFunc {
             memory: ptr::null(),
         };
         let none = (ptr::null(), ptr::null());
-        HostFunc::create(group, ty, context, HostBody::Closure(Box::new(body)), none)
+        let body = HostBody::Closure { slots: ty.ty().slots(), ty, body: Box::new(body) };
+        HostFunc::add(group, vec![HostFunc::new(group, context, body, none)])
+            .next()
+            .unwrap_or_else(|| unreachable!("one was added"))
     }
 
-    /// Binds a typed native function to one importing instance, whose memory is `memory`.
-    pub(crate) fn bind_native(
+    /// Binds a typed native function to one importing instance, whose memory is `memory`. For [`HostFunc::add`].
+    pub(crate) fn of_native(
         group: &Group,
         native: &NativeFunc,
-        ty: SharedFuncType,
         memory: *const VMMemoryDefinition,
         trampolines: (*const c_void, *const c_void),
-    ) -> NonNull<VMFuncRef> {
+    ) -> HostFunc {
         let context = VMHostContext {
             header: header(group.store()),
-            code: native.code,
-            data: Arc::as_ptr(&native.data).cast(),
+            code: native.0.code,
+            data: Arc::as_ptr(&native.0.data).cast(),
             memory,
         };
-        let body = HostBody::Native { _data: native.data.clone() };
-        HostFunc::create(group, ty, context, body, trampolines)
+        HostFunc::new(group, context, HostBody::Native(native.clone()), trampolines)
+    }
+
+    /// Gives functions to a group, and returns the references to them. They lie together, because programs import
+    /// dozens.
+    pub(crate) fn add(
+        group: &Group,
+        funcs: Vec<HostFunc>,
+    ) -> impl Iterator<Item = NonNull<VMFuncRef>> + use<> {
+        let funcs: VmBox<[HostFunc]> = funcs.into_boxed_slice().into();
+        let (first, count) = (funcs.as_ptr().cast::<HostFunc>(), funcs.len());
+        if count > 0 {
+            group.add(|members| members.funcs.push(funcs));
+        }
+        // SAFETY: they were just put into their box, and nobody knows of them yet.
+        (0..count).map(move |place| unsafe { HostFunc::settle(first.add(place).as_ptr()) })
     }
 }
 
@@ -174,7 +208,7 @@ pub(crate) unsafe fn type_of(func_ref: NonNull<VMFuncRef>) -> SharedFuncType {
     unsafe {
         let header = VMContext::header(func_ref.as_ref().vmctx);
         match (*header).magic {
-            HOST_MAGIC => (*(*header).owner.cast::<HostFunc>()).ty.clone(),
+            HOST_MAGIC => (*(*header).owner.cast::<HostFunc>()).ty().clone(),
             _ => (*(*header).owner.cast::<InstanceObj>()).func_type(func_ref),
         }
     }
@@ -201,9 +235,9 @@ unsafe extern "C" fn call_closure(context: *mut VMHostContext, values: *mut ValR
     // SAFETY: the owner of a host context is its `HostFunc`, which its group keeps alive while wasm of
     // the group runs.
     let func = unsafe { &*(*context).header.owner.cast::<HostFunc>() };
+    let HostBody::Closure { slots, body, .. } = &func.body else { return 0 };
     // SAFETY: the trampoline made room for this many values, with the arguments first, and waits for us.
-    let values = unsafe { std::slice::from_raw_parts_mut(values, func.slots) };
-    let HostBody::Closure(body) = &func.body else { return 0 };
+    let values = unsafe { std::slice::from_raw_parts_mut(values, *slots) };
     // This frame must stay small, because programs recurse through it.
     match catch_unwind(AssertUnwindSafe(|| body(values).map_err(Box::new))) {
         Ok(Ok(())) => 1,

@@ -147,6 +147,9 @@ impl TablePages {
     /// Makes all pages as they were at first.
     pub fn empty(&self) -> io::Result<()> {
         let filled = self.filled.get();
+        if filled.iter().all(|word| *word == 0) {
+            return Ok(());
+        }
         let is_filled = |number: &usize| filled[number / 64] & 1 << (number % 64) != 0;
         let pages = || (0..filled.len() * 64).filter(is_filled);
         let (Some(first), Some(last)) = (pages().next(), pages().next_back()) else { return Ok(()) };
