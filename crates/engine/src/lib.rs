@@ -27,6 +27,7 @@ mod pool;
 mod progress;
 mod runtime;
 mod sys;
+mod table_pages;
 mod types;
 
 pub use abi::{MemoryStyle, TrapCode};

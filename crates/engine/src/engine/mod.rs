@@ -21,6 +21,7 @@ use crate::pages::Pool;
 use crate::parse::FEATURES;
 use crate::pool;
 use crate::sys::Mmap;
+use crate::table_pages::TablePool;
 use crate::types::{SharedFuncType, TypeId};
 use making::Modules;
 use std::collections::HashMap;
@@ -124,6 +125,7 @@ struct Inner {
     settings: [u8; 32],
     compiler: Compiler,
     pool: Arc<Pool>,
+    table_pool: Arc<TablePool>,
     modules: Modules,
     counts: statistics::Counts,
     /// Trampolines for host function types for which no module has any, by type.
@@ -161,6 +163,7 @@ impl Engine {
             settings: *blake3::hash(settings.as_bytes()).as_bytes(),
             compiler,
             pool: Arc::default(),
+            table_pool: Arc::default(),
             modules: Modules::default(),
             counts: statistics::Counts::default(),
             trampolines: Mutex::default(),
@@ -212,6 +215,11 @@ impl Engine {
     /// The address space for memories.
     pub(crate) fn pool(&self) -> &Arc<Pool> {
         &self.0.pool
+    }
+
+    /// The address space for tables.
+    pub(crate) fn table_pool(&self) -> &Arc<TablePool> {
+        &self.0.table_pool
     }
 
     pub(crate) fn compiler(&self) -> &Compiler {

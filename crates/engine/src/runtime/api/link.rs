@@ -15,9 +15,9 @@ use crate::runtime::vm::libcalls;
 use crate::runtime::vm::memory::MemoryObj;
 use crate::runtime::vm::store::Store;
 use crate::runtime::vm::table::TableObj;
-use crate::runtime::vm::table_pages::TablePages;
 use crate::runtime::vm::traps::Error;
 use crate::runtime::vm::vmcontext::*;
+use crate::table_pages::TablePages;
 use crate::types::*;
 use cranelift_entity::EntityRef;
 use std::cell::Cell;
@@ -292,9 +292,10 @@ impl<'a> Linker<'a> {
             // SAFETY: a table's element type is a reference type.
             let init = table.init.as_ref().map_or(0, |init| unsafe { self.obj.evaluate(init).externref });
             let definition = NonNull::new(self.obj.context.field(self.offsets.defined_table(defined)));
-            let from = self.store.engine().fills_later_from();
+            let engine = self.store.engine();
+            let from = engine.fills_later_from();
             let later = table.lists_functions && from.is_some_and(|from| table.ty.minimum >= from);
-            let pages = if later { TablePages::new(table.ty.minimum) } else { None };
+            let pages = if later { TablePages::new(engine.table_pool(), table.ty.minimum) } else { None };
             let table = match (pages, definition) {
                 (Some(pages), Some(definition)) => {
                     TableObj::filled_later(self.store, table.ty, definition, pages)?

@@ -21,7 +21,6 @@ pub mod shared_memory;
 pub mod state;
 pub mod store;
 pub mod table;
-pub mod table_pages;
 pub mod traps;
 pub mod vm_box;
 pub mod vmcontext;

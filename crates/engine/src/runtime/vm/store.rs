@@ -10,7 +10,7 @@ use super::lazy;
 use super::limits::{Budget, Charge, Limits};
 use super::parking::Parker;
 use super::profile;
-use super::table_pages;
+use super::table;
 use super::traps::{self, Current, Error, NEVER, TrapRecord};
 use super::vm_box::VmBox;
 use super::vmcontext::{ExternRef, VMStoreContext, VMUnwind};
@@ -87,7 +87,8 @@ impl Store {
             outer: std::ptr::null(),
             trap: TrapRecord::new(),
             asking: sys::Asking { pc: 0, register: 0, asked: traps::asked },
-            touching: sys::Asking { pc: 0, register: 0, asked: table_pages::touched },
+            table_pool: Arc::as_ptr(engine.table_pool()),
+            touching: sys::Asking { pc: 0, register: 0, asked: table::touched },
             touched: 0,
             failed: None,
             checkpoint: std::ptr::null(),

@@ -2,23 +2,25 @@
 //!
 //! Invariants: the definition always holds the current address and size of the elements. An element
 //! is null, a live function reference of the table's group, or a host value's index. What instantiation puts into a
-//! large table is there when somebody looks: see `table_pages.rs`.
+//! large table is there when somebody looks: compiled code that uses a page of it for the first time faults, [`touched`]
+//! fills the page, and the access is made again. All other code asks for elements before it uses them.
 
 use super::instance::InstanceObj;
 use super::limits::{Charge, Limits};
 use super::store::Store;
-use super::table_pages::TablePages;
-use super::traps::Error;
+use super::traps::{self, Error};
 use super::vm_box::VmBox;
-use super::vmcontext::VMTableDefinition;
+use super::vmcontext::{VMStoreContext, VMTableDefinition};
 use crate::abi::TrapCode;
 use crate::pages::check_spare;
 use crate::parse::info::TableIndex;
+use crate::table_pages::TablePages;
 use crate::types::{RefType, TableType};
 use std::alloc::{Layout, alloc_zeroed};
 use std::cell::{Cell, RefCell, RefMut};
 use std::ops::Range;
-use std::ptr::NonNull;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr::{self, NonNull};
 
 /// A table, owned by its group.
 pub struct TableObj {
@@ -116,7 +118,7 @@ impl TableObj {
         charge.set(bytes_of(ty.minimum))?;
         let mut own = None;
         let definition = definition.unwrap_or_else(|| {
-            let empty = VMTableDefinition { base: std::ptr::null_mut(), length: 0 };
+            let empty = VMTableDefinition { base: ptr::null_mut(), length: 0 };
             own.insert(VmBox::new(empty)).as_ptr()
         });
         let elements = filled(ty.minimum, init).ok_or_else(|| no_room(ty.minimum))?;
@@ -142,7 +144,7 @@ impl TableObj {
         let table = VmBox::new(TableObj { ty, limits, charge, elements, definition, _own: None });
         table.publish(&mut table.elements.borrow_mut());
         if let Elements::Some(pages, _) = &*table.elements.borrow() {
-            pages.belong_to(table.as_ptr());
+            pages.belong_to(table.as_ptr().cast());
         }
         Ok(table)
     }
@@ -282,4 +284,39 @@ fn filled(count: u64, init: u64) -> Option<Vec<u64>> {
     let zeroes = NonNull::new(unsafe { alloc_zeroed(layout) })?;
     // SAFETY: this was just allocated by the global allocator for `count` u64, all of them zero.
     Some(unsafe { Vec::from_raw_parts(zeroes.as_ptr().cast(), count, count) })
+}
+
+/// Fills the page that compiled code has touched. `sys::arch::ask` calls it in place of the access, as an exit
+/// trampoline calls a host function. `frame` holds the code's frame pointer and the pc of the access. Returns null
+/// if the access is to be made again, else where to continue.
+///
+/// # Safety
+/// Called by `sys::arch::ask` after the fault handler has noted the address in [`VMStoreContext::touched`].
+pub(crate) unsafe extern "C" fn touched(frame: *const [usize; 2]) -> *const [usize; 4] {
+    let vm = traps::current();
+    // SAFETY: the fault handler has checked that there is a current store. It is alive because its wasm is on the
+    // stack, so its engine is, too, and these fields are this thread's. The frame is that of our caller. An exit
+    // record has a return address, and the instruction before that is the call.
+    let (address, pool) = unsafe {
+        ((*vm).exit_fp, (*vm).exit_pc) = (frame as usize, (*frame)[1] + 1);
+        ((*vm).touched, &*(*vm).table_pool)
+    };
+    let fill = || {
+        let table = pool.owner_at(address)?.cast::<TableObj>();
+        // SAFETY: the owners of a pool's pages are tables. Compiled code uses only those of its own group, which is
+        // alive while it runs.
+        Some(unsafe { table.as_ref() }.fill_at(address))
+    };
+    // A panic must not unwind through wasm.
+    let error = match catch_unwind(AssertUnwindSafe(fill)) {
+        Ok(Some(Ok(()))) => return ptr::null(),
+        Ok(Some(Err(error))) => error,
+        Ok(None) | Err(_) => Error::Internal("an element of no table was used: a bug in wasi-native".into()),
+    };
+    // SAFETY: as above. The entry trampoline is in an older frame.
+    unsafe {
+        (*vm).failed = Some(Box::new(error));
+        VMStoreContext::unwind_to_entry(vm);
+        (&raw const (*vm).unwind).cast()
+    }
 }

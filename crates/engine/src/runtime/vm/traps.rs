@@ -8,7 +8,6 @@
 use super::exception::Exception;
 use super::interrupt::Met;
 use super::limits::OverLimit;
-use super::table_pages;
 use super::vmcontext::{SavedEntry, VMStoreContext};
 use crate::abi::TrapCode;
 use crate::code::registry;
@@ -314,19 +313,18 @@ pub(crate) unsafe fn record_trap(code: TrapCode) {
 /// filled, `None` if it is not ours.
 /// Runs inside signal handlers.
 pub(crate) fn on_fault(fault: Fault) -> Option<Answer> {
-    let touches = table_pages::holds(fault.address);
     // SAFETY: this thread is executing at `pc`.
     let trap = unsafe { registry::with_code_at(fault.pc, |code| code.trap_at(fault.pc)) }?;
     let store = CURRENT.get();
     if store.is_null() {
         return None;
     }
-    if touches {
-        // SAFETY: a current store is alive, and these fields are this thread's.
-        return Some(Answer::Ask(unsafe {
+    // SAFETY: a current store is alive, and so is the pool of its engine. The fields are this thread's.
+    unsafe {
+        if (*(*store).table_pool).holds(fault.address) {
             (*store).touched = fault.address;
-            &raw mut (*store).touching
-        }));
+            return Some(Answer::Ask(&raw mut (*store).touching));
+        }
     }
     let code = trap?;
     if code == TrapCode::Interrupted {

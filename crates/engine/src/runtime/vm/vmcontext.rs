@@ -8,6 +8,7 @@ use super::exception::TagObj;
 use super::interrupt::Checkpoint;
 use super::traps::{Error, TrapRecord};
 use crate::sys::Asking;
+use crate::table_pages::TablePool;
 use std::cell::Cell;
 use std::ffi::c_void;
 use std::num::NonZeroU32;
@@ -84,7 +85,9 @@ pub struct VMStoreContext {
     pub trap: TrapRecord,
     /// Passed from a poll that faulted to `sys::arch::ask`.
     pub asking: Asking,
-    /// Passed from an access to a page of a table that faulted to `table_pages::touched`, with its address.
+    /// The pages of the engine's tables.
+    pub table_pool: *const TablePool,
+    /// Passed from an access to such a page that faulted to `table::touched`, with the address that it accessed.
     pub touching: Asking,
     pub touched: usize,
     /// Why wasm could not go on, if it was not in a call of the host.
