@@ -104,7 +104,7 @@ pub(super) fn check_imports(store: &Store, module: &Module, imports: &[Extern]) 
         if given.group().is_some_and(|group| !group.store().same(store)) {
             return Err(fail("it belongs to another store".into()));
         }
-        // Programs import dozens of these, and this way nothing is counted for it.
+        // Programs import dozens of these, so their types are compared where they are.
         if let (Extern::Native(native), EntityIndex::Func(index)) = (given, import.index)
             && native.ty().matches(info.func_type(index))
         {

@@ -157,9 +157,7 @@ impl HostFunc {
         };
         let none = (ptr::null(), ptr::null());
         let body = HostBody::Closure { slots: ty.ty().slots(), ty, body: Box::new(body) };
-        HostFunc::add(group, vec![HostFunc::new(group, context, body, none)])
-            .next()
-            .unwrap_or_else(|| unreachable!("one was added"))
+        HostFunc::add(group, vec![HostFunc::new(group, context, body, none)])[0]
     }
 
     /// Binds a typed native function to one importing instance, whose memory is `memory`. For [`HostFunc::add`].
@@ -180,17 +178,14 @@ impl HostFunc {
 
     /// Gives functions to a group, and returns the references to them. They lie together, because programs import
     /// dozens.
-    pub(crate) fn add(
-        group: &Group,
-        funcs: Vec<HostFunc>,
-    ) -> impl Iterator<Item = NonNull<VMFuncRef>> + use<> {
+    pub(crate) fn add(group: &Group, funcs: Vec<HostFunc>) -> Vec<NonNull<VMFuncRef>> {
         let funcs: VmBox<[HostFunc]> = funcs.into_boxed_slice().into();
         let (first, count) = (funcs.as_ptr().cast::<HostFunc>(), funcs.len());
         if count > 0 {
             group.add(|members| members.funcs.push(funcs));
         }
         // SAFETY: they were just put into their box, and nobody knows of them yet.
-        (0..count).map(move |place| unsafe { HostFunc::settle(first.add(place).as_ptr()) })
+        (0..count).map(|place| unsafe { HostFunc::settle(first.add(place).as_ptr()) }).collect()
     }
 }
 

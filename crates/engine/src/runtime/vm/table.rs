@@ -37,29 +37,31 @@ pub struct TableObj {
 
 enum Elements {
     All(Vec<u64>),
-    /// Some, and the instance whose segments say what the others are.
-    Some(TablePages, Cell<Option<(NonNull<InstanceObj>, TableIndex)>>),
+    /// Those of the pages that are filled, and the instance whose segments say what the others are, with the table's index.
+    Pages(TablePages, Cell<Option<(NonNull<InstanceObj>, TableIndex)>>),
 }
 
 impl Elements {
     fn base(&mut self) -> *mut u64 {
         match self {
             Elements::All(elements) => elements.as_mut_ptr(),
-            Elements::Some(pages, _) => pages.base(),
+            Elements::Pages(pages, _) => pages.base(),
         }
     }
 
     fn len(&self) -> usize {
         match self {
             Elements::All(elements) => elements.len(),
-            Elements::Some(pages, _) => pages.len(),
+            Elements::Pages(pages, _) => pages.len(),
         }
     }
 
     /// Fills the pages with these elements.
     fn fill(&self, range: Range<usize>) -> Result<(), Error> {
-        let Elements::Some(pages, source) = self else { return Ok(()) };
-        let Some((instance, table)) = source.get() else { return Ok(()) };
+        let Elements::Pages(pages, source) = self else { return Ok(()) };
+        let unknown =
+            || Error::Internal("a table was used before its instance was made: a bug in wasi-native".into());
+        let (instance, table) = source.get().ok_or_else(unknown)?;
         // SAFETY: the instance defines the table, so both belong to one group, and it is dropped after the table.
         let instance = unsafe { instance.as_ref() };
         pages
@@ -73,7 +75,7 @@ impl Elements {
             Elements::All(elements) => &mut elements[range],
             // SAFETY: the range is inside the table, and its pages were filled, so they are accessible. They belong to
             // the table, and whoever has them has borrowed it, so nothing runs that uses them too.
-            Elements::Some(pages, _) => unsafe {
+            Elements::Pages(pages, _) => unsafe {
                 std::slice::from_raw_parts_mut(pages.base().add(range.start), range.len())
             },
         }
@@ -81,7 +83,7 @@ impl Elements {
 
     /// The elements as a vector, which can grow.
     fn all(&mut self) -> Result<&mut Vec<u64>, Error> {
-        if let Elements::Some(..) = self {
+        if let Elements::Pages(..) = self {
             let range = 0..self.len();
             self.fill(range.clone())?;
             let mut all = Vec::new();
@@ -91,7 +93,7 @@ impl Elements {
         }
         match self {
             Elements::All(all) => Ok(all),
-            Elements::Some(..) => unreachable!("they were just made a vector"),
+            Elements::Pages(..) => unreachable!("they were just made a vector"),
         }
     }
 }
@@ -112,6 +114,18 @@ impl TableObj {
         init: u64,
         definition: Option<NonNull<VMTableDefinition>>,
     ) -> Result<VmBox<TableObj>, Error> {
+        TableObj::with(store, ty, definition, || {
+            let elements = filled(ty.minimum, init).ok_or_else(|| no_room(ty.minimum))?;
+            Ok(Elements::All(elements))
+        })
+    }
+
+    fn with(
+        store: &Store,
+        ty: TableType,
+        definition: Option<NonNull<VMTableDefinition>>,
+        elements: impl FnOnce() -> Result<Elements, Error>,
+    ) -> Result<VmBox<TableObj>, Error> {
         let limits = store.limits();
         limits.check_table(ty.minimum)?;
         let charge = store.charge();
@@ -121,8 +135,7 @@ impl TableObj {
             let empty = VMTableDefinition { base: ptr::null_mut(), length: 0 };
             own.insert(VmBox::new(empty)).as_ptr()
         });
-        let elements = filled(ty.minimum, init).ok_or_else(|| no_room(ty.minimum))?;
-        let elements = RefCell::new(Elements::All(elements));
+        let elements = RefCell::new(elements()?);
         let table = TableObj { ty, limits, charge, elements, definition, _own: own };
         table.publish(&mut table.elements.borrow_mut());
         Ok(VmBox::new(table))
@@ -136,14 +149,9 @@ impl TableObj {
         definition: NonNull<VMTableDefinition>,
         pages: TablePages,
     ) -> Result<VmBox<TableObj>, Error> {
-        let limits = store.limits();
-        limits.check_table(ty.minimum)?;
-        let charge = store.charge();
-        charge.set(bytes_of(ty.minimum))?;
-        let elements = RefCell::new(Elements::Some(pages, Cell::default()));
-        let table = VmBox::new(TableObj { ty, limits, charge, elements, definition, _own: None });
-        table.publish(&mut table.elements.borrow_mut());
-        if let Elements::Some(pages, _) = &*table.elements.borrow() {
+        let elements = || Ok(Elements::Pages(pages, Cell::default()));
+        let table = TableObj::with(store, ty, Some(definition), elements)?;
+        if let Elements::Pages(pages, _) = &*table.elements.borrow() {
             pages.belong_to(table.as_ptr().cast());
         }
         Ok(table)
@@ -151,14 +159,14 @@ impl TableObj {
 
     /// Has a table that is filled later get what the segments of `instance` say. It is the instance's table `index`.
     pub(crate) fn fill_from(&self, instance: NonNull<InstanceObj>, index: TableIndex) {
-        if let Elements::Some(_, source) = &*self.elements.borrow() {
+        if let Elements::Pages(_, source) = &*self.elements.borrow() {
             source.set(Some((instance, index)));
         }
     }
 
     /// Whether segments need not be written, because they are read when the table is used.
     pub(crate) fn is_filled_later(&self) -> bool {
-        matches!(&*self.elements.borrow(), Elements::Some(..))
+        matches!(&*self.elements.borrow(), Elements::Pages(..))
     }
 
     /// Fills the page with the element at this address, which compiled code has accessed.
@@ -216,7 +224,7 @@ impl TableObj {
         let mut elements = self.elements.borrow_mut();
         let mut all = match std::mem::replace(&mut *elements, Elements::All(Vec::new())) {
             Elements::All(all) => all,
-            Elements::Some(..) => Vec::new(),
+            Elements::Pages(..) => Vec::new(),
         };
         all.clear();
         let room = all.try_reserve(kept.len());
@@ -232,7 +240,7 @@ impl TableObj {
     pub(crate) fn restart(&self) -> Result<bool, Error> {
         match &*self.elements.borrow() {
             Elements::All(_) => Ok(false),
-            Elements::Some(pages, _) => pages.empty().map(|()| true).map_err(no_pages),
+            Elements::Pages(pages, _) => pages.empty().map(|()| true).map_err(no_pages),
         }
     }
 
