@@ -20,9 +20,13 @@ const PROGRAMS = {
 
 const wanted = process.argv.slice(2);
 const failed = [];
+const known = new Set();
 
 /** Whether a test or program was named, or none was. */
-export const isWanted = (name) => wanted.length === 0 || wanted.includes(name);
+export function isWanted(name) {
+  known.add(name);
+  return wanted.length === 0 || wanted.includes(name);
+}
 
 /** Whether any program is to run: an addon is needed then. */
 export const areProgramsWanted = () => Object.keys(PROGRAMS).some(isWanted);
@@ -51,8 +55,9 @@ export function runPrograms(built, name, run, more = () => {}) {
   }
 }
 
-/** Ends the process, with 1 if anything has failed. */
+/** Ends the process, with 1 if anything has failed, or if what was named is nothing. Paths are no names. */
 export function finish() {
+  for (const name of wanted) if (!known.has(name) && !/[/.]/.test(name)) fail(`there is no ${name}`);
   if (failed.length === 0) return;
   console.error(`what failed: ${failed.join(', ')}`);
   process.exit(1);

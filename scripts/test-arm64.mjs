@@ -39,7 +39,7 @@ const NOT_EMULATED = {
  */
 const TESTS = [
   ...['ext', 'fs', 'pipes', 'stdio_poll', 'watching', 'back_ends', 'permissions', 'sandbox'],
-  ...['tiers', 'engine', 'loops', 'interruption', 'exceptions'],
+  ...['tiers', 'engine', 'instances', 'loops', 'interruption', 'exceptions'],
   ...['binding', 'thread', 'threads', 'sweep'],
   ...['custom_page_sizes', 'wide_arithmetic', 'threads', 'relaxed_simd', 'wasm_latest'].map(
     (group) => `spec/${group}`,

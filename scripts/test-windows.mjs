@@ -67,7 +67,7 @@ if (inRust.length > 0) {
 }
 
 const isFile = (name) => existsSync(join(root, '__test__', `${name}.test.js`));
-const named = process.argv.slice(2).filter(isFile);
+const named = process.argv.slice(2).filter((name) => isFile(name) && isWanted(name));
 const jest = named.length > 0 ? named : JEST.filter(isWanted);
 if (areProgramsWanted() || jest.length > 0) {
   execFileSync('cargo', ['build', ...target], { cwd: root, env, stdio: 'inherit' });
