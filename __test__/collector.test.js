@@ -11,8 +11,8 @@ jest.setTimeout(130_000);
 
 const ROOT = path.join(__dirname, '..');
 
-/** The answer of a program that returns it. */
-function answer(body) {
+/** The answer of a program that returns it; `addressSpace` is how many KiB of that it may have. */
+function answer(body, { addressSpace } = {}) {
   const program = `
     const wn = require(${JSON.stringify(ROOT)});
     /* (module (memory (export "m") 256)
@@ -28,10 +28,13 @@ function answer(body) {
     /** Has V8 hear of so much that it collects. */
     const press = () => { for (let k = 0; k < 40; k++) new wn.Instance(module).exports.fill(); };
     (async () => { ${body} })().then((value) => console.log(JSON.stringify(value)));`;
-  const { stdout, stderr, status } = spawnSync(process.execPath, ['-e', program], {
-    encoding: 'utf8',
-    timeout: 120_000,
-  });
+  // V8 would reserve gigabytes for its own memories.
+  const limited = `ulimit -v ${addressSpace}; exec "$0" --disable-wasm-trap-handler -e "$1"`;
+  const command =
+    addressSpace === undefined
+      ? [process.execPath, ['-e', program]]
+      : ['bash', ['-c', limited, process.execPath, program]];
+  const { stdout, stderr, status } = spawnSync(...command, { encoding: 'utf8', timeout: 120_000 });
   expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
   return JSON.parse(stdout);
 }
@@ -39,6 +42,8 @@ function answer(body) {
 // They rely on V8, which collects at once when it is told of much. Bun has another collector: what it gives
 // back, and when, has not been looked at.
 const inNode = isBun ? test.skip : test;
+// Others do not tell how much was touched, or have no /proc.
+const onLinux = process.platform === 'linux' ? inNode : test.skip;
 
 describe('native memory that nobody has any more', () => {
   inNode('is given back in a loop that never lets the event loop turn', () => {
@@ -58,6 +63,49 @@ describe('native memory that nobody has any more', () => {
 
   inNode('leaves its address space to others: memories beyond what the kernel maps', () => {
     expect(answer('for (let k = 0; k < 40000; k++) new wn.Memory({ initial: 1 }); return true;')).toBe(true);
+  });
+
+  onLinux('leaves its address space to others, also if the memories have no pages', () => {
+    const terabytes = answer(`
+      for (let k = 0; k < 15000; k++) new wn.Memory({ initial: 0 });
+      const status = require('node:fs').readFileSync('/proc/self/status', 'latin1');
+      return /VmPeak:\\s+(\\d+)/.exec(status)[1] / 2 ** 30;`);
+    // Each takes 4 GiB; those of all would be 60.
+    expect(terabytes).toBeLessThan(30);
+  });
+
+  onLinux('is given back in a loop where there is little address space, touched or not', () => {
+    const loops = `
+      for (let k = 0; k < 600; k++) { new wn.Instance(module); new Uint8Array(MiB); }
+      for (let k = 0; k < 90; k++) { new wn.Instance(module).exports.fill(); look(); }
+      return peak / MiB;`;
+    expect(answer(loops, { addressSpace: 3_000_000 })).toBeLessThan(1024);
+  });
+
+  onLinux('has V8 collect for what was touched, also if that is long after it was made', () => {
+    const peak = answer(`
+      for (let k = 0; k < 20; k++) {
+        const some = Array.from({ length: 12 }, () => new wn.Instance(module));
+        for (const { exports } of some) exports.fill();
+        look();
+      }
+      return peak / MiB;`);
+    expect(peak).toBeLessThan(1024);
+  });
+
+  onLinux('does not have V8 collect for what nobody has touched', () => {
+    const collections = answer(`
+      const { constants, PerformanceObserver } = require('node:perf_hooks');
+      let count = 0;
+      const observer = new PerformanceObserver((list) => {
+        for (const { detail } of list.getEntries()) if (detail.kind === constants.NODE_PERFORMANCE_GC_MAJOR) count++;
+      });
+      observer.observe({ entryTypes: ['gc'] });
+      // 3.2 GB, without their mappings.
+      for (let k = 0; k < 200; k++) new wn.Instance(module);
+      await new Promise((resolve) => setTimeout(resolve, 100));
+      return count;`);
+    expect(collections).toBeLessThan(3);
   });
 
   inNode('is nothing that the next memory could read', () => {

@@ -254,6 +254,23 @@ describe('stopping', () => {
     expect((await rejection(own)).code).toBe('ERR_WASI_TIMEOUT');
   }, 20_000);
 
+  test('only a timeout has a thread that looks at the clock', async () => {
+    if (process.platform !== 'linux') return;
+    const { stdout, stderr } = child(
+      `const fs = require('node:fs');
+       const name = (task) => fs.readFileSync('/proc/self/task/' + task + '/comm', 'utf8');
+       const watched = () => fs.readdirSync('/proc/self/task').map(name).some((of) => of.startsWith('wasi-native wat'));
+       const run = (options) =>
+         new wn.WASI({ version: 'preview1', stdout: 'ignore', stderr: 'ignore' }).run(bytes.hello, options);
+       await run();
+       const before = watched();
+       await run({ timeout: 60_000 });
+       console.log(before, watched());`,
+      { modules: { hello: await programs.hello() } },
+    );
+    expect([stderr, stdout]).toEqual(['', 'false true\n']);
+  });
+
   test('the timeouts of many programs that spin are kept, whatever is left for this thread', async () => {
     const { status, stdout } = child(
       `const module = await wn.compile(bytes.spin);

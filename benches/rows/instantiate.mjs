@@ -1,4 +1,4 @@
-import { kernel, python } from '../modules.mjs';
+import { kernel, plain, python } from '../modules.mjs';
 
 const row = (name, label, path, count) => ({
   name,
@@ -13,6 +13,7 @@ export default {
   rows: [
     row('small', 'a small module', () => kernel('fib'), 200),
     row('data', 'a module with static data', () => kernel('sha256'), 200),
+    row('memory', 'a memory of 16 MB', () => plain(256, 0), 500),
     row('cpython', 'CPython, 7 MB of data', python, 10),
   ],
 };

@@ -124,7 +124,9 @@ pub fn instantiate<'env>(
     let mut list = Vec::with_capacity(1 + 2 * exports.len() + tags.len());
     let group = instance.weak_group();
     let handle = External::new(instance).into_unknown(env)?;
-    realm.watch(handle.raw(), group);
+    if module.defined_memories().next().is_some() {
+        realm.watch(handle.raw(), group);
+    }
     list.push(handle);
     for (_, export) in exports {
         let id = match &export {

@@ -235,7 +235,9 @@ pub fn start_thread<'env>(
         alive.insert(number, guest.clone());
         drop(alive);
         // Without a watchdog there is still the face's timer, which is late when this thread is busy.
-        if let (Some(left), Ok(watchdog)) = (wanted.milliseconds, realm.watchdog()) {
+        if let Some(left) = wanted.milliseconds
+            && let Ok(watchdog) = realm.watchdog()
+        {
             let at = Instant::now() + Duration::from_secs_f64(left.max(0.0) / 1000.0);
             watchdog.watch(at, guest.timed());
         }
