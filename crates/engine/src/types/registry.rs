@@ -19,7 +19,10 @@ pub struct TypeId(pub u32);
 #[derive(Clone)]
 pub struct SharedFuncType {
     group: Arc<RecGroup>,
-    index: usize,
+    /// The place in the group.
+    index: u32,
+    /// Kept here, because an instance writes down those of all types of its module.
+    id: TypeId,
 }
 
 struct RecGroup {
@@ -70,14 +73,14 @@ impl SharedFuncType {
     /// Registers a type that is alone in its recursion group and does not refer to the group.
     pub fn new(ty: FuncType) -> SharedFuncType {
         let group = SharedFuncType::intern(&[SubType { ty, supertype: None, is_final: true }]);
-        SharedFuncType { group, index: 0 }
+        SharedFuncType::of(group, 0)
     }
 
     /// Registers a recursion group (spec: "Rolling" of recursive types) and returns its types in order.
     /// `HeapType::Recursive(i)` refers to the group's own `i`-th type.
     pub fn register_group(types: &[SubType]) -> Vec<SharedFuncType> {
         let group = SharedFuncType::intern(types);
-        (0..types.len()).map(|index| SharedFuncType { group: group.clone(), index }).collect()
+        (0..types.len()).map(|index| SharedFuncType::of(group.clone(), index)).collect()
     }
 
     fn intern(types: &[SubType]) -> Arc<RecGroup> {
@@ -100,7 +103,7 @@ impl SharedFuncType {
                 && let Some((group, index)) = registry.by_id.get(&id)
                 && let Some(group) = group.upgrade()
             {
-                references.push(SharedFuncType { group, index: *index });
+                references.push(SharedFuncType::of(group, *index));
             }
             heap
         };
@@ -136,12 +139,17 @@ impl SharedFuncType {
         group
     }
 
+    fn of(group: Arc<RecGroup>, index: usize) -> SharedFuncType {
+        let id = group.types[index].id();
+        SharedFuncType { group, index: index as u32, id }
+    }
+
     fn get(&self) -> &Registered {
-        &self.group.types[self.index]
+        &self.group.types[self.index as usize]
     }
 
     pub fn id(&self) -> TypeId {
-        self.get().id()
+        self.id
     }
 
     pub fn ty(&self) -> &FuncType {
@@ -166,7 +174,7 @@ impl SharedFuncType {
     pub fn from_id(id: TypeId) -> Option<SharedFuncType> {
         let registry = REGISTRY.read().unwrap_or_else(PoisonError::into_inner);
         let (group, index) = registry.by_id.get(&id)?;
-        group.upgrade().map(|group| SharedFuncType { group, index: *index })
+        group.upgrade().map(|group| SharedFuncType::of(group, *index))
     }
 }
 

@@ -108,6 +108,7 @@ impl HostFunc {
     }
 
     /// The pointers to the function itself are not set: see [`HostFunc::settle`].
+    #[inline]
     fn new(
         group: &Group,
         context: VMHostContext,
@@ -161,6 +162,7 @@ impl HostFunc {
     }
 
     /// Binds a typed native function to one importing instance, whose memory is `memory`. For [`HostFunc::add`].
+    #[inline]
     pub(crate) fn of_native(
         group: &Group,
         native: &NativeFunc,
