@@ -4,7 +4,7 @@
 //! in this list:
 //!
 //! - `error`, `types/`, `sys/` (code specific to the operating system), `bytes` (a module's binary),
-//!   `pages` (address space), `pool` (the compile threads);
+//!   `pages`, `table_pages` (address space), `pool` (the compile threads);
 //! - `parse/`: bytes to validated declarations;
 //! - `abi/`: what compiled code and the runtime agree on;
 //! - `compile/`: function bodies to machine code as plain data;
