@@ -309,12 +309,11 @@ pub(crate) unsafe fn record_trap(code: TrapCode) {
     }
 }
 
-/// Handles a fault. Returns how to continue if compiled code of ours traps, polls, or touches a page of a table that is not
-/// filled, `None` if it is not ours.
-/// Runs inside signal handlers.
+/// Handles a fault. Returns how to continue if compiled code of ours traps, polls, or touches a page of a table that
+/// is not filled, `None` if it is not ours. Runs inside signal handlers.
 pub(crate) fn on_fault(fault: Fault) -> Option<Answer> {
     // SAFETY: this thread is executing at `pc`.
-    let trap = unsafe { registry::with_code_at(fault.pc, |code| code.trap_at(fault.pc)) }?;
+    unsafe { registry::with_code_at(fault.pc, |_| ()) }?;
     let store = CURRENT.get();
     if store.is_null() {
         return None;
@@ -326,7 +325,9 @@ pub(crate) fn on_fault(fault: Fault) -> Option<Answer> {
             return Some(Answer::Ask(&raw mut (*store).touching));
         }
     }
-    let code = trap?;
+    // Not looked for above: they may be pages of a file that nobody has touched yet.
+    // SAFETY: as above.
+    let code = unsafe { registry::with_code_at(fault.pc, |code| code.trap_at(fault.pc)) }??;
     if code == TrapCode::Interrupted {
         // SAFETY: a current store is alive, and so is its checkpoint.
         let checkpoint = unsafe { (*store).checkpoint.as_ref() };

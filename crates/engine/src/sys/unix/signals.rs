@@ -58,15 +58,21 @@ fn install(handler: Handler) -> io::Result<()> {
     Ok(())
 }
 
+/// Whether an instruction of this thread has caused the signal. Others are sent, as by `kill`, wherever the thread is:
+/// their code is 0 or less on Linux, and above 0x10000 on macOS.
+fn is_fault(info: &libc::siginfo_t) -> bool {
+    (1..=0xffff).contains(&info.si_code)
+}
+
 extern "C" fn on_signal(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
     let Some(installed) = INSTALLED.get() else { return };
     // SAFETY: the kernel passes the interrupted thread's context to an `SA_SIGINFO` handler, and there is no
     // other reference to it while the handler runs.
     let registers = unsafe { &mut *context.cast::<libc::ucontext_t>() };
-    // SAFETY: as above. All of these signals have an address: of the access, or of the instruction.
-    let address = unsafe { (*info).si_addr() } as usize;
+    // SAFETY: the kernel passes it. Faults have an address: of the access, or of the instruction.
+    let (is_fault, address) = unsafe { (is_fault(&*info), (*info).si_addr() as usize) };
     let (pc, fp) = registers::place(registers);
-    match (installed.handler)(Fault { pc, fp, address }) {
+    match if is_fault { (installed.handler)(Fault { pc, fp, address }) } else { None } {
         Some(Answer::Again) => return,
         Some(Answer::Resume(resume)) => return registers::resume(registers, resume),
         Some(Answer::Ask(asking)) => {
@@ -84,9 +90,15 @@ extern "C" fn on_signal(signal: libc::c_int, info: *mut libc::siginfo_t, context
     let previous = &installed.previous[place];
     match previous.sa_sigaction {
         libc::SIG_DFL | libc::SIG_IGN => {
-            // The instruction runs again, and the fault ends the process as it should.
+            // The instruction runs again, and the fault ends the process as it should. What a process has sent comes
+            // once only.
             // SAFETY: restores the previous action.
-            unsafe { libc::sigaction(signal, previous, std::ptr::null_mut()) };
+            unsafe {
+                libc::sigaction(signal, previous, std::ptr::null_mut());
+                if !is_fault {
+                    libc::raise(signal);
+                }
+            }
         }
         handler if previous.sa_flags & libc::SA_SIGINFO != 0 => {
             // SAFETY: an action with `SA_SIGINFO` holds a function of this type.
