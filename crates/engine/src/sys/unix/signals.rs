@@ -59,9 +59,9 @@ fn install(handler: Handler) -> io::Result<()> {
 }
 
 /// Whether an instruction of this thread has caused the signal. Others are sent, as by `kill`, wherever the thread is:
-/// their code is 0 or less on Linux, and above 0x10000 on macOS.
+/// their code is 0 or less on Linux. On macOS it is above 0x10000, and 0 may be a fault, too.
 fn is_fault(info: &libc::siginfo_t) -> bool {
-    (1..=0xffff).contains(&info.si_code)
+    if cfg!(target_os = "macos") { info.si_code < 0x10000 } else { info.si_code > 0 }
 }
 
 extern "C" fn on_signal(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
